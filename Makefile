@@ -1,0 +1,65 @@
+# `make` alone is enough on a machine with Python 3.11: every target sets the environment up first.
+PYTHON ?= python3.11
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+CORES ?= 2
+RAW_ROOT ?= ../shared/data
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := sat baselines evaluation reports
+SMK := Snakefile $(wildcard */rules.smk)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint format test test-long test-slurm demo hippocampus \
+        bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
+
+setup: $(READY) ## install the locked environment into .venv
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+lint: $(READY) ## ruff, mypy, snakefmt and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check $(SMK)
+	$(BIN)/lint-imports
+
+format: $(READY) ## write the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt $(SMK)
+
+test: $(READY) ## the quick tests, minutes on two cores
+	$(BIN)/pytest -n $(CORES) -m "not long and not slurm" $(PYTEST_ARGS)
+
+test-long: $(READY) ## simulations and memory tests
+	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+test-slurm: $(READY) ## the workflow on a real Slurm on this machine
+	$(BIN)/pytest -m slurm $(PYTEST_ARGS)
+
+demo: $(READY) ## the whole path on virtual patients, minutes on two cores
+	$(SNAKEMAKE) --configfile config/demo.yaml
+
+hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
+	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root=$(RAW_ROOT)
+
+bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
+
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics: bench-%: $(READY)
+	$(BIN)/satbench bench $*
+
+clean: ## remove caches and everything that a run made, not the environment
+	rm -rf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	find results reports/out -mindepth 1 -not -name README.md -delete 2>/dev/null || true

@@ -1,0 +1,69 @@
+"""SAT-Bench: from raw datasets to tables, figures and a leaderboard.
+
+    snakemake -n                                plan the paper; no data is needed for that
+    snakemake --profile slurm                   the paper, on a cluster
+    snakemake --cores 2 --configfile config/demo.yaml
+
+Each folder owns its rules; logic lives in importable modules, never here.
+"""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version, validate
+
+from evaluation.config import config_from
+from evaluation.errors import BenchError
+from evaluation.paths import RunPaths
+from evaluation.workflow import RunLock, announce, plan_entries, start_run
+
+min_version("9.18")
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/paper.yaml"
+
+
+try:
+    RUN = config_from(config, "the run's configuration")
+    PLAN = plan_entries(RUN, dry_run=workflow.dryrun)
+except BenchError as error:
+    raise WorkflowError(str(error)) from None
+
+validate(config, "config/schema.json")
+
+ROOT = Path("results") / RUN.name
+PATHS = RunPaths(ROOT)
+LOCK = RunLock(ROOT)
+
+if workflow.is_main_process:
+    announce(RUN, PLAN)
+
+
+include: "evaluation/rules.smk"
+include: "sat/rules.smk"
+include: "baselines/rules.smk"
+include: "reports/rules.smk"
+
+
+localrules:
+    all,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+        rules.record.output,
+
+
+rule tables:
+    input:
+        rules.aggregate.output,
+
+
+onstart:
+    if workflow.is_main_process:
+        LOCK.acquire()
+        start_run(RUN, PLAN, PATHS)

@@ -1,0 +1,56 @@
+"""The `satbench` command line: collects the sub-commands of every installed package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import entry_points
+
+import typer
+from rich.console import Console
+
+from evaluation import __version__
+from evaluation.errors import BenchError
+
+GROUP = "satbench.commands"
+UNUSABLE = 2
+
+
+def build() -> typer.Typer:
+    """The whole command line, assembled from the entry-point group `satbench.commands`."""
+    app = typer.Typer(
+        name="satbench",
+        help="Benchmark and evaluation suite for 3D medical image segmentation.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback(invoke_without_command=True)
+    def version(
+        context: typer.Context,
+        show: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    ) -> None:
+        if show:
+            typer.echo(f"satbench {__version__}")
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        entry.load()(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and exit code 2."""
+    try:
+        build()()
+    except BenchError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"satbench: {error}", markup=False
+        )
+        sys.exit(UNUSABLE)
+    except BrokenPipeError:
+        # `satbench classes | head` closes the pipe early; that is not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

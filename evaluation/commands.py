@@ -1,0 +1,12 @@
+"""Sub-commands of the `satbench` command line that evaluation adds, one module for each topic."""
+
+from __future__ import annotations
+
+import typer
+
+from evaluation import commands_run
+
+
+def register(app: typer.Typer) -> None:
+    """Add this package's commands to the command line."""
+    commands_run.register(app)

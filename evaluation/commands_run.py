@@ -1,0 +1,98 @@
+"""Commands that the workflow's jobs call, and those around a run: schema, doctor, new model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
+MODEL = typer.Option(..., "--model", help="Model id.")
+DATASET = typer.Option(..., "--dataset", help="Dataset id.")
+SHARD = typer.Option(..., "--shard", min=0, help="Which shard of the test cases.")
+JOBS = typer.Option(1, "--jobs", min=1, help="Cases measured at once.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(predict)
+    app.command()(measure)
+    app.command()(record)
+    app.command()(schema)
+    app.command()(doctor)
+    new = typer.Typer(help="Write a template card.", no_args_is_help=True)
+    new.command("model")(new_model)
+    new.command("dataset")(new_dataset)
+    app.add_typer(new, name="new")
+
+
+def predict(
+    run: Path = RUN, model: str = MODEL, dataset: str = DATASET, shard: int = SHARD
+) -> None:
+    """Predict the test cases of a shard (the model sees images only)."""
+    from evaluation.models.running import predict_shard
+
+    typer.echo(predict_shard(run, model, dataset, shard))
+
+
+def measure(
+    run: Path = RUN,
+    model: str = MODEL,
+    dataset: str = DATASET,
+    shard: int = SHARD,
+    jobs: int = JOBS,
+) -> None:
+    """Score the predictions of a shard against their references."""
+    from evaluation.measure import measure_shard
+
+    typer.echo(measure_shard(run, model, dataset, shard, jobs))
+
+
+def record(run: Path = RUN) -> None:
+    """Write the run record: code, configuration, inputs, packages, seconds, memory."""
+    from evaluation.provenance import write_record
+
+    typer.echo(write_record(run))
+
+
+def schema(
+    out: Path | None = typer.Option(None, "--out", help="Write to this file."),
+) -> None:
+    """Print the JSON Schema of a run's configuration."""
+    from evaluation.config import json_schema
+    from evaluation.files import write_text
+
+    text = json.dumps(json_schema(), indent=2) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
+
+
+def doctor(
+    config: Path = typer.Option(Path("config/paper.yaml"), "--config", help="Configuration."),
+    raw_root: Path | None = typer.Option(None, "--raw-root", help="Instead of the configured one."),
+) -> None:
+    """Check this machine: packages, torch and CUDA, disk, Slurm partitions, raw data."""
+    from evaluation.doctor import examine
+
+    findings = examine(config, raw_root)
+    for finding in findings:
+        typer.echo(f"{finding.level:7} {finding.topic:14} {finding.message}")
+    if any(f.level == "fault" for f in findings):
+        raise typer.Exit(1)
+
+
+def new_model(name: str = typer.Argument(..., help="Model id, for example my-unet.")) -> None:
+    """Write config/models/NAME.yaml, to be filled in."""
+    from evaluation.models.templates import write_model_card
+
+    typer.echo(f"wrote {write_model_card(name)}; fill it in, then add `{name}` to `models:`")
+
+
+def new_dataset(name: str = typer.Argument(..., help="Dataset id, for example my_dataset.")) -> None:
+    """Write a dataset card NAME.yaml, to be filled in."""
+    from evaluation.datasets.templates import write_dataset_card
+
+    typer.echo(f"wrote {write_dataset_card(name)}; fill it in, then run `satbench datasets {name}`")

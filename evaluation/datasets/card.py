@@ -1,0 +1,162 @@
+"""A dataset card: everything about one entry of the benchmark, as one typed record.
+
+A card is a YAML file in `evaluation/datasets/cards/` (or in a folder that a run's configuration
+names). Unknown keys are refused. New Python is needed only for a new file layout (a reader).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evaluation.cases import Modality
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+Access = Literal["open", "registration", "agreement", "unavailable"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Licence(_Part):
+    """Under which terms the data may be used; `verified` = read at the source."""
+
+    name: str
+    verified: bool
+    note: str | None = None
+
+
+class Source(_Part):
+    """Where to get it, and what to do there."""
+
+    name: str
+    where: str = Field(description="DOI, record number or site, as text")
+    steps: str = Field(description="what to download and into which folder under raw_root")
+
+
+class ClassEntry(_Part):
+    """One class of the entry: exactly one of `values`, `file` and `union_of`.
+
+    `values` are raw values of the label map, `file` is the name of a structure's own mask file
+    (without suffix), both annotated; `union_of` names classes of this entry (generated).
+    `printed_modality` is the prefix in the paper's Table 8 where it differs from the scan's.
+    """
+
+    name: str
+    values: tuple[int, ...] | None = None
+    file: str | None = None
+    union_of: tuple[str, ...] | None = None
+    printed_modality: Modality | None = None
+
+    @property
+    def kind(self) -> Literal["annotated", "generated"]:
+        """Annotated by the dataset's authors, or generated as a union."""
+        return "generated" if self.union_of else "annotated"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ClassEntry:
+        given = [key for key in ("values", "file", "union_of") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"class `{self.name}`: give exactly one of values, file and union_of, not {given}"
+            )
+        return self
+
+
+class Split(_Part):
+    """Table 7's counts (cases), and by which rule the committed list was made."""
+
+    train: int
+    test: int
+    rule: Literal["published", "official", "seeded", "inherited", "none"]
+    note: str | None = None
+
+
+class Specialist(_Part):
+    """One nnU-Net of Table 7; `classes` are the annotated classes it covers (default: all)."""
+
+    id: str = Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9]+)?$")
+    classes: tuple[str, ...] | None = None
+
+
+class Overlap(_Part):
+    """Another entry that shares scans with this one."""
+
+    dataset: Slug
+    relation: str
+    verified: bool
+
+
+class DatasetCard(_Part):
+    """One of the 32 entries (or a user's own dataset).
+
+    `folder` is looked for under `raw_root`. `expected_cases` counts scans (one sequence or frame
+    = one case), `expected_patients` people. `unverified` lists, in words, what could not be
+    confirmed in a primary source.
+    """
+
+    id: Slug
+    title: str
+    spellings: tuple[str, ...] = ()
+    modality: Modality
+    regions: tuple[str, ...]
+    has_anomaly: bool = False
+    description: str
+    licence: Licence
+    access: Access
+    source: Source
+    citation: str
+    folder: str
+    layout: str
+    reader: str = Field(description="a reader's name in evaluation/datasets/readers, or module:object")
+    reader_args: dict[str, Any] = {}
+    classes: tuple[ClassEntry, ...]
+    ignore_values: tuple[int, ...] = ()
+    patient_pattern: str = Field(
+        default=r"^(.*)$", description="regular expression; its first group is the patient id"
+    )
+    split: Split
+    expected_cases: int
+    expected_patients: int
+    exclude: dict[str, str] = Field(default={}, description="case id -> why it is left out")
+    faults: tuple[str, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
+    specialists: tuple[Specialist, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+    @property
+    def annotated(self) -> tuple[ClassEntry, ...]:
+        """Classes drawn by the dataset's authors."""
+        return tuple(c for c in self.classes if c.kind == "annotated")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of all classes, annotated first, in the card's order."""
+        return tuple(c.name for c in self.classes)
+
+    def class_entry(self, name: str) -> ClassEntry:
+        """The class of that name (KeyError if there is none)."""
+        return {c.name: c for c in self.classes}[name]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetCard:
+        names = self.class_names
+        if len(set(names)) != len(names):
+            raise ValueError(f"card `{self.id}`: a class name occurs twice")
+        for entry in self.classes:
+            for part in entry.union_of or ():
+                if part not in names or self.class_entry(part).kind != "annotated":
+                    raise ValueError(
+                        f"card `{self.id}`, class `{entry.name}`: `{part}` in union_of is not an "
+                        "annotated class of this card"
+                    )
+        annotated = {c.name for c in self.annotated}
+        for specialist in self.specialists:
+            unknown = set(specialist.classes or ()) - annotated
+            if unknown:
+                raise ValueError(
+                    f"card `{self.id}`, specialist `{specialist.id}`: unknown classes {unknown}"
+                )
+        return self

@@ -1,0 +1,57 @@
+"""One error type for everything that a user can put right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class BenchError(Exception):
+    """What was found, what was expected, in which file, and what to do next.
+
+    The command line prints it without a traceback; inside a loop over cases it becomes the
+    case's `reason` and the other cases go on.
+
+    Args:
+        problem: one sentence that names what is wrong.
+        file: the file or folder concerned.
+        found: what is there.
+        expected: what should be there.
+        hint: what the user can do.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: Path | str | None = None,
+        found: object | None = None,
+        expected: object | None = None,
+        hint: str | None = None,
+    ) -> None:
+        lines = [problem]
+        if file is not None:
+            lines.append(f"  file:     {file}")
+        if found is not None:
+            lines.append(f"  found:    {found}")
+        if expected is not None:
+            lines.append(f"  expected: {expected}")
+        if hint is not None:
+            lines.append(f"  to do:    {hint}")
+        super().__init__("\n".join(lines))
+        self.problem = problem
+        self.hint = hint
+
+    @property
+    def one_line(self) -> str:
+        """The whole message on one line, for a status table."""
+        return "; ".join(" ".join(line.split()) for line in str(self).splitlines())
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A hint that names the closest known spellings, or lists all of a short list."""
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
+    return "known: " + ", ".join(sorted(known)[:40])

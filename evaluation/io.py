@@ -1,0 +1,181 @@
+"""Volumes on disk: read and write with geometry, in one convention.
+
+Arrays are indexed (x, y, z) as nibabel has them, the affine maps an index to RAS millimetres.
+NIfTI is read by nibabel; NRRD, MetaImage and DICOM series by SimpleITK, whose LPS geometry is
+turned into an RAS affine here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from evaluation.errors import BenchError
+from evaluation.files import atomic_path
+
+Array = NDArray[Any]
+Affine = NDArray[np.float64]
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+GEOMETRY_TOLERANCE_MM = 1e-3
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D array (x, y, z) and its affine (4, 4) from index to RAS millimetres."""
+
+    array: Array
+    affine: Affine
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along x, y, z in mm, rounded to 1e-5."""
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Column norms of the affine in mm, rounded to 1e-5.
+
+    Headers in float32 store 1 mm as 0.99999994 mm; at a tolerance of exactly one voxel such
+    noise moves NSD by several points, hence the rounding.
+    """
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).round(5).tolist()
+    return x, y, z
+
+
+def has_volume_suffix(path: Path) -> bool:
+    """Whether the name looks like a volume that `read_volume` knows."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES) and not path.name.startswith(".")
+
+
+def stem_of(path: Path) -> str:
+    """The file name without its volume suffix (`.nii.gz` counts as one)."""
+    lower = path.name.lower()
+    for suffix in VOLUME_SUFFIXES:
+        if lower.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a 3D volume in its stored data type.
+
+    Integer files without a scale factor keep their type; others become float32.
+
+    Raises:
+        BenchError: the file is missing, unreadable, truncated, or not three-dimensional.
+    """
+    if not path.is_file():
+        raise BenchError("volume not found", file=path, hint="check the path and the download")
+    try:
+        volume = _read_nifti(path) if path.name.endswith((".nii", ".nii.gz")) else _read_itk(path)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(
+            "volume cannot be read; it is truncated or corrupt",
+            file=path,
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            hint="download or write the file again",
+        ) from error
+    if volume.array.ndim != 3 or 0 in volume.array.shape:
+        raise BenchError(
+            "volume is not three-dimensional",
+            file=path,
+            found=f"shape {volume.array.shape}",
+            expected="three axes, each of at least one voxel",
+        )
+    if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-12:
+        raise BenchError("volume has no usable geometry", file=path, found=volume.affine.tolist())
+    return volume
+
+
+def _read_nifti(path: Path) -> Volume:
+    image: Any = nib.load(path)
+    slope, inter = image.header.get_slope_inter()
+    is_integer = np.issubdtype(image.get_data_dtype(), np.integer)
+    if is_integer and slope in (None, 1.0) and inter in (None, 0.0):
+        array = np.asanyarray(image.dataobj)
+    else:
+        array = image.get_fdata(dtype=np.float32, caching="unchanged")
+    if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
+        array = array.reshape(array.shape[:3])
+    return Volume(np.asarray(array), np.asarray(image.affine, dtype=np.float64))
+
+
+def _read_itk(path: Path) -> Volume:
+    return from_itk(sitk.ReadImage(str(path)))
+
+
+def from_itk(image: Any) -> Volume:
+    """A `Volume` from a SimpleITK image: (x, y, z) order and an RAS affine."""
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    affine = np.eye(4)
+    affine[:3, :3] = direction * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _LPS_TO_RAS @ affine)
+
+
+def to_itk(volume: Volume) -> Any:
+    """The SimpleITK image (LPS) of a `Volume`."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
+    affine = _LPS_TO_RAS @ volume.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    return image
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write atomically; the suffix of `path` names the format (NIfTI by nibabel)."""
+    with atomic_path(path) as temporary:
+        if path.name.endswith((".nii", ".nii.gz")):
+            image: Any = nib.Nifti1Image(volume.array, volume.affine)
+            image.header.set_xyzt_units("mm")
+            nib.save(image, temporary)
+        else:
+            sitk.WriteImage(to_itk(volume), str(temporary), useCompression=True)
+
+
+def to_ras(volume: Volume) -> Volume:
+    """Flip and permute axes to the closest RAS orientation; no voxel is interpolated."""
+    image: Any = nib.as_closest_canonical(
+        nib.Nifti1Image(volume.array, volume.affine, dtype=volume.array.dtype)
+    )
+    return Volume(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64))
+
+
+def orientation_of(affine: Affine) -> str:
+    """Axis codes such as `RAS` or `LPS`."""
+    return "".join(str(code) for code in nib.aff2axcodes(affine))
+
+
+def same_grid(
+    a: Volume, b: Volume, tolerance_mm: float = GEOMETRY_TOLERANCE_MM
+) -> str | None:
+    """None if both volumes lie on one grid, otherwise one sentence that says how they differ.
+
+    Compared are shape and the positions of all eight corner voxels, so spacing, origin and
+    direction are all covered by one tolerance in millimetres.
+    """
+    if a.array.shape != b.array.shape:
+        return f"shape {b.array.shape} instead of {a.array.shape}"
+    corners = np.array(
+        [[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64
+    )
+    corners[:, :3] *= np.array(a.array.shape) - 1
+    shift_mm = float(np.abs(corners @ (a.affine - b.affine).T)[:, :3].max())
+    if shift_mm > tolerance_mm:
+        return (
+            f"spacing {b.spacing_mm} and orientation {orientation_of(b.affine)} instead of "
+            f"{a.spacing_mm} and {orientation_of(a.affine)}: corners differ by {shift_mm:.4g} mm"
+        )
+    return None

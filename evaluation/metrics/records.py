@@ -1,0 +1,159 @@
+"""What one comparison of one class yields, and how the two scores follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from evaluation.cases import Array, ClassPlace
+
+Status = Literal[
+    "scored",
+    "both_empty",
+    "reference_empty",
+    "prediction_empty",
+    "prediction_missing",
+    "unsupported",
+    "not_annotated",
+]
+
+
+@dataclass(frozen=True)
+class ClassPair:
+    """One class to compare: where it lives in the reference and where in the prediction.
+
+    `reference` is None where the class was not annotated, `prediction` is None where the model
+    gives no answer (unsupported, or the whole prediction is missing).
+    """
+
+    name: str
+    reference: ClassPlace | None
+    prediction: ClassPlace | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What an engine measures of one pair; a side without a place counts as empty.
+
+    Voxel numbers, and surface areas in mm² (contour lengths in mm for one-slice data): the total
+    of each side and, for each tolerance, the part of it that lies within the tolerance of the
+    other side's surface.
+    """
+
+    reference_voxels: int
+    prediction_voxels: int
+    intersection_voxels: int
+    reference_total: float
+    prediction_total: float
+    reference_within: tuple[float, ...]
+    prediction_within: tuple[float, ...]
+
+
+class Engine(Protocol):
+    """A way to measure many pairs on one grid."""
+
+    def __call__(
+        self,
+        reference: Sequence[Array],
+        prediction: Sequence[Array],
+        pairs: Sequence[ClassPair],
+        spacing_mm: tuple[float, float, float],
+        tolerances_mm: Sequence[float],
+    ) -> list[Counts]:
+        """Counts of every pair, in order; layers are integer arrays (x, y, z) of one shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """DSC and NSD of one class at one tolerance, with all that any policy needs.
+
+    `dsc` and `nsd` lie in 0..1; they are NaN where there is nothing to score (`both_empty`,
+    `prediction_missing`, `unsupported`, `not_annotated`) and 0 where exactly one side is empty.
+    Numbers of a side that is not known (the reference of a `not_annotated` class, the prediction
+    where it is `prediction_missing` or `unsupported`) are None or NaN. Areas are in mm², for
+    one-slice data contour lengths in mm (the implementation's name then ends in `-2d`).
+    """
+
+    class_name: str
+    tolerance_mm: float
+    status: Status
+    dsc: float
+    nsd: float
+    reference_voxels: int | None
+    prediction_voxels: int | None
+    intersection_voxels: int | None
+    surface_reference_total_mm2: float
+    surface_reference_within_mm2: float
+    surface_prediction_total_mm2: float
+    surface_prediction_within_mm2: float
+    implementation: str
+    version: str
+
+
+def class_scores(
+    pair: ClassPair,
+    counts: Counts,
+    tolerances_mm: Sequence[float],
+    missing: bool,
+    implementation: str,
+    version: str,
+) -> list[ClassScore]:
+    """One record per tolerance from what an engine measured.
+
+    Args:
+        pair: the class and its places.
+        counts: what the engine measured.
+        tolerances_mm: the tolerances of `counts`, in order.
+        missing: there is no prediction for the whole case.
+        implementation: name of the engine.
+        version: version of the engine.
+    """
+    known = pair.reference is not None, pair.prediction is not None
+    status = _status(pair, counts, missing)
+    dsc = _ratio(
+        status, 2 * counts.intersection_voxels, counts.reference_voxels + counts.prediction_voxels
+    )
+    scores = []
+    for index, tolerance in enumerate(tolerances_mm):
+        within = counts.reference_within[index], counts.prediction_within[index]
+        nsd = _ratio(status, sum(within), counts.reference_total + counts.prediction_total)
+        scores.append(
+            ClassScore(
+                class_name=pair.name,
+                tolerance_mm=tolerance,
+                status=status,
+                dsc=dsc,
+                nsd=nsd,
+                reference_voxels=counts.reference_voxels if known[0] else None,
+                prediction_voxels=counts.prediction_voxels if known[1] else None,
+                intersection_voxels=counts.intersection_voxels if all(known) else None,
+                surface_reference_total_mm2=counts.reference_total if known[0] else math.nan,
+                surface_reference_within_mm2=within[0] if all(known) else math.nan,
+                surface_prediction_total_mm2=counts.prediction_total if known[1] else math.nan,
+                surface_prediction_within_mm2=within[1] if all(known) else math.nan,
+                implementation=implementation,
+                version=version,
+            )
+        )
+    return scores
+
+
+def _status(pair: ClassPair, counts: Counts, missing: bool) -> Status:
+    if pair.reference is None:
+        return "not_annotated"
+    if missing:
+        return "prediction_missing"
+    if pair.prediction is None:
+        return "unsupported"
+    if counts.reference_voxels == 0:
+        return "both_empty" if counts.prediction_voxels == 0 else "reference_empty"
+    return "prediction_empty" if counts.prediction_voxels == 0 else "scored"
+
+
+def _ratio(status: Status, part: float, whole: float) -> float:
+    if status == "scored":
+        return part / whole
+    return 0.0 if status in ("reference_empty", "prediction_empty") else math.nan

@@ -1,0 +1,197 @@
+"""From a model card to a model: Python objects, commands, and folders of predictions."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from evaluation.cases import ClassPlace, ImageCase, Part, Prediction, Segmentation, pack_masks
+from evaluation.config import RunConfig
+from evaluation.datasets.registry import find_card
+from evaluation.errors import BenchError
+from evaluation.files import write_json
+from evaluation.io import read_volume, same_grid, to_ras, write_volume
+from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
+from evaluation.models.protocol import BatchModel, Model, ModelContext
+from evaluation.paths import RunPaths
+
+Labels = Mapping[str, int | list[int]]
+
+
+def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | BatchModel:
+    """The model of a card, ready to predict."""
+    card = find_model(model_id)
+    adapter = card.adapter
+    if isinstance(adapter, PredictionFolder):
+        return FolderModel(card, adapter)
+    if isinstance(adapter, Command):
+        return CommandModel(card, adapter)
+    factory = load_object(adapter.object, f"model card `{card.id}`, adapter.object")
+    context = ModelContext(
+        model=card.id,
+        paths=paths,
+        config=config,
+        work=paths.model_run(card.id),
+        preset=config.presets.get(card.id),
+        options=dict(adapter.options),
+    )
+    return cast("Model | BatchModel", factory(context))
+
+
+def _supported(dataset: str, labels: Mapping[str, Labels], folder: Path) -> dict[str, str | None]:
+    """Classes of a dataset that label maps or mask files can answer for."""
+    names = find_card(dataset).class_names
+    if dataset in labels:
+        unknown = set(labels[dataset]) - set(names)
+        if unknown:
+            raise BenchError(
+                f"the model card's labels for `{dataset}` name classes that the entry has not",
+                found=sorted(unknown),
+                expected=sorted(names),
+            )
+        return {n: None if n in labels[dataset] else "not among the card's labels" for n in names}
+    cases = [f for f in sorted(folder.iterdir()) if f.is_dir()] if folder.is_dir() else []
+    found = {f.name for case in cases for f in case.glob("*.nii.gz")}
+    return {n: None if mask_file(n) in found else "no mask file of that name" for n in names}
+
+
+def mask_file(class_name: str) -> str:
+    """File name of a class's own mask: `left kidney` -> `left_kidney.nii.gz`."""
+    return class_name.replace(" ", "_").replace("/", "-") + ".nii.gz"
+
+
+def read_answer(
+    folder: Path, case: ImageCase, labels: Labels | None, classes: Sequence[str]
+) -> Prediction:
+    """Read `<case>.nii.gz` with `labels`, or the masks `<case>/<class>.nii.gz`.
+
+    Any orientation is accepted; the grid must be the image's.
+
+    Raises:
+        BenchError: a file is missing or lies on another grid.
+    """
+    image = case.image()
+    if labels is not None:
+        path = folder / f"{case.case}.nii.gz"
+        volume = to_ras(read_volume(path))
+        if difference := same_grid(image, volume):
+            raise BenchError("prediction is not on the image's grid", file=path, found=difference)
+        array = _as_labels(volume.array, path)
+        places = {
+            name: ClassPlace(kind="direct", parts=(Part(layer=0, values=_values(labels[name])),))
+            for name in classes
+        }
+        return Prediction(Segmentation((array,), image.affine, places))
+    masks = {}
+    for name in classes:
+        path = folder / case.case / mask_file(name)
+        volume = to_ras(read_volume(path))
+        if difference := same_grid(image, volume):
+            raise BenchError("prediction is not on the image's grid", file=path, found=difference)
+        masks[name] = volume.array > 0
+    return Prediction(pack_masks(masks, image.affine, "direct"))
+
+
+def _values(value: int | list[int]) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _as_labels(array: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(array).all() or (array != np.round(array)).any() or array.min() < 0:
+        raise BenchError(
+            "label map holds values that are no labels",
+            file=path,
+            expected="non-negative integers",
+        )
+    return array.astype(np.uint8 if array.max() < 256 else np.uint16)
+
+
+class FolderModel:
+    """Predictions made elsewhere, read from `<folder>/<dataset>/`."""
+
+    def __init__(self, card: ModelCard, adapter: PredictionFolder) -> None:
+        self.folder, self.labels = Path(adapter.folder), adapter.labels
+        if not self.folder.is_dir():
+            raise BenchError(
+                f"model card `{card.id}`, adapter.folder: no such folder",
+                file=self.folder.resolve(),
+                hint="put the predictions there as <dataset>/<case>.nii.gz",
+            )
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """Classes named by the card's labels, or found as mask files."""
+        folder = self.folder / dataset
+        if not folder.is_dir():
+            return dict.fromkeys(find_card(dataset).class_names, f"no folder {folder}")
+        return _supported(dataset, self.labels, folder)
+
+    def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
+        """Read the prediction of one case."""
+        return read_answer(
+            self.folder / case.dataset, case, self.labels.get(case.dataset), classes
+        )
+
+
+class CommandModel:
+    """A program that reads a folder of images and writes a folder of answers."""
+
+    def __init__(self, card: ModelCard, adapter: Command) -> None:
+        self.card, self.adapter = card, adapter
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """Classes named by the card's labels; without labels, all of the entry's."""
+        if dataset in self.adapter.labels:
+            return _supported(dataset, self.adapter.labels, Path())
+        return dict.fromkeys(find_card(dataset).class_names, None)
+
+    def predict_all(
+        self, cases: Sequence[ImageCase], classes: Sequence[str]
+    ) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
+        """Run the command once for the whole shard; each case is then read by itself."""
+        with tempfile.TemporaryDirectory(prefix="satbench-") as scratch:
+            inputs, outputs = Path(scratch, "input"), Path(scratch, "output")
+            inputs.mkdir()
+            outputs.mkdir()
+            for case in cases:
+                write_volume(inputs / f"{case.case}.nii.gz", case.image())
+            request = {
+                "dataset": cases[0].dataset,
+                "classes": list(classes),
+                "cases": {c.case: {"modality": c.modality} for c in cases},
+            }
+            write_json(inputs / "request.json", request)
+            command = [
+                part.format(input=inputs, output=outputs) for part in self.adapter.command
+            ]
+            start = time.perf_counter()
+            failure = _run(command, self.adapter.timeout_s)
+            seconds = (time.perf_counter() - start) / len(cases)
+            labels = self.adapter.labels.get(cases[0].dataset)
+            for case in cases:
+                try:
+                    yield case, read_answer(outputs, case, labels, classes), seconds
+                except BenchError as error:
+                    # A failed command explains a missing answer better than the missing file.
+                    yield case, failure or error, seconds
+
+
+def _run(command: Sequence[str], timeout_s: float) -> BenchError | None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.CalledProcessError as error:
+        return BenchError(
+            f"the model's command ended with exit code {error.returncode}",
+            file=command[0],
+            found=error.stderr.strip()[-300:] or "nothing on stderr",
+        )
+    except subprocess.TimeoutExpired:
+        return BenchError(f"the model's command took more than {timeout_s:g} s", file=command[0])
+    except OSError as error:
+        return BenchError("the model's command cannot be started", file=command[0], found=error)
+    return None

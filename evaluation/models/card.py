@@ -1,0 +1,146 @@
+"""A model card: one YAML file that puts a model on the leaderboard.
+
+Built-in cards lie in `evaluation/models/cards/`, a user's own in `config/models/`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evaluation.datasets.registry import load_record
+from evaluation.errors import BenchError, did_you_mean
+
+CARD_FOLDER = Path(str(files("evaluation.models"))) / "cards"
+USER_CARD_FOLDER = Path("config/models")
+
+ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PredictionFolder(_Part):
+    """Predictions made elsewhere: `<folder>/<dataset>/<case>.nii.gz` or one mask per class.
+
+    `labels` maps a dataset to class -> value (or list of values) of its label maps; without it,
+    `<folder>/<dataset>/<case>/<class>.nii.gz` masks are expected (blanks in class names as `_`).
+    """
+
+    kind: Literal["prediction-folder"]
+    folder: str
+    labels: dict[str, dict[str, int | list[int]]] = {}
+
+
+class Command(_Part):
+    """A program: `{input}` holds `<case>.nii.gz` images and `request.json`; it fills `{output}`.
+
+    It answers as a prediction folder for that dataset would look like: `<case>.nii.gz` with
+    `labels`, or `<case>/<class>.nii.gz` masks.
+    """
+
+    kind: Literal["command"]
+    command: list[str] = Field(min_length=1)
+    labels: dict[str, dict[str, int | list[int]]] = {}
+    timeout_s: float = 24 * 3600.0
+
+
+class PythonObject(_Part):
+    """A Python object, `module:object`, called with a `ModelContext`."""
+
+    kind: Literal["python"]
+    object: str = Field(pattern=r"^[\w.]+:\w+$")
+    options: dict[str, Any] = {}
+
+
+class ModelCard(_Part):
+    """What is known of a model, and how to ask it.
+
+    `trained_on` lists dataset ids (contamination column); the special word `run` stands for the
+    training splits of the run itself. `role` keeps controls and references apart from entrants.
+    """
+
+    id: ModelId
+    title: str
+    role: Literal["entrant", "control"] = "entrant"
+    description: str
+    citation: str
+    licence: str
+    parameters: int | None = Field(default=None, ge=0, description="number of weights")
+    trained_on: tuple[str, ...] = ()
+    test_time_augmentation: str = "none"
+    link: str | None = None
+    trains: bool = Field(default=False, description="the workflow has rules that train it")
+    gpu: bool = Field(default=False, description="predicting wants one GPU")
+    adapter: Annotated[
+        PredictionFolder | Command | PythonObject, Field(discriminator="kind")
+    ]
+
+    @model_validator(mode="after")
+    def _no_absolute_python(self) -> ModelCard:
+        if self.role == "control" and self.adapter.kind != "python":
+            raise ValueError(f"model card `{self.id}`: a control is a python adapter")
+        return self
+
+
+@lru_cache
+def load_model_cards(user_folder: Path = USER_CARD_FOLDER) -> dict[str, ModelCard]:
+    """Built-in cards and the user's own, by id; a user's card must not take a built-in id."""
+    cards: dict[str, ModelCard] = {}
+    for folder in (CARD_FOLDER, user_folder):
+        for path in sorted(folder.glob("*.yaml")):
+            card = load_record(path, ModelCard)
+            if card.id != path.stem:
+                raise BenchError(
+                    "card id and file name differ", file=path, found=card.id, expected=path.stem
+                )
+            if card.id in cards:
+                raise BenchError(
+                    f"model id `{card.id}` is taken by a built-in model",
+                    file=path,
+                    hint="choose another id and file name",
+                )
+            cards[card.id] = card
+    return cards
+
+
+def find_model(name: str) -> ModelCard:
+    """The card of a model id.
+
+    Raises:
+        BenchError: there is none; the closest ids are named.
+    """
+    cards = load_model_cards()
+    if name not in cards:
+        raise BenchError(
+            f"no model card `{name}`",
+            file=f"{USER_CARD_FOLDER}/{name}.yaml",
+            hint=did_you_mean(name, list(cards)) + " (`satbench new model NAME` writes a card)",
+        )
+    return cards[name]
+
+
+def load_object(target: str, where: str) -> Any:
+    """Import `module:object`.
+
+    Raises:
+        BenchError: the module or the object is not there; `where` names the card.
+    """
+    module_name, _, name = target.partition(":")
+    try:
+        return getattr(import_module(module_name), name)
+    except ImportError as error:
+        raise BenchError(
+            f"cannot import `{module_name}`",
+            file=where,
+            found=error,
+            hint="install the extra that the model needs, for example `pip install satbench[sat]`",
+        ) from error
+    except AttributeError as error:
+        raise BenchError(f"`{module_name}` has no `{name}`", file=where) from error

@@ -1,0 +1,64 @@
+"""What a model must be able to do, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from evaluation.cases import ImageCase, Prediction
+from evaluation.config import RunConfig
+from evaluation.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """What an adapter is built from: where the run lies and how it is configured.
+
+    `work` is the model's own folder (`results/<run>/runs/<model>`), with what its training wrote.
+    `options` come from the model's card.
+    """
+
+    model: str
+    paths: RunPaths
+    config: RunConfig
+    work: Path
+    preset: str | None
+    options: dict[str, object]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A Python object that predicts one case at a time.
+
+    An adapter is named in a model card as `module:object`; calling the object with a
+    `ModelContext` gives the model.
+    """
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """For each class of the dataset: None if supported, otherwise the reason why not."""
+        ...
+
+    def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
+        """Segment one case for the supported classes among `classes`.
+
+        Raises:
+            Exception: anything; it becomes the case's reason and the other cases go on.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchModel(Protocol):
+    """A model whose cost is in starting: it is given a whole shard at once."""
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """As in `Model`."""
+        ...
+
+    def predict_all(
+        self, cases: Sequence[ImageCase], classes: Sequence[str]
+    ) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
+        """Yield (case, prediction or what went wrong, seconds), in any order."""
+        ...

@@ -1,0 +1,54 @@
+"""Write a model card for a user to fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evaluation.errors import BenchError
+from evaluation.files import write_text
+from evaluation.models.card import USER_CARD_FOLDER, load_model_cards
+
+TEMPLATE = """\
+id: {name}
+title: {name}
+description: One sentence on what the model is.
+citation: Authors, title, venue, year
+licence: of the weights
+# Number of weights, or leave it out.
+# parameters: 31000000
+# Dataset ids that it was trained on, `run` for this run's training splits (contamination column).
+trained_on: []
+test_time_augmentation: none
+
+# How to ask it: keep one of the three.
+
+# 1. Predictions made elsewhere: <folder>/<dataset>/<case>.nii.gz with the values below,
+#    or, without `labels`, one mask for each class: <folder>/<dataset>/<case>/<class>.nii.gz.
+#    `satbench new model` never asks for code; case ids and grids are those of results/<run>/cases.
+adapter:
+  kind: prediction-folder
+  folder: predictions/{name}
+  labels:
+    msd_hippocampus: {{anterior hippocampus: 1, posterior hippocampus: 2}}
+
+# 2. A program: reads <input>/<case>.nii.gz and <input>/request.json, fills <output>.
+# adapter:
+#   kind: command
+#   command: [python, my_model.py, "{{input}}", "{{output}}"]
+#   labels: {{msd_hippocampus: {{anterior hippocampus: 1, posterior hippocampus: 2}}}}
+
+# 3. A Python object, called with a ModelContext (evaluation/models/protocol.py).
+# adapter:
+#   kind: python
+#   object: my_package.my_module:MyModel
+"""
+
+
+def write_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
+    """Write `<folder>/<name>.yaml`; an existing card is never overwritten."""
+    path = folder / f"{name}.yaml"
+    if path.exists() or name in load_model_cards():
+        raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")
+    write_text(path, TEMPLATE.format(name=name))
+    load_model_cards.cache_clear()
+    return path

@@ -1,0 +1,68 @@
+"""The only module that knows where the files of a run lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Paths under one run folder, `results/<run>`."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The effective configuration."""
+        return self.root / "config.json"
+
+    def case(self, dataset: str, case: str) -> Path:
+        """Folder of a standardised case."""
+        return self.root / "cases" / dataset / case
+
+    def case_shard(self, dataset: str, shard: int | str) -> Path:
+        """What became of each case of a shard: case, patient, sequence, status, reason."""
+        return self.root / "cases" / dataset / "shards" / f"{shard}.csv"
+
+    def split(self, dataset: str) -> Path:
+        """Effective split: case, patient, split."""
+        return self.root / "splits" / f"{dataset}.csv"
+
+    def model_run(self, model: str) -> Path:
+        """A model's own folder: prepared data, checkpoints, logs."""
+        return self.root / "runs" / model
+
+    def prediction(self, model: str, dataset: str, case: str) -> Path:
+        """Folder of one prediction."""
+        return self.root / "predictions" / model / dataset / case
+
+    def prediction_shard(self, model: str, dataset: str, shard: int | str) -> Path:
+        """Status of each case of a shard: case, status, reason, seconds."""
+        return self.root / "predictions" / model / dataset / "shards" / f"{shard}.csv"
+
+    def prediction_status(self, model: str, dataset: str) -> Path:
+        """Status of all cases, joined from the shards."""
+        return self.root / "predictions" / model / dataset / "status.csv"
+
+    def score_shard(self, model: str, dataset: str, shard: int | str) -> Path:
+        """Score rows of one shard."""
+        return self.root / "scores" / model / dataset / "shards" / f"{shard}.parquet"
+
+    def scores(self, model: str, dataset: str) -> Path:
+        """Score rows of one model on one dataset."""
+        return self.root / "scores" / model / f"{dataset}.parquet"
+
+    def table(self, name: str) -> Path:
+        """An aggregated table."""
+        return self.root / "tables" / f"{name}.parquet"
+
+    @property
+    def not_run(self) -> Path:
+        """Entries of the configuration that had no data: dataset, reason."""
+        return self.root / "not_run.csv"
+
+    @property
+    def log_folder(self) -> Path:
+        """Logs of the workflow's jobs."""
+        return self.root / "logs"

@@ -1,0 +1,146 @@
+"""The run record: enough to say what made a number, and to make it again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+
+from evaluation import __version__
+from evaluation.config import load_frozen
+from evaluation.files import sha256, write_json
+from evaluation.paths import RunPaths
+from evaluation.schema import write_table
+from evaluation.tables import RUNTIME
+
+MODEL_STEPS = ("prepare", "train", "predict")
+PACKAGES = (
+    "torch",
+    "nnunetv2",
+    "monai",
+    "transformers",
+    "surface-distance",
+    "numba",
+    "numpy",
+    "scipy",
+    "pandas",
+    "nibabel",
+    "SimpleITK",
+    "snakemake",
+)
+
+
+def code_version() -> str:
+    """Version of the package, with the commit where the code runs from a clone."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__}+{answer.stdout.strip()}"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on; absent ones are left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory of this machine."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+    }
+
+
+def job_measurements(run: Path) -> list[dict[str, Any]]:
+    """Seconds, CPU seconds and peak memory of every job, from the workflow's benchmark files."""
+    folder = run / "benchmarks"
+    jobs = []
+    for path in sorted(folder.rglob("*.tsv")):
+        stage, *rest = path.relative_to(folder).with_suffix("").parts
+        measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+        jobs.append(
+            {
+                "stage": stage,
+                "job": "/".join(rest),
+                "seconds": round(float(measured["s"]), 2),
+                "cpu_seconds": round(float(measured["cpu_time"]), 2),
+                "peak_memory_mib": round(float(measured["max_rss"]), 1),
+            }
+        )
+    return jobs
+
+
+def runtime_table(run: Path) -> pd.DataFrame:
+    """Time of each model's steps on each entry (`dataset` is empty for joint training)."""
+    paths, config = RunPaths(run), load_frozen(run)
+    seconds: dict[tuple[str, str, str], float] = {}
+    for job in job_measurements(run):
+        if job["stage"] in MODEL_STEPS:
+            model, _, unit = str(job["job"]).partition("/")
+            dataset = unit.split("-")[0] if unit else ""
+            key = (model, dataset, str(job["stage"]))
+            seconds[key] = seconds.get(key, 0.0) + float(job["seconds"])
+    rows = []
+    for (model, dataset, step), total in sorted(seconds.items()):
+        per_case, n_cases = float("nan"), 0
+        status = paths.prediction_status(model, dataset)
+        if step == "predict" and status.is_file():
+            times = pd.read_csv(status).query("status == 'ok'")["seconds"]
+            per_case, n_cases = float(times.median()), len(times)
+        rows.append([config.data_kind, model, dataset, step, total, per_case, n_cases])
+    return pd.DataFrame(rows, columns=RUNTIME.names)
+
+
+def write_record(run: Path) -> Path:
+    """Write `run.json` and the `runtime` table of a run."""
+    paths = RunPaths(run)
+    config = load_frozen(run)
+    write_table(paths.table("runtime"), runtime_table(run), RUNTIME)
+    jobs = job_measurements(run)
+    record = {
+        "run": config.name,
+        "data_kind": config.data_kind,
+        "code": code_version(),
+        "configuration": config.model_dump(mode="json"),
+        "packages": package_versions(),
+        "hardware": hardware(),
+        "inputs_sha256": {
+            str(path.relative_to(run)): sha256(path)
+            for path in sorted((run / "splits").glob("*.csv"))
+        },
+        "cpu_seconds": round(sum(job["cpu_seconds"] for job in jobs), 1),
+        "peak_memory_mib": max((job["peak_memory_mib"] for job in jobs), default=None),
+        "jobs": jobs,
+    }
+    target = run / "run.json"
+    write_json(target, record)
+    return target

@@ -1,0 +1,63 @@
+"""Nearest-neighbour resampling of label maps onto another grid of the same axes.
+
+Used for the `resampled` space, where every model's native output and the reference go through
+the same resampling, and to bring the reference onto a model's own grid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.cases import Segmentation
+from evaluation.errors import BenchError
+from evaluation.io import Affine, spacing_of
+
+PAPER_SPACING_MM = (1.0, 1.0, 3.0)
+"""The grid on which the paper's numbers were scored (x, y, z)."""
+
+
+def grid_of_spacing(
+    shape: tuple[int, ...], affine: Affine, spacing_mm: tuple[float, float, float]
+) -> tuple[tuple[int, ...], Affine]:
+    """Shape and affine of the grid with `spacing_mm` that starts at the same first voxel centre.
+
+    Its last voxel centre lies inside the old grid, so nothing is extrapolated by more than half
+    a voxel.
+    """
+    scale = np.array(spacing_mm) / np.array(spacing_of(affine))
+    new_shape = np.floor((np.array(shape) - 1) / scale + 1e-6).astype(int) + 1
+    return tuple(int(n) for n in new_shape), affine @ np.diag([*scale, 1.0])
+
+
+def resample_nearest(
+    segmentation: Segmentation, shape: tuple[int, ...], affine: Affine
+) -> Segmentation:
+    """The layers on another grid; voxels outside the old grid become background.
+
+    Raises:
+        BenchError: the grids are rotated against each other.
+    """
+    to_old = np.linalg.inv(segmentation.affine) @ affine
+    scale = np.diag(to_old)[:3]
+    if np.abs(to_old[:3, :3] - np.diag(scale)).max() > 1e-4:
+        raise BenchError(
+            "the two grids are rotated against each other",
+            found=to_old[:3, :3].round(4).tolist(),
+            hint="only scaled and shifted grids are resampled",
+        )
+    index: list[NDArray[np.intp]] = []
+    inside: list[NDArray[np.bool_]] = []
+    for axis in range(3):
+        # Half-way positions go to the lower voxel on every platform.
+        position = np.ceil(np.arange(shape[axis]) * scale[axis] + to_old[axis, 3] - 0.5 - 1e-6)
+        old = position.astype(np.intp)
+        size = segmentation.shape[axis]
+        inside.append((old >= 0) & (old < size))
+        index.append(np.clip(old, 0, size - 1))
+    layers = []
+    for layer in segmentation.layers:
+        taken = layer[np.ix_(*index)]
+        taken[~np.logical_and.outer(np.logical_and.outer(inside[0], inside[1]), inside[2])] = 0
+        layers.append(taken)
+    return Segmentation(tuple(layers), affine, segmentation.classes)

@@ -1,0 +1,184 @@
+"""Data, predictions, scores, tables: the ground floor's part of the path."""
+
+from evaluation.datasets.registry import find_card
+from evaluation.models.card import find_model
+from evaluation.workflow import (
+    digest,
+    n_shards,
+    n_test_shards,
+    scope_digest,
+    standardise_digest,
+)
+
+
+wildcard_constraints:
+    dataset=r"[a-z0-9_]+",
+    model=r"[A-Za-z0-9_.-]+",
+    shard=r"\d+",
+
+
+def shard_outputs(dataset):
+    shards = range(n_shards(find_card(dataset), RUN))
+    return [PATHS.case_shard(dataset, k) for k in shards]
+
+
+def score_shards(models, entries):
+    return [
+        PATHS.score_shard(model, dataset, k)
+        for model in models
+        for dataset in entries
+        for k in range(n_test_shards(find_card(dataset), RUN))
+    ]
+
+
+def model_files(wildcards):
+    """What a model's training leaves behind; models without a training need none."""
+    find = TRAINED.get(wildcards.model)
+    return find(wildcards.dataset) if find else []
+
+
+# Filled by the folders that train models: model id -> function from dataset to files.
+TRAINED = {}
+# Model id -> GPUs that one prediction job wants.
+PREDICTION_GPUS = {}
+
+
+rule cohort:
+    """Virtual patients in the raw layouts of their datasets (synthetic runs only)."""
+    output:
+        f"{RUN.raw_root}/cohort.json",
+    params:
+        settings=digest(RUN.cohort, RUN.seed, RUN.entries),
+    log:
+        f"{PATHS.log_folder}/cohort.log",
+    benchmark:
+        f"{ROOT}/benchmarks/cohort.tsv"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "satbench cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
+
+
+rule standardise:
+    """Raw dataset -> cases on their native grid with their true spacing."""
+    input:
+        lambda w: rules.cohort.output if RUN.data_kind == "synthetic" else [],
+    output:
+        PATHS.case_shard("{dataset}", "{shard}"),
+    params:
+        settings=lambda w: standardise_digest(find_card(w.dataset), RUN),
+    log:
+        f"{PATHS.log_folder}/standardise/{{dataset}}-{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/standardise/{{dataset}}-{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 120 * attempt,
+    shell:
+        "satbench standardise --run {ROOT} --dataset {wildcards.dataset}"
+        " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
+
+
+rule split:
+    """Which case of which patient is for training, which for testing."""
+    input:
+        lambda w: shard_outputs(w.dataset),
+    output:
+        PATHS.split("{dataset}"),
+    params:
+        settings=lambda w: digest(find_card(w.dataset).split, RUN.seed, RUN.cohort),
+    log:
+        f"{PATHS.log_folder}/split/{{dataset}}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "satbench split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule predict:
+    """Images only -> layers, and a status for each case."""
+    input:
+        PATHS.split("{dataset}"),
+        model_files,
+    output:
+        PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
+    params:
+        settings=lambda w: digest(
+            find_model(w.model).adapter, scope_digest(find_card(w.dataset), RUN)
+        ),
+    log:
+        f"{PATHS.log_folder}/predict/{{model}}/{{dataset}}-{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/predict/{{model}}/{{dataset}}-{{shard}}.tsv"
+    threads: 1
+    resources:
+        gpu=lambda w: PREDICTION_GPUS.get(w.model, 0),
+        mem_mb=lambda w, attempt: 16000 * attempt,
+        runtime=lambda w, attempt: 240 * attempt,
+    shell:
+        "satbench predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
+        " --shard {wildcards.shard} > {log} 2>&1"
+
+
+rule measure:
+    """Predictions and references -> score rows."""
+    input:
+        PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
+    output:
+        PATHS.score_shard("{model}", "{dataset}", "{shard}"),
+    params:
+        settings=lambda w: digest(
+            RUN.space, RUN.tolerance_mm, scope_digest(find_card(w.dataset), RUN)
+        ),
+    log:
+        f"{PATHS.log_folder}/measure/{{model}}/{{dataset}}-{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/measure/{{model}}/{{dataset}}-{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 120 * attempt,
+    shell:
+        "satbench measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
+        " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
+
+
+rule aggregate:
+    """Score rows of all models -> tables; shards are joined on the way."""
+    input:
+        score_shards(RUN.models, PLAN.entries),
+    output:
+        [PATHS.table(name) for name in ("overall", "dataset", "class", "region", "lesion")],
+        [PATHS.scores(m, d) for m in RUN.models for d in PLAN.entries],
+    params:
+        settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
+    log:
+        f"{PATHS.log_folder}/aggregate.log",
+    benchmark:
+        f"{ROOT}/benchmarks/aggregate.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=60,
+    shell:
+        "satbench aggregate --run {ROOT} > {log} 2>&1"
+
+
+rule record:
+    """What ran: code, configuration, inputs, packages, seconds, memory."""
+    input:
+        rules.aggregate.output,
+    output:
+        f"{ROOT}/run.json",
+        PATHS.table("runtime"),
+    log:
+        f"{PATHS.log_folder}/record.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "satbench record --run {ROOT} > {log} 2>&1"

@@ -1,0 +1,400 @@
+"""Every table of the project, declared once: score rows and what is made from them."""
+
+from __future__ import annotations
+
+from evaluation.tabular import (
+    Column,
+    Table,
+    data_dictionary,
+    read_table,
+    spacing_from_text,
+    spacing_text,
+    to_arrow,
+    write_table,
+)
+
+__all__ = [
+    "TABLES",
+    "Column",
+    "Table",
+    "data_dictionary",
+    "read_table",
+    "spacing_from_text",
+    "spacing_text",
+    "to_arrow",
+    "write_table",
+]
+
+STATUSES = (
+    "scored",
+    "both_empty",
+    "reference_empty",
+    "prediction_empty",
+    "prediction_missing",
+    "unsupported",
+    "not_annotated",
+)
+POLICIES = ("present-only", "paper")
+VIEWS = ("paper", "clean")
+SPACES = ("native", "resampled", "own")
+METRICS = ("dsc", "nsd")
+COVERAGES = ("supported", "common", "zero")
+AGGREGATIONS = ("macro", "scans", "patients")
+SCHEMES = ("anatomical", "as-printed")
+COMPOSITIONS = ("all", "leaves", "merged")
+STATISTICS = ("entries", "classes", "regions", "scans", "patients")
+RANKINGS = ("mean-then-rank", "rank-then-mean", "significance")
+SCOPES = ("overall", "dataset", "region")
+KINDS = ("annotated", "direct", "union")
+
+_DATA_KIND = Column("data_kind", "text", "phantoms or real scans", allowed=("synthetic", "real"))
+_MODEL = Column("model", "text", "model id")
+_POLICY = Column("policy", "text", "what empty masks count", allowed=POLICIES)
+_SPACE = Column("space", "text", "grid on which masks were compared", allowed=SPACES)
+_TOLERANCE = Column("tolerance_mm", "number", "tolerance of the surface measure", "mm")
+_VIEW = Column(
+    "view",
+    "text",
+    "test cases: all of the paper's split, or without those linked to a training scan",
+    allowed=VIEWS,
+)
+_COVERAGE = Column(
+    "coverage",
+    "text",
+    "supported: classes that this model supports; common: class x case pairs that all models "
+    "support; zero: unsupported counts 0. The last two exist only where a model leaves classes out",
+    allowed=COVERAGES,
+)
+_AGGREGATION = Column(
+    "aggregation",
+    "text",
+    "macro: scan mean, then class, then class over datasets, unweighted; scans: every score "
+    "counts once; patients: mean of patients' means",
+    allowed=AGGREGATIONS,
+)
+_DATASET = Column("dataset", "text", "entry id")
+_MODALITY = Column("modality", "text", "modality of the scans", allowed=("ct", "mri", "any"))
+_CLASS = Column("class", "text", "class name in the vocabulary")
+_KIND = Column(
+    "kind",
+    "text",
+    "annotated class; or generated class, predicted as such (direct) or as a union of parts",
+    allowed=KINDS,
+)
+_REGION = Column("region", "text", "one of eight body regions, or `lesion`")
+_SCHEME = Column("scheme", "text", "how classes are given to regions", allowed=SCHEMES)
+_COMPOSITION = Column(
+    "composition",
+    "text",
+    "classes of a region's mean: all keys; annotated leaves only; left and right merged",
+    allowed=COMPOSITIONS,
+)
+_METRIC = Column("metric", "text", "dsc or nsd", allowed=METRICS)
+_SCOPE = Column("scope", "text", "what is compared", allowed=SCOPES)
+_KEY = Column("key", "text", "`all`, entry id or region")
+
+_VALUES = (
+    Column("dsc", "number", "Dice similarity coefficient", "0..1"),
+    Column("nsd", "number", "normalised surface distance at the tolerance", "0..1"),
+    Column("dsc_low", "number", "lower end of the 95 % interval over patients", "0..1"),
+    Column("dsc_high", "number", "upper end of the 95 % interval over patients", "0..1"),
+    Column("nsd_low", "number", "lower end of the 95 % interval over patients", "0..1"),
+    Column("nsd_high", "number", "upper end of the 95 % interval over patients", "0..1"),
+    Column("n_scores", "count", "class x scan values in the mean"),
+    Column("n_cases", "count", "scans in the mean"),
+    Column("n_cases_expected", "count", "test scans of the run that should be in it"),
+    Column("n_patients", "count", "patients in the mean, linked across entries"),
+    Column("n_classes", "count", "classes in the mean (entry x class slots)"),
+    Column("n_classes_expected", "count", "classes that the configuration asks for"),
+    Column("n_missing", "count", "values that are 0 because the prediction is missing"),
+)
+_ENTRIES = (
+    Column("n_entries", "count", "entries in the mean"),
+    Column("n_entries_expected", "count", "entries that the configuration asks for"),
+)
+_FALSE_POSITIVES = (
+    Column("n_absent", "count", "class x scan pairs with an empty reference and a prediction file"),
+    Column(
+        "false_positive_rate", "number", "share of those in which something is predicted", "0..1"
+    ),
+    Column("false_positive_ml", "number", "mean predicted volume in those false positives", "ml"),
+)
+_COMMON = (_DATA_KIND, _MODEL, _POLICY, _SPACE, _TOLERANCE, _VIEW, _COVERAGE, _AGGREGATION)
+
+SCORES = Table(
+    "scores",
+    "one case x class x kind x tolerance x space",
+    (
+        _MODEL,
+        _DATASET,
+        Column("case", "text", "case id"),
+        Column("patient", "text", "patient id within the entry"),
+        Column("modality", "text", "modality of the scan", allowed=("ct", "mri")),
+        _CLASS,
+        _KIND,
+        Column("status", "text", "what was there to compare", allowed=STATUSES),
+        Column("reason", "text", "why a prediction is missing or unsupported"),
+        Column("dsc", "number", "Dice similarity coefficient; 0 if one side is empty", "0..1"),
+        Column("nsd", "number", "normalised surface distance; 0 if one side is empty", "0..1"),
+        _TOLERANCE,
+        _SPACE,
+        Column("spacing_mm", "text", "voxel spacing x, y, z used, as `1x1x3`", "mm"),
+        Column("reference_voxels", "count", "voxels of the reference (-1 = unknown)", "voxels"),
+        Column("prediction_voxels", "count", "voxels of the prediction", "voxels"),
+        Column("intersection_voxels", "count", "voxels in both", "voxels"),
+        Column("surface_reference_total_mm2", "number", "area of the reference", "mm2"),
+        Column("surface_reference_within_mm2", "number", "of it, within the tolerance", "mm2"),
+        Column("surface_prediction_total_mm2", "number", "area of the prediction", "mm2"),
+        Column("surface_prediction_within_mm2", "number", "of it, within the tolerance", "mm2"),
+        Column("implementation", "text", "engine that measured"),
+        Column("version", "text", "its version"),
+    ),
+)
+DATASET = Table(
+    "dataset",
+    "a model's mean on one entry",
+    (*_COMMON, _DATASET, _MODALITY, *_VALUES, *_FALSE_POSITIVES),
+)
+DATASET_CLASS = Table(
+    "dataset_class",
+    "a model's mean for one class on one entry",
+    (
+        *_COMMON,
+        _DATASET,
+        _MODALITY,
+        _CLASS,
+        _KIND,
+        Column("preferred", "flag", "this kind enters the other tables (direct before union)"),
+        Column("leaf", "flag", "annotated, not generated from other classes"),
+        Column("region", "text", "region in the anatomical scheme"),
+        *_VALUES,
+        *_FALSE_POSITIVES,
+    ),
+)
+CLASS = Table(
+    "class",
+    "a model's mean for one class over all entries that have it",
+    (
+        *_COMMON,
+        _MODALITY,
+        _CLASS,
+        Column("region", "text", "region, anatomical scheme"),
+        *_VALUES,
+        *_ENTRIES,
+    ),
+)
+REGION = Table(
+    "region",
+    "a model's mean over the classes of a region",
+    (*_COMMON, _SCHEME, _COMPOSITION, _REGION, *_VALUES, *_ENTRIES),
+)
+LESION = Table(
+    "lesion",
+    "a model's mean for one of the lesion group's classes over all entries that have it",
+    (*_COMMON, _MODALITY, _CLASS, *_VALUES, *_ENTRIES),
+)
+OVERALL = Table(
+    "overall",
+    "a model's one number",
+    (
+        *_COMMON,
+        Column(
+            "statistic",
+            "text",
+            "entries: mean over entries of mean over classes; classes: mean over (modality, "
+            "class); regions: mean over regions and lesion; scans, patients: pooled",
+            allowed=STATISTICS,
+        ),
+        Column(
+            "complete", "flag", "covers every entry, class and test scan for which there is data"
+        ),
+        *_VALUES,
+        *_ENTRIES,
+        *_FALSE_POSITIVES,
+    ),
+)
+_COMPARED = (_DATA_KIND, _POLICY, _SPACE, _TOLERANCE, _VIEW, _COVERAGE, _SCOPE, _KEY, _METRIC)
+RANKS = Table(
+    "ranks",
+    "a model's rank by one method",
+    (
+        *_COMPARED,
+        Column("method", "text", "how ranks are made", allowed=RANKINGS),
+        _MODEL,
+        Column("rank", "number", "rank, 1 = best; ties share the mean rank"),
+        Column("rank_low", "number", "lower end of the 95 % interval over bootstraps"),
+        Column("rank_high", "number", "upper end of the 95 % interval over bootstraps"),
+        Column("first_share", "number", "share of bootstraps in which it is first", "0..1"),
+        Column("value", "number", "what was ranked: mean score, mean rank, or number of wins"),
+        Column(
+            "kendall_tau", "number", "mean agreement of bootstrap rankings with this one", "-1..1"
+        ),
+        Column("n_models", "count", "models ranked"),
+        Column("n_patients", "count", "patients in the comparison"),
+        Column("n_scores", "count", "class x scan pairs in the comparison"),
+        Column("complete", "flag", "full coverage; otherwise the rank holds for the common set"),
+    ),
+)
+PAIRS = Table(
+    "pairs",
+    "two models compared on the class x case pairs that both support",
+    (
+        *_COMPARED,
+        Column("model_a", "text", "first model"),
+        Column("model_b", "text", "second model"),
+        Column("difference", "number", "macro mean of a minus that of b", "-1..1"),
+        Column("low", "number", "lower end of its 95 % interval", "-1..1"),
+        Column("high", "number", "upper end of its 95 % interval", "-1..1"),
+        Column("effect_size", "number", "mean of the patients' differences / their deviation"),
+        Column("win_share", "number", "share of patients better under a (ties count half)", "0..1"),
+        Column("p", "number", "two-sided sign-flip test by patient of the same macro mean", "0..1"),
+        Column("p_holm", "number", "p, Holm-corrected over the family", "0..1"),
+        Column("p_wilcoxon", "number", "Wilcoxon signed-rank test on patients' means", "0..1"),
+        Column("p_wilcoxon_holm", "number", "p_wilcoxon, Holm-corrected over the family", "0..1"),
+        Column("family", "text", "the tests corrected together"),
+        Column("n_family", "count", "number of tests in the family"),
+        Column("n_patients", "count", "patients"),
+        Column("n_scores", "count", "class x scan pairs"),
+        Column("note", "text", "`n too small` below 11 patients"),
+    ),
+)
+SENSITIVITY = Table(
+    "sensitivity",
+    "one choice changed, everything else as in the headline",
+    (
+        _DATA_KIND,
+        _SPACE,
+        _TOLERANCE,
+        Column("choice", "text", "what was changed"),
+        Column("baseline", "text", "the headline's value"),
+        Column("alternative", "text", "the other value"),
+        _SCOPE,
+        _KEY,
+        _METRIC,
+        Column("winner_baseline", "text", "best model in the headline"),
+        Column("winner_alternative", "text", "best model after the change"),
+        Column("flips", "flag", "the winner changes"),
+        Column("kendall_tau", "number", "agreement of the two rankings", "-1..1"),
+        Column("largest_rank_change", "number", "of any model", "ranks"),
+        Column("largest_change", "number", "of any model's value", "0..1"),
+        Column("n_models", "count", "models compared"),
+    ),
+)
+AUDIT = Table(
+    "audit",
+    "a link between two scans of the run",
+    (
+        _DATASET,
+        Column("case", "text", "case id"),
+        Column("patient", "text", "patient id within the entry"),
+        Column("split", "text", "side of the split", allowed=("train", "test")),
+        Column("other_dataset", "text", "entry of the linked scan"),
+        Column("other_case", "text", "its case id"),
+        Column("other_patient", "text", "its patient id"),
+        Column("other_split", "text", "its side", allowed=("train", "test")),
+        Column("verdict", "text", "copied voxels, same scan, same patient, ..."),
+        Column("source", "text", "how it was found", allowed=("content", "declared", "patient")),
+        Column("accepted", "flag", "the link counts (a candidate does not)"),
+        Column("declared", "flag", "a dataset card announces an overlap of the two entries"),
+        Column("shared_hashes", "number", "shared voxel-sketch hashes"),
+        Column("votes", "number", "key points that agree on one alignment"),
+        Column("correlation", "number", "locally normalised correlation after alignment", "-1..1"),
+    ),
+)
+COST = Table(
+    "cost",
+    "what a model costs",
+    (
+        _DATA_KIND,
+        _MODEL,
+        Column("networks", "count", "networks that make up the model"),
+        Column("parameters", "number", "all networks together, without a frozen text encoder"),
+        Column("train_seconds", "number", "training, all networks together", "s"),
+        Column("predict_seconds_per_case", "number", "median over test scans", "s"),
+        Column("peak_memory_mib", "number", "largest of all steps", "MiB"),
+        Column("device", "text", "processor or accelerator"),
+    ),
+)
+RUNTIME = Table(
+    "runtime",
+    "time of one step of one model on one entry",
+    (
+        _DATA_KIND,
+        _MODEL,
+        _DATASET,
+        Column("step", "text", "step of the path", allowed=("prepare", "train", "predict")),
+        Column("seconds", "number", "sum", "s"),
+        Column("seconds_per_case", "number", "median over cases", "s"),
+        Column("n_cases", "count", "cases"),
+    ),
+)
+COMPLETENESS = Table(
+    "completeness",
+    "one entry of the run for one model: is it there, and how much of it",
+    (
+        _DATA_KIND,
+        _MODEL,
+        _DATASET,
+        Column(
+            "status",
+            "text",
+            "how much is there",
+            allowed=("complete", "incomplete", "not run", "no data"),
+        ),
+        Column("reason", "text", "why it is not complete"),
+        Column("n_cases", "count", "scans with a prediction"),
+        Column("n_cases_expected", "count", "test scans of the run"),
+        Column("n_classes", "count", "classes that the model supports"),
+        Column("n_classes_expected", "count", "classes in the run's scope"),
+    ),
+)
+PUBLISHED = Table(
+    "published",
+    "a published number and ours in the same protocol",
+    (
+        Column("source", "text", "document"),
+        Column("table", "text", "table of the document"),
+        Column("row", "count", "row in print order, from 1"),
+        Column("printed_row", "text", "row label as printed"),
+        Column(
+            "scope",
+            "text",
+            "what the row is",
+            allowed=("region", "class", "dataset", "lesion", "average", "aspect"),
+        ),
+        Column("key", "text", "our id: region, class name, entry id or `all`"),
+        Column("modality", "text", "modality", allowed=("ct", "mri", "any")),
+        _MODEL,
+        _METRIC,
+        Column("printed", "text", "value as printed", "percent"),
+        Column("value", "number", "the same", "0..1"),
+        Column("ours", "number", "ours, resampled grid, paper policy and split", "0..1"),
+        Column("ours_low", "number", "lower end of its 95 % interval", "0..1"),
+        Column("ours_high", "number", "upper end of its 95 % interval", "0..1"),
+        Column("difference", "number", "ours minus published", "-1..1"),
+        Column("space", "text", "space of ours; `` = none", allowed=("", *SPACES)),
+        Column("policy", "text", "policy of ours; `` = none", allowed=("", *POLICIES)),
+        Column("n_cases", "count", "scans in ours"),
+        Column("note", "text", "what to know about this number"),
+    ),
+)
+CLAIMS = Table(
+    "claims",
+    "a claim of a published document, checked against its own numbers",
+    (
+        Column("source", "text", "document"),
+        Column("where", "text", "place in the document"),
+        Column("claim", "text", "what is claimed, in our words"),
+        Column("printed", "text", "value or list claimed"),
+        Column("recomputed", "text", "value or list from the document's own tables"),
+        Column("holds", "flag", "both agree"),
+        Column("note", "text", "remark"),
+    ),
+)
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, OVERALL, RANKS, PAIRS,
+        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, PUBLISHED, CLAIMS,
+    )
+}  # fmt: skip

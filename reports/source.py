@@ -1,0 +1,224 @@
+"""Everything that a renderer reads: a run's tables, cards and published numbers, and nothing else.
+
+A table that is missing is None, and every renderer says "not available" for it. Rows of phantoms
+and of real scans never meet: a run whose tables disagree about `data_kind` is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from evaluation.config import RunConfig, load_frozen
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.registry import load_cards
+from evaluation.errors import BenchError
+from evaluation.models.card import ModelCard, load_model_cards
+from evaluation.paths import RunPaths
+from evaluation.schema import read_table
+from evaluation.tables import TABLES
+
+SPACE_WORDS = {
+    "native": "native grid",
+    "resampled": "1×1×3 mm grid",
+    "own": "the model's own grid",
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Under which choices a number was made; every caption says it in words."""
+
+    policy: str = "present-only"
+    space: str = "native"
+    tolerance_mm: float = 1.0
+    view: str = "paper"
+    coverage: str = "supported"
+    aggregation: str = "macro"
+
+    @property
+    def short(self) -> str:
+        """For a column head: `native grid, present-only`."""
+        return f"{SPACE_WORDS[self.space]}, {self.policy}"
+
+    @property
+    def words(self) -> str:
+        """For a caption."""
+        coverage = {
+            "supported": "",
+            "common": "; only classes that every model supports",
+            "zero": "; unsupported classes count 0",
+        }[self.coverage]
+        return (
+            f"Scored on {SPACE_WORDS[self.space]}, empty-mask policy `{self.policy}`, "
+            f"NSD tolerance {self.tolerance_mm:g} mm, {self.view} split view{coverage}."
+        )
+
+
+@dataclass(frozen=True)
+class RunSource:
+    """A run as the renderers see it.
+
+    Args:
+        paths: where it lies.
+        config: its effective configuration.
+        tables: every result table that is there, by name.
+        published: published numbers (columns of `PUBLISHED`, ours where they exist).
+        not_run: entry → reason.
+    """
+
+    paths: RunPaths
+    config: RunConfig
+    tables: dict[str, pd.DataFrame]
+    published: pd.DataFrame
+    not_run: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Models with at least one aggregated row, in the order of the configuration."""
+        overall = self.tables.get("overall")
+        found = set() if overall is None else set(overall["model"])
+        return [m for m in self.config.models if m in found] + sorted(
+            found - set(self.config.models)
+        )
+
+    @cached_property
+    def model_cards(self) -> dict[str, ModelCard]:
+        """Cards of the run's models (a model without a card is shown by its id)."""
+        cards = load_model_cards()
+        return {name: cards[name] for name in self.models if name in cards}
+
+    @property
+    def entrants(self) -> list[str]:
+        """Models that compete: not the controls."""
+        return [m for m in self.models if not self.is_control(m)]
+
+    def is_control(self, model: str) -> bool:
+        """Whether a model is a control (oracle, empty, ...)."""
+        card = self.model_cards.get(model)
+        return card is not None and card.role == "control"
+
+    def model_title(self, model: str) -> str:
+        """A model's printed name."""
+        card = self.model_cards.get(model)
+        return card.title if card else model
+
+    @cached_property
+    def dataset_cards(self) -> dict[str, DatasetCard]:
+        """Cards of all entries that the run asks for, in its order."""
+        cards = load_cards()
+        names = list(cards) if self.config.entries == "all" else self.config.entries
+        return {name: cards[name] for name in names if name in cards}
+
+    def dataset_title(self, dataset: str) -> str:
+        """An entry's printed name."""
+        card = self.dataset_cards.get(dataset) or load_cards().get(dataset)
+        return card.title if card else dataset
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """A result table, or None if its maker has not written it."""
+        return self.tables.get(name)
+
+    def pick(self, name: str, protocol: Protocol) -> pd.DataFrame | None:
+        """The rows of a table under one protocol; None if the table or all such rows are missing."""
+        frame = self.tables.get(name)
+        if frame is None:
+            return None
+        keep = pd.Series(data=True, index=frame.index)
+        for column in ("policy", "space", "tolerance_mm", "view", "coverage", "aggregation"):
+            if column in frame.columns:
+                keep &= frame[column] == getattr(protocol, column)
+        found = frame[keep]
+        return found if len(found) else None
+
+    @cached_property
+    def protocols(self) -> list[Protocol]:
+        """Headline and paper protocol, as far as the run was scored in their spaces.
+
+        The headline ranks (native grid, present-only). The paper's protocol (1x1x3 mm grid,
+        `paper` policy) stands beside published numbers.
+        """
+        overall = self.tables.get("overall")
+        if overall is None:
+            return []
+        spaces = set(overall["space"])
+        tolerances = sorted(set(overall["tolerance_mm"]), key=lambda t: (t != 1.0, t))
+        tolerance = tolerances[0]
+        found = []
+        headline = Protocol(tolerance_mm=tolerance)
+        if "native" in spaces:
+            found.append(headline)
+        elif spaces:
+            found.append(replace(headline, space=min(spaces)))
+        paper = replace(headline, space="resampled", policy="paper")
+        if "resampled" in spaces and self.pick("overall", paper) is not None:
+            found.append(paper)
+        return found
+
+    @property
+    def implementation(self) -> str:
+        """Which code measured, for captions: `satbench 1.0 (surface elements)`."""
+        score_files = sorted(self.paths.root.glob("scores/*/*.parquet"))
+        names: set[str] = set()
+        for path in score_files[:4]:
+            rows = read_table(
+                path, TABLES["scores"], ["implementation", "version"], categories=True
+            ).drop_duplicates()
+            names |= {f"{r.implementation} {r.version}" for r in rows.itertuples()}
+        return ", ".join(sorted(names)) or "implementation not recorded"
+
+
+def load_source(run: Path) -> RunSource:
+    """Read a run's tables and what belongs to them.
+
+    Raises:
+        BenchError: no run there, no aggregated tables yet, or tables of both data kinds.
+    """
+    from evaluation.published import published
+
+    paths = RunPaths(run)
+    config = load_frozen(run)
+    tables = {
+        name: read_table(paths.table(name), table)
+        for name, table in TABLES.items()
+        if name not in ("scores", "published") and paths.table(name).is_file()
+    }
+    if "overall" not in tables:
+        raise BenchError(
+            "this run has no aggregated tables",
+            file=paths.table("overall"),
+            hint=f"run `satbench aggregate --run {run}` first",
+        )
+    refuse_mixture(tables, config.data_kind, run)
+    printed = paths.table("published")
+    numbers = read_table(printed, TABLES["published"]) if printed.is_file() else published()
+    return RunSource(paths, config, tables, numbers, _not_run(paths))
+
+
+def refuse_mixture(tables: dict[str, pd.DataFrame], data_kind: str, run: Path) -> None:
+    """Stop if any row is of another data kind than the run.
+
+    Raises:
+        BenchError: names the table and what was found.
+    """
+    for name, frame in tables.items():
+        kinds = set(frame["data_kind"].unique()) if "data_kind" in frame.columns else set()
+        if kinds - {data_kind}:
+            raise BenchError(
+                "synthetic and real results never stand on one board",
+                file=RunPaths(run).table(name),
+                found=f"data_kind {', '.join(sorted(kinds))}",
+                expected=f"only {data_kind}, as the run's configuration says",
+                hint="keep the two in runs of different names and report each",
+            )
+
+
+def _not_run(paths: RunPaths) -> dict[str, str]:
+    if not paths.not_run.is_file():
+        return {}
+    with paths.not_run.open(newline="", encoding="utf-8") as stream:
+        return {row["dataset"]: row["reason"] for row in csv.DictReader(stream)}

@@ -1,0 +1,112 @@
+"""The U-Net of SAT-Nano: encoder and decoder with one feature vector for each voxel.
+
+The module tree carries the names of the first public release (`stages.0.0.convs.0.conv`), so
+that its weights load without renaming anything but second names of the same tensors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sat.config import NetworkSizes, Triple
+
+LEAKY_SLOPE = 0.01
+
+
+class ConvBlock(nn.Module):
+    """3x3x3 convolution with bias, instance norm (affine, eps 1e-5), leaky ReLU 0.01."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1)
+        self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, X, Y, Z) to (B, out, X / stride, Y / stride, Z / stride)."""
+        return nn.functional.leaky_relu(self.norm(self.conv(x)), LEAKY_SLOPE, inplace=True)
+
+
+class ConvStage(nn.Module):
+    """Two blocks; the first one carries the stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            ConvBlock(in_channels, out_channels, stride),
+            ConvBlock(out_channels, out_channels, (1, 1, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, X, Y, Z) to (B, out, X / stride, Y / stride, Z / stride)."""
+        out: Tensor = self.convs(x)
+        return out
+
+
+class Encoder(nn.Module):
+    """Stages from the full resolution down to the bottleneck."""
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        inputs = (sizes.in_channels, *sizes.widths[:-1])
+        self.stages = nn.ModuleList(
+            nn.Sequential(ConvStage(i, o, stride))
+            for i, o, stride in zip(inputs, sizes.widths, sizes.strides, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The output of every stage, the full resolution first."""
+        scales = []
+        for stage in self.stages:
+            x = stage(x)
+            scales.append(x)
+        return scales
+
+
+class Decoder(nn.Module):
+    """Transposed convolutions (kernel = stride), concatenated skips, two blocks a stage."""
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        below, above = sizes.widths[:0:-1], sizes.widths[-2::-1]
+        self.stages = nn.ModuleList(ConvStage(2 * w, w, (1, 1, 1)) for w in above)
+        self.transpconvs = nn.ModuleList(
+            nn.ConvTranspose3d(b, a, stride, stride)
+            for b, a, stride in zip(below, above, sizes.strides[:0:-1], strict=True)
+        )
+
+    def forward(self, scales: list[Tensor]) -> Tensor:
+        """All scales of the encoder to features (B, widths[0], X, Y, Z)."""
+        x = scales[-1]
+        for up, stage, skip in zip(self.transpconvs, self.stages, scales[-2::-1], strict=True):
+            x = stage(torch.cat((up(x), skip), dim=1))
+        return x
+
+
+class Backbone(nn.Module):
+    """Encoder, decoder and, where the preset asks for it, a signed linear voxel projection."""
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        self.encoder = Encoder(sizes)
+        self.decoder = Decoder(sizes)
+        self.pixel_projection = (
+            nn.Conv3d(sizes.widths[0], sizes.pixel_width, 1) if sizes.pixel_projection else None
+        )
+        self.apply(_he)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Image (B, C, X, Y, Z) to voxel features (B, d', X, Y, Z) and bottleneck (B, w, x, y, z)."""
+        scales = self.encoder(image)
+        pixels = self.decoder(scales)
+        if self.pixel_projection is not None:
+            pixels = self.pixel_projection(pixels)
+        return pixels, scales[-1]
+
+
+def _he(module: nn.Module) -> None:
+    """He initialisation for the slope of the leaky ReLU, zero biases (sat released code)."""
+    if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
+        nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,229 @@
+"""Presets of SAT-Nano: every size and setting as one validated record.
+
+A preset is a YAML file in `sat/presets/`; unknown keys are refused. The effective preset travels
+inside every checkpoint, so a prediction never depends on a file that changed since training.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evaluation.datasets.registry import load_record
+from evaluation.errors import BenchError, did_you_mean
+
+PRESET_FOLDER = Path(str(files("sat"))) / "presets"
+Triple = tuple[int, int, int]
+Millimetres = tuple[float, float, float]
+Range = tuple[float, float]
+Probability = float
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSizes(_Part):
+    """Sizes of the vision backbone, the query decoder and the mask head (paper, section 3.3)."""
+
+    in_channels: int = Field(ge=1, description="the grey image is repeated to so many channels")
+    widths: tuple[int, ...] = Field(min_length=2, description="channels of each U-Net stage")
+    strides: tuple[Triple, ...] = Field(description="stride of each stage along x, y, z")
+    pixel_width: int = Field(ge=1, description="d', length of the feature vector of a voxel")
+    pixel_projection: bool = Field(
+        description="a linear 1x1x1 convolution from widths[0] to pixel_width; without it both "
+        "are equal and the features leave a leaky ReLU"
+    )
+    query_width: int = Field(ge=6, description="d, length of a query")
+    query_layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    mask_hidden: int = Field(ge=1)
+    mask_output: Literal["linear", "gelu"]
+
+    @property
+    def total_stride(self) -> Triple:
+        """Product of the strides: an input's sides must be multiples of it."""
+        product = [1, 1, 1]
+        for stride in self.strides:
+            product = [p * s for p, s in zip(product, stride, strict=True)]
+        return product[0], product[1], product[2]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NetworkSizes:
+        if len(self.strides) != len(self.widths):
+            raise ValueError(f"{len(self.widths)} widths need as many strides")
+        if self.strides[0] != (1, 1, 1):
+            raise ValueError("the first stage keeps the full resolution: its stride is 1 1 1")
+        if self.query_width % self.heads:
+            raise ValueError("query_width must be a multiple of heads")
+        if not self.pixel_projection and self.pixel_width != self.widths[0]:
+            raise ValueError("without pixel_projection, pixel_width equals widths[0]")
+        return self
+
+
+class PromptSettings(_Part):
+    """How a class name becomes a query.
+
+    `embedding`: `scaled` multiplies the unit-length text embedding by the square root of its
+    length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
+    `unit` leaves it at unit length. `query_length`: `sqrt` scales the projected query to length
+    sqrt(d), `unit` to 1, `free` leaves it.
+    """
+
+    encoder: Literal["minilm", "folder"] = "minilm"
+    pooling: Literal["mean", "pooler"] = "mean"
+    template: str = Field(default="{name}", description="text with the fields name and modality")
+    embedding: Literal["scaled", "standardised", "unit"]
+    projection: Literal["mlp", "none"] = "mlp"
+    query_length: Literal["sqrt", "unit", "free"]
+
+
+class Grid(_Part):
+    """The model's own grid and its intensities (paper, section 4.2)."""
+
+    spacing_mm: Millimetres
+    crop_above: float = Field(default=0.0, description="bounding box of image > this is kept")
+    ct_clip_hu: Range = (-500.0, 1000.0)
+    mri_percentiles: Range = (0.5, 99.5)
+    rescale_unit: bool = Field(default=False, description="map the z-scores to [0, 1]")
+
+
+class Augmentation(_Part):
+    """Random changes of a training crop; `*_p` are probabilities."""
+
+    zoom_p: float = 0.0
+    zoom: Range = (1.0, 1.0)
+    zoom_in_plane: bool = False
+    rotation_p: float = 0.0
+    rotation_degrees: float = Field(default=0.0, description="about the z axis")
+    noise_p: float = 0.0
+    noise_deviation: float = 0.1
+    sharpen_p: float = 0.0
+    intensity_p: float = 0.0
+    intensity_factor: float = 0.25
+    gamma_p: float = 0.0
+    gamma: Range = (0.7, 1.5)
+
+
+class Sampling(_Part):
+    """Which case, which crop and which prompts a training sample has."""
+
+    entry_balance: Literal["equal", "sqrt"] = Field(
+        description="draw entries alike, or in proportion to the square root of their cases "
+        "(the paper's 1/sqrt(N) weight of each volume)"
+    )
+    entry_factors: dict[str, float] = Field(default={}, description="dataset id -> extra factor")
+    split_by_specialist: bool = Field(
+        default=False, description="each specialist's classes act as an entry of their own"
+    )
+    volume_repeat: bool = Field(
+        default=False, description="a volume counts HWD / patch times its classes / 32 times"
+    )
+    class_first_p: float = Field(
+        default=0.5, description="centre on a voxel of a random class, else on any foreground"
+    )
+    jitter: float = Field(
+        default=0.0, ge=0, le=1, description="random shift of the crop, as a part of half a patch"
+    )
+    max_prompts: int | None = Field(default=None, ge=1, description="none: all classes in scope")
+    absent_ratio: float = Field(
+        default=0.5, description="absent classes prompted per present one, with max_prompts"
+    )
+
+
+class Loss(_Part):
+    """Binary cross-entropy plus Dice with squared denominator, equal weights (paper, eq. 10).
+
+    `dice_over`: a class that the crop does not show has no overlap to learn from; `present`
+    leaves it to the cross-entropy. `pooled` puts all classes in one fraction, as printed.
+    """
+
+    dice: Literal["per-class", "pooled"] = "per-class"
+    dice_over: Literal["present", "all"] = "present"
+    smooth: float = 1.0
+
+
+class Training(_Part):
+    """One plain loop of AdamW with linear warm-up and cosine to zero over the steps."""
+
+    device: Literal["cpu", "cuda"]
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    accumulate: int = Field(default=1, ge=1, description="batches of one optimiser step")
+    patch: Triple = Field(description="crop in voxels of the own grid")
+    pad_to: Literal["stride", "patch"] = Field(
+        description="zeros at the far end up to a multiple of the stride, or the whole patch"
+    )
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warm_up: int = Field(ge=0)
+    clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
+    mixed_precision: bool = Field(default=True, description="on a GPU only")
+    checkpoint_every: int = Field(ge=1)
+    log_every: int = Field(default=10, ge=1)
+    workers: int = Field(default=0, ge=0, description="processes that read crops ahead")
+    sampling: Sampling
+    augmentation: Augmentation = Augmentation()
+    loss: Loss = Loss()
+
+
+class Inference(_Part):
+    """Sliding windows and the way to the native grid.
+
+    `interpolate` says what is interpolated trilinearly and thresholded on the native grid: the
+    logit of the blended probability (at 0), or the probability (at 0.5).
+    """
+
+    patch: Triple
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    blending: Literal["uniform", "gaussian"] = "uniform"
+    interpolate: Literal["logit", "probability"] = "logit"
+    window_batch: int = Field(default=4, ge=1)
+    memory_mib: int = Field(default=1024, ge=1, description="for features, and for prompts")
+
+
+class Preset(_Part):
+    """Everything that one kind of SAT-Nano is made of."""
+
+    name: str
+    description: str
+    network: NetworkSizes
+    prompts: PromptSettings
+    grid: Grid
+    training: Training
+    inference: Inference
+
+    @model_validator(mode="after")
+    def _patches_fit(self) -> Preset:
+        stride = self.network.total_stride
+        for label, patch in (
+            ("training", self.training.patch),
+            ("inference", self.inference.patch),
+        ):
+            if any(p % s for p, s in zip(patch, stride, strict=True)):
+                raise ValueError(f"{label}.patch {patch} is no multiple of the strides {stride}")
+        return self
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets."""
+    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
+
+
+def load_preset(name: str) -> Preset:
+    """A shipped preset by name, or a preset file by path.
+
+    Raises:
+        BenchError: there is none of that name, or the file is not a valid preset.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PRESET_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise BenchError(
+            f"no SAT-Nano preset `{name}`", file=path, hint=did_you_mean(name, preset_names())
+        )
+    return load_record(path, Preset)

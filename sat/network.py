@@ -1,0 +1,140 @@
+"""SAT-Nano's network: image features and text queries in, one logit map for each query out.
+
+`encode` sees the image only and `decode` the queries, so that the features of a window are
+computed once whatever the number of prompts. There is no attention among queries: each prompt's
+answer is independent of the others (paper, section 3.3, as in the first released code).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sat.blocks import Backbone
+from sat.config import NetworkSizes
+
+POSITION_BASE = 10000.0
+
+
+class Features(NamedTuple):
+    """What `encode` makes of an image.
+
+    Attributes:
+        pixels: (B, d', X, Y, Z), one vector for each voxel.
+        tokens: (B, T, d), the bottleneck, flattened in storage order.
+        positions: (T, d), the fixed position code of the tokens.
+    """
+
+    pixels: Tensor
+    tokens: Tensor
+    positions: Tensor
+
+
+def position_code(shape: tuple[int, int, int], width: int) -> Tensor:
+    """Fixed sinusoids of three axes, float64, shape (x * y * z, width).
+
+    Each axis has an equal, even number of channels (256 of 768) in storage order; sine and
+    cosine alternate at angles position * 10000^(-2j / channels). If three even parts exceed the
+    width, the last channels are cut.
+    """
+    channels = 2 * -(-width // 6)
+    rates = POSITION_BASE ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
+    parts = []
+    for axis, size in enumerate(shape):
+        angles = torch.arange(size, dtype=torch.float64)[:, None] * rates
+        code = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
+        view = [1, 1, 1, channels]
+        view[axis] = size
+        parts.append(code.view(view).expand(*shape, channels))
+    return torch.cat(parts, dim=-1).flatten(0, 2)[:, :width]
+
+
+class QueryLayer(nn.Module):
+    """Pre-norm cross-attention to the image tokens, then a two-layer perceptron.
+
+    `norm1` belonged to a self-attention that the released network no longer has. It stays in the
+    parameter count, frozen and unused.
+    """
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        width = sizes.query_width
+        self.multihead_attn = nn.MultiheadAttention(
+            width, sizes.heads, dropout=sizes.dropout, batch_first=True
+        )
+        self.linear1 = nn.Linear(width, sizes.mlp_width)
+        self.linear2 = nn.Linear(sizes.mlp_width, width)
+        self.norm1 = nn.LayerNorm(width).requires_grad_(False)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(sizes.dropout)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Queries (B, N, d), keys and values (B, T, d); returns (B, N, d)."""
+        answer, _ = self.multihead_attn(self.norm2(queries), keys, values, need_weights=False)
+        queries = queries + self.dropout(answer)
+        hidden = self.dropout(torch.relu(self.linear1(self.norm3(queries))))
+        return queries + self.dropout(self.linear2(hidden))
+
+
+class QueryDecoder(nn.Module):
+    """All query layers and the last norm. Position codes go to the keys, not to the values."""
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(QueryLayer(sizes) for _ in range(sizes.query_layers))
+        self.norm = nn.LayerNorm(sizes.query_width)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Queries (B, N, d), tokens (B, T, d), positions (T, d); returns (B, N, d)."""
+        keys = tokens + positions
+        for layer in self.layers:
+            queries = layer(queries, keys, tokens)
+        normalised: Tensor = self.norm(queries)
+        return normalised
+
+
+class SatNetwork(nn.Module):
+    """Vision backbone, query decoder and mask head; the text encoder is not part of it.
+
+    With the preset `nano` it has 107,227,008 parameters, the paper's 107 M.
+    """
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.backbone = Backbone(sizes)
+        if sizes.widths[-1] != sizes.query_width:
+            raise ValueError("the bottleneck is the memory: widths[-1] equals query_width")
+        self.transformer_decoder = QueryDecoder(sizes)
+        self.transformer_decoder_mlp = nn.Sequential(
+            nn.Linear(sizes.query_width, sizes.mask_hidden),
+            nn.GELU(),
+            nn.Linear(sizes.mask_hidden, sizes.pixel_width),
+            nn.GELU() if sizes.mask_output == "gelu" else nn.Identity(),
+        )
+
+    def encode(self, image: Tensor) -> Features:
+        """Features of an image (B, 1, X, Y, Z) whose sides are multiples of the total stride."""
+        pixels, bottleneck = self.backbone(image.expand(-1, self.sizes.in_channels, -1, -1, -1))
+        x, y, z = bottleneck.shape[2:]
+        positions = position_code((x, y, z), self.sizes.query_width).to(bottleneck)
+        return Features(pixels, bottleneck.flatten(2).transpose(1, 2), positions)
+
+    def decode(self, features: Features, queries: Tensor) -> Tensor:
+        """Logits (B, N, X, Y, Z) of queries (B, N, d) or, for all images alike, (N, d)."""
+        pixels, tokens, positions = features
+        if queries.dim() == 2:
+            queries = queries.expand(len(tokens), -1, -1)
+        answers = self.transformer_decoder(queries, tokens, positions)
+        kernels = self.transformer_decoder_mlp(answers)
+        return torch.bmm(kernels, pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+
+    def forward(self, image: Tensor, queries: Tensor) -> Tensor:
+        """Image (B, 1, X, Y, Z) and queries (B, N, d) to logits (B, N, X, Y, Z)."""
+        return self.decode(self.encode(image), queries)
