@@ -1,0 +1,1 @@
+"""Specialist and universal models that the benchmark compares with: nnU-Net v2."""

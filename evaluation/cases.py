@@ -82,13 +82,11 @@ class Segmentation:
         return tuple(self.layers[0].shape)
 
 
-def pack_masks(
-    masks: Mapping[str, NDArray[np.bool_]], affine: Affine, kind: Kind
-) -> Segmentation:
-    """Pack boolean masks (x, y, z), which may overlap, into as few uint8 layers as a greedy rule finds.
+def pack_masks(masks: Mapping[str, NDArray[np.bool_]], affine: Affine, kind: Kind) -> Segmentation:
+    """Pack boolean masks (x, y, z), which may overlap, into few uint8 layers.
 
-    A mask goes to the first layer in which all of its voxels are free. Empty masks keep a value
-    of their own, so that an annotated but absent class stays known.
+    A mask goes to the first layer in which all of its voxels are free (a greedy rule). Empty
+    masks keep a value of their own, so that an annotated but absent class stays known.
     """
     layers: list[NDArray[np.uint8]] = []
     used: list[int] = []
@@ -123,7 +121,9 @@ class CaseRecord(_Record):
     """`case.json`: what is known of a standardised case.
 
     `not_annotated` are classes of the dataset that this case has no annotation for; a class in
-    `classes` whose mask is empty was annotated and found absent.
+    `classes` whose mask is empty was annotated and found absent. `settings` is a hash of what the
+    case was made with (card, classes, sizes of the source files): it is made anew when that
+    changes.
     """
 
     dataset: str
@@ -138,6 +138,7 @@ class CaseRecord(_Record):
     not_annotated: tuple[str, ...] = ()
     source_sha256: dict[str, str] = {}
     sequence: str | None = None
+    settings: str = ""
 
 
 class PredictionRecord(_Record):

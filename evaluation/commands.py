@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from evaluation import commands_run
+from evaluation import commands_data, commands_run
 
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
+    commands_data.register(app)
     commands_run.register(app)

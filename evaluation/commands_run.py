@@ -91,7 +91,9 @@ def new_model(name: str = typer.Argument(..., help="Model id, for example my-une
     typer.echo(f"wrote {write_model_card(name)}; fill it in, then add `{name}` to `models:`")
 
 
-def new_dataset(name: str = typer.Argument(..., help="Dataset id, for example my_dataset.")) -> None:
+def new_dataset(
+    name: str = typer.Argument(..., help="Dataset id, for example my_dataset."),
+) -> None:
     """Write a dataset card NAME.yaml, to be filled in."""
     from evaluation.datasets.templates import write_dataset_card
 

@@ -77,7 +77,10 @@ def _torch() -> list[Finding]:
     except PackageNotFoundError:
         return findings
     if "+cpu" in torch.__version__:
-        text = f"{torchvision} beside a CPU torch cannot be imported and breaks transformers: pip uninstall torchvision"
+        text = (
+            f"{torchvision} beside a CPU torch cannot be imported and breaks transformers: "
+            "pip uninstall torchvision"
+        )
         findings.append(Finding("fault", "torchvision", text))
     return findings
 
@@ -112,4 +115,6 @@ def _raw_data(config: RunConfig, raw_root: Path | None) -> list[Finding]:
     here = [name for name in names if present.get(find_card(name).id)]
     level = "ok" if len(here) == len(names) else "note"
     text = f"{len(here)} of {len(names)} entries under {root.resolve()}"
-    return [Finding(level, "raw data", f"{text}; `satbench data status --raw-root {root}` has more")]
+    return [
+        Finding(level, "raw data", f"{text}; `satbench data status --raw-root {root}` has more")
+    ]

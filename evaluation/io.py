@@ -75,7 +75,8 @@ def read_volume(path: Path) -> Volume:
     if not path.is_file():
         raise BenchError("volume not found", file=path, hint="check the path and the download")
     try:
-        volume = _read_nifti(path) if path.name.endswith((".nii", ".nii.gz")) else _read_itk(path)
+        is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+        volume = _read_nifti(path) if is_nifti else _read_itk(path)
     except BenchError:
         raise
     except Exception as error:
@@ -158,9 +159,7 @@ def orientation_of(affine: Affine) -> str:
     return "".join(str(code) for code in nib.aff2axcodes(affine))
 
 
-def same_grid(
-    a: Volume, b: Volume, tolerance_mm: float = GEOMETRY_TOLERANCE_MM
-) -> str | None:
+def same_grid(a: Volume, b: Volume, tolerance_mm: float = GEOMETRY_TOLERANCE_MM) -> str | None:
     """None if both volumes lie on one grid, otherwise one sentence that says how they differ.
 
     Compared are shape and the positions of all eight corner voxels, so spacing, origin and

@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from evaluation.cases import (
+    CASE_FILE,
     PREDICTION_FILE,
     CaseRecord,
     ClassPlace,
@@ -33,12 +34,11 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import sha256
 from evaluation.io import spacing_of
-from evaluation.metrics import ClassScore, score
+from evaluation.metrics import ClassPair, ClassScore, score_pairs
 from evaluation.models.running import read_support
 from evaluation.paths import RunPaths
 from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
-from evaluation.schema import write_table
-from evaluation.tables import SCORES
+from evaluation.schema import SCORES, spacing_text, write_table
 from evaluation.workflow import cases_to_predict
 
 Row = dict[str, Any]
@@ -156,23 +156,36 @@ def measure_case(m: Measuring, case: str) -> Iterator[Row]:
         if pair is None:
             continue
         in_space, predicted = pair
+        answers = None if predicted is None else predicted.layers
         spacing_mm = spacing_of(in_space.affine)
-        present = [t for t in scored if _annotated(t, record)]
-        kept = _places(in_space, present)
-        answered = None if predicted is None else _places(predicted, present)
-        keys = [t.key for t in present]
-        by_key = {t.key: t for t in present}
-        for result in score(kept, answered, spacing_mm, m.config.tolerance_mm, keys):
-            target = by_key[result.class_name]
-            yield _row(m, record, target, space, spacing_mm, result, reason)
-        for tolerance_mm in m.config.tolerance_mm:
-            for target in scored:
-                if target not in present:
-                    nothing = ClassScore.without_value(target.key, tolerance_mm, "not_annotated")
-                    yield _row(m, record, target, space, spacing_mm, nothing, "")
-            for target, why in unsupported.items():
-                nothing = ClassScore.without_value(target.key, tolerance_mm, "unsupported")
-                yield _row(m, record, target, space, spacing_mm, nothing, why)
+        for targets, layers in ((scored, answers), (list(unsupported), in_space.layers)):
+            pairs = [
+                ClassPair(
+                    target.key,
+                    _place(in_space, target) if _annotated(target, record) else None,
+                    None
+                    if predicted is None or target in unsupported
+                    else _place(predicted, target),
+                )
+                for target in targets
+            ]
+            if not pairs:
+                continue
+            results = score_pairs(in_space.layers, layers, pairs, spacing_mm, m.config.tolerance_mm)
+            by_key = {target.key: target for target in targets}
+            for result in results:
+                target = by_key[result.class_name]
+                # A class that nobody annotated counts as empty under the paper's policy, so a
+                # missing prediction of it stays a missing prediction.
+                result_status = (
+                    "unsupported"
+                    if target in unsupported
+                    else "prediction_missing"
+                    if predicted is None
+                    else result.status
+                )
+                why = unsupported.get(target, reason)
+                yield _row(m, record, target, space, spacing_mm, result, result_status, why)
 
 
 def _annotated(target: Target, record: CaseRecord) -> bool:
@@ -202,15 +215,13 @@ def read_prediction_has_own_grid(folder: Path) -> bool:
     return bool(json.loads((folder / PREDICTION_FILE).read_text(encoding="utf-8"))["own_grid"])
 
 
-def _places(segmentation: Segmentation, targets: Sequence[Target]) -> Segmentation:
-    """The segmentation with one class for each target, unions looked up from their parts."""
-    places: dict[str, ClassPlace] = {}
-    for target in targets:
-        names = [target.class_name] if target.kind != "union" else list(target.parts)
-        known = [segmentation.classes[name] for name in names if name in segmentation.classes]
-        if len(known) == len(names):
-            places[target.key] = union_place(known, "union") if len(known) > 1 else known[0]
-    return Segmentation(segmentation.layers, segmentation.affine, places)
+def _place(segmentation: Segmentation, target: Target) -> ClassPlace | None:
+    """Where a target lives: its own place, or the union of its parts' places."""
+    names = target.parts if target.kind == "union" else (target.class_name,)
+    known = [segmentation.classes[name] for name in names if name in segmentation.classes]
+    if len(known) < len(names):
+        return None
+    return known[0] if len(known) == 1 else union_place(known, "union")
 
 
 def _row(
@@ -220,9 +231,9 @@ def _row(
     space: Space,
     spacing_mm: tuple[float, float, float],
     result: ClassScore,
+    status: str,
     reason: str,
 ) -> Row:
-    status = result.status
     note = reason if status in ("prediction_missing", "unsupported") else ""
     if status == "scored" and result.tolerance_mm < max(spacing_mm):
         note = "tolerance below the voxel spacing"
@@ -240,10 +251,10 @@ def _row(
         "nsd": result.nsd,
         "tolerance_mm": result.tolerance_mm,
         "space": space,
-        "spacing_mm": "x".join(f"{s:g}" for s in spacing_mm),
-        "reference_voxels": result.reference_voxels,
-        "prediction_voxels": result.prediction_voxels,
-        "intersection_voxels": result.intersection_voxels,
+        "spacing_mm": spacing_text(spacing_mm),
+        "reference_voxels": result.reference_voxels or 0,
+        "prediction_voxels": result.prediction_voxels or 0,
+        "intersection_voxels": result.intersection_voxels or 0,
         "surface_reference_total_mm2": result.surface_reference_total_mm2,
         "surface_reference_within_mm2": result.surface_reference_within_mm2,
         "surface_prediction_total_mm2": result.surface_prediction_total_mm2,
@@ -265,12 +276,16 @@ def _read_status(path: Path) -> dict[str, tuple[str, str]]:
 
 def _fingerprint(m: Measuring, case: str) -> str:
     """Names the inputs and settings of a case's rows."""
-    parts = [case, str(m.status.get(case)), m.config.model_dump_json(include={"space", "tolerance_mm"})]
-    for path in (
-        m.paths.case(m.dataset, case) / "case.json",
+    parts = [
+        case,
+        str(m.status.get(case)),
+        m.config.model_dump_json(include={"space", "tolerance_mm"}),
+    ]
+    files = (
+        m.paths.case(m.dataset, case) / CASE_FILE,
         m.paths.prediction(m.model, m.dataset, case) / PREDICTION_FILE,
-    ):
-        parts.append(f"{sha256(path)}-{path.stat().st_mtime_ns}" if path.is_file() else "none")
+    )
+    parts += [f"{sha256(f)}-{f.stat().st_mtime_ns}" if f.is_file() else "none" for f in files]
     return "|".join(parts)
 
 

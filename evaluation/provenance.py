@@ -16,8 +16,7 @@ from evaluation import __version__
 from evaluation.config import load_frozen
 from evaluation.files import sha256, write_json
 from evaluation.paths import RunPaths
-from evaluation.schema import write_table
-from evaluation.tables import RUNTIME
+from evaluation.schema import RUNTIME, write_table
 
 MODEL_STEPS = ("prepare", "train", "predict")
 PACKAGES = (

@@ -47,8 +47,6 @@ rule cohort:
     """Virtual patients in the raw layouts of their datasets (synthetic runs only)."""
     output:
         f"{RUN.raw_root}/cohort.json",
-    params:
-        settings=digest(RUN.cohort, RUN.seed, RUN.entries),
     log:
         f"{PATHS.log_folder}/cohort.log",
     benchmark:
@@ -57,6 +55,8 @@ rule cohort:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=digest(RUN.cohort, RUN.seed, RUN.entries),
     shell:
         "satbench cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
 
@@ -67,8 +67,6 @@ rule standardise:
         lambda w: rules.cohort.output if RUN.data_kind == "synthetic" else [],
     output:
         PATHS.case_shard("{dataset}", "{shard}"),
-    params:
-        settings=lambda w: standardise_digest(find_card(w.dataset), RUN),
     log:
         f"{PATHS.log_folder}/standardise/{{dataset}}-{{shard}}.log",
     benchmark:
@@ -77,6 +75,8 @@ rule standardise:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
+    params:
+        settings=lambda w: standardise_digest(find_card(w.dataset), RUN),
     shell:
         "satbench standardise --run {ROOT} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
@@ -88,13 +88,13 @@ rule split:
         lambda w: shard_outputs(w.dataset),
     output:
         PATHS.split("{dataset}"),
-    params:
-        settings=lambda w: digest(find_card(w.dataset).split, RUN.seed, RUN.cohort),
     log:
         f"{PATHS.log_folder}/split/{{dataset}}.log",
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=lambda w: digest(find_card(w.dataset).split, RUN.seed, RUN.cohort),
     shell:
         "satbench split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
 
@@ -106,10 +106,6 @@ rule predict:
         model_files,
     output:
         PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
-    params:
-        settings=lambda w: digest(
-            find_model(w.model).adapter, scope_digest(find_card(w.dataset), RUN)
-        ),
     log:
         f"{PATHS.log_folder}/predict/{{model}}/{{dataset}}-{{shard}}.log",
     benchmark:
@@ -119,6 +115,10 @@ rule predict:
         gpu=lambda w: PREDICTION_GPUS.get(w.model, 0),
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
+    params:
+        settings=lambda w: digest(
+            find_model(w.model).adapter, scope_digest(find_card(w.dataset), RUN)
+        ),
     shell:
         "satbench predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} > {log} 2>&1"
@@ -130,10 +130,6 @@ rule measure:
         PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
     output:
         PATHS.score_shard("{model}", "{dataset}", "{shard}"),
-    params:
-        settings=lambda w: digest(
-            RUN.space, RUN.tolerance_mm, scope_digest(find_card(w.dataset), RUN)
-        ),
     log:
         f"{PATHS.log_folder}/measure/{{model}}/{{dataset}}-{{shard}}.log",
     benchmark:
@@ -142,6 +138,10 @@ rule measure:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
+    params:
+        settings=lambda w: digest(
+            RUN.space, RUN.tolerance_mm, scope_digest(find_card(w.dataset), RUN)
+        ),
     shell:
         "satbench measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
@@ -152,10 +152,11 @@ rule aggregate:
     input:
         score_shards(RUN.models, PLAN.entries),
     output:
-        [PATHS.table(name) for name in ("overall", "dataset", "class", "region", "lesion")],
+        [
+            PATHS.table(name)
+            for name in ("overall", "dataset", "class", "region", "lesion")
+        ],
         [PATHS.scores(m, d) for m in RUN.models for d in PLAN.entries],
-    params:
-        settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
     log:
         f"{PATHS.log_folder}/aggregate.log",
     benchmark:
@@ -164,6 +165,8 @@ rule aggregate:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
+    params:
+        settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
     shell:
         "satbench aggregate --run {ROOT} > {log} 2>&1"
 

@@ -134,15 +134,12 @@ def n_test_shards(card: DatasetCard, config: RunConfig) -> int:
     return max(1, ceil(n_cases / config.shard_size))
 
 
-
-
 def announce(config: RunConfig, plan: Plan) -> None:
     """Say on stderr, before anything starts, what will run and what will not."""
     n_entries = len(plan.entries) + len(plan.not_run)
-    lines = [
-        f"run `{config.name}` ({config.data_kind} data): {len(plan.entries)} of {n_entries} "
-        f"entries, models {', '.join(config.models)}"
-    ]
+    models = ", ".join(config.models)
+    head = f"run `{config.name}` ({config.data_kind} data)"
+    lines = [f"{head}: {len(plan.entries)} of {n_entries} entries, models {models}"]
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
     typer.echo("\n".join(lines), err=True)
 

@@ -19,8 +19,8 @@ from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, load_model_cards
 from evaluation.paths import RunPaths
-from evaluation.schema import read_table
-from evaluation.tables import TABLES
+from evaluation.schema import TABLES
+from evaluation.tabular import read_table
 
 SPACE_WORDS = {
     "native": "native grid",

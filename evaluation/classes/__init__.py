@@ -1,0 +1,26 @@
+"""The class vocabulary: 362 (modality, name) keys, their regions and compositions."""
+
+from evaluation.classes.regions import (
+    LESION,
+    REGIONS,
+    UNASSIGNED,
+    Composition,
+    Scheme,
+    composition_keys,
+    region_of,
+)
+from evaluation.classes.vocabulary import ClassInfo, Key, find_class, vocabulary
+
+__all__ = [
+    "LESION",
+    "REGIONS",
+    "UNASSIGNED",
+    "ClassInfo",
+    "Composition",
+    "Key",
+    "Scheme",
+    "composition_keys",
+    "find_class",
+    "region_of",
+    "vocabulary",
+]

@@ -1,0 +1,1 @@
+"""Datasets: cards, readers, standardised cases, splits, and a virtual cohort."""

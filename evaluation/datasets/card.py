@@ -70,7 +70,10 @@ class Split(_Part):
 
     train: int
     test: int
-    rule: Literal["published", "official", "seeded", "inherited", "none"]
+    rule: Literal["published", "repaired", "official", "seeded", "inherited", "none"] = Field(
+        description="repaired: the published list with a patient moved off the wrong side; none: "
+        "all cases are for testing"
+    )
     note: str | None = None
 
 
@@ -109,8 +112,15 @@ class DatasetCard(_Part):
     source: Source
     citation: str
     folder: str
+    markers: tuple[str, ...] = Field(
+        default=(),
+        description="glob patterns below `folder`, one of which must match, where several "
+        "entries share a folder",
+    )
     layout: str
-    reader: str = Field(description="a reader's name in evaluation/datasets/readers, or module:object")
+    reader: str = Field(
+        description="a reader's name in evaluation/datasets/readers, or module:object"
+    )
     reader_args: dict[str, Any] = {}
     classes: tuple[ClassEntry, ...]
     ignore_values: tuple[int, ...] = ()

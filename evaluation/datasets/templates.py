@@ -49,6 +49,8 @@ def write_dataset_card(name: str, folder: Path = CARD_FOLDER) -> Path:
     path = folder / f"{name}.yaml"
     if path.exists():
         raise BenchError(f"there is a card `{name}` already", file=path, hint="choose another id")
-    write_text(path, TEMPLATE.format(name=name, title=name.replace("_", " ").title().replace(" ", "_")))
+    write_text(
+        path, TEMPLATE.format(name=name, title=name.replace("_", " ").title().replace(" ", "_"))
+    )
     load_cards.cache_clear()
     return path

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import Array, ClassPlace
+from evaluation.cases import ClassPlace
 from evaluation.errors import BenchError
+from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, Counts
 
 Mask = NDArray[np.bool_]

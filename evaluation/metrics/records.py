@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from evaluation.cases import Array, ClassPlace
+from evaluation.cases import ClassPlace
+from evaluation.io import Array
 
 Status = Literal[
     "scored",

@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from evaluation import __version__
-from evaluation.cases import Array, ClassPlace, Segmentation
+from evaluation.cases import ClassPlace, Segmentation
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, ClassScore, Engine, class_scores
 
 EngineName = Literal["sweep", "surface-distance", "monai"]

@@ -1,0 +1,1 @@
+"""Models: cards, the protocol, the three adapters, running, and controls."""

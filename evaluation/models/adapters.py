@@ -133,9 +133,7 @@ class FolderModel:
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """Read the prediction of one case."""
-        return read_answer(
-            self.folder / case.dataset, case, self.labels.get(case.dataset), classes
-        )
+        return read_answer(self.folder / case.dataset, case, self.labels.get(case.dataset), classes)
 
 
 class CommandModel:
@@ -166,9 +164,7 @@ class CommandModel:
                 "cases": {c.case: {"modality": c.modality} for c in cases},
             }
             write_json(inputs / "request.json", request)
-            command = [
-                part.format(input=inputs, output=outputs) for part in self.adapter.command
-            ]
+            command = [part.format(input=inputs, output=outputs) for part in self.adapter.command]
             start = time.perf_counter()
             failure = _run(command, self.adapter.timeout_s)
             seconds = (time.perf_counter() - start) / len(cases)

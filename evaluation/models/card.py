@@ -78,9 +78,7 @@ class ModelCard(_Part):
     link: str | None = None
     trains: bool = Field(default=False, description="the workflow has rules that train it")
     gpu: bool = Field(default=False, description="predicting wants one GPU")
-    adapter: Annotated[
-        PredictionFolder | Command | PythonObject, Field(discriminator="kind")
-    ]
+    adapter: Annotated[PredictionFolder | Command | PythonObject, Field(discriminator="kind")]
 
     @model_validator(mode="after")
     def _no_absolute_python(self) -> ModelCard:

@@ -141,9 +141,7 @@ def _support_path(shard_status: Path) -> Path:
     return shard_status.with_suffix(".support.json")
 
 
-def read_support(
-    paths: RunPaths, model_id: str, dataset: str, shard: int
-) -> dict[str, str | None]:
+def read_support(paths: RunPaths, model_id: str, dataset: str, shard: int) -> dict[str, str | None]:
     """For each class what the model said: None if supported, otherwise why not."""
     path = _support_path(paths.prediction_shard(model_id, dataset, shard))
     support: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,16 @@
+"""Virtual patients in the raw layouts of real datasets.
+
+They go through exactly the readers that real data use, and never pass for real data: a run of
+them says `data_kind: synthetic` in every table.
+"""
+
+from evaluation.datasets.phantoms.cohort import (
+    COHORT_FILE,
+    DATASETS,
+    RosterRow,
+    roster,
+    write_cohort,
+    write_patient,
+)
+
+__all__ = ["COHORT_FILE", "DATASETS", "RosterRow", "roster", "write_cohort", "write_patient"]

@@ -174,7 +174,9 @@ class Canvas:
         # A tie goes to whichever comes first in the block, which favours neither side.
         labels[mixed] = candidates[np.arange(len(mixed)), votes.argmax(axis=1)]
         spacing, centre = self.grid.spacing_mm, self.grid.centre_mm
-        origin = [c - s * (n - 1) / 2 for c, s, n in zip(centre, spacing, (nx, ny, nz), strict=True)]
+        origin = [
+            c - s * (n - 1) / 2 for c, s, n in zip(centre, spacing, (nx, ny, nz), strict=True)
+        ]
         return Phantom(
             image=image,
             labels=labels.reshape(nx, ny, nz),
@@ -200,9 +202,7 @@ class Canvas:
         return box[0], box[1], box[2]
 
 
-def correlated_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], sigma: float
-) -> Field:
+def correlated_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Field:
     """Normal noise (x, y, z) of standard deviation `sigma`, slightly correlated between voxels."""
     white = rng.standard_normal(shape, dtype=np.float32)
     smooth = ndimage.gaussian_filter(white, 0.5, mode="nearest")
@@ -210,15 +210,15 @@ def correlated_noise(
     return noise
 
 
-def magnetic_resonance(
-    rng: np.random.Generator, image: Field, spacing_mm: Triple
-) -> Field:
+def magnetic_resonance(rng: np.random.Generator, image: Field, spacing_mm: Triple) -> Field:
     """An MR magnitude image of a tissue image in units of about 0 to 1.
 
     A smooth multiplicative bias, Rician noise of 5 to 9 % of the unit, and an arbitrary scale of
     300 to 900, since MR has no absolute unit.
     """
-    axes = [np.arange(n, dtype=np.float32) * s for n, s in zip(image.shape, spacing_mm, strict=True)]
+    axes = [
+        np.arange(n, dtype=np.float32) * s for n, s in zip(image.shape, spacing_mm, strict=True)
+    ]
     bias = np.exp(np.float32(0.12) * smooth_field(rng, (axes[0], axes[1], axes[2]), 90.0))
     sigma = rng.uniform(0.05, 0.09)
     real = image * bias + correlated_noise(rng, image.shape, sigma)

@@ -41,9 +41,7 @@ def draw_heart(seed: int, grid: Grid, *, contracted: bool, noise: np.random.Gene
     """
     rng = np.random.default_rng(seed)
     size = rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
-    canvas = Canvas(
-        rng, grid, size=(size[0], size[1], size[2]), warp_mm=2.0, background=LUNG
-    )
+    canvas = Canvas(rng, grid, size=(size[0], size[1], size[2]), warp_mm=2.0, background=LUNG)
     jitter = Jitter(rng)
     heart = _Heart(
         cavity_mm=jitter.around(23, 3),

@@ -12,16 +12,14 @@ from evaluation.datasets.phantoms.canvas import Canvas, Grid, Phantom, magnetic_
 from evaluation.datasets.phantoms.shapes import Ellipsoid, Jitter, tube
 
 PROSTATE = "prostate"
-FAT, MUSCLE, FLUID, BONE_MARROW, CORTEX, GAS = 0.58, 0.24, 0.95, 0.50, 0.12, 0.04
-PERIPHERAL, CENTRE = 0.72, 0.42
+FAT, MUSCLE, FLUID, BONE_MARROW, CORTEX, GAS = 0.52, 0.24, 0.95, 0.50, 0.12, 0.04
+PERIPHERAL, CENTRE = 0.76, 0.42
 
 
 def draw_pelvis(rng: np.random.Generator, grid: Grid) -> Phantom:
     """One patient's pelvis as an MR magnitude image."""
     size = rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
-    canvas = Canvas(
-        rng, grid, size=(size[0], size[1], size[2]), warp_mm=2.0, background=FAT
-    )
+    canvas = Canvas(rng, grid, size=(size[0], size[1], size[2]), warp_mm=2.0, background=FAT)
     jitter = Jitter(rng)
     _neighbours(canvas, jitter)
     _prostate(canvas, jitter)
@@ -65,7 +63,7 @@ def _prostate(canvas: Canvas, jitter: Jitter) -> None:
     bright = jitter.around(PERIPHERAL, 0.08)
     canvas.paint(gland, bright, PROSTATE)
     inside = canvas.region(PROSTATE)
-    middle = gland.centre + (0, 5, 4)
+    middle = gland.centre + np.array([0.0, 5.0, 4.0])
     share = jitter.around(0.76, 0.1)
     centre = Ellipsoid(middle, gland.radii * share, gland.rotation)
     dark = jitter.around(CENTRE, 0.06)

@@ -41,16 +41,12 @@ class Ellipsoid:
     def bounds(self) -> tuple[Vector, Vector]:
         """The box of the turned ellipsoid; a flat-ended one gets the box of its turned box."""
         turned = self.rotation * self.radii
-        half = (
-            np.linalg.norm(turned, axis=1) if self.flatness == 2 else np.abs(turned).sum(axis=1)
-        )
+        half = np.linalg.norm(turned, axis=1) if self.flatness == 2 else np.abs(turned).sum(axis=1)
         return self.centre - half, self.centre + half
 
     def contains(self, x: Field, y: Field, z: Field) -> NDArray[np.bool_]:
         """Inside where |u|^2 + |v|^2 + |w|^flatness <= 1 in the ellipsoid's own unit frame."""
-        dx, dy, dz = (
-            p - np.float32(c) for p, c in zip((x, y, z), self.centre, strict=True)
-        )
+        dx, dy, dz = (p - np.float32(c) for p, c in zip((x, y, z), self.centre, strict=True))
         total: Field | None = None
         for axis in range(3):
             a, b, c = (self.rotation[:, axis] / self.radii[axis]).astype(np.float32)

@@ -77,9 +77,7 @@ def _start(rng: np.random.Generator, grid: Grid) -> _Patient:
     """Body contour, subcutaneous fat, muscular wall, and the cavity under a curved diaphragm."""
     whole = 0.94 * rng.uniform(0.9, 1.1)
     size = whole * rng.uniform(0.95, 1.05, 3)
-    canvas = Canvas(
-        rng, grid, size=(size[0], size[1], size[2]), warp_mm=4.0, background=-1000.0
-    )
+    canvas = Canvas(rng, grid, size=(size[0], size[1], size[2]), warp_mm=4.0, background=-1000.0)
     jitter = Jitter(rng)
     hu = {name: jitter.around(mean, half) for name, (mean, half) in TISSUE_HU.items()}
     fat_mm, wall_mm = jitter.around(12, 4), jitter.around(13, 2)
@@ -217,30 +215,30 @@ def _organs(p: _Patient) -> None:
     free = p.cavity & ~p.above_dome
     lift = p.breath_mm
     drop = 0.6 * lift
-    for name, side in SIDES:
-        low = -8 if name == "right" else 8
-        kidney = jitter.ellipsoid(
-            (64, -36, low + drop), (27, 25, 52), (-8, 8, 15), move_mm=6, side=side
-        )
-        canvas.paint(kidney, hu["kidney"], f"kidney_{name}", inside=free)
-        sinus = jitter.ellipsoid((48, -30, low + drop), (12, 9, 20), move_mm=2, side=side)
-        canvas.paint(sinus, hu["fat"] + 60, inside=free)
-        adrenal = jitter.ellipsoid(
-            (36, -30, low + 52 + drop), (7, 13, 16), (20, 0, 0), move_mm=3, side=side
-        )
-        canvas.paint(adrenal, hu["adrenal"], f"adrenal_gland_{name}", inside=free)
     lobes = [
         jitter.ellipsoid((52, 2, 50 + lift), (60, 66, 70), (0, 10, 0), move_mm=7),
         jitter.ellipsoid((-4, 40, 66 + lift), (56, 27, 32), (0, -10, 0), move_mm=5),
     ]
     canvas.paint(lobes, hu["liver"], "liver", inside=free)
-    spleen = jitter.ellipsoid((-84, -34, 50 + lift), (23, 41, 46), (25, 0, -20), move_mm=7)
+    spleen = jitter.ellipsoid((-80, -24, 52 + lift), (26, 42, 50), (20, 0, 30), move_mm=7)
     canvas.paint(spleen, hu["spleen"], "spleen", inside=free)
-    fundus = jitter.ellipsoid((-52, 4, 68 + lift), (32, 34, 32), move_mm=6)
+    fundus = jitter.ellipsoid((-42, 12, 66 + lift), (32, 32, 32), move_mm=6)
     lower = jitter.tube(
-        [(-54, 12, 62 + drop), (-48, 32, 30 + drop), (-8, 42, 14 + drop)], [27, 23, 15], move_mm=4
+        [(-46, 16, 60 + drop), (-48, 34, 28 + drop), (-8, 42, 14 + drop)], [27, 23, 15], move_mm=4
     )
     canvas.paint([fundus, *lower], hu["stomach"], "stomach", inside=free)
+    for name, side in SIDES:
+        low = -8 if name == "right" else 8
+        kidney = jitter.ellipsoid(
+            (63, -34, low + drop), (29, 27, 56), (-8, 8, 15), move_mm=6, side=side
+        )
+        canvas.paint(kidney, hu["kidney"], f"kidney_{name}", inside=free)
+        sinus = jitter.ellipsoid((46, -28, low + drop), (12, 9, 20), move_mm=2, side=side)
+        canvas.paint(sinus, hu["fat"] + 60, inside=free)
+        adrenal = jitter.ellipsoid(
+            (36, -30, low + 52 + drop), (7, 13, 16), (20, 0, 0), move_mm=3, side=side
+        )
+        canvas.paint(adrenal, hu["adrenal"], f"adrenal_gland_{name}", inside=free)
     pancreas = jitter.tube(
         [
             (30, 14, -4 + drop),

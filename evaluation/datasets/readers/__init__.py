@@ -1,0 +1,50 @@
+"""Readers of raw layouts, few and shared; a card names one of them and its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from evaluation.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from evaluation.datasets.card import DatasetCard
+    from evaluation.datasets.readers.base import Reader
+
+# By name, so that a card's reader loads only what it needs itself.
+READERS: dict[str, str] = {
+    "decathlon": "evaluation.datasets.readers.decathlon:DecathlonReader",
+    "paired": "evaluation.datasets.readers.paired:PairedReader",
+    "structures": "evaluation.datasets.readers.structures:StructuresReader",
+    "dicom_png": "evaluation.datasets.readers.dicom_png:DicomPngReader",
+    "dicom_nifti": "evaluation.datasets.readers.dicom_nifti:DicomNiftiReader",
+}
+
+
+def get_reader(card: DatasetCard) -> Reader:
+    """The reader that a card asks for, built with the card's arguments.
+
+    `card.reader` is a name of `READERS`, or `module:object` where calling the object with the
+    card gives a reader (a class whose constructor takes the card, or a function).
+
+    Raises:
+        BenchError: no such reader, or arguments that it does not accept.
+    """
+    target = READERS.get(card.reader, card.reader)
+    module_name, _, attribute = target.partition(":")
+    if not attribute:
+        raise BenchError(
+            f"card `{card.id}`: no reader `{card.reader}`",
+            expected="one of " + ", ".join(READERS) + ", or module:object of your own",
+            hint=did_you_mean(card.reader, list(READERS)),
+        )
+    try:
+        factory: Callable[[DatasetCard], Reader] = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BenchError(
+            f"card `{card.id}`: reader `{card.reader}` cannot be loaded",
+            found=error,
+            expected="an importable module and an object in it, written module:object",
+        ) from error
+    return factory(card)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evaluation.errors import BenchError, did_you_mean
 from evaluation.io import Array, Volume
+
+if TYPE_CHECKING:
+    from evaluation.datasets.card import DatasetCard
 
 
 @dataclass(frozen=True)
@@ -17,14 +23,20 @@ class RawCase:
     Args:
         case: id, unique in its dataset, usable as a folder name.
         image: the image file or files (a DICOM series has many).
-        labels: label files by structure name; a single label map has the key `labels`.
+        labels: label files by structure name; a single label map has the key `labels`. A file
+            that should be there and is not is listed too: reading the case then names it.
         sequence: name of the MR sequence, frame or phase, where a patient has several.
+        roots: folders that hold the dataset; a file that resolves to a place outside is refused.
+        problem: what is wrong with the names themselves (two files for one id); reading the
+            case raises it, the other cases are not touched.
     """
 
     case: str
     image: tuple[Path, ...]
     labels: Mapping[str, tuple[Path, ...]]
     sequence: str | None = None
+    roots: tuple[Path, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,12 +44,36 @@ class RawScan:
     """A case in memory: the image, and either a label map or one mask for each structure.
 
     Exactly one of `label_map` (integers) and `masks` (booleans by structure name) is given, on
-    the grid of the image, axes (x, y, z).
+    the grid of the image, axes (x, y, z). A structure that has no key in `masks` is not
+    annotated in this case. `masks` may be lazy: each access reads one file.
     """
 
     image: Volume
     label_map: Array | None = None
     masks: Mapping[str, Array] = field(default_factory=dict)
+
+
+class LazyMasks(Mapping[str, Array]):
+    """Masks that are read on access and not kept: a whole-body scan has a hundred of them."""
+
+    def __init__(self, names: Sequence[str], load: Callable[[str], Array]) -> None:
+        self._names = tuple(names)
+        self._load = load
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._load(name)
+
+    def __contains__(self, name: object) -> bool:
+        # Mapping's own test would read the file.
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Reader(Protocol):
@@ -58,3 +94,36 @@ class Reader(Protocol):
             BenchError: a file is missing or corrupt, or image and mask lie on different grids.
         """
         ...
+
+
+class ReaderArguments(BaseModel):
+    """What a card may say under `reader_args`; every reader has its own subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+A = TypeVar("A", bound=ReaderArguments)
+
+
+def arguments_of(card: DatasetCard, kind: type[A]) -> A:
+    """The card's `reader_args` as the typed record of its reader.
+
+    Raises:
+        BenchError: names the card and every faulty argument.
+    """
+    try:
+        return kind.model_validate(card.reader_args)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            argument = ".".join(str(part) for part in fault["loc"]) or "(all)"
+            hint = ""
+            if fault["type"] == "extra_forbidden":
+                hint = " - " + did_you_mean(str(fault["loc"][-1]), list(kind.model_fields))
+            faults.append(f"{argument}: {fault['msg']}{hint}")
+        raise BenchError(
+            f"card `{card.id}`: wrong reader_args for reader `{card.reader}`",
+            found="\n            ".join(faults),
+            expected="arguments " + ", ".join(kind.model_fields),
+            hint="correct `reader_args` in the card",
+        ) from error

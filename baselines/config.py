@@ -1,0 +1,117 @@
+"""How the specialists of a run are planned and trained: a preset, validated key by key."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from math import ceil
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evaluation.datasets.registry import load_record
+from evaluation.errors import BenchError, did_you_mean
+
+PRESET_FOLDER = Path(str(files("baselines"))) / "presets"
+DEFAULT_PRESET = "paper"
+
+Fold = Literal["all"] | Annotated[int, Field(ge=0, le=4)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Part):
+    """What is changed in the plan; what is left out stays as nnU-Net or Table 7 has it.
+
+    With `patch_cap`, strides and stages follow from the smaller patch by nnU-Net's own rule.
+    """
+
+    width: int | None = Field(default=None, ge=4, description="channels of the first stage")
+    patch_cap: int | None = Field(
+        default=None, ge=16, description="longest side of a patch, voxels"
+    )
+    patch_size: tuple[int, int, int] | None = Field(default=None, description="voxels")
+    batch_size: int | None = Field(default=None, ge=1)
+
+
+class Schedule(_Part):
+    """Length and optimiser of a short training.
+
+    A specialist with n leaf labels trains for max(at_least, base + per_class * n) iterations,
+    rounded up to whole epochs: more labels need more steps.
+    """
+
+    base: int = Field(ge=0, description="iterations")
+    per_class: int = Field(default=0, ge=0, description="further iterations for each leaf label")
+    at_least: int = Field(default=1, ge=1, description="iterations")
+    iterations_per_epoch: int = Field(ge=1)
+    validation_iterations: int = Field(default=2, ge=1, description="batches, after each epoch")
+    save_every: int = Field(default=1, ge=1, description="epochs between two resume points")
+    optimiser: Literal["adamw", "sgd"]
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    mirroring: bool = Field(description="mirrored patches in training")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the forward pass on a CPU"
+    )
+
+    def epochs(self, n_leaves: int) -> int:
+        """Number of epochs for a specialist with that many leaf labels."""
+        iterations = max(self.at_least, self.base + self.per_class * n_leaves)
+        return ceil(iterations / self.iterations_per_epoch)
+
+
+class NnunetPreset(_Part):
+    """One way to make specialists.
+
+    `planned` lets nnU-Net plan, `pinned` writes Table 7's configuration as a plan. Without
+    `schedule`, the trainer is nnU-Net's own: 1000 epochs of 250 iterations, SGD, mirroring.
+    """
+
+    description: str
+    mode: Literal["planned", "pinned"]
+    network: Network = Network()
+    schedule: Schedule | None = None
+    folds: tuple[Fold, ...] = Field(default=("all",), min_length=1)
+    test_time_mirroring: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1, description="threads of one training on a CPU")
+    workers: int = Field(default=1, ge=1, description="processes of planning and preprocessing")
+    augmentation_workers: int | None = Field(
+        default=None, ge=0, description="processes; by default none on a CPU, nnU-Net's choice else"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NnunetPreset:
+        if self.test_time_mirroring and self.schedule is not None and not self.schedule.mirroring:
+            raise ValueError(
+                "test_time_mirroring needs schedule.mirroring: a network that never saw mirrored "
+                "patches cannot be asked to label them"
+            )
+        if self.network.patch_cap is not None and self.network.patch_size is not None:
+            raise ValueError("give patch_cap or patch_size, not both")
+        return self
+
+
+def preset_names() -> list[str]:
+    """Names of the built-in presets."""
+    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
+
+
+def load_preset(name: str | None) -> NnunetPreset:
+    """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
+
+    Raises:
+        BenchError: no such preset, or an invalid one (file, field and what was found).
+    """
+    name = name or DEFAULT_PRESET
+    path = Path(name) if name.endswith(".yaml") else PRESET_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise BenchError(
+            f"no nnU-Net preset `{name}`",
+            file=path,
+            hint=did_you_mean(name, preset_names()),
+        )
+    return load_record(path, NnunetPreset)

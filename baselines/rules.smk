@@ -1,0 +1,69 @@
+"""nnU-Net v2: one specialist for each entry, five for TotalSegmentator."""
+
+from baselines.config import load_preset as load_nnunet_preset
+from baselines.specialists import specialists_of
+from evaluation.workflow import digest, scope_digest
+
+NNUNET = "nnunet"
+NNUNET_WORK = PATHS.model_run(NNUNET)
+
+if NNUNET in RUN.models:
+    NNUNET_PRESET = load_nnunet_preset(RUN.presets.get(NNUNET, "paper"))
+    NNUNET_GPUS = int(NNUNET_PRESET.device == "cuda")
+    SPECIALISTS = {
+        specialist.id: dataset
+        for dataset in PLAN.entries
+        for specialist in specialists_of(find_card(dataset), RUN)
+    }
+    TRAINED[NNUNET] = lambda dataset: [
+        NNUNET_WORK / specialist / "model.json"
+        for specialist, entry in SPECIALISTS.items()
+        if entry == dataset
+    ]
+    PREDICTION_GPUS[NNUNET] = NNUNET_GPUS
+
+    rule prepare_specialist:
+        """Fingerprint, plan and preprocessing in one process."""
+        input:
+            lambda w: PATHS.split(SPECIALISTS[w.specialist]),
+        output:
+            NNUNET_WORK / "{specialist}" / "prepared.json",
+        log:
+            PATHS.log_folder / "prepare" / NNUNET / "{specialist}.log",
+        benchmark:
+            ROOT / "benchmarks" / "prepare" / NNUNET / "{specialist}.tsv"
+        priority: 10
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: 16000 * attempt,
+            runtime=lambda w, attempt: 720 * attempt,
+        params:
+            settings=lambda w: digest(
+                NNUNET_PRESET, scope_digest(find_card(SPECIALISTS[w.specialist]), RUN)
+            ),
+        shell:
+            "satbench nnunet prepare --run {ROOT} --specialist {wildcards.specialist} > {log} 2>&1"
+
+    # Only `model.json` is declared: Snakemake deletes declared outputs before a job starts, and
+    # the checkpoints that a killed training goes on from must survive that.
+    rule train_specialist:
+        """A killed training goes on from its last epoch."""
+        input:
+            rules.prepare_specialist.output,
+        output:
+            NNUNET_WORK / "{specialist}" / "model.json",
+        log:
+            PATHS.log_folder / "train" / NNUNET / "{specialist}.log",
+        benchmark:
+            ROOT / "benchmarks" / "train" / NNUNET / "{specialist}.tsv"
+        priority: 10
+        threads: 8 if NNUNET_GPUS else 1
+        resources:
+            gpu=NNUNET_GPUS,
+            mem_mb=lambda w, attempt: (32000 if NNUNET_GPUS else 4000) * attempt,
+            runtime=lambda w, attempt: 4320 if NNUNET_GPUS else 120,
+        params:
+            settings=digest(NNUNET_PRESET, RUN.seed),
+        shell:
+            "satbench nnunet train --run {ROOT} --specialist {wildcards.specialist}"
+            " --threads {threads} > {log} 2>&1"

@@ -1,0 +1,127 @@
+"""Validate a raw root case by case before any long work: readable, geometry, labels, duplicates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers.base import RawCase
+from evaluation.datasets.standardise import patient_of, standardised
+from evaluation.errors import BenchError
+from evaluation.io import Array, Volume, orientation_of
+
+Verdict = Literal["ok", "fault", "note", "excluded"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one case (or of a whole entry, then `case` is empty)."""
+
+    dataset: str
+    case: str
+    verdict: Verdict
+    message: str = ""
+    shape: str = ""
+    spacing_mm: str = ""
+    orientation: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding]:
+    """Check every case of those entries whose folder is under `raw_root`.
+
+    Each case goes through its reader and through everything that standardise demands of it;
+    nothing is written. Scans with the same voxels are named: in one entry that is a fault,
+    between entries that declare an overlap a note.
+
+    Args:
+        raw_root: folder that holds the raw datasets.
+        cards: entries to check.
+
+    Yields:
+        One finding for each case, and one for each entry that cannot be looked through.
+    """
+    seen: dict[str, tuple[str, RawCase]] = {}
+    overlaps = {(c.id, o.dataset) for c in cards for o in c.overlaps}
+    for card in cards:
+        folder = raw_root / card.folder
+        if not folder.is_dir():
+            continue
+        try:
+            reader = get_reader(card)
+            cases = reader.discover(folder)
+        except BenchError as error:
+            yield Finding(card.id, "", "fault", error.one_line)
+            continue
+        for raw in tqdm(cases, desc=f"check {card.id}", unit="case", disable=None):
+            if raw.case in card.exclude:
+                yield Finding(card.id, raw.case, "excluded", card.exclude[raw.case])
+                continue
+            try:
+                patient_of(card, raw.case)
+                scan = reader.read(raw)
+                image, _, missing = standardised(card, raw, scan, card.classes)
+            except BenchError as error:
+                yield Finding(card.id, raw.case, "fault", error.one_line)
+                continue
+            except Exception as error:
+                yield Finding(card.id, raw.case, "fault", f"{type(error).__name__}: {error}")
+                continue
+            content = content_hash(image)
+            first = seen.setdefault(content, (card.id, raw))
+            verdict, message = _duplicate(card.id, raw, first, overlaps)
+            if missing:
+                message = "; ".join(filter(None, [message, f"not annotated: {', '.join(missing)}"]))
+            yield Finding(
+                card.id,
+                raw.case,
+                verdict,
+                message,
+                shape="x".join(str(n) for n in image.array.shape),
+                spacing_mm=" ".join(f"{mm:g}" for mm in image.spacing_mm),
+                orientation=orientation_of(scan.image.affine),
+            )
+
+
+def _duplicate(
+    dataset: str,
+    raw: RawCase,
+    first: tuple[str, RawCase],
+    overlaps: set[tuple[str, str]],
+) -> tuple[Verdict, str]:
+    other_dataset, other = first
+    if first == (dataset, raw):
+        return "ok", ""
+    same = f"same voxels as `{other.case}` of `{other_dataset}`"
+    declared = {(dataset, other_dataset), (other_dataset, dataset)} & overlaps
+    if dataset != other_dataset and (declared or other.image == raw.image):
+        return "note", f"{same} (a declared overlap)"
+    return "fault", f"{same}: one scan under two names"
+
+
+def content_hash(image: Volume) -> str:
+    """SHA-256 of voxels, shape and spacing in RAS: the same for another file format or name."""
+    array: Array = np.ascontiguousarray(image.array.astype(np.float32))
+    digest = hashlib.sha256(f"{array.shape} {image.spacing_mm}".encode())
+    digest.update(array.data)
+    return digest.hexdigest()
+
+
+def count(findings: Sequence[Finding]) -> Mapping[str, dict[str, int]]:
+    """Number of findings by entry and verdict."""
+    table: dict[str, dict[str, int]] = {}
+    for finding in findings:
+        row = table.setdefault(finding.dataset, {"ok": 0, "note": 0, "fault": 0, "excluded": 0})
+        row[finding.verdict] += 1
+    return table

@@ -1,0 +1,169 @@
+"""DICOM series with true slice positions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from evaluation.errors import BenchError
+from evaluation.io import Array, Volume
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+IMAGE_MODALITIES = ("CT", "MR")
+# A missing slice moves the others by at least half a step from equal distances.
+UNEVEN_STEPS = 0.25
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series as a volume whose third axis ascends along the slice normal.
+
+    `order[k]` is the index, among the files as they were given, of slice k.
+    """
+
+    volume: Volume
+    order: tuple[int, ...]
+
+
+def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
+    """Sort `slice10` after `slice9`."""
+    return tuple(
+        (int(part), "") if part.isdigit() else (-1, part)
+        for part in re.split(r"(\d+)", path.name.lower())
+        if part
+    )
+
+
+def series_files(folder: Path) -> tuple[Path, ...]:
+    """All DICOM files at or below a folder, in natural order; linked folders are not entered.
+
+    Reads names only: files with the suffix `.dcm`, or all visible files where none has it.
+    """
+    files = [
+        Path(parent) / name
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    ]
+    dicom = [file for file in files if file.suffix.lower() == ".dcm"] or files
+    return tuple(sorted(dicom, key=lambda file: (str(file.parent), natural_key(file))))
+
+
+def image_series(files: Sequence[Path]) -> list[Path]:
+    """Those files that belong to the one CT or MR series among them (others hold contours).
+
+    Raises:
+        BenchError: there is no image series, or more than one.
+    """
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        header = _read(file, pixels=False)
+        if header.get("Modality") in IMAGE_MODALITIES:
+            groups.setdefault(str(header.get("SeriesInstanceUID")), []).append(file)
+    if len(groups) != 1:
+        raise BenchError(
+            "the folder must hold one image series",
+            file=files[0].parent if files else None,
+            found=f"{len(groups)} CT or MR series in {len(files)} files",
+            expected="1",
+            hint="remove the series that does not belong to the case",
+        )
+    return next(iter(groups.values()))
+
+
+def read_series(files: Sequence[Path]) -> Series:
+    """Read single-frame slices into a volume (x, y, z), rescaled (CT: HU), with an RAS affine.
+
+    The step between slices comes from ImagePositionPatient: the tag SliceThickness is the
+    thickness of the reconstructed slab, not the distance to the next one.
+
+    Raises:
+        BenchError: unreadable, mixed or unevenly spaced slices.
+    """
+    if len(files) < 2:
+        raise BenchError(
+            "a DICOM series needs at least two slices",
+            file=files[0] if files else None,
+            found=len(files),
+        )
+    slices = [_read(file, pixels=True) for file in files]
+    first = slices[0]
+    axis_x, axis_y = np.array(first.ImageOrientationPatient, dtype=float).reshape(2, 3)
+    for file, item in zip(files, slices, strict=True):
+        for tag in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
+            if not np.allclose(item[tag].value, first[tag].value, atol=1e-4):
+                raise BenchError(
+                    f"slices of one series differ in {tag}",
+                    file=file,
+                    found=item[tag].value,
+                    expected=f"{first[tag].value} of {files[0].name}",
+                )
+    positions = np.array([item.ImagePositionPatient for item in slices], dtype=float)
+    along = positions @ np.cross(axis_x, axis_y)
+    order = tuple(int(index) for index in np.argsort(along, kind="stable"))
+    _require_even_steps(along[list(order)], [files[i] for i in order])
+    affine = np.eye(4)
+    # PixelSpacing is (between rows, between columns); x runs along a row, over the columns.
+    affine[:3, 0] = axis_x * float(first.PixelSpacing[1])
+    affine[:3, 1] = axis_y * float(first.PixelSpacing[0])
+    affine[:3, 2] = (positions[order[-1]] - positions[order[0]]) / (len(slices) - 1)
+    affine[:3, 3] = positions[order[0]]
+    array = np.stack([_pixels(slices[i], files[i]) for i in order], axis=-1)
+    return Series(Volume(array, _LPS_TO_RAS @ affine), order)
+
+
+def _require_even_steps(along_mm: Array, files: Sequence[Path]) -> None:
+    step = (along_mm[-1] - along_mm[0]) / (len(along_mm) - 1)
+    even = along_mm[0] + step * np.arange(len(along_mm))
+    if step < 1e-3 or np.abs(along_mm - even).max() > UNEVEN_STEPS * step:
+        steps = np.diff(along_mm)
+        worst = int(np.abs(steps - np.median(steps)).argmax())
+        raise BenchError(
+            "slices are not evenly spaced: one is missing or there twice",
+            file=files[worst + 1],
+            found=f"{steps[worst]:.3f} mm from the slice before it ({files[worst].name})",
+            expected=f"{np.median(steps):.3f} mm",
+            hint="download the series again",
+        )
+
+
+def _read(file: Path, *, pixels: bool) -> Any:
+    try:
+        item = pydicom.dcmread(file, stop_before_pixels=not pixels)
+    except Exception as error:
+        raise _corrupt(file, error) from error
+    if pixels:
+        absent = [tag for tag in _GEOMETRY if tag not in item]
+        if absent:
+            raise BenchError("slice has no geometry", file=file, found="no " + ", ".join(absent))
+    return item
+
+
+def _pixels(item: Any, file: Path) -> Array:
+    try:
+        stored = np.asarray(item.pixel_array)
+    except Exception as error:
+        raise _corrupt(file, error) from error
+    slope, intercept = float(item.get("RescaleSlope", 1)), float(item.get("RescaleIntercept", 0))
+    if stored.ndim != 2:
+        raise BenchError("not a single-frame grey slice", file=file, found=f"shape {stored.shape}")
+    if slope.is_integer() and intercept.is_integer():
+        return stored.astype(np.int32).T * int(slope) + int(intercept)
+    return (stored.astype(np.float32) * slope + intercept).T.astype(np.float32)
+
+
+def _corrupt(file: Path, error: Exception) -> BenchError:
+    return BenchError(
+        "DICOM file cannot be read; it is truncated or corrupt",
+        file=file,
+        found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+        hint="download the series again",
+    )

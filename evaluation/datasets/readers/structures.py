@@ -1,0 +1,107 @@
+"""One mask file for each structure beside the image (NIfTI, or NRRD on a part of the grid)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator
+
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.readers.base import (
+    LazyMasks,
+    RawCase,
+    RawScan,
+    ReaderArguments,
+    arguments_of,
+)
+from evaluation.datasets.readers.layout import collect, require_folder
+from evaluation.datasets.readers.patterns import Finder, Match, check_pattern, expected_path
+from evaluation.datasets.readers.volumes import (
+    on_image_grid,
+    paste_on_image_grid,
+    read_label,
+    read_raw,
+)
+from evaluation.errors import BenchError
+from evaluation.io import Array, Volume
+
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+
+
+class StructuresArguments(ReaderArguments):
+    """Arguments of the reader `structures`.
+
+    `mask` holds `{structure}`, which stands for the `file` of a class in the card; `masks` has
+    patterns of structures that lie elsewhere. `missing` says what an absent mask file means.
+    `sub_grid`: masks may cover a part of the image's grid only. `flip_x`: structures whose files
+    are stored mirrored along their first axis.
+    """
+
+    image: Pattern
+    mask: Pattern
+    masks: Mapping[str, Pattern] = {}
+    missing: Literal["error", "empty", "not_annotated"] = "error"
+    sub_grid: bool = False
+    flip_x: tuple[str, ...] = ()
+
+
+class StructuresReader:
+    """TotalSegmentator, HaN-Seg, BrainPTM and others like them."""
+
+    def __init__(self, card: DatasetCard) -> None:
+        self.arguments = arguments_of(card, StructuresArguments)
+        self.structures = tuple(entry.file for entry in card.annotated if entry.file is not None)
+
+    def discover(self, folder: Path) -> list[RawCase]:
+        """See `Reader.discover`."""
+        require_folder(folder)
+        return collect(self._cases(folder), folder, [self.arguments.image])
+
+    def _cases(self, folder: Path) -> Iterator[RawCase]:
+        finder = Finder()
+        for match in finder.find(folder, self.arguments.image):
+            yield RawCase(
+                case=match.values["case"],
+                image=(match.path,),
+                labels={
+                    name: (self._mask_path(finder, folder, match, name),)
+                    for name in self.structures
+                },
+                roots=(folder,),
+            )
+
+    def _mask_path(self, finder: Finder, folder: Path, match: Match, structure: str) -> Path:
+        values = {**match.values, "structure": structure}
+        pattern = self.arguments.masks.get(structure, self.arguments.mask)
+        found = finder.find(folder, pattern, values)
+        return found[0].path if found else expected_path(folder, pattern, values)
+
+    def read(self, raw: RawCase) -> RawScan:
+        """See `Reader.read`; masks are read one at a time, when they are asked for."""
+        image = read_raw(raw, raw.image[0])
+        present = {name for name, files in raw.labels.items() if files[0].is_file()}
+        if not present:
+            raise BenchError(
+                f"case `{raw.case}` has no mask file at all",
+                file=next(iter(raw.labels.values()))[0].parent if raw.labels else raw.image[0],
+                expected=f"files such as {self.arguments.mask}",
+                hint="download the labels, or name the case under `exclude` in the card",
+            )
+        missing = self.arguments.missing
+        names = [n for n in raw.labels if n in present or missing != "not_annotated"]
+
+        def load(name: str) -> Array:
+            file = raw.labels[name][0]
+            if name not in present and missing == "empty":
+                return np.zeros(image.array.shape, dtype=bool)
+            mask = read_label(raw, file)
+            if name in self.arguments.flip_x:
+                mask = Volume(mask.array[::-1], mask.affine)
+            if self.arguments.sub_grid:
+                return paste_on_image_grid(image, mask, file, raw.image[0])
+            return on_image_grid(image, mask, file, raw.image[0]) > 0
+
+        return RawScan(image, masks=LazyMasks(names, load))

@@ -1,0 +1,186 @@
+"""Standardise the cases of one shard: parallel, resumable, one bad case never stops the others."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from tqdm import tqdm
+
+from evaluation.config import load_frozen
+from evaluation.datasets.card import ClassEntry, DatasetCard
+from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers.base import RawCase
+from evaluation.datasets.registry import find_card
+from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.standardise import (
+    is_standardised,
+    patient_of,
+    remove_case,
+    standardise_case,
+)
+from evaluation.errors import BenchError
+from evaluation.files import TEMPORARY_PREFIX, write_text
+from evaluation.paths import RunPaths
+
+Status = Literal["ok", "failed", "excluded"]
+COLUMNS = ("case", "patient", "sequence", "status", "reason")
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """What became of one case."""
+
+    case: str
+    patient: str
+    sequence: str
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Task:
+    card: DatasetCard
+    raw: RawCase
+    scope: tuple[ClassEntry, ...]
+    folder: Path
+
+
+def standardise_shard(
+    run: Path, dataset: str, shard: int, wanted: Sequence[str] | None = None, jobs: int = 1
+) -> Path:
+    """Standardise the cases of a shard and write what became of each.
+
+    Cases that are already whole stay as they are, so a killed job goes on where it stopped.
+
+    Args:
+        run: the run's folder.
+        dataset: the entry's id.
+        shard: which shard; it names the table that is written.
+        wanted: case ids of the shard; by default those that the run's plan gives it.
+        jobs: cases at once. Each holds one scan and its layers in memory.
+
+    Returns:
+        The table's path: case, patient, sequence, status, reason.
+
+    Raises:
+        BenchError: no raw data, or the disk is full.
+    """
+    config, paths, card = load_frozen(run), RunPaths(run), find_card(dataset)
+    discovered = {
+        raw.case: raw for raw in get_reader(card).discover(Path(config.raw_root, card.folder))
+    }
+    if wanted is None:
+        # The plan's module imports the dataset modules; the other way round only in here.
+        from evaluation.workflow import shard_cases
+
+        wanted = shard_cases(card, config, shard, sorted(discovered))
+    scope = tuple(classes_in_scope(card, config))
+    _clear_leftovers(paths.case(card.id, "x").parent, wanted)
+    rows: dict[str, CaseRow] = {}
+    tasks: list[_Task] = []
+    for case in wanted:
+        if case in card.exclude:
+            remove_case(paths.case(card.id, case))
+            rows[case] = _row(card, case, None, "excluded", card.exclude[case])
+        elif case not in discovered:
+            reason = f"not found under {Path(config.raw_root, card.folder)}"
+            rows[case] = _row(card, case, None, "failed", reason)
+        else:
+            tasks.append(_Task(card, discovered[case], scope, paths.case(card.id, case)))
+    progress = tqdm(total=len(tasks), desc=f"standardise {card.id}", unit="case", disable=None)
+    with progress:
+        for row in _outcomes(tasks, jobs):
+            rows[row.case] = row
+            progress.update()
+    table = paths.case_shard(card.id, shard)
+    write_rows(table, [rows[case] for case in wanted])
+    return table
+
+
+def write_rows(path: Path, rows: Sequence[CaseRow]) -> None:
+    """Write the table of a shard atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((r.case, r.patient, r.sequence, r.status, r.reason) for r in rows)
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[CaseRow]:
+    """Read the table of a shard."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [CaseRow(**row) for row in csv.DictReader(stream)]  # type: ignore[arg-type]
+
+
+def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[CaseRow]:
+    if jobs == 1 or len(tasks) < 2:
+        yield from map(_standardise, tasks)
+        return
+    alone: list[_Task] = []
+    with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
+        waiting: dict[Future[CaseRow], _Task] = {pool.submit(_standardise, t): t for t in tasks}
+        for future in as_completed(waiting):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                alone.append(waiting[future])
+    # A worker was killed, most often for want of memory, and took all that waited with it: each
+    # gets a process of its own, so the guilty one fails and the others go on.
+    for task in alone:
+        with ProcessPoolExecutor(1) as pool:
+            try:
+                yield pool.submit(_standardise, task).result()
+            except BrokenProcessPool:
+                reason = "its process was killed; it may need more memory than there is"
+                yield _row(task.card, task.raw.case, task.raw.sequence, "failed", reason)
+
+
+def _standardise(task: _Task) -> CaseRow:
+    card, raw = task.card, task.raw
+    try:
+        if not is_standardised(card, raw, task.scope, task.folder):
+            remove_case(task.folder)
+            standardise_case(card, get_reader(card), raw, task.scope, task.folder)
+        return _row(card, raw.case, raw.sequence, "ok")
+    except BenchError as error:
+        return _row(card, raw.case, raw.sequence, "failed", error.one_line)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BenchError(
+                "the disk is full",
+                file=task.folder,
+                hint="make room and run the same command again; whole cases are kept",
+            ) from error
+        return _row(card, raw.case, raw.sequence, "failed", f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return _row(card, raw.case, raw.sequence, "failed", f"{type(error).__name__}: {error}")
+
+
+def _row(
+    card: DatasetCard, case: str, sequence: str | None, status: Status, reason: str = ""
+) -> CaseRow:
+    try:
+        patient = patient_of(card, case)
+    except BenchError:
+        patient = ""
+    return CaseRow(case, patient, sequence or "", status, " ".join(reason.split()))
+
+
+def _clear_leftovers(folder: Path, cases: Sequence[str]) -> None:
+    """Remove what a killed process left of these cases; those of living ones stay."""
+    ours = set(cases)
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        match = re.fullmatch(re.escape(TEMPORARY_PREFIX) + r"(\d+)-(.+)", leftover.name)
+        if match and match[2] in ours and not psutil.pid_exists(int(match[1])):
+            shutil.rmtree(leftover, ignore_errors=True)

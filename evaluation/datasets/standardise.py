@@ -1,0 +1,299 @@
+"""From a raw case to a case folder: native grid, true spacing, RAS, disjoint integer layers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.cases import (
+    CASE_FILE,
+    CaseRecord,
+    ClassPlace,
+    Part,
+    Segmentation,
+    pack_masks,
+    read_case_record,
+    union_place,
+    write_case,
+)
+from evaluation.datasets.card import ClassEntry, DatasetCard
+from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
+from evaluation.datasets.readers.volumes import companions
+from evaluation.errors import BenchError
+from evaluation.files import TEMPORARY_PREFIX, sha256
+from evaluation.io import Array, Volume, orientation_of, to_ras
+
+# A folder's name carries the identity of a case: no separators, nothing hidden.
+_CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def standardise_case(
+    card: DatasetCard,
+    reader: Reader,
+    raw: RawCase,
+    scope: Sequence[ClassEntry],
+    folder: Path,
+) -> CaseRecord:
+    """Write one case folder, whole or not at all.
+
+    Args:
+        card: the entry.
+        reader: the entry's reader.
+        raw: the case as it lies in the raw folder.
+        scope: classes to keep, annotated and generated.
+        folder: the case's folder to be; an older one is replaced.
+
+    Returns:
+        The record that was written. Spacing is the true one in mm; the orientation of the
+        source is recorded.
+
+    Raises:
+        BenchError: unreadable files, another grid, unknown label values, NaN.
+    """
+    patient = patient_of(card, raw.case)
+    scan = reader.read(raw)
+    image, segmentation, not_annotated = standardised(card, raw, scan, scope)
+    x, y, z = image.array.shape
+    record = CaseRecord(
+        dataset=card.id,
+        case=raw.case,
+        patient=patient,
+        modality=card.modality,
+        shape=(x, y, z),
+        spacing_mm=image.spacing_mm,
+        source_orientation=orientation_of(scan.image.affine),
+        n_layers=len(segmentation.layers),
+        classes=dict(segmentation.classes),
+        not_annotated=not_annotated,
+        source_sha256=source_hashes(raw),
+        sequence=raw.sequence,
+        settings=settings_of(card, raw, scope),
+    )
+    temporary = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{folder.name}")
+    try:
+        write_case(temporary, image, segmentation, record)
+        remove_case(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return record
+
+
+def remove_case(folder: Path) -> None:
+    """Delete a case folder; its record goes first, so that a half-deleted one is not taken."""
+    (folder / CASE_FILE).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def is_standardised(
+    card: DatasetCard, raw: RawCase, scope: Sequence[ClassEntry], folder: Path
+) -> bool:
+    """Whether the case folder is whole and was made from this source with these settings."""
+    if not (folder / CASE_FILE).is_file():
+        return False
+    try:
+        return read_case_record(folder).settings == settings_of(card, raw, scope)
+    except BenchError:
+        return False
+
+
+def settings_of(card: DatasetCard, raw: RawCase, scope: Sequence[ClassEntry]) -> str:
+    """A short hash of what a case is made with; contents of files are not read.
+
+    Sizes stand for the files: times of change would differ between two copies of one download.
+    """
+    fields = {"modality", "reader", "reader_args", "classes", "ignore_values", "patient_pattern"}
+    files = [*raw.image, *(file for group in raw.labels.values() for file in group)]
+    sizes = {_relative(f, raw.roots): f.stat().st_size if f.is_file() else None for f in files}
+    made_with = [
+        card.model_dump(mode="json", include=fields),
+        [entry.name for entry in scope],
+        sizes,
+    ]
+    return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def standardised(
+    card: DatasetCard, raw: RawCase, scan: RawScan, scope: Sequence[ClassEntry]
+) -> tuple[Volume, Segmentation, tuple[str, ...]]:
+    """Image in RAS and compact type, label layers with the classes in scope, classes not annotated.
+
+    A label map stays one layer with its raw values; mask files are packed into as few layers as
+    they need, one file at a time.
+    """
+    stored = np.asarray(scan.image.affine, dtype=np.float32).astype(np.float64)
+    # NIfTI keeps the affine in single precision: what is recorded is what a reader will find.
+    image = to_ras(Volume(compact(scan.image.array, raw.image[0]), stored))
+    annotated = [entry for entry in scope if entry.kind == "annotated"]
+    if scan.label_map is not None:
+        segmentation = _from_label_map(card, raw, scan.label_map, stored, annotated)
+        missing: set[str] = set()
+    else:
+        segmentation = _from_masks(scan, stored, annotated)
+        missing = {e.name for e in annotated} - set(segmentation.classes)
+    classes = dict(segmentation.classes)
+    for entry in scope:
+        parts = entry.union_of or ()
+        if entry.kind == "annotated":
+            continue
+        if missing.intersection(parts):
+            missing.add(entry.name)
+        else:
+            classes[entry.name] = union_place([classes[part] for part in parts], "generated")
+    return (
+        image,
+        Segmentation(segmentation.layers, image.affine, classes),
+        tuple(entry.name for entry in scope if entry.name in missing),
+    )
+
+
+def _from_label_map(
+    card: DatasetCard,
+    raw: RawCase,
+    label_map: Array,
+    affine: NDArray[np.float64],
+    annotated: Sequence[ClassEntry],
+) -> Segmentation:
+    present = distinct_values(label_map)
+    known = {0, *card.ignore_values}.union(*(entry.values or () for entry in card.annotated))
+    if unknown := sorted(present - known):
+        raise BenchError(
+            f"case `{raw.case}`: unknown label values",
+            file=next(iter(raw.labels.values()))[0],
+            found=unknown[:20],
+            expected=f"values among {sorted(known)}",
+            hint=f"compare the release with the card `{card.id}` (classes, ignore_values), "
+            "or name the case under `exclude`",
+        )
+    kind = np.uint8 if max(known) < 256 else np.int16
+    layer = to_ras(Volume(label_map.astype(kind), affine))
+    classes = {
+        entry.name: ClassPlace(
+            kind="annotated", parts=(Part(layer=0, values=tuple(entry.values or ())),)
+        )
+        for entry in annotated
+    }
+    return Segmentation((layer.array,), layer.affine, classes)
+
+
+def _from_masks(
+    scan: RawScan, affine: NDArray[np.float64], annotated: Sequence[ClassEntry]
+) -> Segmentation:
+    file_of = {e.name: e.file for e in annotated if e.file is not None and e.file in scan.masks}
+
+    def load(name: str) -> Array:
+        mask = scan.masks[file_of[name]]
+        # nibabel knows no booleans; the view costs nothing.
+        return to_ras(Volume(mask.view(np.uint8), affine)).array.view(bool)
+
+    packed = pack_masks(LazyMasks(list(file_of), load), affine, "annotated")
+    if packed.layers:
+        return packed
+    empty = to_ras(Volume(np.zeros(scan.image.array.shape, dtype=np.uint8), affine))
+    return Segmentation((empty.array,), affine, packed.classes)
+
+
+def compact(array: Array, file: Path) -> Array:
+    """The image in the smallest type that holds it exactly: uint8, int16, otherwise float32.
+
+    Works slab by slab, so that a large float volume needs no second copy to be looked at.
+
+    Raises:
+        BenchError: the image holds NaN or infinity.
+    """
+    low, high, integral = np.inf, -np.inf, True
+    for index in range(array.shape[-1]):
+        slab = array[..., index]
+        low, high = min(low, float(slab.min())), max(high, float(slab.max()))
+        if np.issubdtype(array.dtype, np.floating):
+            if not np.isfinite(slab).all():
+                raise BenchError(
+                    "image holds NaN or infinity",
+                    file=file,
+                    found=f"{int((~np.isfinite(slab)).sum())} such voxels in slice {index}",
+                    expected="finite numbers",
+                    hint="download the file again, or name the case under `exclude` in the card",
+                )
+            integral = integral and bool((slab == np.rint(slab)).all())
+    if integral and low >= 0 and high <= 255:
+        return array.astype(np.uint8, copy=False)
+    if integral and low >= -32768 and high <= 32767:
+        return array.astype(np.int16, copy=False)
+    return array.astype(np.float32, copy=False)
+
+
+def distinct_values(label_map: Array) -> set[int]:
+    """All values of an integer label map, without sorting its voxels."""
+    low, high = int(label_map.min()), int(label_map.max())
+    if high - low > 1 << 20:
+        return set(np.unique(label_map).tolist())
+    seen = np.zeros(high - low + 1, dtype=bool)
+    for index in range(label_map.shape[-1]):
+        seen[label_map[..., index].astype(np.int64) - low] = True
+    return {int(value) + low for value in np.flatnonzero(seen)}
+
+
+def patient_of(card: DatasetCard, case: str) -> str:
+    """The patient of a case, by the card's rule.
+
+    Raises:
+        BenchError: the rule does not fit, or the id cannot name a folder.
+    """
+    match = re.match(card.patient_pattern, case)
+    if match is None or not match[1]:
+        raise BenchError(
+            f"card `{card.id}`: patient_pattern does not fit a case",
+            found=case,
+            expected=card.patient_pattern,
+            hint="correct `patient_pattern` in the card",
+        )
+    if _CASE_ID.fullmatch(case) is None or case == "shards":
+        raise BenchError(
+            "case id cannot be the name of a folder",
+            found=case,
+            expected="letters, digits and . _ + -",
+            hint="rename the file, or choose another `case` in the card's reader_args",
+        )
+    return str(match[1])
+
+
+def source_hashes(raw: RawCase) -> dict[str, str]:
+    """SHA-256 of the source files by their path under the dataset's folder.
+
+    A series of many files has one digest, over names and contents in order of the names.
+    """
+    groups = [("", raw.image), *raw.labels.items()]
+    hashes: dict[str, str] = {}
+    for _, files in groups:
+        existing = [file for file in files if file.is_file()]
+        if len(existing) > 1:
+            hashes[_relative(existing[0].parent, raw.roots)] = _series_digest(existing)
+        for file in existing if len(existing) == 1 else ():
+            for part in companions(file):
+                hashes[_relative(part, raw.roots)] = sha256(part)
+    return hashes
+
+
+def _series_digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _relative(path: Path, roots: Sequence[Path]) -> str:
+    for index, root in enumerate(roots):
+        if path.is_relative_to(root):
+            # A second root is another dataset's folder: its name says which.
+            inside = path.relative_to(root)
+            return str(inside if index == 0 else root.name / inside)
+    return path.name

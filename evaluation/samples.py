@@ -1,0 +1,152 @@
+"""Values that enter the means: one metric under one policy, view and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.policies import ABSENT, CODE, policy_values
+from evaluation.scores import EntryGrid, Grid
+from evaluation.targets import Targets, Universe
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EntrySample:
+    """Values of one entry, reduced to patients.
+
+    Args:
+        dataset: entry id.
+        people: people (numbers of the grid) in the entry, ascending.
+        values: cases x slots x models, NaN = not scored.
+        person: position in `people` of each case.
+        sums: people x slots x models, sum over a patient's scans.
+        counts: the same, number of scans.
+    """
+
+    dataset: str
+    people: NDArray[np.int64]
+    values: Floats
+    person: NDArray[np.int64]
+    sums: Floats
+    counts: Floats
+
+    @property
+    def slot_means(self) -> Floats:
+        """Slots x models, mean over scans; NaN where nothing is scored."""
+        total, n = self.sums.sum(axis=0), self.counts.sum(axis=0)
+        return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of all entries."""
+
+    models: tuple[str, ...]
+    n_people: int
+    entries: tuple[EntrySample, ...]
+
+    def slot_means(self, universe: Universe) -> Floats:
+        """All slots of the universe x models; NaN where nothing is scored."""
+        means = np.full((len(universe), len(self.models)), np.nan)
+        for entry in self.entries:
+            at = universe.start[entry.dataset]
+            means[at : at + entry.values.shape[1]] = entry.slot_means
+        return means
+
+    def keep(self, models: Sequence[int], *, together: bool) -> Sample:
+        """Only some models; `together` keeps only the values that all of them have."""
+        entries = []
+        for entry in self.entries:
+            values = entry.values[:, :, list(models)]
+            if together:
+                values = np.where(np.isfinite(values).all(axis=2, keepdims=True), values, np.nan)
+            entries.append(reduce_entry(entry.dataset, entry.people, entry.person, values))
+        return Sample(tuple(self.models[m] for m in models), self.n_people, tuple(entries))
+
+    def map(self, values: Sequence[Floats]) -> Sample:
+        """The same scans and models with other values (ranks instead of scores)."""
+        entries = [
+            reduce_entry(entry.dataset, entry.people, entry.person, new)
+            for entry, new in zip(self.entries, values, strict=True)
+        ]
+        return Sample(self.models, self.n_people, tuple(entries))
+
+    @property
+    def same_scans(self) -> bool:
+        """Whether all models have values for exactly the same scans and classes."""
+        for entry in self.entries:
+            finite = np.isfinite(entry.values)
+            if not (finite == finite[:, :, :1]).all():
+                return False
+        return True
+
+
+def reduce_entry(
+    dataset: str, people: NDArray[np.int64], person: NDArray[np.int64], values: Floats
+) -> EntrySample:
+    """Sum values over each patient's scans."""
+    finite = np.isfinite(values)
+    order = np.argsort(person, kind="stable")
+    starts = np.searchsorted(person[order], np.arange(len(people)))
+    sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
+    counts = np.add.reduceat(finite[order], starts, axis=0, dtype=np.float64)
+    return EntrySample(dataset, people, values, person, sums, counts)
+
+
+def entry_values(entry: EntryGrid, metric: str, policy: str, view: str, coverage: str) -> Floats:
+    """Values of one entry, cases x slots x models, NaN = not scored."""
+    values = policy_values(
+        getattr(entry, metric),
+        entry.status,
+        entry.reference_voxels[:, :, None],
+        entry.prediction_voxels,
+        policy,
+        unsupported_zero=coverage == "zero",
+    )
+    if coverage == "common":
+        left_out = (entry.status == CODE["unsupported"]) | (entry.status == ABSENT)
+        values[left_out.any(axis=2)] = np.nan
+    if view == "clean":
+        values[~entry.in_clean] = np.nan
+    return values
+
+
+def sample(
+    grid: Grid, metric: str, policy: str, view: str = "paper", coverage: str = "supported"
+) -> Sample:
+    """Values of a whole grid under one policy, view and coverage."""
+    entries = []
+    for entry in grid.entries:
+        people, person = np.unique(entry.person, return_inverse=True)
+        values = entry_values(entry, metric, policy, view, coverage)
+        entries.append(reduce_entry(entry.dataset, people, person.ravel(), values))
+    return Sample(grid.models, len(grid.people), tuple(entries))
+
+
+def weights_by_model(targets: Targets, slot_means: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Weights of the slots for each distinct pattern of slots that models have.
+
+    Returns:
+        patterns x numbers x slots, and the pattern of each model.
+    """
+    present = np.isfinite(slot_means)
+    patterns, of_model = np.unique(present, axis=1, return_inverse=True)
+    weights = np.stack([targets.weights(pattern) for pattern in patterns.T])
+    return weights, of_model.ravel()
+
+
+def macro(values: Sample, universe: Universe, targets: Targets) -> Floats:
+    """The table's numbers: numbers x models, NaN where nothing is scored."""
+    means = values.slot_means(universe)
+    weights, of_model = weights_by_model(targets, means)
+    filled = np.nan_to_num(means)
+    result = np.empty((len(targets), len(values.models)))
+    for model, pattern in enumerate(of_model):
+        result[:, model] = weights[pattern] @ filled[:, model]
+        result[~weights[pattern].any(axis=1), model] = np.nan
+    return result

@@ -1,0 +1,121 @@
+"""What the figures share: the drawn result, axis labels, and horizontal dot rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reports.style import INK, Look, lighter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn figure with its caption and the numbers behind it (for tests and for readers)."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def score_axis(axes: Axes, metric: str, axis: str = "y", upper: float = 105.0) -> None:
+    """Label an axis as a score in percent from 0."""
+    label = {"dsc": "DSC (%)", "nsd": "NSD (%)"}[metric]
+    if axis == "y":
+        axes.set_ylim(0, upper)
+        axes.set_ylabel(label)
+    else:
+        axes.set_xlim(0, upper)
+        axes.set_xlabel(label)
+
+
+def bar(
+    axes: Axes,
+    x: float,
+    height: float,
+    width: float,
+    look: Look,
+    interval: tuple[float, float] | None = None,
+    published: bool = False,
+) -> None:
+    """One bar; a published value is pale with a dashed edge, so it never passes for a measured one."""
+    axes.bar(
+        x,
+        height,
+        width,
+        facecolor=lighter(look.colour, 0.75) if published else look.colour,
+        hatch=look.hatch,
+        edgecolor=INK,
+        linewidth=0.5,
+        linestyle="--" if published else "-",
+    )
+    if interval is not None and np.isfinite(interval).all():
+        low, high = interval
+        axes.plot([x, x], [low, high], color=INK, linewidth=0.8, zorder=4)
+        for end in (low, high):
+            axes.plot([x - width / 5, x + width / 5], [end, end], color=INK, linewidth=0.8, zorder=4)
+
+
+def dot(
+    axes: Axes,
+    x: float,
+    y: float,
+    look: Look,
+    interval: tuple[float, float] | None = None,
+    published: bool = False,
+) -> None:
+    """One dot of a horizontal dot plot with its interval; published values are hollow."""
+    if interval is not None and np.isfinite(interval).all():
+        axes.plot(interval, [y, y], color=look.colour, linewidth=0.9, zorder=2)
+    axes.plot(
+        [x],
+        [y],
+        marker=look.marker,
+        markersize=3.4,
+        markerfacecolor="white" if published else look.colour,
+        markeredgecolor=look.colour if published else INK,
+        markeredgewidth=0.8 if published else 0.4,
+        linestyle="none",
+        zorder=3,
+    )
+
+
+def legend_handles(looks: dict[str, tuple[str, Look, bool]], kind: str) -> list[Any]:
+    """Legend entries: key → (label, look, published); `kind` is `bar` or `dot`."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = []
+    for label, look, published in looks.values():
+        if kind == "bar":
+            handles.append(
+                Patch(
+                    facecolor=lighter(look.colour, 0.75) if published else look.colour,
+                    hatch=look.hatch,
+                    edgecolor=INK,
+                    linestyle="--" if published else "-",
+                    label=label,
+                )
+            )
+        else:
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    linestyle="none",
+                    marker=look.marker,
+                    markersize=4,
+                    markerfacecolor="white" if published else look.colour,
+                    markeredgecolor=look.colour if published else INK,
+                    markeredgewidth=0.8 if published else 0.4,
+                    label=label,
+                )
+            )
+    return handles

@@ -1,0 +1,79 @@
+"""All figures of a run: which there are, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from evaluation.files import write_json
+from reports.figure_parts import Drawing
+from reports.figures_collection import collection_figures
+from reports.figures_comparison import (
+    cost_figure,
+    forest_figure,
+    model_size_figure,
+    rank_figure,
+    wins_figure,
+)
+from reports.figures_scores import agreement_figure, class_figures, regions_figure, size_figure
+from reports.per_case import CaseRows
+from reports.source import Protocol, RunSource
+from reports.style import FORMATS, drawing, save
+from reports.tabular import NOT_AVAILABLE
+
+Result = Drawing | list[Drawing] | None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A figure on disk."""
+
+    name: str
+    title: str
+    caption: str
+    files: tuple[Path, ...]
+
+
+def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result]]:
+    """(what, figure or figures or None) one after the other, so that few are in memory at once."""
+    yield "model size", model_size_figure(source)
+    yield "statistics of the collection", collection_figures(source)
+    makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
+        "region-wise bars": regions_figure,
+        "class-wise dot plots": class_figures,
+        "differences": forest_figure,
+        "wins and losses": wins_figure,
+        "rank stability": rank_figure,
+        "score against structure size": partial(size_figure, rows=rows),
+        "DSC against NSD": agreement_figure,
+        "cost against score": cost_figure,
+    }
+    for protocol in source.protocols:
+        for what, maker in makers.items():
+            yield f"{what} ({protocol.short})", maker(source, protocol)
+
+
+def write_figures(
+    source: RunSource, rows: CaseRows, folder: Path, formats: tuple[str, ...] = FORMATS
+) -> tuple[list[Written], dict[str, str]]:
+    """Draw and write every figure; returns those written and what could not be drawn.
+
+    `captions.json` beside them holds title and caption of each.
+    """
+    written: list[Written] = []
+    missing: dict[str, str] = {}
+    with drawing():
+        for what, result in all_figures(source, rows):
+            drawings = result if isinstance(result, list) else [result] if result else []
+            if not drawings:
+                missing[f"figure: {what}"] = NOT_AVAILABLE
+            for item in drawings:
+                files = save(item.figure, folder / item.name, formats)
+                written.append(Written(item.name, item.title, item.caption, tuple(files)))
+    write_json(
+        folder / "captions.json",
+        {w.name: {"title": w.title, "caption": w.caption} for w in written},
+    )
+    return written, missing

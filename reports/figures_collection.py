@@ -1,0 +1,124 @@
+"""Statistics of the collection (the manner of Figs. 4 and 7), from the dataset cards alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from evaluation.classes.regions import region_of
+from evaluation.datasets.card import DatasetCard
+from reports.figure_parts import Drawing, legend_handles
+from reports.source import RunSource
+from reports.style import COLOURS, INK, Look, canvas
+from reports.tables import REGION_ORDER, region_key, region_title
+
+MODALITY_LOOKS = {"ct": Look(COLOURS[0], "", "o"), "mri": Look(COLOURS[1], "////", "s")}
+MODALITY_WORDS = {"ct": "CT", "mri": "MR"}
+
+
+def collection_figures(source: RunSource) -> list[Drawing]:
+    """Scans by entry; classes by region; in how many entries and scans a class occurs."""
+    cards = list(source.dataset_cards.values())
+    if not cards:
+        return []
+    return [_scans(cards), _classes(cards)]
+
+
+def _scans(cards: list[DatasetCard]) -> Drawing:
+    """Scans of each entry, training and test."""
+    cards = sorted(cards, key=lambda c: (c.modality, -c.expected_cases, c.id))
+    figure, axes = canvas("middle", 22 + 4.6 * len(cards))
+    data: dict[str, tuple[int, int]] = {}
+    for y, card in enumerate(cards):
+        look = MODALITY_LOOKS[card.modality]
+        train, test = card.split.train, card.split.test
+        axes.barh(y, train, 0.7, facecolor=look.colour, edgecolor=INK, linewidth=0.5)
+        axes.barh(
+            y, test, 0.7, left=train, facecolor="white", hatch="////", edgecolor=INK, linewidth=0.5
+        )
+        axes.text(train + test, y, f" {train + test:,}", va="center", fontsize=6)
+        data[card.id] = (train, test)
+    axes.set_yticks(range(len(cards)), [f"{c.title} ({MODALITY_WORDS[c.modality]})" for c in cards])
+    axes.set_ylim(len(cards) - 0.4, -0.6)
+    axes.set_xlabel("scans")
+    axes.margins(x=0.12)
+    axes.grid(visible=True, axis="x")
+    used = {c.modality for c in cards}
+    entries = {
+        m: (f"training, {MODALITY_WORDS[m]}", Look(MODALITY_LOOKS[m].colour, "", "o"), False)
+        for m in MODALITY_LOOKS
+        if m in used
+    }
+    entries["test"] = ("test", Look("#FFFFFF", "////", "o"), False)
+    figure.legend(handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=3)
+    total = sum(sum(v) for v in data.values())
+    return Drawing(
+        name="collection_scans",
+        title="Scans of each dataset",
+        caption=f"{total:,} scans of {len(cards)} entries, as Table 7 splits them.",
+        figure=figure,
+        data=dict(data),
+    )
+
+
+def _classes(cards: list[DatasetCard]) -> Drawing:
+    """Classes by region and modality, and how many entries share a class."""
+    places: Counter[tuple[str, str]] = Counter()
+    for card in cards:
+        for entry in card.classes:
+            places[card.modality, entry.name] += 1
+    regions: Counter[tuple[str, str]] = Counter()
+    for modality, name in places:
+        region = region_of(modality, name, "anatomical")
+        regions[region_key(region) if region else "other", modality] += 1
+    shown = [r for r in (*REGION_ORDER, "other") if any(k[0] == r for k in regions)]
+    figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
+    for index, modality in enumerate(MODALITY_LOOKS):
+        look = MODALITY_LOOKS[modality]
+        heights = [regions[r, modality] for r in shown]
+        at = np.arange(len(shown)) + (index - 0.5) * 0.4
+        left.bar(
+            at, heights, 0.38, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
+        )
+        for x, height in zip(at, heights, strict=True):
+            if height:
+                left.text(x, height, str(height), ha="center", va="bottom", fontsize=6)
+    left.set_xticks(
+        range(len(shown)), [region_title(r, short=True) for r in shown], rotation=30, ha="right"
+    )
+    left.set_ylabel("classes")
+    left.margins(y=0.12)
+    left.grid(visible=True, axis="y")
+    spread = Counter(places.values())
+    counts = sorted(spread)
+    right.bar(
+        range(len(counts)),
+        [spread[c] for c in counts],
+        0.7,
+        facecolor=COLOURS[2],
+        edgecolor=INK,
+        linewidth=0.5,
+    )
+    for x, count in enumerate(counts):
+        right.text(x, spread[count], str(spread[count]), ha="center", va="bottom", fontsize=6)
+    right.set_xticks(range(len(counts)), [str(c) for c in counts])
+    right.set_xlabel("entries that have the class")
+    right.set_ylabel("classes")
+    right.margins(y=0.12)
+    right.grid(visible=True, axis="y")
+    entries = {
+        m: (MODALITY_WORDS[m], look, False)
+        for m, look in MODALITY_LOOKS.items()
+        if any(k[0] == m for k in places)
+    }
+    figure.legend(handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=2)
+    names = {name for _, name in places}
+    return Drawing(
+        name="collection_classes",
+        title="Classes by region",
+        caption=f"{len(places)} classes by (modality, name), {len(names)} distinct names, assigned "
+        "to regions by anatomy.",
+        figure=figure,
+        data={f"{r}:{m}": n for (r, m), n in regions.items()},
+    )

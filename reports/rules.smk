@@ -1,0 +1,19 @@
+"""Tables, figures, gallery and leaderboard, from result tables."""
+
+
+rule report:
+    """Everything that a paper or a visitor looks at, in reports/out/<run>/."""
+    input:
+        rules.aggregate.output,
+    output:
+        f"reports/out/{RUN.name}/report.json",
+    log:
+        f"{PATHS.log_folder}/report.log",
+    benchmark:
+        f"{ROOT}/benchmarks/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=60,
+    shell:
+        "satbench report --run {ROOT} > {log} 2>&1"

@@ -1,0 +1,57 @@
+"""SAT-Nano: one joint training on all entries of the run."""
+
+from evaluation.workflow import digest, scope_digest
+from sat.config import load_preset
+
+SAT = "sat-nano"
+SAT_WORK = PATHS.model_run(SAT)
+
+if SAT in RUN.models:
+    SAT_PRESET = load_preset(RUN.presets.get(SAT, "nano"))
+    SAT_GPUS = int(SAT_PRESET.training.device == "cuda")
+    TRAINED[SAT] = lambda dataset: [SAT_WORK / "checkpoint.pt"]
+    PREDICTION_GPUS[SAT] = min(SAT_GPUS, 1)
+
+    rule prepare_sat:
+        """Training cases on SAT-Nano's own grid, read crop by crop later."""
+        input:
+            [PATHS.split(dataset) for dataset in PLAN.entries],
+        output:
+            SAT_WORK / "prepared" / "index.json",
+        log:
+            PATHS.log_folder / "prepare" / f"{SAT}.log",
+        benchmark:
+            ROOT / "benchmarks" / "prepare" / f"{SAT}.tsv"
+        priority: 20
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: 16000 * attempt,
+            runtime=lambda w, attempt: 720 * attempt,
+        params:
+            settings=digest(
+                SAT_PRESET.grid,
+                *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
+            ),
+        shell:
+            "satbench sat prepare --run {ROOT} > {log} 2>&1"
+
+    rule train_sat:
+        """The longest single job, so it starts first; a killed training goes on by itself."""
+        input:
+            rules.prepare_sat.output,
+        output:
+            SAT_WORK / "checkpoint.pt",
+        log:
+            PATHS.log_folder / "train" / f"{SAT}.log",
+        benchmark:
+            ROOT / "benchmarks" / "train" / f"{SAT}.tsv"
+        priority: 20
+        threads: 8 if SAT_GPUS else 1
+        resources:
+            gpu=SAT_GPUS,
+            mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
+            runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
+        params:
+            settings=digest(SAT_PRESET, RUN.seed),
+        shell:
+            "satbench sat train --run {ROOT} --threads {threads} > {log} 2>&1"

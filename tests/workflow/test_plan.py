@@ -1,0 +1,60 @@
+"""What the workflow plans before any data is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evaluation.config import json_schema, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", ["smoke", "demo", "hippocampus", "paper"])
+def test_configurations_are_valid(name):
+    config = load_config(ROOT / "config" / f"{name}.yaml")
+    assert config.name == name
+
+
+def test_schema_file_is_the_exported_one():
+    committed = json.loads((ROOT / "config" / "schema.json").read_text())
+    assert committed == json_schema(), "run `satbench schema --out config/schema.json`"
+
+
+@pytest.mark.parametrize("profile", [(), ("--profile", "slurm")], ids=["local", "slurm"])
+def test_paper_is_planned_without_data(clone, profile):
+    output = clone.run("-n", "--quiet", "rules", *profile)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE))
+    assert int(counts["train_specialist"]) == 36
+    assert int(counts["train_sat"]) == 1
+    assert int(counts["split"]) == 32
+    assert not (clone.folder / "results" / "paper").exists(), "a dry run writes nothing"
+
+
+def test_real_run_without_any_data_stops_with_a_way_on(clone):
+    done = clone.snakemake("--cores", "1")
+    assert done.returncode != 0
+    assert "none of the run's entries has data" in done.stderr
+    assert "satbench data status" in done.stderr
+
+
+def test_unknown_configuration_key_is_named(clone):
+    path = clone.folder / "config" / "smoke.yaml"
+    path.write_text(path.read_text() + "tolerance: 2\n")
+    done = clone.snakemake("-n", "--configfile", "config/smoke.yaml")
+    assert done.returncode != 0
+    assert "tolerance" in done.stderr
+    assert "did you mean `tolerance_mm`" in done.stderr
+
+
+def test_unknown_entry_is_named(clone):
+    path = clone.folder / "config" / "smoke.yaml"
+    values = yaml.safe_load(path.read_text()) | {"entries": ["msd_splean"]}
+    path.write_text(yaml.safe_dump(values))
+    done = clone.snakemake("-n", "--configfile", "config/smoke.yaml")
+    assert done.returncode != 0
+    assert "did you mean `msd_spleen`" in done.stderr

@@ -1,0 +1,112 @@
+"""The whole path at smoke size: complete, repeatable, rebuilt where something is gone."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
+
+
+def jobs(output: str) -> set[str]:
+    """Names of the rules that a dry run would execute."""
+    lines = output.splitlines()
+    start = next((i for i, x in enumerate(lines) if x.startswith("job ")), None)
+    if start is None:
+        return set()
+    found = set()
+    for line in lines[start + 2 :]:
+        if not line.strip() or line.startswith("total"):
+            break
+        found.add(line.split()[0])
+    return found - {"all"}
+
+
+def planned(clone) -> set[str]:
+    return jobs(clone.run("-n", "--quiet", "rules", *RUN))
+
+
+def test_every_model_is_scored_on_every_entry(smoke):
+    run = smoke.folder / "results" / "smoke"
+    for model in ("sat-nano", "nnunet", "oracle"):
+        for dataset in ("msd_spleen", "acdc"):
+            rows = pd.read_parquet(run / "scores" / model / f"{dataset}.parquet")
+            assert set(rows["space"]) == {"native", "resampled"}
+            assert not rows.empty
+            if model == "oracle":
+                native = rows.query("space == 'native' and status == 'scored'")
+                assert (native["dsc"] == 1).all()
+                assert (native["nsd"] == 1).all()
+
+
+def test_oracle_is_perfect_in_the_table(smoke):
+    table = pd.read_parquet(smoke.folder / "results/smoke/tables/overall.parquet")
+    oracle = table.query("model == 'oracle' and space == 'native' and policy == 'present-only'")
+    assert len(oracle) > 0
+    assert oracle["dsc"].tolist() == [1.0] * len(oracle)
+    assert set(table["data_kind"]) == {"synthetic"}
+
+
+def test_report_and_record_are_there(smoke):
+    report = smoke.folder / "reports" / "out" / "smoke"
+    assert (report / "report.json").is_file()
+    record = json.loads((smoke.folder / "results/smoke/run.json").read_text())
+    assert record["configuration"]["name"] == "smoke"
+    assert {"torch", "nnunetv2", "snakemake"} <= set(record["packages"])
+    assert {job["stage"] for job in record["jobs"]} >= {"standardise", "train", "predict"}
+
+
+def test_second_run_does_nothing(smoke):
+    assert "Nothing to be done" in smoke.run(*RUN)
+
+
+def test_cosmetic_edits_retrain_nothing(smoke):
+    rules = smoke.folder / "sat" / "rules.smk"
+    before = rules.read_text()
+    config = smoke.folder / "config" / "smoke.yaml"
+    config_before = config.read_text()
+    try:
+        rules.write_text(before.replace("satbench sat train ", "satbench  sat train ") + "\n# x\n")
+        config.write_text("# a comment\n" + config_before)
+        assert planned(smoke) == set()
+    finally:
+        rules.write_text(before)
+        config.write_text(config_before)
+
+
+def test_changed_setting_reruns_what_hangs_on_it(smoke):
+    config = smoke.folder / "config" / "smoke.yaml"
+    before = config.read_text()
+    try:
+        config.write_text(before.replace("tolerance_mm: [1.0]", "tolerance_mm: [2.0]"))
+        assert planned(smoke) == {"measure", "aggregate", "report", "record"}
+    finally:
+        config.write_text(before)
+
+
+def test_deleting_an_output_rebuilds_only_what_hangs_on_it(smoke):
+    run = smoke.folder / "results" / "smoke"
+    target = run / "scores" / "oracle" / "acdc" / "shards" / "0.parquet"
+    kept = target.with_suffix(".kept")
+    target.rename(kept)
+    try:
+        assert planned(smoke) == {"measure", "aggregate", "report", "record"}
+    finally:
+        kept.rename(target)
+    assert planned(smoke) == set()
+
+
+def test_two_runs_at_once_are_refused(smoke):
+    from filelock import FileLock
+
+    victim = smoke.folder / "results" / "smoke" / "tables" / "overall.parquet"
+    kept = victim.with_suffix(".kept")
+    victim.rename(kept)
+    try:
+        with FileLock(smoke.folder / "results" / "smoke" / ".lock"):
+            done = smoke.snakemake(*RUN)
+        assert done.returncode != 0
+        assert "another workflow works on this run" in done.stdout + done.stderr
+    finally:
+        kept.rename(victim)
