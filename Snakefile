@@ -26,11 +26,12 @@ if not workflow.overwrite_configfiles:
 
 try:
     RUN = config_from(config, "the run's configuration")
-    PLAN = plan_entries(RUN, dry_run=workflow.dryrun)
+    PLAN = plan_entries(RUN)
 except BenchError as error:
     raise WorkflowError(str(error)) from None
 
-validate(config, "config/schema.json")
+# The exported schema, which editors use too; defaults are the record's business.
+validate(config, "config/schema.json", set_default=False)
 
 ROOT = Path("results") / RUN.name
 PATHS = RunPaths(ROOT)
@@ -65,5 +66,8 @@ rule tables:
 
 onstart:
     if workflow.is_main_process:
-        LOCK.acquire()
-        start_run(RUN, PLAN, PATHS)
+        try:
+            LOCK.acquire()
+            start_run(RUN, PLAN, PATHS)
+        except BenchError as error:
+            raise WorkflowError(str(error)) from None

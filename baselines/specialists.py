@@ -141,6 +141,7 @@ def find_specialist(specialist: str, config: RunConfig) -> tuple[DatasetCard, Sp
     )
 
 
+@lru_cache
 def count_parameters(plan: PinnedPlan) -> int:
     """Number of weights of a specialist's network, built on the meta device (no memory).
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from evaluation import commands_data, commands_run
+from evaluation import commands_classes, commands_cohort, commands_data, commands_run
 
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
+    commands_cohort.register(app)
     commands_data.register(app)
+    commands_classes.register(app, commands_data.data_app)
     commands_run.register(app)

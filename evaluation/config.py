@@ -92,4 +92,5 @@ def load_frozen(run_folder: Path) -> RunConfig:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a configuration, which the workflow and editors validate against."""
-    return RunConfig.model_json_schema()
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, **RunConfig.model_json_schema()}

@@ -33,44 +33,60 @@ class Ranking:
     kendall_tau: Floats
 
 
-def mean_then_rank(
-    values: Sample, universe: Universe, targets: Targets, weights: NDArray[np.float32]
+def rank(
+    method: str,
+    values: Sample,
+    universe: Universe,
+    targets: Targets,
+    weights: NDArray[np.float32],
 ) -> Ranking:
-    """Rank the macro means, best first; ties share the mean rank."""
-    return _ranking("mean-then-rank", values, universe, targets, weights, sign=-1)
+    """Rank the models of every number; a model that lacks values there is not ranked.
+
+    Args:
+        method: `mean-then-rank`: rank the macro means, best first. `rank-then-mean`: rank the
+            models on every class of every scan, take the macro mean of the ranks, rank that.
+            Ties share the mean rank.
+        values: the sample.
+        universe: slots.
+        targets: the numbers.
+        weights: draws x people, for the stability.
+    """
+    shape = (len(targets), len(values.models))
+    empty = [np.full(shape, np.nan) for _ in range(5)]
+    result = Ranking(
+        method, empty[0], empty[1], empty[2], empty[3], empty[4], np.full(len(targets), np.nan)
+    )
+    patterns, of_row = np.unique(values.covers(universe, targets), axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        models = np.flatnonzero(pattern)
+        if not len(models):
+            continue
+        rows = np.flatnonzero(of_row.ravel() == number)
+        complete = values.keep(models.tolist(), together=False)
+        if method == "rank-then-mean":
+            complete = complete.map([_ranks_where_all(e.values) for e in complete.entries])
+        sign = 1 if method == "rank-then-mean" else -1
+        _rank_complete(result, complete, universe, targets.of(rows), weights, sign, rows, models)
+    return result
 
 
-def rank_then_mean(
-    values: Sample, universe: Universe, targets: Targets, weights: NDArray[np.float32]
-) -> Ranking:
-    """Rank the models on every class of every scan, take the macro mean of ranks, rank that."""
-    ranked = [_ranks_where_all(entry.values) for entry in values.entries]
-    return _ranking("rank-then-mean", values.map(ranked), universe, targets, weights, sign=1)
-
-
-def by_significance(pairs: PairTable, p_holm: Floats) -> Ranking:
+def by_significance(pairs: PairTable, p_holm: Floats, covered: NDArray[np.bool_]) -> Ranking:
     """Rank by the number of other models that a model beats significantly.
 
     Args:
         pairs: all pairs of models.
         p_holm: corrected p, numbers x pairs; NaN counts as not significant.
+        covered: numbers x models, which models are ranked.
     """
-    n_numbers, n_models = len(pairs.difference), len(pairs.models)
-    wins = np.zeros((n_numbers, n_models))
+    wins = np.where(covered, 0.0, np.nan)
     for column, (a, b) in enumerate(pairs.pairs):
-        proven = p_holm[:, column] < SIGNIFICANT
+        proven = (p_holm[:, column] < SIGNIFICANT) & covered[:, a] & covered[:, b]
         wins[:, a] += proven & (pairs.difference[:, column] > 0)
         wins[:, b] += proven & (pairs.difference[:, column] < 0)
-    unknown = np.full((n_numbers, n_models), np.nan)
-    return Ranking(
-        "significance",
-        wins,
-        rankdata(-wins, axis=1),
-        unknown,
-        unknown,
-        unknown,
-        np.full(n_numbers, np.nan),
-    )
+    unknown = np.full(wins.shape, np.nan)
+    ranks = rankdata(-wins, axis=1, nan_policy="omit")
+    no_tau = np.full(len(wins), np.nan)
+    return Ranking("significance", wins, ranks, unknown, unknown, unknown, no_tau)
 
 
 def _ranks_where_all(values: Floats) -> Floats:
@@ -82,30 +98,32 @@ def _ranks_where_all(values: Floats) -> Floats:
     return ranks
 
 
-def _ranking(
-    method: str,
+def _rank_complete(
+    result: Ranking,
     values: Sample,
     universe: Universe,
     targets: Targets,
     weights: NDArray[np.float32],
     sign: int,
-) -> Ranking:
+    rows: NDArray[np.intp],
+    models: NDArray[np.intp],
+) -> None:
+    """Fill in the ranks of models that all have the same values."""
     value = macro(values, universe, targets)
-    known = np.isfinite(value).all(axis=1)
-    rank = np.full(value.shape, np.nan)
-    low, high, first = rank.copy(), rank.copy(), rank.copy()
-    tau = np.full(len(value), np.nan)
-    if known.any():
-        rank[known] = rankdata(np.round(sign * value[known], 12), axis=1)
-        draws = bootstrap(values, universe, [targets], weights)[0].values[known]
-        drawn = rankdata(sign * draws, axis=2)
-        low[known], high[known] = np.percentile(drawn, (2.5, 97.5), axis=1, method="nearest")
-        first[known] = (drawn == drawn.min(axis=2, keepdims=True)).mean(axis=1)
-        tau[known] = [
-            kendall_tau(rank[row], sample).mean()
-            for row, sample in zip(np.flatnonzero(known), drawn, strict=True)
-        ]
-    return Ranking(method, value, rank, low, high, first, tau)
+    # Equal means may differ in the last bits by the order of summation.
+    ranks = rankdata(np.round(sign * value, 12), axis=1)
+    draws = bootstrap(values, universe, [targets], weights)[0].values
+    drawn = rankdata(sign * draws, axis=2)
+    cells = np.ix_(rows, models)
+    result.value[cells] = value
+    result.rank[cells] = ranks
+    result.low[cells], result.high[cells] = np.percentile(
+        drawn, (2.5, 97.5), axis=1, method="nearest"
+    )
+    result.first_share[cells] = (drawn == drawn.min(axis=2, keepdims=True)).mean(axis=1)
+    result.kendall_tau[rows] = [
+        kendall_tau(one, many).mean() for one, many in zip(ranks, drawn, strict=True)
+    ]
 
 
 def kendall_tau(ranking: Floats, others: Floats) -> Floats:

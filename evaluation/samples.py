@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.grid import EntryGrid, Grid
 from evaluation.policies import ABSENT, CODE, policy_values
-from evaluation.scores import EntryGrid, Grid
 from evaluation.targets import Targets, Universe
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,8 @@ class EntrySample:
     def slot_means(self) -> Floats:
         """Slots x models, mean over scans; NaN where nothing is scored."""
         total, n = self.sums.sum(axis=0), self.counts.sum(axis=0)
-        return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+        means: Floats = np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+        return means
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ class Sample:
             for entry, new in zip(self.entries, values, strict=True)
         ]
         return Sample(self.models, self.n_people, tuple(entries))
+
+    def covers(self, universe: Universe, targets: Targets) -> NDArray[np.bool_]:
+        """Numbers x models: the model has every value that any model has."""
+        lacks = np.zeros((len(universe), len(self.models)), dtype=bool)
+        some = np.zeros(len(universe), dtype=bool)
+        for entry in self.entries:
+            at = universe.start[entry.dataset]
+            block = slice(at, at + entry.values.shape[1])
+            finite = np.isfinite(entry.values)
+            union = np.asarray(finite.any(axis=2), dtype=bool)
+            lacks[block] = (union[:, :, None] & ~finite).any(axis=0)
+            some[block] = np.asarray(union.any(axis=0), dtype=bool)
+        result: NDArray[np.bool_] = ~(targets.member[:, :, None] & lacks).any(axis=1)
+        return result & (targets.member & some).any(axis=1)[:, None]
 
     @property
     def same_scans(self) -> bool:

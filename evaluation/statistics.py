@@ -112,7 +112,8 @@ def bootstrap(
     replicates = []
     for table, result in enumerate(results):
         slot_weights, of_model = prepared[table]
-        nothing = ~slot_weights.any(axis=2)[of_model].T
+        some: NDArray[np.bool_] = np.any(slot_weights, axis=2)
+        nothing = ~some[of_model].T
         result.transpose(0, 2, 1)[nothing] = np.nan
         freedom = np.divide(
             variance[table] ** 2,
@@ -156,7 +157,8 @@ def _n_people(member: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Floats:
     people, slots, models = seen.shape
     flat = seen.transpose(1, 0, 2).reshape(slots, -1).astype(np.float32)
     any_value = (member.astype(np.float32) @ flat > 0).reshape(-1, people, models)
-    return any_value.sum(axis=1).astype(np.float64)
+    count: Floats = any_value.sum(axis=1).astype(np.float64)
+    return count
 
 
 def widened_percentiles(

@@ -24,7 +24,8 @@ from evaluation.classes.regions import (
     composition_keys,
     region_of,
 )
-from evaluation.scores import Expected, Grid
+from evaluation.grid import Grid
+from evaluation.scores import Expected
 
 Strings = NDArray[np.str_]
 
@@ -99,6 +100,11 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def of(self, rows: NDArray[np.intp]) -> Targets:
+        """Some of the numbers."""
+        keys = self.keys.iloc[rows].reset_index(drop=True)
+        return Targets(self.table, keys, self.member[rows], self.levels)
 
     def weights(self, present: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Weight of each slot's mean in each number, given the slots that have one.

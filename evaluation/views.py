@@ -54,12 +54,14 @@ def find_links(
     leaked: set[tuple[str, str]] = set()
     if audit is not None:
         accepted = audit[audit["accepted"]]
-        for row in accepted.itertuples(index=False):
-            pairs.append(((row.dataset, row.patient), (row.other_dataset, row.other_patient)))
-            if row.split == "test" and row.other_split == "train":
-                leaked.add((row.dataset, row.case))
-            if row.other_split == "test" and row.split == "train":
-                leaked.add((row.other_dataset, row.other_case))
+        sides = ("dataset", "patient", "case", "split")
+        ones = accepted[list(sides)].astype(str).to_numpy().tolist()
+        others = accepted[[f"other_{side}" for side in sides]].astype(str).to_numpy().tolist()
+        for one, other in zip(ones, others, strict=True):
+            pairs.append(((one[0], one[1]), (other[0], other[1])))
+            for this, that in ((one, other), (other, one)):
+                if this[3] == "test" and that[3] == "train":
+                    leaked.add((this[0], this[2]))
     used = []
     for a, b in sorted({(min(p), max(p)) for p in declared}):
         if a not in splits or b not in splits:
@@ -71,10 +73,10 @@ def find_links(
             if not patient.isdecimal()
         }
         pairs += [((a, patient), (b, patient)) for patient in sorted(common)]
-        for one, other in ((a, b), (b, a)):
-            trained = common & set(splits[other].loc[splits[other]["split"] == "train", "patient"])
-            test = splits[one][splits[one]["split"] == "test"]
-            leaked |= {(one, case) for case in test.loc[test["patient"].isin(trained), "case"]}
+        for here, there in ((a, b), (b, a)):
+            trained = common & set(splits[there].loc[splits[there]["split"] == "train", "patient"])
+            test = splits[here][splits[here]["split"] == "test"]
+            leaked |= {(here, case) for case in test.loc[test["patient"].isin(trained), "case"]}
     sources = (["the leakage audit"] if audit is not None else []) + (
         [f"declared overlaps with equal patient ids ({', '.join(used)})"] if used else []
     )

@@ -30,26 +30,32 @@ from evaluation.paths import RunPaths
 
 @dataclass(frozen=True)
 class Plan:
-    """Which entries a run works on, and which it leaves out, with the reason."""
+    """Which entries a run works on, and which it leaves out, with the reason.
+
+    `problem` stops a real run at its start; a dry run shows the plan nevertheless.
+    """
 
     entries: tuple[str, ...]
     not_run: dict[str, str]
+    problem: BenchError | None = None
 
 
-def plan_entries(config: RunConfig, dry_run: bool) -> Plan:
+def plan_entries(config: RunConfig) -> Plan:
     """Entries of the configuration that have data under `raw_root`.
 
     A synthetic run writes its own data, so all of its entries are there. If nothing at all is
-    present, a dry run plans everything (so that the whole benchmark can be looked at before a
-    download); a real run stops.
+    present, everything is planned, so that the whole benchmark can be looked at before any
+    download, and `problem` says that it cannot start; so it does for data that is missing with
+    `missing_data: error`.
 
     Raises:
-        BenchError: an unknown entry; data missing with `missing_data: error`; nothing present.
+        BenchError: an unknown entry.
     """
     names = list(load_cards()) if config.entries == "all" else config.entries
     cards = [find_card(name) for name in names]
+    everything = tuple(card.id for card in cards)
     if config.data_kind == "synthetic":
-        return Plan(tuple(card.id for card in cards), {})
+        return Plan(everything, {})
     present = present_entries(Path(config.raw_root))
     missing = {
         card.id: f"no data at {Path(config.raw_root) / card.folder}"
@@ -57,22 +63,22 @@ def plan_entries(config: RunConfig, dry_run: bool) -> Plan:
         if not present.get(card.id, False)
     }
     if len(missing) == len(cards):
-        if dry_run:
-            return Plan(tuple(card.id for card in cards), {})
-        raise BenchError(
+        problem = BenchError(
             "none of the run's entries has data",
             file=Path(config.raw_root).resolve(),
             expected=", ".join(card.folder for card in cards[:8]),
             hint="set raw_root (`--config raw_root=DIR`); `satbench data status --raw-root DIR` "
             "says what to download into which folder",
         )
+        return Plan(everything, {}, problem)
     if missing and config.missing_data == "error":
-        raise BenchError(
+        problem = BenchError(
             f"{len(missing)} of {len(cards)} entries have no data and missing_data is `error`",
             found="; ".join(missing.values()),
             hint="download them, or set `missing_data: skip`",
         )
-    return Plan(tuple(c.id for c in cards if c.id not in missing), missing)
+        return Plan(everything, {}, problem)
+    return Plan(tuple(name for name in everything if name not in missing), missing)
 
 
 def n_shards(card: DatasetCard, config: RunConfig) -> int:
@@ -140,6 +146,8 @@ def announce(config: RunConfig, plan: Plan) -> None:
     models = ", ".join(config.models)
     head = f"run `{config.name}` ({config.data_kind} data)"
     lines = [f"{head}: {len(plan.entries)} of {n_entries} entries, models {models}"]
+    if plan.problem:
+        lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
     typer.echo("\n".join(lines), err=True)
 
@@ -148,8 +156,10 @@ def start_run(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
     """Write the effective configuration and the list of entries without data.
 
     Raises:
-        BenchError: the run folder holds a run of the other kind of data.
+        BenchError: the plan cannot start; or the run folder holds a run of the other kind of data.
     """
+    if plan.problem:
+        raise plan.problem
     if paths.config.is_file() and load_frozen(paths.root).data_kind != config.data_kind:
         raise BenchError(
             f"run `{config.name}` exists with another data_kind",

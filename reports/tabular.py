@@ -286,3 +286,33 @@ def _latex_heads(table: Table) -> list[str]:
         lines += [" & ".join(cells) + r" \\", " ".join(rules)]
     lines.append(" & ".join(latex_escape(c.label) for c in table.columns) + r" \\")
     return lines
+
+
+def to_html(table: Table) -> str:
+    """A plain HTML table (markup escaped) for the pages."""
+    from html import escape
+
+    def side(column: Column) -> str:
+        return ' class="right"' if column.right else ""
+
+    best = best_cells(table)
+    heads = "".join(
+        f'<th scope="col"{side(c)}>{escape(f"{c.group}: {c.label}" if c.group else c.label)}</th>'
+        for c in table.columns
+    )
+    lines = []
+    for index, row in enumerate(table.rows):
+        if index in table.blocks:
+            name = escape(table.blocks[index])
+            lines.append(f'<tr><th colspan="{len(table.columns)}">{name}</th></tr>')
+        cells = []
+        for position, (value, column) in enumerate(zip(row, table.columns, strict=True)):
+            text = escape(shown(value, column))
+            text = f"<strong>{text}</strong>" if (index, position) in best else text
+            cells.append(f"<td{side(column)}>{text}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f"<h2>{escape(table.title)}</h2>\n"
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>{chr(10).join(lines)}</tbody></table></div>\n<p>{escape(table.caption)}</p>"
+    )

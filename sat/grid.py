@@ -7,7 +7,6 @@ of both grids coincide and no axis is turned. Arrays are (x, y, z) in RAS-closes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,9 +105,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     return box[0], box[1], box[2]
 
 
-def crop_and_normalise(
-    image: Floats, modality: Modality, settings: Grid
-) -> tuple[Floats, Box]:
+def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tuple[Floats, Box]:
     """Crop to the box of image > `crop_above`, clip and standardise (paper, section 4.2).
 
     CT is clipped to [-500, 1000] HU, MR to its 0.5 and 99.5 percentiles, background included;
@@ -154,15 +151,5 @@ def padded_shape(shape: Triple, patch: Triple, stride: Triple, whole_patch: bool
     """A crop's size: the patch, or less where the volume is smaller and need not be filled up."""
     if whole_patch:
         return patch
-    x, y, z = (
-        min(p, round_up(n, s)) for n, p, s in zip(shape, patch, stride, strict=True)
-    )
+    x, y, z = (min(p, round_up(n, s)) for n, p, s in zip(shape, patch, stride, strict=True))
     return x, y, z
-
-
-def nearest_label_box(layers: list[Any]) -> Box | None:
-    """Bounding box of everything labelled in any layer."""
-    foreground = np.zeros(layers[0].shape, dtype=bool)
-    for layer in layers:
-        foreground |= layer > 0
-    return bounding_box(foreground)

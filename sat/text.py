@@ -62,8 +62,9 @@ class TextEncoder:
     def __init__(self, folder: Path, pooling: Literal["mean", "pooler"] = "mean") -> None:
         if not (folder / "config.json").is_file():
             raise BenchError(
-                "no text encoder in this folder", file=folder, expected="config.json, a tokenizer "
-                "and model.safetensors",
+                "no text encoder in this folder",
+                file=folder,
+                expected="config.json, a tokenizer and model.safetensors",
             )
         # Read when the library is first imported: nothing may be looked up on the network.
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -32,9 +32,7 @@ def first_name(key: str) -> str:
     return key
 
 
-def load_released(
-    state_dict: Mapping[str, Any], sizes: NetworkSizes | None = None
-) -> SatNetwork:
+def load_released(state_dict: Mapping[str, Any], sizes: NetworkSizes | None = None) -> SatNetwork:
     """The network with the weights of the first public release.
 
     Args:
@@ -118,9 +116,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             hint="copy or train it again",
         ) from error
     if not isinstance(content, dict):
-        raise BenchError(
-            "checkpoint holds no dictionary", file=path, found=type(content).__name__
-        )
+        raise BenchError("checkpoint holds no dictionary", file=path, found=type(content).__name__)
     return content
 
 

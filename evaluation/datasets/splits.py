@@ -179,7 +179,7 @@ def _by_list(
             file=SPLIT_FOLDER / f"{card.id}.csv",
             found=", ".join(unlisted[:5]),
             expected=", ".join(row.case for row in planned[:5]),
-            hint="the raw folder holds another release or another dataset, or its files are renamed",
+            hint="the raw folder holds another release or dataset, or its files are renamed",
         )
     if unlisted:
         say(
@@ -202,7 +202,8 @@ def _by_rule(
         say(f"{card.id}: no committed list; each patient's side is drawn from the seed {seed}")
     wanted: dict[Side, int] = {"train": card.split.train, "test": card.split.test}
     draw = {patient: patient_draw(card.id, patient, seed) for patient in sides}
-    for side, extreme in (("test", min), ("train", max)):
+    choices: tuple[tuple[Side, Callable[..., str]], ...] = (("test", min), ("train", max))
+    for side, extreme in choices:
         if wanted[side] and side not in sides.values() and len(sides) > 1:
             # Few patients: without this a small dataset could have nothing to test on.
             patient = extreme(draw, key=draw.__getitem__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,25 +95,10 @@ def _holds_something(folder: Path) -> bool:
         return False
 
 
-def patient_of(card: DatasetCard, case: str) -> str:
-    """The patient id in a case id, by the card's pattern.
-
-    Raises:
-        BenchError: the pattern does not fit the case id.
-    """
-    match = re.match(card.patient_pattern, case)
-    if match is None:
-        raise BenchError(
-            f"card `{card.id}`: patient_pattern does not fit case `{case}`",
-            expected=card.patient_pattern,
-            hint="the first group of patient_pattern must be the patient id in every case id",
-        )
-    return match.group(1)
-
-
 def entry_status(card: DatasetCard, raw_root: Path) -> EntryStatus:
     """Find the cases of one entry by name and compare them with the card and the split list."""
     from evaluation.datasets.readers import get_reader
+    from evaluation.datasets.standardise import patient_of
 
     found: list[str] = []
     patients: set[str] = set()

@@ -116,23 +116,20 @@ def _sweep_pass(
     if a.dtype != b.dtype:
         a, b = (source.astype(np.uint16, copy=False) for source in (a, b))
     size = int(np.iinfo(a.dtype).max) + 1
-    lookups = [np.pad(table, (0, size - table.size)) for table in (lookup_a, lookup_b)]
+    lookups = tuple(np.pad(table, (0, size - table.size)) for table in (lookup_a, lookup_b))
     n = len(part.members) + 1
-    plain = [_is_plain(table) for table in lookups]
     joint = np.zeros((n, n), dtype=np.int64)
     elements = np.zeros((2, n_levels + 1, n, 256), dtype=np.int64)
     sweep(
-        a,
-        b,
-        *lookups,
-        tuple(plain),
+        (a, b),
+        lookups,
+        tuple(_is_plain(table) for table in lookups),
         tuple(a.dtype.type(table.max()) for table in lookups),
         tuple(int(r) for r in np.abs(steps[:, :3]).max(axis=0)),
         steps,
         (1, 1) if flat else (0, a.shape[0]),
         joint,
-        elements[0],
-        elements[1],
+        (elements[0], elements[1]),
     )
     return joint // 2 if flat else joint, elements[0], elements[1]
 

@@ -33,6 +33,9 @@ _ONES = np.uint64(0x0101010101010101)
 _LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _GATHER = np.uint64(0x0102040810204080)
 _BYTE = np.uint64(0xFF)
+_NONE = np.uint64(0)
+# Position of the lowest set bit of a byte, times 8.
+_LOWEST = np.array([8 * ((n & -n).bit_length() - 1) if n else 0 for n in range(256)], np.uint64)
 
 
 @compiled
@@ -44,18 +47,22 @@ def neighbour_code(word: Any, label: Any) -> Any:
 
 
 @compiled
-def corner_word(before: Bytes, after: Bytes, position: int, stride: int) -> Any:
-    """The labels of the eight voxels round a corner as one word; byte 4*dz + 2*dy + dx."""
-    above = position - stride
+def corner_word(ring: Bytes, before: Any, after: Any, stride: Any) -> Any:
+    """The labels of the eight voxels round a corner as one word; byte 4*dz + 2*dy + dx.
+
+    `before` and `after` are the corner's positions in two planes of the flat ring. They and
+    `stride` are uint64, which spares the test for negative indices.
+    """
+    one = np.uint64(1)
     return (
-        np.uint64(before[above - 1])
-        | np.uint64(before[above]) << np.uint64(8)
-        | np.uint64(before[position - 1]) << np.uint64(16)
-        | np.uint64(before[position]) << np.uint64(24)
-        | np.uint64(after[above - 1]) << np.uint64(32)
-        | np.uint64(after[above]) << np.uint64(40)
-        | np.uint64(after[position - 1]) << np.uint64(48)
-        | np.uint64(after[position]) << np.uint64(56)
+        np.uint64(ring[before - stride - one])
+        | np.uint64(ring[before - stride]) << np.uint64(8)
+        | np.uint64(ring[before - one]) << np.uint64(16)
+        | np.uint64(ring[before]) << np.uint64(24)
+        | np.uint64(ring[after - stride - one]) << np.uint64(32)
+        | np.uint64(ring[after - stride]) << np.uint64(40)
+        | np.uint64(ring[after - one]) << np.uint64(48)
+        | np.uint64(ring[after]) << np.uint64(56)
     )
 
 
@@ -67,12 +74,14 @@ def load_plane(
 
     Where the look-up is `plain`, values up to `top` stay as they are and larger ones are dropped,
     which the processor does for many voxels at once. Otherwise the table is asked, once for each
-    run of equal values.
+    run of equal voxels (8-bit maps: of equal groups of eight).
     """
     pad_y, pad_x = pad
     rows, columns = source.shape
+    whole = columns // 8 if source.itemsize == 1 else 0
+    last_word, new_word = _NONE, np.uint64(lookup[0]) * _ONES
     last = source[0, 0]
-    translated = lookup[last]
+    new = lookup[last]
     for y in range(rows):
         start = (y + pad_y) * stride + pad_x
         target = plane[start : start + columns]
@@ -81,13 +90,25 @@ def load_plane(
             for x in range(columns):
                 value = row[x]
                 target[x] = np.uint8(value) if value <= top else np.uint8(0)
-        else:
-            for x in range(columns):
-                value = row[x]
-                if value != last:
-                    last = value
-                    translated = lookup[value]
-                target[x] = translated
+            continue
+        if whole:
+            for x in range(8 * whole):
+                target[x] = np.uint8(row[x])
+            words = plane[start : start + 8 * whole].view(np.uint64)
+            for i in range(whole):
+                if words[i] != last_word:
+                    last_word = words[i]
+                    for x in range(8 * i, 8 * i + 8):
+                        target[x] = lookup[row[x]]
+                    new_word = words[i]
+                else:
+                    words[i] = new_word
+        for x in range(8 * whole, columns):
+            value = row[x]
+            if value != last:
+                last = value
+                new = lookup[value]
+            target[x] = new
 
 
 @compiled
@@ -136,143 +157,123 @@ def count_voxels(plane_a: Bytes, plane_b: Bytes, joint: Any) -> None:
 
 @compiled
 def nearest_level(
-    label: Any, position: int, k: int, ring: Any, marks: Any, stride: int, offsets: Any
-) -> int:
-    """The level of the first offset at which the other map has a surface of this class.
+    label: Any, position: Any, ring: Bytes, marks: Bytes, stride: Any, moves: Any
+) -> Any:
+    """The level of the first move that leads to a surface of this class in the other map.
 
-    Offset 0 (the corner itself) was looked at by the caller.
+    Move 0 (the corner itself) was looked at by the caller. The last level means: none does.
     """
-    n_slots = ring.shape[0]
-    for o in range(1, offsets.shape[0]):
-        slot = (k + offsets[o, 0]) % n_slots
-        other = position + offsets[o, 1]
-        if marks[slot, other] != 0:
-            word = corner_word(ring[slot - 1], ring[slot], other, stride)
+    for m in range(1, moves.shape[0]):
+        after = position + moves[m, 1]
+        if marks[after] != 0:
+            word = corner_word(ring, position + moves[m, 0], after, stride)
             code = neighbour_code(word, label)
-            if code != np.uint64(0) and code != _BYTE:
-                return int(offsets[o, 2])
-    return -1
+            if code != _NONE and code != _BYTE:
+                return moves[m, 2]
+    return moves[0, 3]
 
 
 @compiled
 def count_side(
     word: Any,
     other_word: Any,
-    position: int,
-    k: int,
-    ring: Any,
-    marks: Any,
-    stride: int,
-    offsets: Any,
+    position: Any,
+    ring: Bytes,
+    marks: Bytes,
+    stride: Any,
+    moves: Any,
     found: Any,
 ) -> None:
     """Count every class at one corner of one side; `ring` and `marks` are the other side's."""
-    rest = np.uint64(0)
-    beyond = found.shape[0] - 1
-    labels = word
-    for b in range(8):
-        label = labels & _BYTE
-        labels >>= np.uint64(8)
-        if label == np.uint64(0) or (rest >> np.uint64(b)) & np.uint64(1):
-            continue
+    open_bytes = _BYTE ^ neighbour_code(word, _NONE)
+    while open_bytes != _NONE:
+        label = (word >> _LOWEST[open_bytes]) & _BYTE
         code = neighbour_code(word, label)
-        rest |= code
+        open_bytes &= ~code
         other = neighbour_code(other_word, label)
-        if other != np.uint64(0) and other != _BYTE:
+        if other != _NONE and other != _BYTE:
             found[0, label, code] += 1
         else:
-            level = nearest_level(label, position, k, ring, marks, stride, offsets)
-            found[level if level >= 0 else beyond, label, code] += 1
+            level = nearest_level(label, position, ring, marks, stride, moves)
+            found[level, label, code] += 1
 
 
 @compiled
-def count_corners(
-    k: int,
-    ring_a: Any,
-    ring_b: Any,
-    marks_a: Any,
-    marks_b: Any,
-    stride: int,
-    offsets: Any,
-    found_a: Any,
-    found_b: Any,
-    found_both: Any,
-) -> None:
-    """Look at every corner of plane `k` at which one of the maps has a surface."""
-    n_slots = ring_a.shape[0]
-    slot = k % n_slots
-    a_before, a_after = ring_a[slot - 1], ring_a[slot]
-    b_before, b_after = ring_b[slot - 1], ring_b[slot]
-    words_a = marks_a[slot].view(np.uint64)
-    words_b = marks_b[slot].view(np.uint64)
+def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, found: Any) -> None:
+    """Look at every corner of one corner plane at which one of the maps has a surface.
+
+    Args:
+        rings: the flat ring of either side.
+        marks: the flat ring of either side's marks.
+        plane: where this corner plane's marks start and how many there are.
+        stride: bytes of a row of a plane, uint64.
+        moves: uint64 (n, 4), for every step within the largest tolerance, nearest first: what to
+            add to a position in a plane to get to the planes before and after the corner that the
+            step leads to, the step's level, and the level that means beyond every tolerance.
+        found: counters (level, class, code) of either side, and (class, code) of elements that
+            are the same on both sides.
+    """
+    ring_a, ring_b = rings
+    marks_a, marks_b = marks
+    found_a, found_b, found_both = found
+    words_a = marks_a[plane[0] : plane[0] + plane[1]].view(np.uint64)
+    words_b = marks_b[plane[0] : plane[0] + plane[1]].view(np.uint64)
     for i in range(words_a.size):
         marked = words_a[i] | words_b[i]
-        position = i * 8 - 1
-        while marked != np.uint64(0):
-            position += 1
-            here = marked & _BYTE
-            marked >>= np.uint64(8)
-            if here == np.uint64(0):
-                continue
-            word_a = corner_word(a_before, a_after, position, stride)
-            word_b = corner_word(b_before, b_after, position, stride)
+        if marked == _NONE:
+            continue
+        open_corners = _BYTE ^ neighbour_code(marked, _NONE)
+        while open_corners != _NONE:
+            position = np.uint64(i * 8) + (_LOWEST[open_corners] >> np.uint64(3))
+            open_corners &= open_corners - np.uint64(1)
+            before, after = position + moves[0, 0], position + moves[0, 1]
+            word_a = corner_word(ring_a, before, after, stride)
+            word_b = corner_word(ring_b, before, after, stride)
             if word_a == word_b:
-                rest = np.uint64(0)
-                labels = word_a
-                for b in range(8):
-                    label = labels & _BYTE
-                    labels >>= np.uint64(8)
-                    if label == np.uint64(0) or (rest >> np.uint64(b)) & np.uint64(1):
-                        continue
+                open_bytes = _BYTE ^ neighbour_code(word_a, _NONE)
+                while open_bytes != _NONE:
+                    label = (word_a >> _LOWEST[open_bytes]) & _BYTE
                     code = neighbour_code(word_a, label)
-                    rest |= code
+                    open_bytes &= ~code
                     found_both[label, code] += 1
                 continue
-            if marks_a[slot, position] != 0:
-                count_side(
-                    word_a, word_b, position, k, ring_b, marks_b, stride, offsets, found_a
-                )
-            if marks_b[slot, position] != 0:
-                count_side(
-                    word_b, word_a, position, k, ring_a, marks_a, stride, offsets, found_b
-                )
+            if marks_a[after] != 0:
+                count_side(word_a, word_b, position, ring_b, marks_b, stride, moves, found_a)
+            if marks_b[after] != 0:
+                count_side(word_b, word_a, position, ring_a, marks_a, stride, moves, found_b)
 
 
 @compiled
 def sweep(
-    a: Any,
-    b: Any,
-    lookup_a: Bytes,
-    lookup_b: Bytes,
+    sources: Any,
+    lookups: Any,
     plain: Any,
     top: Any,
     reach: Any,
     steps: Any,
     corners: Any,
     joint: Any,
-    found_a: Any,
-    found_b: Any,
+    found: Any,
 ) -> None:
     """Count voxels and surface elements of all classes of one pass.
 
+    Pairs of arguments are (reference, prediction).
+
     Args:
-        a: reference values (z, y, x), contiguous, uint8 or uint16.
-        b: prediction values, same shape and type.
-        lookup_a: class number of every value of `a`, at most 255 classes.
-        lookup_b: the same for `b`.
-        plain: for either side, whether its look-up leaves values up to `top` as they are and
+        sources: two label maps (z, y, x) of one shape and type, contiguous, uint8 or uint16.
+        lookups: for either map, the class number of every value; at most 255 classes.
+        plain: for either map, whether its look-up leaves values up to `top` as they are and
             drops all larger ones.
-        top: for either side, that value, in the type of `a`.
-        reach: largest offset along z, y, x in voxels.
+        top: for either map, that value, in the map's type.
+        reach: longest step along z, y, x in voxels.
         steps: int64 (n, 4), rows dz, dy, dx, level, nearest first; row 0 is the corner itself.
         corners: first and last corner plane to look at.
         joint: int64 (classes + 1, classes + 1), voxel counts to add to.
-        found_a: int64 (levels + 1, classes + 1, 256), surface elements of the reference by level
+        found: for either side int64 (levels + 1, classes + 1, 256), surface elements by level
             (the last one is: beyond every tolerance), class and neighbour code, to add to.
-        found_b: the same for the prediction.
     """
     reach_z, reach_y, reach_x = reach
-    n_z, n_y, n_x = a.shape
+    n_z, n_y, n_x = sources[0].shape
     pad_y = reach_y + 1
     # A multiple of 8 keeps words of eight voxels aligned; corners go one beyond the last voxel.
     pad_x = ((reach_x + 8) // 8) * 8
@@ -285,20 +286,17 @@ def sweep(
     marks_b = np.zeros((n_slots, size), dtype=np.uint8)
     edges_a = np.zeros((2, size), dtype=np.uint8)
     edges_b = np.zeros((2, size), dtype=np.uint8)
-    offsets = np.empty((steps.shape[0], 3), dtype=np.int64)
-    for o in range(steps.shape[0]):
-        # Slots are taken modulo their number; adding it once keeps the dividend positive.
-        offsets[o, 0] = steps[o, 0] + n_slots
-        offsets[o, 1] = steps[o, 1] * stride + steps[o, 2]
-        offsets[o, 2] = steps[o, 3]
-    found_both = np.zeros(found_a.shape[1:], dtype=np.int64)
+    rings = (ring_a.reshape(-1), ring_b.reshape(-1))
+    marks = (marks_a.reshape(-1), marks_b.reshape(-1))
+    moves = np.empty((steps.shape[0], 4), dtype=np.uint64)
+    found_both = np.zeros(found[0].shape[1:], dtype=np.int64)
     pad = (pad_y, pad_x)
     for p in range(n_z + 1 + reach_z):
         slot = p % n_slots
         new, old = p % 2, (p + 1) % 2
         if p < n_z:
-            load_plane(a[p], lookup_a, plain[0], top[0], ring_a[slot], stride, pad)
-            load_plane(b[p], lookup_b, plain[1], top[1], ring_b[slot], stride, pad)
+            load_plane(sources[0][p], lookups[0], plain[0], top[0], ring_a[slot], stride, pad)
+            load_plane(sources[1][p], lookups[1], plain[1], top[1], ring_b[slot], stride, pad)
             count_voxels(ring_a[slot], ring_b[slot], joint)
             mark_plane(ring_a[slot], stride, edges_a[new])
             mark_plane(ring_b[slot], stride, edges_b[new])
@@ -311,8 +309,18 @@ def sweep(
         join_planes(ring_b[slot - 1], ring_b[slot], edges_b[old], edges_b[new], marks_b[slot])
         k = p - reach_z
         if corners[0] <= k <= corners[1]:
-            count_corners(
-                k, ring_a, ring_b, marks_a, marks_b, stride, offsets, found_a, found_b, found_both
-            )
-    found_a[0] += found_both
-    found_b[0] += found_both
+            for m in range(steps.shape[0]):
+                # Adding the number of slots keeps the dividends positive; sums of unsigned
+                # numbers wrap round, so a step back is a step forward.
+                after = (k + steps[m, 0] + n_slots) % n_slots
+                before = (k + steps[m, 0] + n_slots - 1) % n_slots
+                shift = steps[m, 1] * stride + steps[m, 2]
+                moves[m, 0] = np.uint64(before * size + shift)
+                moves[m, 1] = np.uint64(after * size + shift)
+                moves[m, 2] = np.uint64(steps[m, 3])
+                moves[m, 3] = np.uint64(found[0].shape[0] - 1)
+            plane = ((k % n_slots) * size, size)
+            counters = (found[0], found[1], found_both)
+            count_corners(rings, marks, plane, np.uint64(stride), moves, counters)
+    found[0][0] += found_both
+    found[1][0] += found_both

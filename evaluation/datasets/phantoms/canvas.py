@@ -216,10 +216,10 @@ def magnetic_resonance(rng: np.random.Generator, image: Field, spacing_mm: Tripl
     A smooth multiplicative bias, Rician noise of 5 to 9 % of the unit, and an arbitrary scale of
     300 to 900, since MR has no absolute unit.
     """
-    axes = [
-        np.arange(n, dtype=np.float32) * s for n, s in zip(image.shape, spacing_mm, strict=True)
-    ]
-    bias = np.exp(np.float32(0.12) * smooth_field(rng, (axes[0], axes[1], axes[2]), 90.0))
+    x, y, z = (
+        (np.arange(n) * s).astype(np.float32) for n, s in zip(image.shape, spacing_mm, strict=True)
+    )
+    bias = np.exp(np.float32(0.12) * smooth_field(rng, (x, y, z), 90.0))
     sigma = rng.uniform(0.05, 0.09)
     real = image * bias + correlated_noise(rng, image.shape, sigma)
     imaginary = correlated_noise(rng, image.shape, sigma)

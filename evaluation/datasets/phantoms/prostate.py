@@ -12,7 +12,7 @@ from evaluation.datasets.phantoms.canvas import Canvas, Grid, Phantom, magnetic_
 from evaluation.datasets.phantoms.shapes import Ellipsoid, Jitter, tube
 
 PROSTATE = "prostate"
-FAT, MUSCLE, FLUID, BONE_MARROW, CORTEX, GAS = 0.52, 0.24, 0.95, 0.50, 0.12, 0.04
+FAT, MUSCLE, FLUID, BONE_MARROW, CORTEX, GAS = 0.46, 0.24, 0.95, 0.50, 0.12, 0.04
 PERIPHERAL, CENTRE = 0.76, 0.42
 
 

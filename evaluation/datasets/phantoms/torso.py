@@ -24,10 +24,10 @@ RIB_END_DEGREES = {12: 60.0, 11: 85.0, 10: 115.0}
 # and bowel overlap on purpose: no intensity window may tell them apart.
 TISSUE_HU = {
     "fat": (-100, 10),
-    "muscle": (60, 8),
+    "muscle": (64, 8),
     "bone": (210, 35),
     "lung": (-840, 30),
-    "liver": (95, 20),
+    "liver": (84, 20),
     "spleen": (110, 20),
     "kidney": (140, 25),
     "stomach": (45, 20),
@@ -40,7 +40,7 @@ TISSUE_HU = {
     "oesophagus": (45, 10),
 }
 BOWEL_HU = (30.0, 50.0, 80.0, 110.0, -500.0)
-N_BOWEL_LOOPS = 16
+N_BOWEL_LOOPS = 22
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Patient:
 
 
 def draw_torso(rng: np.random.Generator, grid: Grid) -> Phantom:
-    """One patient's trunk in HU with noise of 18 to 28 HU, as far as `grid` shows it."""
+    """One patient's trunk in HU with noise of 20 to 30 HU, as far as `grid` shows it."""
     patient = _start(rng, grid)
     _muscles(patient)
     spine = _spine(patient)
@@ -68,7 +68,7 @@ def draw_torso(rng: np.random.Generator, grid: Grid) -> Phantom:
     _organs(patient)
     _ribs(patient, spine)
     phantom = patient.canvas.finish()
-    phantom.image[...] += correlated_noise(rng, phantom.image.shape, rng.uniform(18, 28))
+    phantom.image[...] += correlated_noise(rng, phantom.image.shape, rng.uniform(20, 30))
     np.clip(phantom.image, -1024, 3071, out=phantom.image)
     return phantom
 
@@ -204,7 +204,7 @@ def _bowel(p: _Patient) -> None:
     rng = p.jitter.rng
     free = p.cavity & ~p.above_dome
     for _ in range(N_BOWEL_LOOPS):
-        centre: Triple = (rng.uniform(-82, 82), rng.uniform(0, 58), rng.uniform(-150, 0))
+        centre: Triple = (rng.uniform(-82, 82), rng.uniform(-5, 58), rng.uniform(-150, 5))
         radii: Triple = (rng.uniform(14, 28), rng.uniform(12, 20), rng.uniform(12, 24))
         loop = p.jitter.ellipsoid(centre, radii, (0.0, 0.0, rng.uniform(0, 180)), move_mm=0)
         p.canvas.paint(loop, float(rng.choice(BOWEL_HU)), inside=free)
@@ -216,7 +216,7 @@ def _organs(p: _Patient) -> None:
     lift = p.breath_mm
     drop = 0.6 * lift
     lobes = [
-        jitter.ellipsoid((52, 2, 50 + lift), (60, 66, 70), (0, 10, 0), move_mm=7),
+        jitter.ellipsoid((52, 10, 50 + lift), (60, 60, 70), (0, 10, 0), move_mm=7),
         jitter.ellipsoid((-4, 40, 66 + lift), (56, 27, 32), (0, -10, 0), move_mm=5),
     ]
     canvas.paint(lobes, hu["liver"], "liver", inside=free)
@@ -230,10 +230,10 @@ def _organs(p: _Patient) -> None:
     for name, side in SIDES:
         low = -8 if name == "right" else 8
         kidney = jitter.ellipsoid(
-            (63, -34, low + drop), (29, 27, 56), (-8, 8, 15), move_mm=6, side=side
+            (63, -40, low + drop), (29, 26, 56), (-8, 8, 15), move_mm=6, side=side
         )
         canvas.paint(kidney, hu["kidney"], f"kidney_{name}", inside=free)
-        sinus = jitter.ellipsoid((46, -28, low + drop), (12, 9, 20), move_mm=2, side=side)
+        sinus = jitter.ellipsoid((46, -34, low + drop), (12, 9, 20), move_mm=2, side=side)
         canvas.paint(sinus, hu["fat"] + 60, inside=free)
         adrenal = jitter.ellipsoid(
             (36, -30, low + 52 + drop), (7, 13, 16), (20, 0, 0), move_mm=3, side=side

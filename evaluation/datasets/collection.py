@@ -1,0 +1,187 @@
+"""Statistics of the collection from standardised cases (the paper's Table 1, Figs. 4 and 7).
+
+One pass over the layers of a run's cases counts the voxels of every class; the tables by entry,
+class and region follow from those counts. An annotation is a mask with at least one voxel,
+generated classes included, which is how Table 1 counts (405 slots).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evaluation.cases import CaseRecord, read_case_record, read_layers
+from evaluation.classes import region_of
+from evaluation.datasets.registry import load_cards
+from evaluation.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CASE_COLUMNS = (
+    "dataset", "case", "patient", "modality", "class", "kind", "region", "voxels", "volume_ml",
+)  # fmt: skip
+Progress = Callable[[str], None]
+
+
+def _silent(_case: str) -> None:
+    return None
+
+
+@lru_cache
+def _printed_path() -> Path:
+    return Path(str(files("evaluation.datasets"))) / "published_collection.csv"
+
+
+def published_collection() -> pd.DataFrame:
+    """Table 1 as printed: dataset, scans, classes, annotations (32 rows, 142,250 annotations).
+
+    The paper prints a total of 142,254 annotations; its rows add up to 142,250.
+    """
+    import pandas as pd
+
+    return pd.read_csv(_printed_path())
+
+
+def case_annotations(folder: Path) -> list[dict[str, object]]:
+    """One row for each class that a case annotates, an empty mask with 0 voxels.
+
+    Args:
+        folder: a standardised case.
+
+    Returns:
+        Rows with `CASE_COLUMNS`; volumes in millilitres.
+
+    Raises:
+        BenchError: the case is incomplete or corrupt.
+    """
+    record = read_case_record(folder)
+    segmentation = read_layers(folder, record.n_layers, record.classes)
+    counts = [np.bincount(layer.ravel(), minlength=1) for layer in segmentation.layers]
+    voxel_ml = float(np.prod(record.spacing_mm)) / 1000.0
+    rows: list[dict[str, object]] = []
+    for name, place in record.classes.items():
+        voxels = sum(
+            int(counts[part.layer][value])
+            for part in place.parts
+            for value in part.values
+            if value < len(counts[part.layer])
+        )
+        # Layers are disjoint maps, but a class may lie in two of them and overlap with itself.
+        if len(place.parts) > 1:
+            voxels = int(segmentation.mask(name).sum())
+        rows.append(_row(record, name, place.kind, voxels, voxels * voxel_ml))
+    return rows
+
+
+def _row(
+    record: CaseRecord, name: str, kind: str, voxels: int, volume_ml: float
+) -> dict[str, object]:
+    return {
+        "dataset": record.dataset,
+        "case": record.case,
+        "patient": record.patient,
+        "modality": record.modality,
+        "class": name,
+        "kind": kind,
+        "region": region_of(record.modality, name),
+        "voxels": voxels,
+        "volume_ml": round(volume_ml, 6),
+    }
+
+
+def case_folders(run: Path) -> Iterator[Path]:
+    """Folders of the run's standardised cases, by entry and id."""
+    for record in sorted((run / "cases").glob("*/*/case.json")):
+        yield record.parent
+
+
+def collect(folders: Iterable[Path], seen: Progress = _silent) -> pd.DataFrame:
+    """Rows of all cases; `seen` is called with each case folder's name when it is done."""
+    import pandas as pd
+
+    rows: list[dict[str, object]] = []
+    for folder in folders:
+        rows += case_annotations(folder)
+        seen(folder.name)
+    return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
+
+
+def by_entry(annotations: pd.DataFrame) -> pd.DataFrame:
+    """Scans, patients, classes and annotations of each entry beside Table 1's numbers.
+
+    Entries without a case have zeros; `n_expected` is the number of scans of Table 7. For a
+    dataset that is not in the paper the published columns are missing values.
+    """
+    import pandas as pd
+
+    present = annotations[annotations["voxels"] > 0]
+    found = pd.DataFrame(
+        {
+            "scans": annotations.groupby("dataset")["case"].nunique(),
+            "patients": annotations.groupby("dataset")["patient"].nunique(),
+            "classes": present.groupby("dataset")["class"].nunique(),
+            "annotations": present.groupby("dataset").size(),
+            "volume_litres": present.groupby("dataset")["volume_ml"].sum() / 1000.0,
+        }
+    )
+    cards = load_cards()
+    names = [*cards, *(name for name in found.index if name not in cards)]
+    table = found.reindex(names).fillna(0)
+    table.index.name = "dataset"
+    counts = ["scans", "patients", "classes", "annotations"]
+    table[counts] = table[counts].astype(int)
+    table["scans_expected"] = [
+        cards[name].expected_cases if name in cards else table.loc[name, "scans"] for name in names
+    ]
+    printed = published_collection().set_index("dataset").add_suffix("_published")
+    return table.join(printed).reset_index()
+
+
+def by_class(annotations: pd.DataFrame) -> pd.DataFrame:
+    """For each (modality, class): entries, annotations, and volumes in ml (median, 5 %, 95 %)."""
+    present = annotations[annotations["voxels"] > 0]
+    groups = present.groupby(["modality", "class", "region"], sort=True)
+    return groups.agg(
+        entries=("dataset", "nunique"),
+        annotations=("case", "size"),
+        patients=("patient", "nunique"),
+        volume_ml_median=("volume_ml", "median"),
+        volume_ml_low=("volume_ml", lambda v: v.quantile(0.05)),
+        volume_ml_high=("volume_ml", lambda v: v.quantile(0.95)),
+    ).reset_index()
+
+
+def by_region(annotations: pd.DataFrame) -> pd.DataFrame:
+    """For each modality and region: classes, scans and annotations."""
+    present = annotations[annotations["voxels"] > 0].assign(
+        scan=lambda frame: frame["dataset"] + "/" + frame["case"]
+    )
+    groups = present.groupby(["modality", "region"], sort=True)
+    return groups.agg(
+        classes=("class", "nunique"), scans=("scan", "nunique"), annotations=("case", "size")
+    ).reset_index()
+
+
+def write_collection(run: Path, seen: Progress = _silent) -> Path:
+    """Write `collection/{cases,entries,classes,regions}.csv` below the run folder.
+
+    Returns:
+        The folder written.
+    """
+    annotations = collect(case_folders(run), seen)
+    folder = run / "collection"
+    for name, table in (
+        ("cases", annotations),
+        ("entries", by_entry(annotations)),
+        ("classes", by_class(annotations)),
+        ("regions", by_region(annotations)),
+    ):
+        with atomic_path(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    return folder

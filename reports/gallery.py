@@ -1,0 +1,238 @@
+"""Worst, median and best cases as pictures: which are drawn, and how they are found again.
+
+The choice is a pure function of the score rows: no random draw, ties go by case id. Entries take
+turns, and within an entry the weakest class comes first, then the median one, then the strongest,
+then the rest; each chosen class is drawn for every entrant until the budget is used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from evaluation.cases import (
+    CASE_FILE,
+    PREDICTION_FILE,
+    Segmentation,
+    read_image_case,
+    read_prediction,
+    read_reference,
+)
+from evaluation.datasets.registry import load_cards
+from evaluation.errors import BenchError
+from evaluation.files import atomic_path, write_json, write_text
+from evaluation.paths import RunPaths
+from reports.overlay import choose_slice, draw, window_for
+from reports.per_case import CaseRows, extremes
+from reports.source import Protocol, RunSource
+from reports.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+PICTURE_BUDGET = 150
+MANIFEST = "gallery.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One picture to draw: a case of a model on a class, and why this case."""
+
+    model: str
+    dataset: str
+    class_name: str
+    which: str
+    case: str
+    dsc: float
+    nsd: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn picture, as the manifest and the leaderboard know it; `file` is relative."""
+
+    model: str
+    dataset: str
+    class_name: str
+    which: str
+    case: str
+    dsc: float
+    nsd: float
+    file: str
+    width: int
+    height: int
+    words: str
+
+
+def choose_pictures(
+    source: RunSource, rows: CaseRows, protocol: Protocol, budget: int = PICTURE_BUDGET
+) -> list[Wanted]:
+    """At most `budget` pictures in whole triples of worst, median and best (by DSC)."""
+    frame = rows.frame(protocol)
+    frame = frame[frame["model"].isin(source.entrants or source.models)]
+    wanted: list[Wanted] = []
+    triples = dict(iter(frame.groupby(["dataset", "class", "model"], observed=True, sort=True)))
+    for dataset, class_name in _turns(frame):
+        for model in source.entrants or source.models:
+            part = triples.get((dataset, class_name, model))
+            ends = None if part is None else extremes(
+                part["case"].astype(str).to_numpy(), part["dsc"].to_numpy()
+            )  # fmt: skip
+            if part is None or ends is None:
+                continue
+            if len(wanted) + 3 > budget:
+                return wanted
+            by_case = part.set_index(part["case"].astype(str))
+            for which, case, dsc in ends.items:
+                row = by_case.loc[case]
+                wanted.append(
+                    Wanted(
+                        model, dataset, class_name, which, case, dsc, float(row["nsd"]),
+                        str(row["status"]),
+                    )
+                )  # fmt: skip
+    return wanted
+
+
+def _turns(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """(dataset, class) with the datasets taking turns; per dataset weakest, middle, strongest."""
+    means = frame.groupby(["dataset", "class"], observed=True)["dsc"].mean().dropna()
+    queues: dict[str, list[str]] = {}
+    for dataset in sorted({str(d) for d, _ in means.index}):
+        part = means.loc[dataset]
+        ordered = sorted(part.index.astype(str), key=lambda c: (round(float(part[c]), 9), c))
+        first = [ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1]]
+        queues[dataset] = list(dict.fromkeys([*first, *ordered]))
+    for turn in range(max((len(q) for q in queues.values()), default=0)):
+        for dataset, queue in queues.items():
+            if turn < len(queue):
+                yield dataset, queue[turn]
+
+
+def write_gallery(
+    source: RunSource,
+    wanted: list[Wanted],
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Picture], dict[str, str]]:
+    """Draw the pictures; image and reference of a case are read once for all its pictures.
+
+    Returns:
+        the pictures in the order of `wanted`, and what could not be drawn with the reason.
+    """
+    order = {item: index for index, item in enumerate(wanted)}
+    drawn: dict[int, Picture] = {}
+    missing: dict[str, str] = {}
+    by_case = sorted(wanted, key=lambda w: (w.dataset, w.case, w.model, w.class_name, w.which))
+    for index, item in enumerate(by_case):
+        if progress is not None:
+            progress(index, len(by_case))
+        try:
+            drawn[order[item]] = _draw_one(source, item, folder)
+        except BenchError as error:
+            missing[f"picture: {item.dataset}, {item.case}, {item.model}"] = error.one_line
+    _open_case.cache_clear()
+    _open_prediction.cache_clear()
+    pictures = [drawn[i] for i in sorted(drawn)]
+    write_text(folder / "index.html", _page(source, pictures))
+    write_json(folder / MANIFEST, [asdict(p) for p in pictures])
+    return pictures, missing
+
+
+def _draw_one(source: RunSource, item: Wanted, folder: Path) -> Picture:
+    image, spacing_mm, modality, reference = _open_case(source.paths, item.dataset, item.case)
+    reference_mask = _mask(reference, item.dataset, item.class_name)
+    if item.status == "prediction_missing":
+        prediction_mask = np.zeros_like(reference_mask)
+    else:
+        prediction = _open_prediction(source.paths, item.model, item.dataset, item.case)
+        prediction_mask = _mask(prediction, item.dataset, item.class_name)
+    window = window_for(image, modality, item.class_name)
+    z = choose_slice(reference_mask, prediction_mask)
+    picture = draw(image, reference_mask, prediction_mask, spacing_mm, window, z)
+    words = [item.class_name, item.model, item.which]
+    parts = ["".join(c if c.isalnum() else "_" for c in word) for word in words]
+    path = folder / item.dataset / f"{'-'.join(parts)}.jpg"
+    with atomic_path(path) as temporary:
+        # Full colour resolution: the outlines are one or two pixels wide.
+        picture.save(temporary, format="JPEG", quality=86, subsampling=0, optimize=True)
+    gone = ", no prediction" if item.status == "prediction_missing" else ""
+    spacing = "×".join(f"{s:.3g}" for s in spacing_mm)
+    return Picture(
+        model=item.model,
+        dataset=item.dataset,
+        class_name=item.class_name,
+        which=item.which,
+        case=item.case,
+        dsc=item.dsc,
+        nsd=item.nsd,
+        file=f"{item.dataset}/{path.name}",
+        width=picture.width,
+        height=picture.height,
+        words=f"slice {z + 1} of {reference_mask.shape[2]}, {spacing} mm, window "
+        f"{window.name}{gone}",
+    )
+
+
+@lru_cache(maxsize=1)
+def _open_case(
+    paths: RunPaths, dataset: str, case: str
+) -> tuple[NDArray[np.float32], tuple[float, float, float], str, Segmentation]:
+    folder = paths.case(dataset, case)
+    if not (folder / CASE_FILE).is_file():
+        raise BenchError("the standardised case is not there any more", file=folder)
+    image = read_image_case(folder)
+    record, reference = read_reference(folder)
+    array = image.image().array.astype(np.float32)
+    return array, record.spacing_mm, record.modality, reference
+
+
+@lru_cache(maxsize=2)
+def _open_prediction(paths: RunPaths, model: str, dataset: str, case: str) -> Segmentation:
+    folder = paths.prediction(model, dataset, case)
+    if not (folder / PREDICTION_FILE).is_file():
+        raise BenchError("the prediction is not there any more", file=folder)
+    return read_prediction(folder)[1]
+
+
+def _mask(segmentation: Segmentation, dataset: str, class_name: str) -> NDArray[np.bool_]:
+    """The class itself, or the union of its parts where only those were predicted."""
+    if class_name in segmentation.classes:
+        return segmentation.mask(class_name)
+    card = load_cards().get(dataset)
+    parts = ()
+    if card is not None and class_name in card.class_names:
+        parts = card.class_entry(class_name).union_of or ()
+    mask = np.zeros(segmentation.shape, dtype=bool)
+    for part in parts:
+        if part in segmentation.classes:
+            mask |= segmentation.mask(part)
+    return mask
+
+
+def _page(source: RunSource, pictures: list[Picture]) -> str:
+    """A page that shows all pictures: dataset, class, then a line per model."""
+    from reports.pages import render
+
+    groups: dict[tuple[str, str], dict[str, list[Picture]]] = {}
+    for picture in pictures:
+        key = (source.dataset_title(picture.dataset), picture.class_name)
+        title = source.model_title(picture.model)
+        groups.setdefault(key, {}).setdefault(title, []).append(picture)
+    return render(
+        "gallery.html.j2",
+        run=source.config.name,
+        data_kind=source.config.data_kind,
+        groups=groups,
+        reference=REFERENCE_COLOUR,
+        prediction=PREDICTION_COLOUR,
+    )

@@ -1,0 +1,319 @@
+"""The leaderboard: one HTML file that works from disk, with all numbers aggregated beforehand."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from evaluation import __version__
+from evaluation.classes.regions import region_of
+from evaluation.files import write_text
+from reports.gallery import Picture
+from reports.leaderboard_rows import (
+    Ids,
+    case_ends,
+    distributions,
+    group_columns,
+    rank_rows,
+    score_columns,
+    settings_of,
+)
+from reports.pages import embedded_json, render, template_text
+from reports.per_case import CaseRows
+from reports.source import RunSource
+from reports.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.tables import (
+    PUBLISHED_MODELS,
+    PUBLISHED_SOURCE,
+    REGION_ORDER,
+    region_key,
+    region_title,
+)
+from reports.tables_overview import overall_table
+from reports.tabular import to_html
+
+EMBEDDED_PICTURE_BYTES = 8_000_000
+SCRIPTS = ("leaderboard-data.js", "leaderboard-detail.js", "leaderboard-view.js")
+
+
+def write_leaderboard(
+    source: RunSource,
+    rows: CaseRows,
+    path: Path,
+    pictures: Sequence[Picture] = (),
+    gallery: Path | None = None,
+) -> Path:
+    """Write the board.
+
+    Pictures travel inside the file as long as they fit into 8 MB together; the others are linked
+    relative to the file.
+    """
+    payload = board_payload(source, rows)
+    payload["pictures"] = _pictures(source, payload, pictures, gallery, path.parent)
+    fallback = ""
+    if source.protocols:
+        table = overall_table(source, source.protocols[0])
+        fallback = to_html(table) if table is not None else ""
+    text = render(
+        "leaderboard.html.j2",
+        version=__version__,
+        run=source.config.name,
+        data_kind=source.config.data_kind,
+        css=Markup(template_text("leaderboard.css")),  # noqa: S704 - the package's own file
+        script=Markup("\n".join(template_text(name) for name in SCRIPTS)),  # noqa: S704
+        payload=Markup(embedded_json(payload)),  # noqa: S704 - escaped for a script element
+        fallback=Markup(fallback),  # noqa: S704 - escaped cell by cell
+    )
+    write_text(path, text)
+    return path
+
+
+def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
+    """Everything that the page shows except pictures; scores as whole numbers of 1e-4."""
+    ids = Ids.of(source)
+    settings = settings_of(source)
+    groups, scores, ranks = [], [], []
+    for setting in settings:
+        groups.append(group_columns(source, setting, ids))
+        scores.append(score_columns(source, setting, ids))
+        ranks.append(rank_rows(source, setting, ids))
+    return {
+        "meta": _meta(source),
+        "models": [_model(source, name, ids) for name in ids.models],
+        "regions": [
+            {"id": r, "title": region_title(r)} for r in _regions_present(source, ids)
+        ],
+        "datasets": [{"id": d, "title": source.dataset_title(d)} for d in ids.datasets],
+        "classes": [
+            {
+                "modality": modality,
+                "name": name,
+                "region": region_key(region_of(modality, name)),
+            }
+            for modality, name in ids.classes
+        ],
+        "slots": [list(slot) for slot in ids.slots],
+        "keys": [{"level": level, "id": key} for level, key in ids.keys],
+        "settings": [
+            {
+                "policy": s.policy,
+                "space": s.space,
+                "tolerance": s.tolerance_mm,
+                "view": s.view,
+                "coverage": s.coverage,
+            }
+            for s in settings
+        ],
+        "groups": groups,
+        "scores": scores,
+        "ranks": ranks,
+        "published": _published(source),
+        "distributions": distributions(rows, settings, ids),
+        "cases": case_ends(rows, settings[0], ids) if settings else {},
+        "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
+    }
+
+
+def _regions_present(source: RunSource, ids: Ids) -> list[str]:
+    found = {region_key(region_of(m, c)) for m, c in ids.classes}
+    if source.config.entries == "all":
+        found |= set(REGION_ORDER)
+    return [r for r in (*REGION_ORDER, "unassigned") if r in found]
+
+
+def _meta(source: RunSource) -> dict[str, Any]:
+    entries = list(source.dataset_cards)
+    notes = [
+        f"Measured by {source.implementation}. Scores are means over scans, then classes, then "
+        "entries; DSC and NSD in percent.",
+        "Empty masks: `present-only` does not score a class that the reference lacks; `paper` "
+        "gives 100 if both are empty and 0 if one is. A missing prediction is 0 under both.",
+        "Intervals: 95 %, bootstrap over patients. Ranks: entrants that scored everything the run "
+        "asks for; the small range is the rank's own 95 % interval.",
+        "Published numbers are data of the documents named in their rows and are never ranked.",
+    ]
+    return {
+        "run": source.config.name,
+        "kind": source.config.data_kind,
+        "version": __version__,
+        "entries": len(entries),
+        "notRun": [[source.dataset_title(d), reason] for d, reason in source.not_run.items()],
+        "notes": notes,
+    }
+
+
+def _model(source: RunSource, name: str, ids: Ids) -> dict[str, Any]:
+    """Facts of a model: card, cost, contamination, run record."""
+    card = source.model_cards.get(name)
+    cost = _cost(source, name)
+    trained = card.trained_on if card else ()
+    own = set(ids.datasets) if "run" in trained else set(trained)
+    contamination, linked = _contamination(source, own, ids)
+    words = ["training splits of this run"] if "run" in trained else []
+    words += [source.dataset_title(d) for d in trained if d != "run"]
+    parameters = cost.get("parameters") or (card.parameters if card else None)
+    return {
+        "id": name,
+        "title": source.model_title(name),
+        "role": "control" if source.is_control(name) else "entrant",
+        "parameters": parameters,
+        "networks": cost.get("networks", 1),
+        "trained": ", ".join(words) if card else "no card",
+        "contamination": contamination,
+        "linked": linked,
+        "tta": card.test_time_augmentation if card else "no card",
+        "licence": card.licence if card else "no card",
+        "citation": card.citation if card else "",
+        "trainHours": cost.get("train_hours"),
+        "seconds": cost.get("seconds"),
+        "memory": cost.get("memory"),
+        "record": _record(source, name),
+    }
+
+
+def _cost(source: RunSource, name: str) -> dict[str, Any]:
+    """Cost of a model: the cost table, else what the run-time table tells."""
+    found: dict[str, Any] = {}
+    table = source.table("cost")
+    if table is not None and (table["model"] == name).any():
+        row = table[table["model"] == name].iloc[0]
+        found = {
+            "parameters": _number(row["parameters"]),
+            "networks": int(row["networks"]),
+            "train_hours": _number(row["train_seconds"], 3600),
+            "seconds": _number(row["predict_seconds_per_case"]),
+            "memory": _number(row["peak_memory_mib"]),
+        }
+    times = source.table("runtime")
+    if times is not None:
+        own = times[times["model"] == name]
+        train = own[own["step"] == "train"]["seconds"].sum()
+        per_case = own[own["step"] == "predict"]["seconds_per_case"].median()
+        if found.get("train_hours") is None and train > 0:
+            found["train_hours"] = _number(train, 3600)
+        if found.get("seconds") is None:
+            found["seconds"] = _number(per_case)
+    return found
+
+
+def _contamination(source: RunSource, trained: set[str], ids: Ids) -> tuple[dict[int, str], str]:
+    """By entry: trained on its training split, or test scans linked to a training scan.
+
+    A model is linked where the audit joins a test scan of an entry to a training scan of an entry
+    that the model was trained on. Without an audit table the answer is "not audited".
+    """
+    marks = {
+        index: "trained on the training split of this dataset"
+        for index, dataset in enumerate(ids.datasets)
+        if dataset in trained
+    }
+    audit = source.table("audit")
+    if audit is None:
+        return marks, "not audited"
+    accepted = audit[audit["accepted"]]
+    one = accepted[(accepted["split"] == "test") & (accepted["other_split"] == "train")]
+    two = accepted[(accepted["split"] == "train") & (accepted["other_split"] == "test")]
+    pairs = pd.concat(
+        [
+            one[["dataset", "case", "other_dataset"]],
+            two[["other_dataset", "other_case", "dataset"]].set_axis(
+                ["dataset", "case", "other_dataset"], axis=1
+            ),
+        ]
+    )
+    pairs = pairs[pairs["other_dataset"].isin(trained)].drop_duplicates(["dataset", "case"])
+    for dataset, count in pairs["dataset"].value_counts().items():
+        if dataset in ids.datasets:
+            marks[ids.datasets.index(str(dataset))] = (
+                f"linked: {count} test scans of {source.dataset_title(str(dataset))} appear in "
+                "training data"
+            )
+    return marks, f"{len(pairs)} test scans" if len(pairs) else "none found"
+
+
+def _record(source: RunSource, name: str) -> str:
+    """The code version of the run, and of the model's own record if it has one."""
+    path = source.paths.root / "run.json"
+    if not path.is_file():
+        return "not recorded"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return f"{source.config.name}, code {record.get('code', '?')}"
+
+
+def _published(source: RunSource) -> list[dict[str, Any]]:
+    """Published rows of the first paper: values by column id, in 1e-2 percent."""
+    frame = source.published
+    frame = frame[frame["source"] == PUBLISHED_SOURCE]
+    rows = []
+    for model, title in PUBLISHED_MODELS.items():
+        values: dict[str, dict[str, int]] = {}
+        for row in frame[frame["model"] == model].itertuples():
+            scope, key = str(row.scope), str(row.key)
+            if scope == "region":
+                name = f"region:{region_key(key)}"
+            elif scope == "dataset":
+                name = f"dataset:{key}"
+            elif scope in ("class", "lesion"):
+                name = f"class:{row.modality}|{key}"
+            else:
+                continue
+            if not pd.isna(row.value):
+                values.setdefault(name, {})[str(row.metric)] = round(float(row.value) * 10_000)
+        if values:
+            rows.append({"id": model, "title": f"{title}, arXiv 2312.17183v1", "values": values})
+    return rows
+
+
+def _pictures(
+    source: RunSource,
+    payload: dict[str, Any],
+    pictures: Sequence[Picture],
+    gallery: Path | None,
+    page_folder: Path,
+) -> dict[str, list[dict[str, Any]]]:
+    """Pictures by "model|slot"; embedded until the limit, then linked."""
+    if gallery is None:
+        return {}
+    models = [m["id"] for m in payload["models"]]
+    slots: dict[tuple[str, str], int] = {}
+    for index, (dataset, place) in enumerate(payload["slots"]):
+        name = payload["classes"][place]["name"]
+        slots[payload["datasets"][dataset]["id"], name] = index
+    found: dict[str, list[dict[str, Any]]] = {}
+    used = 0
+    for picture in pictures:
+        slot = slots.get((picture.dataset, picture.class_name))
+        file = gallery / picture.file
+        if slot is None or picture.model not in models or not file.is_file():
+            continue
+        size = file.stat().st_size * 4 // 3
+        if used + size <= EMBEDDED_PICTURE_BYTES:
+            used += size
+            data = base64.b64encode(file.read_bytes()).decode("ascii")
+            address = f"data:image/jpeg;base64,{data}"
+        else:
+            address = file.relative_to(page_folder).as_posix()
+        found.setdefault(f"{models.index(picture.model)}|{slot}", []).append(
+            {
+                "which": picture.which,
+                "case": picture.case,
+                "dsc": round(picture.dsc * 1000),
+                "src": address,
+                "width": picture.width,
+                "height": picture.height,
+                "words": picture.words,
+                "alt": f"{picture.which} case of {source.model_title(picture.model)}: "
+                f"{picture.class_name}, case {picture.case}",
+            }
+        )
+    return found
+
+
+def _number(value: Any, unit: float = 1.0) -> float | None:
+    return None if value is None or pd.isna(value) else float(f"{float(value) / unit:.4g}")

@@ -1,0 +1,58 @@
+"""SAT-Nano as the benchmark sees it: `sat.adapter:SatNano`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from evaluation.cases import ImageCase, Prediction
+from evaluation.datasets.registry import find_card
+from evaluation.errors import BenchError
+from evaluation.models.protocol import ModelContext
+from sat.model import SatModel, load_model
+from sat.predict import segment
+from sat.train import FINAL_FILE
+
+
+class SatNano:
+    """Predicts with the checkpoint that the run trained, or with one named in the card.
+
+    Options of the card: `checkpoint` (a file, instead of the run's own) and `device`
+    (`cuda` or `cpu`; by default a GPU if the preset was trained on one and one is there).
+    """
+
+    def __init__(self, context: ModelContext) -> None:
+        self._checkpoint = Path(str(context.options.get("checkpoint") or context.work / FINAL_FILE))
+        self._device = context.options.get("device")
+
+    @cached_property
+    def model(self) -> SatModel:
+        """The model, loaded on first use."""
+        model = load_model(self._checkpoint)
+        wanted = str(self._device or model.preset.training.device)
+        if wanted == "cuda" and not torch.cuda.is_available():
+            if self._device is not None:
+                raise BenchError("the model's card asks for a GPU, and torch sees none")
+            wanted = "cpu"
+        return model.to(wanted)
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """None for each class whose (modality, name) was trained, otherwise the reason."""
+        card = find_card(dataset)
+        known = set(self.model.book.keys)
+        return {
+            name: None
+            if (card.modality, name) in known
+            else f"not among the {len(known)} trained classes"
+            for name in card.class_names
+        }
+
+    def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
+        """Segment one case; every class is prompted directly, generated ones too."""
+        model = self.model
+        rows = model.book.rows([(case.modality, name) for name in classes])
+        embeddings = model.book.embeddings[rows]
+        return segment(model, case.image(), case.modality, list(classes), embeddings)

@@ -1,0 +1,118 @@
+"""SAT-Nano as one object: network, prompt projection, known prompts and preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from evaluation.errors import BenchError
+from evaluation.files import atomic_path
+from sat.config import Preset
+from sat.network import SatNetwork
+from sat.prompts import Key, PromptBook, PromptProjection
+from sat.weights import read_checkpoint
+
+FORMAT = 1
+
+
+class SatModel(nn.Module):
+    """Network and prompt projection, trained together; the text encoder is frozen outside.
+
+    Args:
+        preset: all sizes and settings.
+        book: prompts that the model knows, with their text embeddings.
+        trained: classes trained in each dataset.
+    """
+
+    def __init__(
+        self, preset: Preset, book: PromptBook, trained: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        super().__init__()
+        self.preset = preset
+        self.book = book
+        self.trained = dict(trained)
+        self.network = SatNetwork(preset.network)
+        self.projection = PromptProjection(
+            preset.prompts, book.embeddings.shape[1], preset.network.query_width
+        )
+        self.projection.fit(book.embeddings)
+
+    def queries(self, embeddings: Tensor) -> Tensor:
+        """Queries (N, d) of text embeddings (N, E)."""
+        queries: Tensor = self.projection(embeddings)
+        return queries
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
+
+def model_content(model: SatModel) -> dict[str, Any]:
+    """Everything that a prediction needs, as tensors and plain values."""
+    return {
+        "format": FORMAT,
+        "preset": model.preset.model_dump_json(),
+        "prompts": [list(key) for key in model.book.keys],
+        "embeddings": model.book.embeddings,
+        "trained": {dataset: list(names) for dataset, names in model.trained.items()},
+        "network": model.network.state_dict(),
+        "projection": model.projection.state_dict(),
+    }
+
+
+def save_content(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
+    """The model of a checkpoint's content.
+
+    Raises:
+        BenchError: the content is of another kind or version, or its sizes contradict each other.
+    """
+    if content.get("format") != FORMAT:
+        raise BenchError(
+            "not a SAT-Nano checkpoint of this version",
+            file=origin,
+            found=f"format {content.get('format')}, keys {sorted(map(str, content))[:6]}",
+            expected=f"format {FORMAT}",
+            hint="released weights of the authors are loaded by the preset `released-v1`",
+        )
+    try:
+        preset = Preset.model_validate_json(content["preset"])
+        keys: tuple[Key, ...] = tuple((m, n) for m, n in content["prompts"])
+        model = SatModel(
+            preset,
+            PromptBook(keys, content["embeddings"]),
+            {dataset: tuple(names) for dataset, names in content["trained"].items()},
+        )
+        model.network.load_state_dict(content["network"])
+        model.projection.load_state_dict(content["projection"])
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        ValidationError,
+    ) as error:
+        raise BenchError(
+            "checkpoint does not fit together",
+            file=origin,
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            hint="train it again",
+        ) from error
+    return model
+
+
+def load_model(path: Path) -> SatModel:
+    """The model of a checkpoint file, in evaluation mode on the CPU."""
+    return model_from(read_checkpoint(path), path).eval()

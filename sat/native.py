@@ -1,0 +1,100 @@
+"""From the own grid to native masks: interpolate what is smooth, threshold on the native grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluation.cases import ClassPlace, Kind, Part, Segmentation
+from evaluation.io import Affine
+from sat.config import Triple
+from sat.grid import Box, GridMap, bounding_box, linear_neighbours
+
+SMALLEST_PROBABILITY = 1e-6
+
+
+def decision_map(probability: Tensor, interpolate: str) -> Tensor:
+    """What is interpolated and then compared with zero: logit, or probability minus a half."""
+    if interpolate == "probability":
+        return probability - 0.5
+    return torch.logit(probability.double(), eps=SMALLEST_PROBABILITY).float()
+
+
+def to_native(
+    decision: Tensor, origin: Triple, grid: GridMap
+) -> tuple[Box, NDArray[np.bool_]] | None:
+    """Interpolate a decision map trilinearly to the native grid and threshold it there at zero.
+
+    Args:
+        decision: (X, Y, Z) on a crop of the own grid, positive inside the structure.
+        origin: first voxel of the crop in the own grid.
+        grid: both grids.
+
+    Returns:
+        A box of the native grid and the mask in it; everything outside is background. None if
+        nothing is positive. Only native voxels within half an own voxel of the crop get an
+        answer.
+    """
+    found = bounding_box((decision > 0).numpy())
+    if found is None:
+        return None
+    out, box = decision, []
+    for axis in range(3):
+        # An interpolated value can only be positive beside a positive voxel.
+        index = grid.own_index(axis) - origin[axis]
+        low, high = found[axis].start - 1, found[axis].stop
+        inside = (index > low) & (index < high)
+        inside &= (index >= -0.5) & (index <= decision.shape[axis] - 0.5)
+        chosen = np.flatnonzero(inside)
+        if not len(chosen):
+            return None
+        box.append(slice(int(chosen[0]), int(chosen[-1]) + 1))
+        size = decision.shape[axis]
+        lower, upper, weight = linear_neighbours(index[chosen].clip(0, size - 1), size)
+        shape = [1, 1, 1]
+        shape[axis] = len(chosen)
+        out = torch.lerp(
+            out.index_select(axis, torch.from_numpy(lower)),
+            out.index_select(axis, torch.from_numpy(upper)),
+            torch.from_numpy(weight).view(shape),
+        )
+    mask: NDArray[np.bool_] = (out > 0).numpy()
+    return (box[0], box[1], box[2]), mask
+
+
+class LayerPacker:
+    """Packs masks, which may overlap, one at a time into as few uint8 layers as a greedy rule finds.
+
+    The same rule as `evaluation.cases.pack_masks`, without ever holding all masks.
+    """
+
+    def __init__(self, shape: Triple) -> None:
+        self._shape = shape
+        self._layers: list[NDArray[np.uint8]] = []
+        self._used: list[int] = []
+        self._classes: dict[str, ClassPlace] = {}
+
+    def add(self, name: str, kind: Kind, place: tuple[Box, NDArray[np.bool_]] | None) -> None:
+        """Add a class by its mask in a box, or as empty (None); it keeps a value of its own."""
+        number = len(self._layers)
+        for index, layer in enumerate(self._layers):
+            free = place is None or not layer[place[0]][place[1]].any()
+            if self._used[index] < 255 and free:
+                number = index
+                break
+        else:
+            self._layers.append(np.zeros(self._shape, dtype=np.uint8))
+            self._used.append(0)
+        self._used[number] += 1
+        value = self._used[number]
+        if place is not None:
+            box, mask = place
+            self._layers[number][box][mask] = value
+        self._classes[name] = ClassPlace(kind=kind, parts=(Part(layer=number, values=(value,)),))
+
+    def segmentation(self, affine: Affine) -> Segmentation:
+        """Everything added so far."""
+        layers = self._layers or [np.zeros(self._shape, dtype=np.uint8)]
+        return Segmentation(tuple(layers), affine, dict(self._classes))

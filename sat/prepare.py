@@ -1,0 +1,319 @@
+"""Training cases to SAT-Nano's prepared store: its own grid, read crop by crop.
+
+`runs/<model>/prepared/<dataset>/<case>/` holds `image.npy` (float16, normalised), `layers.npy`
+(label layers), `points.npy` (voxels of every class, to centre crops on) and, last,
+`record.json`. The arrays are uncompressed, so that a memory map reads the crop and nothing else.
+`index.json` is written when all cases are there; a killed run goes on with the next case.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from evaluation.cases import (
+    CASE_FILE,
+    CaseRecord,
+    ClassPlace,
+    Modality,
+    Segmentation,
+    read_case_record,
+    read_reference,
+)
+from evaluation.config import RunConfig
+from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.scope import classes_in_scope
+from evaluation.errors import BenchError
+from evaluation.files import atomic_path, write_text
+from evaluation.io import Array, Volume, read_volume
+from evaluation.paths import RunPaths
+from sat.config import Grid, Millimetres, Preset, Triple
+from sat.grid import (
+    GridMap,
+    bounding_box,
+    crop_and_normalise,
+    resample_image,
+    resample_labels,
+)
+
+INDEX_FILE = "index.json"
+RECORD_FILE = "record.json"
+POINTS_PER_CLASS = 1000
+FORMAT = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassPoints(_Record):
+    """Where a class's sampled voxels lie in `points.npy`, and how many voxels it has in all."""
+
+    start: int
+    count: int
+    voxels: int
+
+
+class PreparedRecord(_Record):
+    """`record.json` of a prepared case; `source` says what it was made from."""
+
+    source: str
+    dataset: str
+    case: str
+    modality: Modality
+    shape: Triple
+    classes: dict[str, ClassPlace]
+    not_annotated: tuple[str, ...]
+    points: dict[str, ClassPoints]
+    label_size: Triple
+
+
+class PreparedEntry(_Record):
+    """One dataset in the store: its classes in scope, generated ones included."""
+
+    dataset: str
+    modality: Modality
+    classes: tuple[str, ...]
+    specialists: dict[str, tuple[str, ...]]
+    cases: tuple[str, ...]
+
+
+class PreparedIndex(_Record):
+    """`index.json`: what the store holds."""
+
+    format: int
+    grid: Grid
+    entries: tuple[PreparedEntry, ...]
+
+
+def prepare_case(
+    folder: Path,
+    dataset: str,
+    case: str,
+    modality: Modality,
+    image: Volume,
+    reference: Segmentation,
+    settings: Grid,
+    *,
+    not_annotated: Sequence[str] = (),
+    source: str = "",
+) -> PreparedRecord:
+    """Put one case on the model's own grid and write it.
+
+    Args:
+        folder: where the case's files go.
+        dataset: id of the dataset.
+        case: id of the case.
+        modality: `ct` or `mri`.
+        image: the image (x, y, z) in RAS.
+        reference: label layers on the same grid.
+        settings: grid and intensities.
+        not_annotated: classes that this case has no annotation for.
+        source: fingerprint of what the case is made from.
+
+    Raises:
+        BenchError: the image cannot be normalised (see `crop_and_normalise`).
+    """
+    grid = GridMap(_triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
+    normalised, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
+    layers = np.stack([_small(resample_labels(layer, grid)[box]) for layer in reference.layers])
+    points, places = _sample_points(layers, reference.classes, case)
+    foreground = bounding_box((layers > 0).any(axis=0))
+    record = PreparedRecord(
+        source=source,
+        dataset=dataset,
+        case=case,
+        modality=modality,
+        shape=_triple(normalised.shape),
+        classes=dict(reference.classes),
+        not_annotated=tuple(not_annotated),
+        points=places,
+        label_size=_triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
+    )
+    _write_array(folder / "image.npy", normalised.astype(np.float16))
+    _write_array(folder / "layers.npy", layers)
+    _write_array(folder / "points.npy", points)
+    write_text(folder / RECORD_FILE, record.model_dump_json() + "\n")
+    return record
+
+
+def _sample_points(
+    layers: Array, classes: Mapping[str, ClassPlace], case: str
+) -> tuple[Array, dict[str, ClassPoints]]:
+    chosen: list[Array] = []
+    places: dict[str, ClassPoints] = {}
+    start = 0
+    for name, place in sorted(classes.items()):
+        mask = np.zeros(layers.shape[1:], dtype=bool)
+        for part in place.parts:
+            mask |= np.isin(layers[part.layer], part.values)
+        voxels = np.argwhere(mask)
+        if not len(voxels):
+            continue
+        seed = hashlib.sha256(f"{case}/{name}".encode()).digest()[:8]
+        random = np.random.default_rng(int.from_bytes(seed, "little"))
+        picked = random.permutation(len(voxels))[:POINTS_PER_CLASS]
+        places[name] = ClassPoints(start=start, count=len(picked), voxels=len(voxels))
+        chosen.append(voxels[np.sort(picked)].astype(np.uint16))
+        start += len(picked)
+    return np.concatenate([np.zeros((0, 3), np.uint16), *chosen]), places
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    x, y, z = (int(v) for v in values)
+    return x, y, z
+
+
+def _small(layer: Array) -> Array:
+    """Label layers as uint8 where their values allow it."""
+    return layer.astype(np.uint8 if layer.max(initial=0) < 256 else np.uint16)
+
+
+def _write_array(path: Path, array: Array) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.ascontiguousarray(array))
+
+
+def read_record(folder: Path) -> PreparedRecord | None:
+    """The record of a prepared case, or None if there is no whole one."""
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        return None
+    return PreparedRecord.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def read_index(store: Path) -> PreparedIndex:
+    """The index of a prepared store.
+
+    Raises:
+        BenchError: the store is not there or not complete.
+    """
+    path = store / INDEX_FILE
+    if not path.is_file():
+        raise BenchError(
+            "no prepared training data", file=path, hint="run `satbench sat prepare` first"
+        )
+    return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def training_cases(paths: RunPaths, dataset: str) -> list[str]:
+    """Cases of the train split of a dataset, sorted."""
+    with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
+        return sorted(row["case"] for row in csv.DictReader(stream) if row["split"] == "train")
+
+
+def datasets_of_run(paths: RunPaths, config: RunConfig) -> list[str]:
+    """Entries of the configuration that have a split in this run, in alphabetical order."""
+    entries = load_cards() if config.entries == "all" else config.entries
+    found = sorted(find_card(entry).id for entry in entries)
+    found = [dataset for dataset in found if paths.split(dataset).is_file()]
+    if not found:
+        raise BenchError(
+            "no entry of this run has a split", file=paths.root / "splits",
+            hint="standardise and split the data first",
+        )  # fmt: skip
+    return found
+
+
+def prepare_run(paths: RunPaths, config: RunConfig, model: str, preset: Preset) -> PreparedIndex:
+    """Prepare all training cases of a run for SAT-Nano.
+
+    Cases already prepared from the same source with the same grid are kept. Free disk space is
+    compared with an estimate first.
+
+    Raises:
+        BenchError: a case cannot be read or normalised, or the disk is too small.
+    """
+    store = paths.model_run(model) / "prepared"
+    datasets = datasets_of_run(paths, config)
+    cases = {dataset: training_cases(paths, dataset) for dataset in datasets}
+    _check_disk(store, _estimated_bytes(paths, cases, preset.grid.spacing_mm))
+    entries = []
+    todo = [(dataset, case) for dataset in datasets for case in cases[dataset]]
+    for dataset, case in tqdm(todo, desc="prepare", unit="case"):
+        try:
+            _prepare_from_run(paths, store, dataset, case, preset.grid)
+        except BenchError as error:
+            raise BenchError(
+                f"training case `{case}` of `{dataset}` cannot be prepared: {error.one_line}",
+                file=paths.case(dataset, case), hint=error.hint,
+            ) from error  # fmt: skip
+    for dataset in datasets:
+        card = find_card(dataset)
+        scope = tuple(entry.name for entry in classes_in_scope(card, config))
+        if not scope or not cases[dataset]:
+            continue
+        entries.append(
+            PreparedEntry(
+                dataset=dataset,
+                modality=card.modality,
+                classes=scope,
+                specialists={s.id: s.classes for s in card.specialists if s.classes},
+                cases=tuple(cases[dataset]),
+            )
+        )
+    index = PreparedIndex(format=FORMAT, grid=preset.grid, entries=tuple(entries))
+    text = index.model_dump_json(indent=1) + "\n"
+    write_text(store / INDEX_FILE, text)
+    return index
+
+
+def _prepare_from_run(
+    paths: RunPaths, store: Path, dataset: str, case: str, settings: Grid
+) -> None:
+    source_folder, folder = paths.case(dataset, case), store / dataset / case
+    read_case_record(source_folder)
+    fingerprint = hashlib.sha256((source_folder / CASE_FILE).read_bytes())
+    fingerprint.update(f"{FORMAT}{settings.model_dump_json()}".encode())
+    source = fingerprint.hexdigest()
+    known = read_record(folder)
+    if known is not None and known.source == source:
+        return
+    record, reference = read_reference(source_folder)
+    prepare_case(
+        folder,
+        dataset,
+        case,
+        record.modality,
+        read_volume(source_folder / "image.nii.gz"),
+        reference,
+        settings,
+        not_annotated=record.not_annotated,
+        source=source,
+    )
+
+
+def _records(paths: RunPaths, cases: dict[str, list[str]]) -> Iterator[CaseRecord]:
+    for dataset, names in cases.items():
+        for case in names:
+            yield read_case_record(paths.case(dataset, case))
+
+
+def _estimated_bytes(paths: RunPaths, cases: dict[str, list[str]], own_mm: Millimetres) -> int:
+    """Upper estimate: float16 image and uint8 layers of the uncropped own grid."""
+    return sum(
+        int(np.prod(GridMap(record.shape, record.spacing_mm, own_mm).own_shape))
+        * (2 + record.n_layers)
+        for record in _records(paths, cases)
+    )
+
+
+def _check_disk(store: Path, needed: int) -> None:
+    store.mkdir(parents=True, exist_ok=True)
+    held = sum(f.stat().st_size for f in store.rglob("*.npy"))
+    free = shutil.disk_usage(store).free + held
+    if needed > free:
+        raise BenchError(
+            "not enough disk space for the prepared training data",
+            file=store,
+            found=f"{free / 2**30:.1f} GiB",
+            expected=f"up to {needed / 2**30:.1f} GiB",
+            hint="free some space, or point the run folder to a larger disk",
+        )

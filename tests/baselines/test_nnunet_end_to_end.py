@@ -1,0 +1,163 @@
+"""Real nnU-Net on a tiny run: prepare, train, kill and resume, predict."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from baselines.adapter import NnunetSpecialists
+from baselines.process import environment, message_of, run_child
+from baselines.training import find_job, prepare_specialist, train_specialist
+from evaluation.cases import Prediction, read_image_case, read_reference
+from evaluation.config import load_frozen
+from evaluation.errors import BenchError
+from evaluation.models.protocol import BatchModel, ModelContext
+from evaluation.paths import RunPaths
+
+ORGANS = "totalsegmentator-organs"
+MUSCLES = "totalsegmentator-muscles"
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_run: Path) -> Path:
+    prepare_specialist(tiny_run, ORGANS)
+    return tiny_run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("results") / "undisturbed"
+    shutil.copytree(prepared, run)
+    train_specialist(run, ORGANS)
+    return run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    path = find_job(run, ORGANS).checkpoint("all")
+    found: dict[str, torch.Tensor] = torch.load(path, weights_only=False)["network_weights"]
+    return found
+
+
+def test_preparation_is_recorded(prepared: Path) -> None:
+    folder = RunPaths(prepared).model_run("nnunet") / ORGANS
+    record = json.loads((folder / "prepared.json").read_text())
+    assert record["classes"] == {"liver": [1], "spleen": [2]}
+    assert all(leaf["voxels"] > 0 for leaf in record["leaves"])
+    assert record["cases"] == ["s0000", "s0001", "s0002", "s0003"]
+    assert record["plan"]["width"][0] == 4
+    assert max(record["plan"]["patch_size"]) <= 16
+    raw = folder / "raw" / record["dataset_name"]
+    image = raw / "imagesTr" / "s0000_0000.nii.gz"
+    assert image.stat().st_nlink == 2  # a link, not a copy
+    labels = np.asarray(nib.load(raw / "labelsTr" / "s0000.nii.gz").dataobj)
+    _, reference = read_reference(RunPaths(prepared).case("totalsegmentator", "s0000"))
+    assert ((labels == 1) == reference.mask("liver")).all()
+
+
+def test_training_is_recorded_and_complete_ones_are_left_alone(undisturbed: Path) -> None:
+    path = RunPaths(undisturbed).model_run("nnunet") / ORGANS / "model.json"
+    record = json.loads(path.read_text())
+    assert record["trainer"] == "ScheduledTrainer"  # found although it is not nnU-Net's own
+    assert record["settings"]["epochs"] == 10
+    assert (path.parent / record["checkpoints"][0]).is_file()
+    assert not list(path.parent.rglob("checkpoint_latest.pth"))
+
+
+def test_a_killed_training_continues_to_the_same_weights(
+    prepared: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "killed"
+    shutil.copytree(prepared, run)
+    latest = find_job(run, ORGANS).model_folder / "fold_all" / "checkpoint_latest.pth"
+    command = "import sys; from evaluation.cli import main; sys.argv[0] = 'satbench'; main()"
+    arguments = ["nnunet", "train", "--run", str(run), "--specialist", ORGANS]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", command, *arguments], stderr=subprocess.DEVNULL
+    )
+    while not latest.is_file():
+        assert parent.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.01)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert children
+    assert not alive, "nnU-Net must die with the process that started it"
+    epoch = torch.load(latest, weights_only=False)["current_epoch"]
+    assert 0 < epoch < 10
+    assert not (latest.parents[4] / "model.json").exists()
+
+    train_specialist(run, ORGANS)
+    log = (RunPaths(run).model_run("nnunet") / ORGANS / "train.log").read_text()
+    assert log.count(f"Epoch {epoch}\n") + log.count(f"Epoch {epoch} \n") >= 1
+    resumed, expected = weights(run), weights(undisturbed)
+    assert resumed.keys() == expected.keys()
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+def test_specialists_are_joined_and_a_broken_image_fails_alone(undisturbed: Path) -> None:
+    paths, config = RunPaths(undisturbed), load_frozen(undisturbed)
+    work = paths.model_run("nnunet")
+    shutil.copytree(work / ORGANS, work / MUSCLES, dirs_exist_ok=True)
+    copied = work / MUSCLES / "model.json"
+    record = json.loads(copied.read_text())
+    record["classes"] = {"left iliopsoas": [1], "right iliopsoas": [2]}
+    copied.write_text(json.dumps(record))
+    context = ModelContext("nnunet", paths, config, work, config.presets["nnunet"], {})
+    model = NnunetSpecialists(context)
+    assert isinstance(model, BatchModel)
+    support = model.classes("totalsegmentator")
+    supported = {name for name, reason in support.items() if reason is None}
+    assert supported == {"liver", "spleen", "left iliopsoas", "right iliopsoas"}
+    assert support["left kidney"] == "not in this run's classes"
+    broken = paths.case("totalsegmentator", "s0004") / "image.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:500])
+    cases = [read_image_case(paths.case("totalsegmentator", c)) for c in ("s0004", "s0005")]
+    names = ["liver", "spleen", "left iliopsoas"]
+    answers = {case.case: (answer, s) for case, answer, s in model.predict_all(cases, names)}
+    assert isinstance(answers["s0004"][0], BenchError)
+    prediction, seconds = answers["s0005"]
+    assert isinstance(prediction, Prediction)
+    assert seconds > 0
+    assert prediction.segmentation.shape == cases[1].shape
+    assert len(prediction.segmentation.layers) == 2
+    places = prediction.segmentation.classes
+    assert {name: place.parts[0].layer for name, place in places.items()} == {
+        "liver": 0,
+        "spleen": 0,
+        "left iliopsoas": 1,
+    }
+
+
+def test_any_other_trainer_is_found_beside_a_cpu_torch(tmp_path: Path) -> None:
+    request = {"trainer": "nnUNetTrainer_5epochs"}
+    log = tmp_path / "find.log"
+    lines = list(run_child("find-trainer", request, log, environment(tmp_path, threads=1)))
+    answers = [m for m in map(message_of, lines) if m]
+    assert answers[0]["trainer"] == "nnUNetTrainer_5epochs"
+
+
+def test_a_second_process_is_told_that_the_specialist_is_taken(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    lock = tmp_path / ".lock"
+    request = {"trainer": "nnUNetTrainer", "lock": str(lock), "lock_wait_s": 0.1}
+    with FileLock(lock), pytest.raises(BenchError, match="another process"):
+        list(
+            run_child("find-trainer", request, tmp_path / "x.log", environment(tmp_path, threads=1))
+        )
+
+
+def test_training_wants_a_preparation(tiny_run: Path) -> None:
+    with pytest.raises(BenchError, match="not prepared"):
+        train_specialist(tiny_run, MUSCLES)

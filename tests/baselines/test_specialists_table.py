@@ -1,0 +1,79 @@
+"""Table 7: every network is built and agrees with the printed size."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from baselines.specialists import count_parameters, find_specialist, pinned_plans, specialists_of
+from evaluation.cli import build
+from evaluation.config import RunConfig
+from evaluation.datasets.registry import find_card, load_cards
+from evaluation.errors import BenchError
+
+
+def config(**changes: object) -> RunConfig:
+    values = {"name": "t", "data_kind": "real", "raw_root": ".", "models": ["nnunet"]} | changes
+    return RunConfig.model_validate(values)
+
+
+def test_all_36_sizes_agree_with_the_printed_ones() -> None:
+    counts = {plan.id: count_parameters(plan) for plan in pinned_plans().values()}
+    assert len(counts) == 36
+    for name, count in counts.items():
+        assert round(count / 1e6) == pinned_plans()[name].printed_size_millions, name
+    assert round(sum(counts.values()) / 1e6, 1) == 1083.5
+
+
+def test_the_command_prints_all_of_them() -> None:
+    result = CliRunner().invoke(build(), ["specialists", "--json"])
+    rows = json.loads(result.output)
+    assert len(rows) == 36
+    assert {"name", "parameters", "printed_size"} <= set(rows[0])
+    assert "1083.5M" in CliRunner().invoke(build(), ["specialists"]).output
+
+
+def test_the_table_is_the_papers(shared: Path) -> None:
+    names = ("table7_details.csv", "table7_nnunet_configs.csv")
+    texts = [(shared / "paper" / name).read_text() for name in names]
+    tables = [list(csv.DictReader(text.splitlines())) for text in texts]
+    rows: dict[str, dict[str, str]] = {r.get("dataset") or r["entry"]: {} for r in tables[0]}
+    for row in [*tables[0], *tables[1]]:
+        rows[row.get("dataset") or row["entry"]].update(row)
+    for plan in pinned_plans().values():
+        row = rows[plan.printed_name]
+        assert list(plan.strides) == [tuple(s) for s in json.loads(row["strides"])]
+        assert list(plan.kernel_sizes) == [tuple(k) for k in json.loads(row["kernel_sizes"])]
+        assert list(plan.spacing_mm) == json.loads(row["spacing_mm"])
+        assert " ".join(map(str, plan.patch_size)) == row["patch_size"]
+        assert plan.n_classes == int(row["n_classes"])
+        assert len(plan.strides) == len(plan.width) == plan.n_stages
+
+
+def test_cards_and_table_name_the_same_specialists_with_as_many_leaves() -> None:
+    found = {}
+    for card in load_cards().values():
+        for plan in specialists_of(card, config()):
+            found[plan.id] = plan
+    assert set(found) == set(pinned_plans())
+    for name, plan in found.items():
+        assert plan.pinned is not None
+        assert plan.dataset == plan.pinned.entry
+        assert len(plan.leaves) == plan.pinned.n_classes, name
+        covered = {c for leaf in plan.leaves for c in leaf.classes}
+        assert covered == set(plan.classes)
+
+
+def test_only_classes_in_scope_are_learnt() -> None:
+    card = find_card("totalsegmentator")
+    run = config(classes={"totalsegmentator": ["liver", "left kidney"]})
+    plans = specialists_of(card, run)
+    assert [p.id for p in plans] == ["totalsegmentator-organs"]
+    assert {leaf.owner for leaf in plans[0].leaves} == {"liver", "left kidney"}
+
+
+def test_an_unknown_specialist_is_named() -> None:
+    with pytest.raises(BenchError, match="totalsegmentator-organs"):
+        find_specialist("totalsegmentator-organ", config(entries=["totalsegmentator"]))
