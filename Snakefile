@@ -7,6 +7,7 @@
 Each folder owns its rules; logic lives in importable modules, never here.
 """
 
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -33,6 +34,9 @@ except BenchError as error:
 # The exported schema, which editors use too; defaults are the record's business.
 validate(config, "config/schema.json", set_default=False)
 
+# The command of the environment that runs the workflow, whatever PATH a job has.
+SATBENCH = Path(sys.executable).with_name("satbench")
+
 ROOT = Path("results") / RUN.name
 PATHS = RunPaths(ROOT)
 LOCK = RunLock(ROOT)
@@ -41,9 +45,15 @@ if workflow.is_main_process:
     announce(RUN, PLAN)
 
 
-include: "evaluation/rules.smk"
+# Filled by the folders that train models, read by the rules that predict: what a model needs
+# before it can predict a dataset (model id -> function), and how many GPUs it then wants.
+TRAINED = {}
+PREDICTION_GPUS = {}
+
+
 include: "sat/rules.smk"
 include: "baselines/rules.smk"
+include: "evaluation/rules.smk"
 include: "reports/rules.smk"
 
 

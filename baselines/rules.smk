@@ -2,6 +2,7 @@
 
 from baselines.config import load_preset as load_nnunet_preset
 from baselines.specialists import specialists_of
+from evaluation.datasets.registry import find_card
 from evaluation.workflow import digest, scope_digest
 
 NNUNET = "nnunet"
@@ -42,7 +43,7 @@ if NNUNET in RUN.models:
                 NNUNET_PRESET, scope_digest(find_card(SPECIALISTS[w.specialist]), RUN)
             ),
         shell:
-            "satbench nnunet prepare --run {ROOT} --specialist {wildcards.specialist} > {log} 2>&1"
+            "{SATBENCH} nnunet prepare --run {ROOT} --specialist {wildcards.specialist} > {log} 2>&1"
 
     # Only `model.json` is declared: Snakemake deletes declared outputs before a job starts, and
     # the checkpoints that a killed training goes on from must survive that.
@@ -65,5 +66,5 @@ if NNUNET in RUN.models:
         params:
             settings=digest(NNUNET_PRESET, RUN.seed),
         shell:
-            "satbench nnunet train --run {ROOT} --specialist {wildcards.specialist}"
+            "{SATBENCH} nnunet train --run {ROOT} --specialist {wildcards.specialist}"
             " --threads {threads} > {log} 2>&1"

@@ -92,15 +92,19 @@ def pack_masks(masks: Mapping[str, NDArray[np.bool_]], affine: Affine, kind: Kin
     used: list[int] = []
     classes: dict[str, ClassPlace] = {}
     for name, mask in masks.items():
+        # Slice by slice along the last axis: large masks come in Fortran order, where indexing a
+        # whole volume with a whole mask costs ten times as much.
+        slices = [z for z in range(mask.shape[-1]) if mask[..., z].any()]
         for index, layer in enumerate(layers):
-            if used[index] < 255 and not layer[mask].any():
+            if used[index] < 255 and not any(layer[..., z][mask[..., z]].any() for z in slices):
                 break
         else:
-            layers.append(np.zeros(mask.shape, dtype=np.uint8))
+            layers.append(np.zeros(mask.shape, dtype=np.uint8, order="F"))
             used.append(0)
             index = len(layers) - 1
         used[index] += 1
-        layers[index][mask] = used[index]
+        for z in slices:
+            layers[index][..., z][mask[..., z]] = used[index]
         classes[name] = ClassPlace(kind=kind, parts=(Part(layer=index, values=(used[index],)),))
     return Segmentation(tuple(layers), affine, classes)
 

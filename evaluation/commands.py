@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from evaluation import commands_classes, commands_cohort, commands_data, commands_run
+from evaluation import (
+    commands_classes,
+    commands_cohort,
+    commands_data,
+    commands_run,
+    commands_tables,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -13,3 +19,4 @@ def register(app: typer.Typer) -> None:
     commands_data.register(app)
     commands_classes.register(app, commands_data.data_app)
     commands_run.register(app)
+    commands_tables.register(app)

@@ -41,6 +41,10 @@ def classes(
     if dataset is not None:
         card = find_card(dataset)
         found = [i for i in found if i.modality == card.modality and i.name in card.class_names]
+        known = {info.name for info in found}
+        for name in card.class_names:
+            if name not in known:
+                typer.echo(f"{card.id}: `{name}` is not in the vocabulary of 362", err=True)
     if modality is not None:
         found = [i for i in found if i.modality == modality]
     if csv_file is not None:

@@ -8,7 +8,7 @@ Below 11 patients neither is printed: the smallest reachable p would mislead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -107,21 +107,38 @@ def _compare(
     effect, wins = np.full(shape, np.nan), np.full(shape, np.nan)
     p, p_wilcoxon = np.full(shape, np.nan), np.full(shape, np.nan)
     n_patients = np.zeros(shape, dtype=np.int64)
-    generator = np.random.default_rng(seed)
-    for row in range(len(targets)):
-        inside = (n_values[:, row] > 0).all(axis=1)
-        n_patients[row] = inside.sum()
-        if not inside.any():
-            continue
-        mean = means[inside, row]
+    inside = np.asarray(n_values > 0, dtype=bool).min(axis=2)
+    n_patients[:] = inside.sum(axis=0)[:, None]
+    for row in np.flatnonzero(inside.any(axis=0)):
+        mean = means[inside[:, row], row]
         differences = mean[:, first] - mean[:, second]
         effect[row], wins[row] = _effect(differences)
-        if inside.sum() >= MIN_PATIENTS:
-            share = by_patient[inside, row]
-            p[row] = sign_flip(share[:, first] - share[:, second], generator, n_flips)
+        if len(mean) >= MIN_PATIENTS:
             p_wilcoxon[row] = wilcoxon(differences)
+    generator = np.random.default_rng(seed)
+    for rows, people in _together(inside):
+        share = by_patient[np.ix_(people, rows)]
+        change = share[:, :, first] - share[:, :, second]
+        flipped = sign_flip(change.reshape(len(people), -1), generator, n_flips)
+        p[rows] = flipped.reshape(len(rows), -1)
     n_scores = np.repeat(n_values.sum(axis=0)[:, :1], len(pairs), axis=1).astype(np.int64)
     return (difference, low, high, effect, wins, p, p_wilcoxon, n_patients, n_scores)
+
+
+def _together(
+    inside: NDArray[np.bool_],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Rows to test with the same signs, and their people.
+
+    Rows that share most people are tested at once: signs are dear to draw, and people outside a
+    row contribute nothing to it.
+    """
+    n_people = inside.sum(axis=0)
+    large = n_people > max(MIN_PATIENTS, EXACT_UP_TO, 0.2 * len(inside))
+    if large.any():
+        yield np.flatnonzero(large), np.flatnonzero(inside[:, large].any(axis=1))
+    for row in np.flatnonzero(~large & (n_people >= MIN_PATIENTS)):
+        yield np.array([row]), np.flatnonzero(inside[:, row])
 
 
 def patient_contributions(values: Sample, universe: Universe, targets: Targets) -> Floats:

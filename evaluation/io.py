@@ -8,6 +8,7 @@ turned into an RAS affine here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
+from evaluation.inflate import Arena, inflate
 
 Array = NDArray[Any]
 Affine = NDArray[np.float64]
@@ -64,10 +66,15 @@ def stem_of(path: Path) -> str:
     return path.stem
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, arena: Arena | None = None) -> Volume:
     """Read a 3D volume in its stored data type.
 
     Integer files without a scale factor keep their type; others become float32.
+
+    Args:
+        path: the file.
+        arena: memory for a compressed NIfTI file, for callers that read one volume after
+            another: the next file read into it overwrites this one's voxels.
 
     Raises:
         BenchError: the file is missing, unreadable, truncated, or not three-dimensional.
@@ -76,7 +83,7 @@ def read_volume(path: Path) -> Volume:
         raise BenchError("volume not found", file=path, hint="check the path and the download")
     try:
         is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
-        volume = _read_nifti(path) if is_nifti else _read_itk(path)
+        volume = _read_nifti(path, arena) if is_nifti else _read_itk(path)
     except BenchError:
         raise
     except Exception as error:
@@ -98,8 +105,11 @@ def read_volume(path: Path) -> Volume:
     return volume
 
 
-def _read_nifti(path: Path) -> Volume:
-    image: Any = nib.load(path)
+def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
+    if path.name.lower().endswith(".gz"):
+        image: Any = _unpacked_nifti(inflate(path, arena))
+    else:
+        image = nib.load(path)
     slope, inter = image.header.get_slope_inter()
     is_integer = np.issubdtype(image.get_data_dtype(), np.integer)
     if is_integer and slope in (None, 1.0) and inter in (None, 0.0):
@@ -109,6 +119,26 @@ def _read_nifti(path: Path) -> Volume:
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
     return Volume(np.asarray(array), np.asarray(image.affine, dtype=np.float64))
+
+
+def _unpacked_nifti(content: NDArray[np.uint8]) -> Any:
+    """The image whose file consists of these bytes; its array is a view of them if it can be."""
+    kind: Any = nib.Nifti1Image
+    if int.from_bytes(content[:4], "little") == 540 or int.from_bytes(content[:4], "big") == 540:
+        kind = nib.Nifti2Image
+    head = kind.from_stream(BytesIO(content[: 1 << 20]))
+    header = head.header
+    slope, inter = header.get_slope_inter()
+    if not header.get_data_dtype().isnative or slope not in (None, 1.0) or inter not in (None, 0.0):
+        return kind.from_stream(BytesIO(content))
+    data = np.ndarray(
+        header.get_data_shape(),
+        header.get_data_dtype(),
+        buffer=content,
+        offset=int(head.dataobj.offset),
+        order="F",
+    )
+    return kind(data, head.affine, header)
 
 
 def _read_itk(path: Path) -> Volume:

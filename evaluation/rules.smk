@@ -1,5 +1,7 @@
 """Data, predictions, scores, tables: the ground floor's part of the path."""
 
+import re
+
 from evaluation.datasets.registry import find_card
 from evaluation.models.card import find_model
 from evaluation.workflow import (
@@ -37,10 +39,9 @@ def model_files(wildcards):
     return find(wildcards.dataset) if find else []
 
 
-# Filled by the folders that train models: model id -> function from dataset to files.
-TRAINED = {}
-# Model id -> GPUs that one prediction job wants.
-PREDICTION_GPUS = {}
+def any_of(models):
+    """A wildcard constraint; the empty list matches nothing."""
+    return "|".join(re.escape(model) for model in models) or "(?!)"
 
 
 rule cohort:
@@ -58,7 +59,7 @@ rule cohort:
     params:
         settings=digest(RUN.cohort, RUN.seed, RUN.entries),
     shell:
-        "satbench cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
+        "{SATBENCH} cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
 
 
 rule standardise:
@@ -78,7 +79,7 @@ rule standardise:
     params:
         settings=lambda w: standardise_digest(find_card(w.dataset), RUN),
     shell:
-        "satbench standardise --run {ROOT} --dataset {wildcards.dataset}"
+        "{SATBENCH} standardise --run {ROOT} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
 
 
@@ -96,7 +97,7 @@ rule split:
     params:
         settings=lambda w: digest(find_card(w.dataset).split, RUN.seed, RUN.cohort),
     shell:
-        "satbench split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
+        "{SATBENCH} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule predict:
@@ -110,9 +111,10 @@ rule predict:
         f"{PATHS.log_folder}/predict/{{model}}/{{dataset}}-{{shard}}.log",
     benchmark:
         f"{ROOT}/benchmarks/predict/{{model}}/{{dataset}}-{{shard}}.tsv"
+    wildcard_constraints:
+        model=any_of(m for m in RUN.models if not PREDICTION_GPUS.get(m)),
     threads: 1
     resources:
-        gpu=lambda w: PREDICTION_GPUS.get(w.model, 0),
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
     params:
@@ -120,8 +122,17 @@ rule predict:
             find_model(w.model).adapter, scope_digest(find_card(w.dataset), RUN)
         ),
     shell:
-        "satbench predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
+        "{SATBENCH} predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} > {log} 2>&1"
+
+
+use rule predict as predict_on_gpu with:
+    wildcard_constraints:
+        model=any_of(m for m in RUN.models if PREDICTION_GPUS.get(m)),
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: 32000 * attempt,
+        runtime=lambda w, attempt: 240 * attempt,
 
 
 rule measure:
@@ -143,7 +154,7 @@ rule measure:
             RUN.space, RUN.tolerance_mm, scope_digest(find_card(w.dataset), RUN)
         ),
     shell:
-        "satbench measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
+        "{SATBENCH} measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
 
 
@@ -168,7 +179,7 @@ rule aggregate:
     params:
         settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
     shell:
-        "satbench aggregate --run {ROOT} > {log} 2>&1"
+        "{SATBENCH} aggregate --run {ROOT} > {log} 2>&1"
 
 
 rule record:
@@ -184,4 +195,4 @@ rule record:
         mem_mb=1000,
         runtime=10,
     shell:
-        "satbench record --run {ROOT} > {log} 2>&1"
+        "{SATBENCH} record --run {ROOT} > {log} 2>&1"

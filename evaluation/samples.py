@@ -85,9 +85,8 @@ class Sample:
             at = universe.start[entry.dataset]
             block = slice(at, at + entry.values.shape[1])
             finite = np.isfinite(entry.values)
-            union = np.asarray(finite.any(axis=2), dtype=bool)
-            lacks[block] = (union[:, :, None] & ~finite).any(axis=0)
-            some[block] = np.asarray(union.any(axis=0), dtype=bool)
+            lacks[block] = (finite.any(axis=2, keepdims=True) & ~finite).any(axis=0)
+            some[block] = finite.any(axis=(0, 2))
         result: NDArray[np.bool_] = ~(targets.member[:, :, None] & lacks).any(axis=1)
         return result & (targets.member & some).any(axis=1)[:, None]
 

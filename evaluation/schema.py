@@ -363,7 +363,7 @@ PUBLISHED = Table(
             allowed=("region", "class", "dataset", "lesion", "average", "aspect"),
         ),
         Column("key", "text", "our id: region, class name, entry id or `all`"),
-        Column("modality", "text", "modality", allowed=("ct", "mri", "any")),
+        Column("modality", "text", "modality", allowed=("ct", "mri", "pet", "any")),
         _MODEL,
         _METRIC,
         Column("printed", "text", "value as printed", "percent"),

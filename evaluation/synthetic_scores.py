@@ -87,12 +87,12 @@ def synthetic_scores(
         frames.append(
             pd.DataFrame(
                 {
-                    "model": pd.Categorical.from_codes(model, categories=list(models)),
+                    "model": pd.Categorical.from_codes(model, pd.Index(list(models))),
                     "dataset": dataset,
-                    "case": pd.Categorical.from_codes(case, categories=cases),
+                    "case": pd.Categorical.from_codes(case, pd.Index(cases)),
                     "patient": people[case],
                     "modality": modality,
-                    "class": pd.Categorical.from_codes(slot, categories=names),
+                    "class": pd.Categorical.from_codes(slot, pd.Index(names)),
                     "kind": np.array(kinds)[slot],
                     "status": np.where(empty.ravel(), "both_empty", "scored"),
                     "reason": "",

@@ -1,0 +1,1 @@
+"""Tables, figures, gallery, leaderboard and export of a run, from its result tables."""

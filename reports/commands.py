@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
+    app.command("report")(report)
+
+
+def report(
+    run: Annotated[Path, typer.Option("--run", help="Run folder, results/<name>.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write (default reports/out/<name>).")
+    ] = None,
+    only: Annotated[
+        str,
+        typer.Option(
+            "--only", help="Some of: tables,figures,gallery,leaderboard,export (default: all)."
+        ),
+    ] = "",
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=0, help="At most so many pictures in the gallery.")
+    ] = 150,
+) -> None:
+    """Render tables, figures, gallery, leaderboard and export of a run."""
+    from evaluation.config import load_frozen
+    from reports.rendering import PARTS, render_report
+
+    folder = out if out is not None else Path("reports/out") / load_frozen(run).name
+    parts = [p.strip() for p in only.split(",") if p.strip()] or list(PARTS)
+    path = render_report(
+        run, folder, parts, pictures, lambda part: typer.echo(f"rendering {part}", err=True)
+    )
+    typer.echo(f"{path.parent}/index.html")

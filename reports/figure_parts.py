@@ -36,6 +36,31 @@ def score_axis(axes: Axes, metric: str, axis: str = "y", upper: float = 105.0) -
         axes.set_xlabel(label)
 
 
+def log_axis(axes: Axes, axis: str = "x") -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 (or at powers of ten on a long axis)."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    side = axes.xaxis if axis == "x" else axes.yaxis
+    (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
+    short = high / max(low, 1e-12) < 300
+    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if short else (1.0,), numticks=12))
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    side.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Only whole numbers on the vertical axis, for counts."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def millions(value: float) -> str:
+    """A number of parameters: `107 M`, `1,084 M`, `0.25 M`."""
+    return f"{value / 1e6:,.0f} M" if value >= 1e7 else f"{value / 1e6:.2g} M"
+
+
 def bar(
     axes: Axes,
     x: float,
@@ -45,7 +70,7 @@ def bar(
     interval: tuple[float, float] | None = None,
     published: bool = False,
 ) -> None:
-    """One bar; a published value is pale with a dashed edge, so it never passes for a measured one."""
+    """One bar; a published value is pale with a dashed edge, never to pass for a measured one."""
     axes.bar(
         x,
         height,
@@ -60,7 +85,9 @@ def bar(
         low, high = interval
         axes.plot([x, x], [low, high], color=INK, linewidth=0.8, zorder=4)
         for end in (low, high):
-            axes.plot([x - width / 5, x + width / 5], [end, end], color=INK, linewidth=0.8, zorder=4)
+            axes.plot(
+                [x - width / 5, x + width / 5], [end, end], color=INK, linewidth=0.8, zorder=4
+            )
 
 
 def dot(

@@ -8,13 +8,16 @@ import numpy as np
 
 from evaluation.classes.regions import region_of
 from evaluation.datasets.card import DatasetCard
-from reports.figure_parts import Drawing, legend_handles
+from reports.figure_parts import Drawing, legend_handles, whole_numbers
 from reports.source import RunSource
 from reports.style import COLOURS, INK, Look, canvas
 from reports.tables import REGION_ORDER, region_key, region_title
 
-MODALITY_LOOKS = {"ct": Look(COLOURS[0], "", "o"), "mri": Look(COLOURS[1], "////", "s")}
-MODALITY_WORDS = {"ct": "CT", "mri": "MR"}
+MODALITY_LOOKS: dict[str, Look] = {
+    "ct": Look(COLOURS[0], "", "o"),
+    "mri": Look(COLOURS[1], "////", "s"),
+}
+MODALITY_WORDS: dict[str, str] = {"ct": "CT", "mri": "MR"}
 
 
 def collection_figures(source: RunSource) -> list[Drawing]:
@@ -39,13 +42,13 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
         )
         axes.text(train + test, y, f" {train + test:,}", va="center", fontsize=6)
         data[card.id] = (train, test)
-    axes.set_yticks(range(len(cards)), [f"{c.title} ({MODALITY_WORDS[c.modality]})" for c in cards])
+    axes.set_yticks(range(len(cards)), [_entry(c) for c in cards])
     axes.set_ylim(len(cards) - 0.4, -0.6)
     axes.set_xlabel("scans")
     axes.margins(x=0.12)
     axes.grid(visible=True, axis="x")
     used = {c.modality for c in cards}
-    entries = {
+    entries: dict[str, tuple[str, Look, bool]] = {
         m: (f"training, {MODALITY_WORDS[m]}", Look(MODALITY_LOOKS[m].colour, "", "o"), False)
         for m in MODALITY_LOOKS
         if m in used
@@ -105,9 +108,11 @@ def _classes(cards: list[DatasetCard]) -> Drawing:
     right.set_xticks(range(len(counts)), [str(c) for c in counts])
     right.set_xlabel("entries that have the class")
     right.set_ylabel("classes")
+    whole_numbers(left)
+    whole_numbers(right)
     right.margins(y=0.12)
     right.grid(visible=True, axis="y")
-    entries = {
+    entries: dict[str, tuple[str, Look, bool]] = {
         m: (MODALITY_WORDS[m], look, False)
         for m, look in MODALITY_LOOKS.items()
         if any(k[0] == m for k in places)
@@ -122,3 +127,8 @@ def _classes(cards: list[DatasetCard]) -> Drawing:
         figure=figure,
         data={f"{r}:{m}": n for (r, m), n in regions.items()},
     )
+
+
+def _entry(card: DatasetCard) -> str:
+    word = MODALITY_WORDS[card.modality]
+    return card.title if word in card.title.split("(")[-1] else f"{card.title} ({word})"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figure_parts import Drawing, dot, legend_handles, score_axis
+from reports.figure_parts import Drawing, dot, legend_handles, log_axis, millions, score_axis
 from reports.figures_scores import model_looks
 from reports.source import Protocol, RunSource
 from reports.style import COLOURS, GRID, INK, MUTED, Look, canvas, contrast, grid_lines
@@ -128,11 +128,8 @@ def wins_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
 
 def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     """Rank stability: ranks with their bootstrap intervals under three ways of ranking."""
-    frame = source.pick("ranks", protocol)
-    if frame is None:
-        return None
-    frame = frame[(frame["scope"] == "overall") & frame["model"].isin(source.entrants)]
-    if frame.empty or frame["model"].nunique() < 2:
+    frame = source.entrant_ranks(protocol)
+    if frame is None or frame["model"].nunique() < 2:
         return None
     order = (
         frame[(frame["metric"] == "dsc") & (frame["method"] == "mean-then-rank")]
@@ -160,7 +157,8 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         axes.set_title(f"{METRICS[metric]}: Kendall's tau {agreement:.2f}")
         axes.set_xlim(0.5, len(order) + 0.4)
         axes.set_xticks(range(1, len(order) + 1))
-        axes.set_xlabel("rank (right: share of bootstraps in first place)")
+        shares = frame["first_share"].notna().any()
+        axes.set_xlabel("rank" + (" (right: share of bootstraps in first place)" if shares else ""))
         axes.grid(visible=True, axis="x")
         axes.set_ylim(len(order) - 0.5, -0.5)
     panels[0].set_yticks(range(len(order)), [source.model_title(m) for m in order])
@@ -181,16 +179,14 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     cost, overall = source.table("cost"), source.pick("overall", protocol)
     if cost is None or overall is None or cost.empty:
         return None
-    overall = overall[overall["statistic"] == "entries"].set_index("model")["dsc"]
-    cost = cost[cost["model"].isin(source.entrants) & cost["model"].isin(overall.index)]
+    means = overall[overall["statistic"] == "entries"].set_index("model")["dsc"]
+    cost = cost[cost["model"].isin(source.entrants) & cost["model"].isin(means.index)]
     panels_of = {
         "train_seconds": ("training (hours)", 3600.0),
         "predict_seconds_per_case": ("prediction (seconds a scan)", 1.0),
         "parameters": ("parameters (millions)", 1e6),
     }
-    drawn = {
-        c: v for c, v in panels_of.items() if (cost[c].notna() & (cost[c] > 0)).any()
-    }
+    drawn = {c: v for c, v in panels_of.items() if (cost[c].notna() & (cost[c] > 0)).any()}
     if not drawn:
         return None
     colours = model_looks(source)
@@ -201,11 +197,11 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
             value = float(row[column]) / unit
             if not np.isfinite(value) or value <= 0:
                 continue
-            score = 100 * float(overall[row["model"]])
+            score = 100 * float(means[row["model"]])
             dot(axes, value, score, colours[str(row["model"])])
             data[f"{column}:{row['model']}"] = (value, score)
-        axes.set_xscale("log")
         axes.margins(x=0.25)
+        log_axis(axes)
         axes.set_xlabel(label)
         axes.grid(visible=True, axis="both")
     score_axis(panels[0][0], "dsc")
@@ -242,9 +238,15 @@ def model_size_figure(source: RunSource) -> Drawing | None:
     for position, (model, (size, networks)) in enumerate(sizes.items()):
         look = colours[model]
         axes.bar(
-            position, size, 0.6, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
+            position,
+            size,
+            0.6,
+            facecolor=look.colour,
+            hatch=look.hatch,
+            edgecolor=INK,
+            linewidth=0.5,
         )
-        text = f"{size:.3g} M" + (f"\n{networks} networks" if networks > 1 else "")
+        text = millions(size * 1e6) + (f"\n{networks} networks" if networks > 1 else "")
         axes.text(position, size, text, ha="center", va="bottom", fontsize=6)
     axes.set_xticks(range(len(sizes)), [source.model_title(m) for m in sizes], rotation=20)
     axes.set_ylabel("parameters (millions)")

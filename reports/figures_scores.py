@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figure_parts import Drawing, bar, dot, legend_handles, score_axis
+from reports.figure_parts import Drawing, bar, dot, legend_handles, log_axis, score_axis
 from reports.per_case import CaseRows
 from reports.source import Protocol, RunSource
 from reports.style import MUTED, Look, canvas, grid_lines, looks
@@ -46,7 +46,8 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     regions = [r for r in REGION_ORDER if r in set(frame["region"])]
     models = source.entrants or source.models
     colours = model_looks(source)
-    series = [(m, False) for m in models] + [(m, True) for m in PUBLISHED_MODELS]
+    known = {k[2] for k in printed}
+    series = [(m, False) for m in models] + [(m, True) for m in PUBLISHED_MODELS if m in known]
     figure, panels = canvas("double", 105, rows=2, sharex=True)
     data: dict[str, dict[str, list[float]]] = {}
     width = 0.84 / len(series)
@@ -66,9 +67,16 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
                 heights.append(value)
                 if np.isfinite(value):
                     bar(axes, x, value, width * 0.94, colours[model], interval, published)
-                else:
+                elif not published:
                     axes.text(
-                        x, 1, "not run", rotation=90, ha="center", va="bottom", fontsize=5, color=MUTED
+                        x,
+                        1,
+                        "not run",
+                        rotation=90,
+                        ha="center",
+                        va="bottom",
+                        fontsize=5,
+                        color=MUTED,
                     )
             data.setdefault(metric, {})[f"{model}:published" if published else model] = heights
         score_axis(axes, metric)
@@ -85,7 +93,9 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         for m, p in series
     }
     figure.legend(
-        handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=min(len(entries), 4)
+        handles=legend_handles(entries, "bar"),
+        loc="outside upper center",
+        ncols=min(len(entries), 4),
     )
     return Drawing(
         name=f"regions{_suffix(source, protocol)}",
@@ -112,7 +122,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     printed = published_lookup(source, "class")
     colours = model_looks(source)
     models = source.entrants or source.models
-    indexed = frame.set_index(["model", "modality", "class"])
+    indexed: Any = frame.set_index(["model", "modality", "class"])
     drawings = []
     pages = [keys[i : i + ROWS_OF_A_PAGE] for i in range(0, len(keys), ROWS_OF_A_PAGE)]
     for number, page in enumerate(pages, 1):
@@ -145,9 +155,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             for m in PUBLISHED_MODELS
             if any((k[2], k[1], m, "dsc") in printed for k in page)
         }
-        figure.legend(
-            handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=4
-        )
+        figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=4)
         of = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
         drawings.append(
             Drawing(
@@ -205,6 +213,8 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
     if frame.empty:
         return None
     low, high = np.log10(frame["reference_ml"].quantile([0.002, 0.998]).to_numpy())
+    if high - low < 0.5:
+        low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, 9)
     centres = 10 ** ((edges[:-1] + edges[1:]) / 2)
     place = np.clip(np.digitize(np.log10(frame["reference_ml"]), edges) - 1, 0, 7)
@@ -216,7 +226,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
     for axes, metric in zip(panels, METRICS, strict=True):
         for index, model in enumerate(models):
             grouped = frame[frame["model"] == model].groupby("bin")[metric]
-            quartiles = 100 * grouped.quantile([0.25, 0.5, 0.75]).unstack()
+            quartiles = 100 * grouped.quantile(np.array([0.25, 0.5, 0.75])).unstack()
             quartiles = quartiles[grouped.size() >= 3]
             shift = 1.0 + 0.06 * (index - (len(models) - 1) / 2)
             x = centres[quartiles.index.to_numpy()] * shift
@@ -227,7 +237,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
                 markeredgecolor="#1A1A1A", markeredgewidth=0.3,
             )  # fmt: skip
             data[metric][model] = quartiles[0.5].tolist()
-        axes.set_xscale("log")
+        log_axis(axes)
         axes.set_xlabel("volume of the reference (ml)")
         score_axis(axes, metric)
         grid_lines(axes)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -85,13 +85,13 @@ def choose_pictures(
         for model in source.entrants or source.models:
             part = triples.get((dataset, class_name, model))
             ends = None if part is None else extremes(
-                part["case"].astype(str).to_numpy(), part["dsc"].to_numpy()
+                part["case"].astype(str).to_numpy(dtype=str), part["dsc"].to_numpy()
             )  # fmt: skip
             if part is None or ends is None:
                 continue
             if len(wanted) + 3 > budget:
                 return wanted
-            by_case = part.set_index(part["case"].astype(str))
+            by_case: Any = part.set_index(part["case"].astype(str))
             for which, case, dsc in ends.items:
                 row = by_case.loc[case]
                 wanted.append(
@@ -209,7 +209,7 @@ def _mask(segmentation: Segmentation, dataset: str, class_name: str) -> NDArray[
     if class_name in segmentation.classes:
         return segmentation.mask(class_name)
     card = load_cards().get(dataset)
-    parts = ()
+    parts: tuple[str, ...] = ()
     if card is not None and class_name in card.class_names:
         parts = card.class_entry(class_name).union_of or ()
     mask = np.zeros(segmentation.shape, dtype=bool)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.classes.regions import region_of
 from evaluation.files import write_text
+from evaluation.provenance import code_version
 from reports.gallery import Picture
 from reports.leaderboard_rows import (
     Ids,
@@ -86,9 +87,7 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
     return {
         "meta": _meta(source),
         "models": [_model(source, name, ids) for name in ids.models],
-        "regions": [
-            {"id": r, "title": region_title(r)} for r in _regions_present(source, ids)
-        ],
+        "regions": [{"id": r, "title": region_title(r)} for r in _regions_present(source, ids)],
         "datasets": [{"id": d, "title": source.dataset_title(d)} for d in ids.datasets],
         "classes": [
             {
@@ -130,12 +129,18 @@ def _regions_present(source: RunSource, ids: Ids) -> list[str]:
 def _meta(source: RunSource) -> dict[str, Any]:
     entries = list(source.dataset_cards)
     notes = [
-        f"Measured by {source.implementation}. Scores are means over scans, then classes, then "
-        "entries; DSC and NSD in percent.",
-        "Empty masks: `present-only` does not score a class that the reference lacks; `paper` "
-        "gives 100 if both are empty and 0 if one is. A missing prediction is 0 under both.",
-        "Intervals: 95 %, bootstrap over patients. Ranks: entrants that scored everything the run "
-        "asks for; the small range is the rank's own 95 % interval.",
+        (
+            f"Measured by {source.implementation}. Scores are means over scans, then classes, then "
+            "entries; DSC and NSD in percent."
+        ),
+        (
+            "Empty masks: `present-only` does not score a class that the reference lacks; `paper` "
+            "gives 100 if both are empty and 0 if one is. A missing prediction is 0 under both."
+        ),
+        (
+            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that scored everything the run "
+            "asks for; the small range is the rank's own 95 % interval."
+        ),
         "Published numbers are data of the documents named in their rows and are never ranked.",
     ]
     return {
@@ -173,7 +178,7 @@ def _model(source: RunSource, name: str, ids: Ids) -> dict[str, Any]:
         "trainHours": cost.get("train_hours"),
         "seconds": cost.get("seconds"),
         "memory": cost.get("memory"),
-        "record": _record(source, name),
+        "record": _record(source),
     }
 
 
@@ -237,13 +242,14 @@ def _contamination(source: RunSource, trained: set[str], ids: Ids) -> tuple[dict
     return marks, f"{len(pairs)} test scans" if len(pairs) else "none found"
 
 
-def _record(source: RunSource, name: str) -> str:
-    """The code version of the run, and of the model's own record if it has one."""
+def _record(source: RunSource) -> str:
+    """Run and code version that made the scores (`run.json` beside the tables has all of it)."""
     path = source.paths.root / "run.json"
-    if not path.is_file():
-        return "not recorded"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return f"{source.config.name}, code {record.get('code', '?')}"
+    if path.is_file():
+        code = json.loads(path.read_text(encoding="utf-8")).get("code", "not recorded")
+    else:
+        code = code_version()
+    return f"run {source.config.name}, code {code}"
 
 
 def _published(source: RunSource) -> list[dict[str, Any]]:
@@ -253,18 +259,22 @@ def _published(source: RunSource) -> list[dict[str, Any]]:
     rows = []
     for model, title in PUBLISHED_MODELS.items():
         values: dict[str, dict[str, int]] = {}
-        for row in frame[frame["model"] == model].itertuples():
-            scope, key = str(row.scope), str(row.key)
+        for _, row in frame[frame["model"] == model].iterrows():
+            scope, key = str(row["scope"]), str(row["key"])
+            modality = str(row["modality"])
             if scope == "region":
-                name = f"region:{region_key(key)}"
+                names = [f"region:{region_key(key)}"]
             elif scope == "dataset":
-                name = f"dataset:{key}"
+                names = [f"dataset:{key}"]
             elif scope in ("class", "lesion"):
-                name = f"class:{row.modality}|{key}"
+                both = ["ct", "mri"] if modality == "any" else [modality]
+                names = [f"class:{m}|{key}" for m in both]
             else:
                 continue
-            if not pd.isna(row.value):
-                values.setdefault(name, {})[str(row.metric)] = round(float(row.value) * 10_000)
+            if not pd.isna(row["value"]):
+                for name in names:
+                    scaled = round(float(row["value"]) * 10_000)
+                    values.setdefault(name, {})[str(row["metric"])] = scaled
         if values:
             rows.append({"id": model, "title": f"{title}, arXiv 2312.17183v1", "values": values})
     return rows

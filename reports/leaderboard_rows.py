@@ -128,7 +128,10 @@ def group_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, l
     index = {key: i for i, key in enumerate(ids.keys)}
     keys = [index.get(k, -1) for k in zip(frame["level"], frame["key"].astype(str), strict=True)]
     frame = frame.assign(k=keys)[np.array(keys) >= 0]
-    columns = {"m": [ids.models.index(m) for m in frame["model"]], "k": frame["k"].tolist()}
+    columns: dict[str, list[Any]] = {
+        "m": [ids.models.index(m) for m in frame["model"]],
+        "k": frame["k"].tolist(),
+    }
     columns |= {short: _scaled(frame[name]) for short, name in LIMITS.items()}
     columns |= {short: frame[name].astype(int).tolist() for short, name in SIZES.items()}
     return columns | {"f": frame["complete"].astype(int).tolist()}
@@ -148,24 +151,22 @@ def score_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, l
         for d, m, c in frame[["dataset", "modality", "class"]].itertuples(index=False)
     ]
     models = {m: i for i, m in enumerate(ids.models)}
-    columns = {"m": [models[m] for m in frame["model"]], "s": slots}
+    columns: dict[str, list[Any]] = {"m": [models[m] for m in frame["model"]], "s": slots}
     columns |= {short: _scaled(frame[name]) for short, name in LIMITS.items()}
-    return columns | {
-        short: frame[SIZES[short]].astype(int).tolist() for short in ("n", "p", "x")
-    }
+    return columns | {short: frame[SIZES[short]].astype(int).tolist() for short in ("n", "p", "x")}
 
 
 def rank_rows(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, dict[int, list[float]]]:
     """Overall ranks with their intervals: metric → model → [rank, low, high]."""
-    frame = source.pick("ranks", setting)
+    frame = source.entrant_ranks(setting)
     if frame is None:
         return {}
-    frame = frame[(frame["scope"] == "overall") & (frame["method"] == "mean-then-rank")]
+    frame = frame[frame["method"] == "mean-then-rank"]
     found: dict[str, dict[int, list[float]]] = {}
-    for row in frame.itertuples():
-        if row.model in ids.models and np.isfinite(row.rank_low):
-            values = [float(row.rank), float(row.rank_low), float(row.rank_high)]
-            found.setdefault(str(row.metric), {})[ids.models.index(str(row.model))] = values
+    for _, row in frame.iterrows():
+        if row["model"] in ids.models and np.isfinite(row["rank_low"]):
+            values = [float(row[name]) for name in ("rank", "rank_low", "rank_high")]
+            found.setdefault(str(row["metric"]), {})[ids.models.index(row["model"])] = values
     return found
 
 
@@ -216,7 +217,7 @@ def _by_slot(frame: pd.DataFrame, ids: Ids) -> list[tuple[str, NDArray[np.int64]
     }
     number = {d: i for i, d in enumerate(ids.datasets)}
     models = {m: i for i, m in enumerate(ids.models)}
-    groups = frame.groupby(["model", "dataset", "class"], observed=True).indices
+    groups: dict[Any, Any] = frame.groupby(["model", "dataset", "class"], observed=True).indices
     found = []
     for (model, dataset, name), positions in groups.items():
         slot = by_name.get((number.get(str(dataset), -1), str(name)))

@@ -64,8 +64,16 @@ def _frame(source: CaseRows, space: str, tolerance_mm: float, policy: str) -> pd
     rows = source.rows
     if rows.empty:
         return pd.DataFrame(
-            columns=["model", "dataset", "case", "patient", "class", "status", "reference_ml"]
-            + list(METRIC_NAMES)
+            columns=[
+                "model",
+                "dataset",
+                "case",
+                "patient",
+                "class",
+                "status",
+                "reference_ml",
+                *list(METRIC_NAMES),
+            ]
         )
     part = rows[(rows["space"] == space) & (rows["tolerance_mm"] == tolerance_mm)]
     frame = part[["model", "dataset", "case", "patient", "class", "status"]].copy()

@@ -16,4 +16,4 @@ rule report:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=60,
     shell:
-        "satbench report --run {ROOT} > {log} 2>&1"
+        "{SATBENCH} report --run {ROOT} > {log} 2>&1"

@@ -133,7 +133,8 @@ def drawing() -> Iterator[None]:
     """The style of every figure, without touching the caller's matplotlib settings."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_RC):
+    settings: Any = _RC
+    with mpl.rc_context(settings):
         yield
 
 

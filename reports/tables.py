@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.source import Protocol, RunSource
@@ -58,7 +59,7 @@ def region_title(name: str, short: bool = False) -> str:
     return SHORT_REGION.get(key, key.capitalize()) if short else key.capitalize()
 
 
-def percent(value: float | None) -> float | None:
+def percent(value: Any) -> float | None:
     """0..1 → percent; NaN and None stay nothing."""
     return None if value is None or pd.isna(value) else 100.0 * float(value)
 
@@ -80,11 +81,10 @@ def published_lookup(source: RunSource, scope: str) -> Lookup:
     """(key, modality, model, metric) → published value in 0..1, of the first paper."""
     frame = source.published
     rows = frame[(frame["scope"] == scope) & (frame["source"] == PUBLISHED_SOURCE)]
-    return {
-        (str(r.key), str(r.modality), str(r.model), str(r.metric)): float(r.value)
-        for r in rows.itertuples()
-        if not pd.isna(r.value)
-    }
+    names = rows[["key", "modality", "model", "metric"]].astype(str)
+    keys = names.itertuples(index=False, name=None)
+    values = rows["value"].to_numpy(dtype=float)
+    return {key: float(v) for key, v in zip(keys, values, strict=True) if not np.isnan(v)}
 
 
 def score_columns(source: RunSource, protocol: Protocol, beside: bool) -> list[Column]:
@@ -172,7 +172,7 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
         key: frame[frame["region"] == original][["n_classes", "n_patients"]].max()
         for key, original in keys.items()
     }
-    columns = [Column("metric", "Metric"), Column("model", "Model"), Column("protocol", "Protocol")]
+    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
     columns += [
         Column(key, region_title(key, short=True), digits=2, ranked="down", right=True)
         for key in REGION_ORDER
@@ -181,9 +181,9 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
         f"{int(size[k]['n_classes'])} / {int(size[k]['n_patients'])}" if k in size else NOT_RUN
         for k in REGION_ORDER
     ]
-    rows: list[tuple[Value | Cell, ...]] = [("n", "classes / patients", "", *texts)]
+    rows: list[tuple[Value | Cell, ...]] = [("classes / patients", "", *texts)]
     unranked, blocks = {0}, {0: "Size"}
-    by_key = frame.set_index(["model", "region"])
+    by_key: Any = frame.set_index(["model", "region"])
     for metric, name in METRICS.items():
         blocks[len(rows)] = name
         for model in source.models:
@@ -195,12 +195,12 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
             ]
             if source.is_control(model):
                 unranked.add(len(rows))
-            rows.append((name, source.model_title(model), protocol.short, *values))
+            rows.append((source.model_title(model), protocol.short, *values))
         for model, title in PUBLISHED_MODELS.items():
             found = [_any_modality(printed, k, model, metric) for k in REGION_ORDER]
             if any(v is not None for v in found):
                 unranked.add(len(rows))
-                rows.append((name, f"{title} (published)", PUBLISHED_GROUP, *found))
+                rows.append((f"{title} (published)", PUBLISHED_GROUP, *found))
     return Table(
         name=f"table2_regions{_suffix(source, protocol)}",
         title="Table 2: region-wise results",
@@ -214,8 +214,10 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
         rows=tuple(rows),
         blocks=blocks,
         notes=(
-            "H&N: head and neck; LL, UL: lower and upper limb. The paper does not publish which "
-            "classes form its region means, so published values are of another composition.",
+            (
+                "H&N: head and neck; LL, UL: lower and upper limb. The paper does not publish which "
+                "classes form its region means, so published values are of another composition."
+            ),
         ),
         downwards=True,
         unranked=frozenset(unranked),
@@ -270,8 +272,10 @@ def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table |
         rows=tuple(rows),
         blocks=blocks,
         notes=(
-            "Entries: those in the mean of those that the run asks for. Generated classes are "
-            "taken as predicted directly where a model does so, otherwise as unions of parts.",
+            (
+                "Entries: those in the mean of those that the run asks for. Generated classes are "
+                "taken as predicted directly where a model does so, otherwise as unions of parts."
+            ),
         ),
     )
 
@@ -326,37 +330,35 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
     published_keys = list(dict.fromkeys((k[0], k[1]) for k in printed))
     keys = [*ours, *(k for k in published_keys if not _has(ours, k))]
     twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}
-    columns = [Column("metric", "Metric"), Column("model", "Model"), Column("protocol", "Protocol")]
+    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
     columns += [
         Column(f"{c} ({m})", _lesion_label(c, m, twice), digits=2, ranked="down", right=True)
         for c, m in keys
     ]
-    by_key = frame.set_index(["model", "class", "modality"])
+    by_key: Any = frame.set_index(["model", "class", "modality"])
     sizes: list[Value | Cell] = []
     for class_name, modality in keys:
         part = frame[(frame["class"] == class_name) & (frame["modality"] == modality)]
         sizes.append(
             f"{counts(part['n_cases'])} / {counts(part['n_patients'])}" if len(part) else NOT_RUN
         )
-    rows: list[tuple[Value | Cell, ...]] = [("n", "scans / patients", "", *sizes)]
+    rows: list[tuple[Value | Cell, ...]] = [("scans / patients", "", *sizes)]
     blocks, unranked = {0: "Size"}, {0}
     for metric, name in METRICS.items():
         blocks[len(rows)] = name
         for model in source.models:
             values = [
-                percent(by_key.loc[(model, *k)][metric])
-                if (model, *k) in by_key.index
-                else NOT_RUN
+                percent(by_key.loc[(model, *k)][metric]) if (model, *k) in by_key.index else NOT_RUN
                 for k in keys
             ]
             if source.is_control(model):
                 unranked.add(len(rows))
-            rows.append((name, source.model_title(model), protocol.short, *values))
+            rows.append((source.model_title(model), protocol.short, *values))
         for model, title in PUBLISHED_MODELS.items():
             found = [_any_modality(printed, c, model, metric, m) for c, m in keys]
             if any(v is not None for v in found):
                 unranked.add(len(rows))
-                rows.append((name, f"{title} (published)", PUBLISHED_GROUP, *found))
+                rows.append((f"{title} (published)", PUBLISHED_GROUP, *found))
     shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
     return Table(
         name=f"table6_lesions{_suffix(source, protocol)}",
@@ -372,7 +374,7 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
 
 
 def paper_tables(source: RunSource) -> tuple[list[Table], dict[str, str]]:
-    """Tables 2 to 6 under every protocol of the run, and what could not be made, with the reason."""
+    """Tables 2 to 6 under every protocol of the run, and what could not be made."""
     makers: Sequence[tuple[str, Callable[[RunSource, Protocol], Table | None]]] = (
         ("Table 2", regions_table),
         ("Table 3", lambda s, p: classes_table(s, p, 3)),

@@ -158,11 +158,13 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
     frame = source.pick("overall", protocol)
     if frame is None:
         return None
-    ranks = source.pick("ranks", protocol)
+    ranks = source.entrant_ranks(protocol)
     rows: list[tuple[Value, ...]] = []
     unranked = set()
     frame = frame[frame["statistic"].isin(["entries", "classes", "regions"])]
+    blocks: dict[int, str] = {}
     for statistic, group in frame.groupby("statistic", sort=False):
+        blocks[len(rows)] = STATISTIC_WORDS[str(statistic)].capitalize()
         for model in source.models:
             for _, row in group[group["model"] == model].iterrows():
                 rank = _rank_of(ranks, model) if statistic == "entries" else ""
@@ -170,7 +172,6 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
                     unranked.add(len(rows))
                 rows.append(
                     (
-                        STATISTIC_WORDS[str(statistic)],
                         source.model_title(model),
                         rank,
                         percent(row["dsc"]),
@@ -184,17 +185,12 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
                         int(row["n_missing"]),
                     )
                 )
-    blocks: dict[int, str] = {}
-    for index, values in enumerate(rows):
-        if index == 0 or rows[index - 1][0] != values[0]:
-            blocks[index] = str(values[0])
     suffix = "" if protocol == source.protocols[0] else f"_{protocol.space}"
     return Table(
         name=f"overall{suffix}",
         title="Overall results",
         caption=caption(source, protocol, "Means in percent with 95 % intervals over patients."),
         columns=(
-            Column("statistic", "Mean"),
             Column("model", "Model"),
             Column("rank", "Rank (DSC)", right=True),
             Column("dsc", "DSC", digits=2, ranked="dsc", right=True),
@@ -361,11 +357,9 @@ def _keep(table: Table | None, what: str, made: list[Table], missing: dict[str, 
 
 
 def _plain(value: object) -> Value:
-    if isinstance(value, bool) or type(value).__name__ == "bool":
+    if type(value).__name__ in ("bool", "bool_"):
         return "yes" if value else "no"
-    if isinstance(value, (int, float, str)):
-        return value
-    return str(value)
+    return value if isinstance(value, (int, float)) else str(value)
 
 
 def _p(value: float) -> str:
@@ -383,8 +377,7 @@ def _rank_of(ranks: pd.DataFrame | None, model: str) -> str:
     if ranks is None:
         return NOT_AVAILABLE
     found = ranks[
-        (ranks["scope"] == "overall")
-        & (ranks["metric"] == "dsc")
+        (ranks["metric"] == "dsc")
         & (ranks["method"] == "mean-then-rank")
         & (ranks["model"] == model)
     ]

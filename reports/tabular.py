@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,9 +99,8 @@ class Table:
 
 def shown(value: Value | Cell, column: Column) -> str:
     """A value as printed: fixed decimals, an en dash where there is nothing."""
-    note = ""
-    if isinstance(value, Cell):
-        value, note = value.value, value.note
+    note = value.note if isinstance(value, Cell) else ""
+    value = value.value if isinstance(value, Cell) else value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         text = "–"
     elif isinstance(value, str):
@@ -262,9 +260,11 @@ def write_table(table: Table, folder: Path) -> list[Path]:
 
 
 def _plain_number(value: float | int | str) -> str:
-    return format(round(value, 6), "g" if abs(value) >= 1e6 else ".10g") if isinstance(
-        value, float
-    ) else str(value)
+    return (
+        format(round(value, 6), "g" if abs(value) >= 1e6 else ".10g")
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _latex_heads(table: Table) -> list[str]:

@@ -1,0 +1,1 @@
+"""SAT-Nano: one network that segments a 3D scan by text prompts."""

@@ -7,6 +7,7 @@ sample's own generator. No flips: they would confuse left and right.
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -83,22 +84,18 @@ _CACHE: dict[Augmentation, Any] = {}
 def _intensity_transforms(settings: Augmentation) -> Any:
     """MONAI's transforms, built once for each process: importing MONAI takes seconds."""
     if settings not in _CACHE:
-        from monai.data import set_track_meta
-        from monai.transforms import (
-            Compose,
-            RandAdjustContrast,
-            RandGaussianNoise,
-            RandGaussianSharpen,
-            RandScaleIntensity,
-        )
-
-        set_track_meta(False)
-        _CACHE[settings] = Compose(
+        # By name, because the package does not declare what it re-exports.
+        transforms: Any = import_module("monai.transforms")
+        data: Any = import_module("monai.data")
+        data.set_track_meta(False)
+        _CACHE[settings] = transforms.Compose(
             [
-                RandGaussianNoise(prob=settings.noise_p, std=settings.noise_deviation),
-                RandGaussianSharpen(prob=settings.sharpen_p),
-                RandScaleIntensity(factors=settings.intensity_factor, prob=settings.intensity_p),
-                RandAdjustContrast(prob=settings.gamma_p, gamma=settings.gamma),
+                transforms.RandGaussianNoise(prob=settings.noise_p, std=settings.noise_deviation),
+                transforms.RandGaussianSharpen(prob=settings.sharpen_p),
+                transforms.RandScaleIntensity(
+                    factors=settings.intensity_factor, prob=settings.intensity_p
+                ),
+                transforms.RandAdjustContrast(prob=settings.gamma_p, gamma=settings.gamma),
             ]
         )
     return _CACHE[settings]

@@ -124,7 +124,7 @@ class Backbone(nn.Module):
         self.apply(_he)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, C, X, Y, Z) to voxel features (B, d', X, Y, Z) and bottleneck (B, w, x, y, z)."""
+        """Image (B, C, X, Y, Z) to features (B, d', X, Y, Z) and bottleneck (B, w, x, y, z)."""
         scales = self.encoder(image)
         pixels = self.decoder(scales)
         if self.pixel_projection is not None:

@@ -67,7 +67,7 @@ class Batch:
 
 def training_groups(store: Path, index: PreparedIndex, preset: Preset) -> list[Group]:
     """The groups of a prepared store with their chances."""
-    groups = []
+    groups: list[Group] = []
     sampling = preset.training.sampling
     for entry in index.entries:
         records = []
@@ -80,8 +80,8 @@ def training_groups(store: Path, index: PreparedIndex, preset: Preset) -> list[G
                     hint="run `satbench sat prepare` again",
                 )
             records.append(record)
-        for classes in _class_lists(entry, sampling):
-            groups.append(_group(entry, classes, records, preset))
+        lists = _class_lists(entry, sampling)
+        groups.extend(_group(entry, classes, records, preset) for classes in lists)
     if not groups:
         raise BenchError("the prepared store holds no case to train on", file=store)
     return groups
@@ -275,7 +275,8 @@ def choose_prompts(
     if sampling.max_prompts is None:
         return list(classes)
     values = [set(np.unique(layer).tolist()) for layer in layers]
-    present, absent = [], []
+    present: list[str] = []
+    absent: list[str] = []
     for name in classes:
         place = record.classes.get(name)
         shown = place and any(values[p.layer].intersection(p.values) for p in place.parts)

@@ -65,7 +65,7 @@ def to_native(
 
 
 class LayerPacker:
-    """Packs masks, which may overlap, one at a time into as few uint8 layers as a greedy rule finds.
+    """Packs masks, which may overlap, one at a time into as few layers as a greedy rule finds.
 
     The same rule as `evaluation.cases.pack_masks`, without ever holding all masks.
     """

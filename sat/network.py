@@ -76,7 +76,8 @@ class QueryLayer(nn.Module):
         answer, _ = self.multihead_attn(self.norm2(queries), keys, values, need_weights=False)
         queries = queries + self.dropout(answer)
         hidden = self.dropout(torch.relu(self.linear1(self.norm3(queries))))
-        return queries + self.dropout(self.linear2(hidden))
+        out: Tensor = queries + self.dropout(self.linear2(hidden))
+        return out
 
 
 class QueryDecoder(nn.Module):
@@ -133,7 +134,7 @@ class SatNetwork(nn.Module):
             queries = queries.expand(len(tokens), -1, -1)
         answers = self.transformer_decoder(queries, tokens, positions)
         kernels = self.transformer_decoder_mlp(answers)
-        return torch.bmm(kernels, pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+        return torch.bmm(kernels, pixels.flatten(2)).view(*kernels.shape[:2], *pixels.shape[2:])
 
     def forward(self, image: Tensor, queries: Tensor) -> Tensor:
         """Image (B, 1, X, Y, Z) and queries (B, N, d) to logits (B, N, X, Y, Z)."""

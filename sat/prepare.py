@@ -125,7 +125,7 @@ def prepare_case(
     normalised, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
     layers = np.stack([_small(resample_labels(layer, grid)[box]) for layer in reference.layers])
     points, places = _sample_points(layers, reference.classes, case)
-    foreground = bounding_box((layers > 0).any(axis=0))
+    foreground = bounding_box(np.asarray((layers > 0).any(axis=0)))
     record = PreparedRecord(
         source=source,
         dataset=dataset,

@@ -1,5 +1,6 @@
 """SAT-Nano: one joint training on all entries of the run."""
 
+from evaluation.datasets.registry import find_card
 from evaluation.workflow import digest, scope_digest
 from sat.config import load_preset
 
@@ -33,7 +34,7 @@ if SAT in RUN.models:
                 *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
             ),
         shell:
-            "satbench sat prepare --run {ROOT} > {log} 2>&1"
+            "{SATBENCH} sat prepare --run {ROOT} > {log} 2>&1"
 
     rule train_sat:
         """The longest single job, so it starts first; a killed training goes on by itself."""
@@ -54,4 +55,4 @@ if SAT in RUN.models:
         params:
             settings=digest(SAT_PRESET, RUN.seed),
         shell:
-            "satbench sat train --run {ROOT} --threads {threads} > {log} 2>&1"
+            "{SATBENCH} sat train --run {ROOT} --threads {threads} > {log} 2>&1"

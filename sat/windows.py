@@ -27,8 +27,8 @@ def window_starts(size: int, window: int, overlap: float) -> list[int]:
 
 def window_corners(shape: Triple, window: Triple, overlap: float) -> list[Triple]:
     """First voxel of every window in a volume that is at least as large as the window."""
-    axes = [window_starts(n, w, overlap) for n, w in zip(shape, window, strict=True)]
-    return list(itertools.product(*axes))
+    x, y, z = (window_starts(n, w, overlap) for n, w in zip(shape, window, strict=True))
+    return list(itertools.product(x, y, z))
 
 
 def window_weights(window: Triple, blending: str) -> Tensor:

@@ -25,7 +25,7 @@ def load_record(path: Path, kind: type[R]) -> R:
         BenchError: names the file and, for every fault, the field and what was found.
     """
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, yaml.YAMLError) as error:
         raise BenchError("file cannot be read as YAML", file=path, found=error) from error
     if not isinstance(data, dict):

@@ -27,8 +27,9 @@ layout: images/CASE.nii.gz, labels/CASE.nii.gz
 # A layout that exists already needs no Python; `satbench datasets --readers` lists them.
 reader: paired
 reader_args:
-  image: "images/{{case}}.nii.gz"
-  label: "labels/{{case}}.nii.gz"
+  scans:
+    - image: "images/{{case}}.nii.gz"
+      label: "labels/{{case}}.nii.gz"
 # Exactly one of values, file and union_of for each class.
 classes:
   - {{name: liver, values: [1, 2]}}

@@ -18,7 +18,7 @@ const number = (value) => (value === null || value === undefined ? "–" : value
 const interval = (r) => (r && r.low !== null && r.low !== undefined ? `${number(r.low)}–${number(r.high)}` : "");
 
 const FACTS = [
-  ["parameters", "Parameters", (m) => (m.parameters ? `${(m.parameters / 1e6).toPrecision(3)} M` : "–")
+  ["parameters", "Parameters", (m) => (m.parameters ? millions(m.parameters) : "–")
     + (m.networks > 1 ? ` in ${m.networks} networks` : "")],
   ["trained", "Trained on", (m) => m.trained || "nothing"],
   ["linked", "Test scans linked to its training", (m) => m.linked],
@@ -29,6 +29,7 @@ const FACTS = [
   ["licence", "Licence", (m) => m.licence],
   ["record", "Run record", (m) => m.record],
 ];
+const millions = (n) => (n >= 1e7 ? `${Math.round(n / 1e6).toLocaleString("en")} M` : `${Number((n / 1e6).toPrecision(2))} M`);
 const hours = (t) => (t < 1 ? `${(t * 60).toPrecision(2)} min` : `${t.toPrecision(3)} h`) + " in all";
 
 function sortButton(name, title, className = "") {

@@ -9,12 +9,17 @@ import pytest
 import yaml
 
 from evaluation.classes import vocabulary
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.collection import published_collection
 from evaluation.datasets.readers import get_reader
-from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
+from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards, load_record
 from evaluation.datasets.splits import committed_split
+from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
 
 IDS = sorted(path.stem for path in CARD_FOLDER.glob("*.yaml"))
+# Cards that somebody added are held to the same contract, but not to the paper's counts.
+PAPER = list(published_collection()["dataset"])
 KEYS = {info.key: info for info in vocabulary()}
 
 
@@ -44,7 +49,7 @@ class TestEveryCard:
 
     def test_classes_are_in_the_vocabulary(self, name: str) -> None:
         card = find_card(name)
-        for entry in card.classes:
+        for entry in card.classes if name in PAPER else ():
             info = KEYS[card.modality, entry.name]
             where = info.annotated_in if entry.kind == "annotated" else info.generated_in
             assert card.id in where
@@ -52,7 +57,7 @@ class TestEveryCard:
             if entry.union_of:
                 assert entry.union_of in info.generated_from
 
-    def test_generated_classes_come_after_their_parts_are_known(self, name: str) -> None:
+    def test_unions_name_each_part_once(self, name: str) -> None:
         card = find_card(name)
         for entry in card.classes:
             assert len(set(entry.union_of or ())) == len(entry.union_of or ())
@@ -60,7 +65,9 @@ class TestEveryCard:
     def test_counts_and_patients_agree_with_its_list(self, name: str) -> None:
         card = find_card(name)
         rows = committed_split(card.id)
-        assert rows is not None
+        if rows is None:
+            assert name not in PAPER
+            return
         assert len(rows) == card.expected_cases == card.split.train + card.split.test
         assert len({row.patient for row in rows}) == card.expected_patients
         for row in rows:
@@ -96,10 +103,16 @@ def test_declared_overlaps_are_declared_on_both_sides() -> None:
 
 
 def test_32_entries_and_36_specialists() -> None:
-    cards = load_cards()
-    specialists = [s.id for card in cards.values() for s in card.specialists]
-    assert len(cards) == 32
+    specialists = [s.id for name in PAPER for s in find_card(name).specialists]
+    assert len(PAPER) == 32
+    assert set(PAPER) <= set(load_cards())
     assert len(specialists) == len(set(specialists)) == 36
+
+
+def test_template_is_a_card_whose_reader_takes_its_arguments(tmp_path: Path) -> None:
+    card = load_record(write_dataset_card("my_set", tmp_path), DatasetCard)
+    assert card.id == "my_set"
+    assert hasattr(get_reader(card), "discover")
 
 
 def test_no_spelling_leads_to_two_cards() -> None:

@@ -99,7 +99,7 @@ ENTRIES: dict[str, _Entry] = {
         spacing_mm=((5.8, 0.2), (5.5, 0.5)),
         isotropic=False,
         centre_mm=(0, 0, 45),
-        shift_mm=(22, 16, 75),
+        shift_mm=(26, 18, 80),
         cases=_alone("{}", first=1),
     ),
     "msd_spleen": _Entry(

@@ -1,0 +1,241 @@
+"""Commands around scores: evaluate anybody's predictions, import scores, benchmark the engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = 3
+
+import_app = typer.Typer(help="Turn other tools' score files into score rows.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure how fast parts of the project are.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(evaluate)
+    app.add_typer(import_app, name="import")
+    app.add_typer(bench_app, name="bench")
+
+
+def evaluate(
+    reference: Path = typer.Argument(
+        ..., help="Label map, folder of label maps, or folder with one folder of masks per case."
+    ),
+    prediction: Path = typer.Argument(..., help="The same; cases are matched by name."),
+    labels: Path | None = typer.Option(
+        None,
+        "--labels",
+        help="YAML: class -> value, list of values, or mask file. Default: dataset.json beside "
+        "the reference, else the values in the references.",
+    ),
+    tolerance_mm: list[float] = typer.Option(
+        [1.0], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated."
+    ),
+    policy: str = typer.Option(
+        "present-only",
+        "--policy",
+        help="What empty masks count in the summary: present-only or paper. Rows stay raw.",
+    ),
+    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Cases at once; each needs memory."),
+    engine: str = typer.Option("sweep", "--engine", help="sweep, surface-distance or monai."),
+    resample: str = typer.Option(
+        "refuse", "--resample", help="A prediction on another grid: refuse, or nearest."
+    ),
+    grid_tolerance_mm: float = typer.Option(
+        1e-3, "--grid-tolerance-mm", min=0.0, help="Grids agree if all corners do to this."
+    ),
+    model: str | None = typer.Option(None, "--model", help="Default: the prediction's name."),
+    dataset: str | None = typer.Option(None, "--dataset", help="Default: the reference's name."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    patient_pattern: str = typer.Option(
+        r"^(.*)$",
+        "--patient-pattern",
+        help="Regular expression on case names; its first group is the patient.",
+    ),
+) -> None:
+    """Score predictions against references: DSC and NSD of every class.
+
+    Exit code 0: everything was scored. 3: scored, but predictions or references are missing or
+    unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
+    where it was, and cases whose files have not changed are not measured again.
+    """
+    from evaluation.evaluate.inputs import readable
+    from evaluation.evaluate.pairing import Settings
+    from evaluation.evaluate.running import evaluate as run
+    from evaluation.io import stem_of
+    from evaluation.schema import POLICIES
+
+    _one_of("--policy", policy, POLICIES)
+    _one_of("--resample", resample, ("refuse", "nearest"))
+    _one_of("--modality", modality, ("ct", "mri", "unknown"))
+    _one_of("--engine", engine, ("sweep", "surface-distance", "monai"))
+    settings = Settings(
+        labels={},
+        answered=frozenset(),
+        tolerances_mm=tuple(dict.fromkeys(tolerance_mm)),
+        engine=engine,  # type: ignore[arg-type]
+        resample=resample,  # type: ignore[arg-type]
+        grid_tolerance_mm=grid_tolerance_mm,
+        model=model or readable(stem_of(prediction.resolve())),
+        dataset=dataset or readable(stem_of(reference.resolve())),
+        modality=modality,
+    )
+    outcome = run(reference, prediction, out, settings, labels, jobs, patient_pattern)
+    typer.echo(f"classes from {outcome.labels_from}")
+    if outcome.reused:
+        typer.echo(f"{outcome.reused} cases were scored before and have not changed")
+    _show(outcome.rows, policy)
+    for name in outcome.unmatched:
+        typer.echo(f"no reference for the prediction `{name}`", err=True)
+    for case, reason in outcome.missing.items():
+        typer.echo(f"missing: {case}: {reason}", err=True)
+    for case, reason in outcome.failed.items():
+        typer.echo(f"not scored: {case}: {reason}", err=True)
+    typer.echo(f"{len(outcome.rows)} rows in {out}")
+    if outcome.failed or outcome.missing:
+        raise typer.Exit(MISSING)
+
+
+@import_app.command("nnunet")
+def import_nnunet(
+    summary: Path = typer.Argument(..., help="summary.json of nnU-Net's evaluation."),
+    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
+    model: str = typer.Option("nnunet", "--model", help="Name of the model."),
+    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    labels: Path | None = typer.Option(
+        None, "--labels", help="YAML or dataset.json that names the classes."
+    ),
+    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
+) -> None:
+    """Import nnU-Net's summary.json (DSC and voxel counts; it has no NSD)."""
+    from evaluation.importers import import_nnunet_summary
+
+    _keep(import_nnunet_summary(summary, model, dataset, labels), out, policy, modality)
+
+
+@import_app.command("touchstone")
+def import_touchstone(
+    dsc: Path = typer.Argument(..., help="CSV of DSC: name, one column per class."),
+    nsd: Path = typer.Argument(..., help="CSV of NSD of the same cases and classes."),
+    model: str = typer.Option(..., "--model", help="Name of the model."),
+    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
+    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
+    modality: str = typer.Option("ct", "--modality", help="ct, mri or unknown."),
+    tolerance_mm: float = typer.Option(
+        ..., "--tolerance-mm", min=0.0, help="Tolerance with which the NSD was computed, in mm."
+    ),
+    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
+) -> None:
+    """Import the Touchstone pair of tables (case x class; blank = class absent)."""
+    from evaluation.importers import import_touchstone_pair
+
+    frame = import_touchstone_pair(dsc, nsd, model, dataset, tolerance_mm)
+    _keep(frame, out, policy, modality)
+
+
+@import_app.command("challenger")
+def import_challenger(
+    table: Path = typer.Argument(..., help="challengeR's long table (CSV)."),
+    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
+    metric: str = typer.Option("dsc", "--metric", help="What the values are: dsc or nsd."),
+    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
+    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    algorithm: str = typer.Option("algorithm", "--algorithm-column", help="Column of the model."),
+    case: str = typer.Option("case", "--case-column", help="Column of the case."),
+    value: str = typer.Option("value", "--value-column", help="Column of the value."),
+    task: str = typer.Option("task", "--task-column", help="Column of the class (may be absent)."),
+    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
+) -> None:
+    """Import challengeR's long table (task, algorithm, case, value; NA = missing prediction)."""
+    from evaluation.importers import import_challenger_table
+
+    _one_of("--metric", metric, ("dsc", "nsd"))
+    columns = {"algorithm": algorithm, "case": case, "value": value, "task": task}
+    frame = import_challenger_table(table, dataset, metric, tolerance_mm, columns)
+    _keep(frame, out, policy, modality)
+
+
+@bench_app.command("metrics")
+def bench_metrics(
+    data: Path | None = typer.Option(
+        None, "--data", help="Label map to use instead of the synthetic one (NIfTI, ...)."
+    ),
+    shape: tuple[int, int, int] = typer.Option((512, 512, 400), "--shape", help="Voxels x, y, z."),
+    n_labels: int = typer.Option(100, "--labels", min=1, max=255, help="Classes."),
+    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
+    drawn: int = typer.Option(
+        6, "--drawn", min=1, help="Classes on which slow peers are timed, drawn by size."
+    ),
+    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
+    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
+) -> None:
+    """Compare the engine's speed with surface-distance and MONAI on a whole-body case."""
+    from evaluation.files import write_json
+    from evaluation.metrics.benchmark import report_lines, run_benchmark
+
+    results = run_benchmark(data, shape, n_labels, rounds, drawn, tolerance_mm)
+    for line in report_lines(results):
+        typer.echo(line)
+    if out is not None:
+        write_json(out, results)
+
+
+def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
+    from evaluation.evaluate.running import write_rows
+    from evaluation.schema import POLICIES
+
+    _one_of("--policy", policy, POLICIES)
+    _one_of("--modality", modality, ("ct", "mri", "unknown"))
+    frame["modality"] = modality
+    write_rows(out, frame)
+    for name, rows in frame.groupby("model", sort=True):
+        typer.echo(f"model {name}")
+        _show(rows, policy)
+    typer.echo(f"{len(frame)} rows in {out}")
+
+
+def _show(rows: pd.DataFrame, policy: str) -> None:
+    """Print the means by class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from evaluation.evaluate.summary import summarise
+
+    if rows.empty:
+        typer.echo("no case was scored")
+        return
+    summary = summarise(rows, policy)
+    n_cases = rows["case"].nunique()
+    title = f"policy {policy}, {n_cases} cases; n = scores in the mean"
+    table = Table(title=title, title_justify="left")
+    for name in summary.classes.columns:
+        table.add_column(str(name), justify="left" if name == "class" else "right", overflow="fold")
+    for part in (summary.classes, summary.overall):
+        for record in part.to_dict("records"):
+            table.add_row(*[_text(value) for value in record.values()])
+        table.add_section()
+    Console().print(table)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.4f}"
+    return str(value)
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    from evaluation.errors import BenchError, did_you_mean
+
+    if value not in allowed:
+        raise BenchError(
+            f"{option}: no such choice", found=value, hint=did_you_mean(value, allowed)
+        )

@@ -1,0 +1,1 @@
+"""`satbench evaluate`: scores for anybody's predictions, matched by file name."""

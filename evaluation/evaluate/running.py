@@ -1,0 +1,207 @@
+"""Score all cases of a reference against a prediction; nothing that is done is done again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from evaluation.errors import BenchError
+from evaluation.evaluate.inputs import Case, find_cases
+from evaluation.evaluate.journal import Journal, key_of
+from evaluation.evaluate.labels import Label, Labels, find_labels, read_labels_file
+from evaluation.evaluate.pairing import Row, Settings, score_case
+from evaluation.files import atomic_path
+from evaluation.metrics.reading import read_labels
+from evaluation.metrics.scoring import find_engine
+from evaluation.schema import SCORES, write_table
+
+T = TypeVar("T")
+R = TypeVar("R")
+OUTPUT_SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an evaluation.
+
+    Attributes:
+        rows: score rows of all cases.
+        failed: case -> why it could not be scored at all (its reference is unusable).
+        unmatched: predictions without a reference.
+        labels_from: where the classes come from, in words.
+        reused: number of cases whose rows were there already.
+    """
+
+    rows: pd.DataFrame
+    failed: dict[str, str]
+    unmatched: list[str]
+    labels_from: str
+    reused: int
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Case -> why (part of) its prediction is missing."""
+        lacking = self.rows[self.rows["status"] == "prediction_missing"].drop_duplicates("case")
+        return dict(zip(lacking["case"], lacking["reason"], strict=True))
+
+
+def evaluate(
+    reference: Path,
+    prediction: Path,
+    output: Path,
+    settings: Settings,
+    labels_file: Path | None = None,
+    jobs: int = 1,
+    patient_pattern: str = r"^(.*)$",
+) -> Outcome:
+    """Score every case and write the rows.
+
+    Args:
+        reference: label map, folder of label maps, or folder of folders of masks.
+        prediction: the same, matched by name.
+        output: `.parquet` or `.csv`; a journal of finished cases is kept beside it.
+        settings: tolerances, engine and names; its labels are filled in here.
+        labels_file: classes; without it, `dataset.json` beside the reference, or whatever the
+            references hold.
+        jobs: cases at once.
+        patient_pattern: regular expression whose first group in a case's name is the patient.
+
+    Raises:
+        BenchError: the arguments are unusable, or the output cannot be written.
+    """
+    if not output.name.lower().endswith(OUTPUT_SUFFIXES):
+        raise BenchError(
+            "unknown format of the output", file=output, expected=" or ".join(OUTPUT_SUFFIXES)
+        )
+    patient = _pattern(patient_pattern)
+    find_engine(settings.engine)
+    given = read_labels_file(labels_file) if labels_file else None
+    cases, unmatched = find_cases(reference, prediction, given)
+    with Journal(output) as journal:
+        labels, labels_from = _labels(reference, cases, given, labels_file, jobs)
+        _check_labels(labels, cases)
+        settings = replace(settings, labels=labels, answered=_answered(labels, cases))
+        keys = {case.name: key_of(case, settings) for case in cases}
+        todo = [case for case in cases if journal.rows(keys[case.name]) is None]
+        failed: dict[str, str] = {}
+
+        def work(case: Case) -> list[Row] | str:
+            try:
+                return score_case(case, settings)
+            except BenchError as error:
+                return error.one_line
+            except Exception as error:  # one bad case must not cost the others
+                return f"{type(error).__name__}: {error}"
+
+        for case, answer in zip(todo, _mapped(work, todo, jobs, "evaluate"), strict=True):
+            if isinstance(answer, str):
+                failed[case.name] = answer
+            else:
+                journal.add(keys[case.name], answer)
+        rows = [row for case in cases for row in journal.rows(keys[case.name]) or ()]
+        frame = pd.DataFrame(rows, columns=SCORES.names)
+        frame["patient"] = [_patient(patient, case) for case in frame["case"]]
+        write_rows(output, frame)
+        journal.keep_only([keys[case.name] for case in cases])
+    return Outcome(frame, failed, unmatched, labels_from, len(cases) - len(todo))
+
+
+def write_rows(path: Path, frame: pd.DataFrame) -> None:
+    """Write score rows as Parquet or CSV, atomically."""
+    try:
+        if path.name.lower().endswith(".csv"):
+            with atomic_path(path) as temporary:
+                frame.to_csv(temporary, index=False)
+        else:
+            write_table(path, frame, SCORES)
+    except OSError as error:
+        raise BenchError("output cannot be written", file=path, found=error) from error
+
+
+def _mapped(work: Callable[[T], R], items: list[T], jobs: int, title: str) -> Iterable[R]:
+    """Results in order, with a progress bar; threads suffice because the work frees the GIL."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield from tqdm(
+            pool.map(work, items), total=len(items), desc=title, unit="case", disable=None
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _labels(
+    reference: Path, cases: list[Case], given: Labels | None, given_file: Path | None, jobs: int
+) -> tuple[Labels, str]:
+    if given is not None:
+        return given, str(given_file)
+    found = find_labels(reference)
+    if found is not None:
+        return found[0], str(found[1])
+    if all(case.reference.layout == "masks" for case in cases):
+        names = sorted({name for case in cases for name in case.reference.masks()})
+        return {name: Label(file=name) for name in names}, "the names of the reference's masks"
+
+    def values(case: Case) -> set[int]:
+        try:
+            return set(np.unique(read_labels(case.reference.path).array).tolist())
+        except BenchError:
+            # Reported when the case itself is scored.
+            return set()
+
+    everything = set().union(*_mapped(values, cases, jobs, "look for labels")) - {0}
+    if not everything:
+        raise BenchError(
+            "no label in any reference",
+            file=reference,
+            hint="every voxel is 0, or no file can be read; name the classes with --labels",
+        )
+    labels = {str(value): Label(values=(value,)) for value in sorted(everything)}
+    return labels, "the values in the references"
+
+
+def _check_labels(labels: Labels, cases: list[Case]) -> None:
+    """Label maps need values."""
+    nameless = [name for name, label in labels.items() if not label.values]
+    maps = [s for c in cases for s in (c.reference, c.prediction) if s and s.layout == "label maps"]
+    if maps and nameless:
+        raise BenchError(
+            f"class `{nameless[0]}` has no value, but there are label maps",
+            file=maps[0].path,
+            expected="a value or a list of values for every class in --labels",
+        )
+
+
+def _answered(labels: Labels, cases: list[Case]) -> frozenset[str]:
+    """Classes for which the prediction has a mask somewhere."""
+    found: set[str] = set()
+    for case in cases:
+        source = case.prediction
+        if source is not None and source.layout == "masks":
+            masks = source.masks()
+            found |= {n for n, label in labels.items() if source.mask_of(n, label, masks)}
+    return frozenset(found)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise BenchError("patient pattern is no regular expression", found=error) from error
+    if pattern.groups < 1:
+        raise BenchError("patient pattern has no group", found=text, hint="for example ^(p\\d+)_")
+    return pattern
+
+
+def _patient(pattern: re.Pattern[str], case: str) -> str:
+    match = pattern.search(case)
+    return match.group(1) if match and match.group(1) else case
+
+

@@ -1,0 +1,75 @@
+"""Unpack gzip files quickly, with isal, into memory that can be used again.
+
+Filling fresh memory of a whole volume costs more than unpacking into it, so a caller that reads
+many volumes keeps an `Arena`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+# Small pieces keep what is unpacked at a time within the processor's cache.
+_PIECE = 1 << 14
+_LARGEST_RATIO = 1032  # of deflate
+
+
+class Arena:
+    """A block of memory for one volume at a time; taking it again overwrites what was there."""
+
+    def __init__(self) -> None:
+        self._block: Bytes = np.empty(0, dtype=np.uint8)
+
+    def take(self, size: int, keep: int = 0) -> Bytes:
+        """At least `size` bytes of which the first `keep` are as they were."""
+        if self._block.size < size:
+            block: Bytes = np.empty(size, dtype=np.uint8)
+            block[:keep] = self._block[:keep]
+            self._block = block
+        return self._block
+
+
+def inflate(path: Path, arena: Arena | None = None) -> Bytes:
+    """The unpacked bytes of a gzip file (one or several members), writable.
+
+    Args:
+        path: the file.
+        arena: memory to unpack into; without it, new memory is taken.
+
+    Raises:
+        EOFError: the file is truncated.
+        isal.isal_zlib.IsalError: the data are corrupt, or a checksum is wrong.
+    """
+    arena = arena or Arena()
+    packed = path.stat().st_size
+    with path.open("rb") as stream:
+        # The last four bytes tell the size of the last member, which is nearly always the only
+        # one; what a truncated file has there is no reason to ask for more than can be in it.
+        stream.seek(max(0, packed - 4))
+        told = int.from_bytes(stream.read(4), "little")
+        stream.seek(0)
+        target = memoryview(arena.take(min(told, packed * _LARGEST_RATIO) + 1))
+        filled = 0
+        member = isal_zlib.decompressobj(wbits=31)
+        while piece := stream.read(_PIECE):
+            while piece:
+                if member.eof:
+                    piece = piece.lstrip(b"\0")
+                    if not piece:
+                        break
+                    member = isal_zlib.decompressobj(wbits=31)
+                block = member.decompress(piece)
+                end = filled + len(block)
+                if end > len(target):
+                    target = memoryview(arena.take(max(end, 2 * len(target)), keep=filled))
+                target[filled:end] = block
+                filled = end
+                piece = member.unused_data
+        if not member.eof:
+            raise EOFError("the compressed file ended before the end-of-stream marker was reached")
+    return arena.take(0)[:filled]

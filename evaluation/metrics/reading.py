@@ -1,0 +1,77 @@
+"""Read label maps: integers, checked, as fast as the file allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.errors import BenchError
+from evaluation.inflate import Arena
+from evaluation.io import Volume, read_volume
+
+ROUNDING = 1e-3
+
+
+def read_labels(path: Path, arena: Arena | None = None) -> Volume:
+    """Read a label map or a mask as integers.
+
+    Floating-point files are accepted where every voxel lies within 1e-3 of a whole number: a
+    plain cast would turn 0.9 into 0 and NaN into anything.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage.
+        arena: memory to read into; the next file read into it overwrites this one's voxels.
+
+    Raises:
+        BenchError: the file cannot be read, is not 3D, holds NaN, infinity or numbers that are
+            not whole, or labels beyond 16 bits.
+    """
+    volume = read_volume(path, arena)
+    array = volume.array
+    if array.dtype == bool:
+        array = array.view(np.uint8)
+    elif not np.issubdtype(array.dtype, np.integer):
+        array = _whole_numbers(volume, path)
+    if array.dtype.itemsize > 2:
+        low, high = int(array.min()), int(array.max())
+        kinds = [k for k in (np.uint8, np.uint16, np.int16) if _fits(low, high, k)]
+        if not kinds:
+            raise BenchError(
+                "label values do not fit into 16 bits",
+                file=path,
+                found=f"{low} to {high}",
+                expected="0 to 65535, or -32768 to 32767",
+            )
+        array = array.astype(kinds[0])
+    return Volume(array, volume.affine)
+
+
+def _fits(low: int, high: int, kind: type[np.integer]) -> bool:
+    limits = np.iinfo(kind)
+    return int(limits.min) <= low and high <= int(limits.max)
+
+
+def _whole_numbers(volume: Volume, path: Path) -> np.ndarray:
+    array = volume.array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise BenchError("voxels are not numbers", file=path, found=array.dtype)
+    bad = int(np.size(array) - np.isfinite(array).sum())
+    if bad:
+        raise BenchError(
+            f"label map holds {bad} voxels that are NaN or infinite",
+            file=path,
+            expected="whole numbers",
+            hint="set them to the background's value",
+        )
+    rounded = np.rint(array)
+    away = np.abs(array - rounded) > ROUNDING
+    if away.any():
+        raise BenchError(
+            f"label map holds {int(away.sum())} voxels that are not whole numbers",
+            file=path,
+            found=f"for example {float(array[away][0]):g}",
+            expected="whole numbers",
+            hint="is it a probability map, or was it resampled with interpolation?",
+        )
+    return rounded.astype(np.int64)

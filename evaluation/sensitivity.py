@@ -1,0 +1,139 @@
+"""Would another choice change the winner? One choice at a time, against the headline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from evaluation.ranking import kendall_tau
+from evaluation.schema import METRICS, SENSITIVITY
+
+HEADLINE = {
+    "policy": "present-only",
+    "view": "paper",
+    "coverage": "supported",
+    "aggregation": "macro",
+    "scheme": "anatomical",
+    "composition": "all",
+    "statistic": "entries",
+    "kind": "direct",
+}
+_SHARED = ("policy", "view", "coverage", "aggregation")
+_OF_TABLE = {"overall": ("statistic",), "dataset": (), "region": ("scheme", "composition")}
+_KEY = {"overall": None, "dataset": "dataset", "region": "region"}
+
+
+def sensitivity(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Change one choice at a time and see whether the winner or a rank changes.
+
+    Args:
+        tables: frames of `overall`, `dataset`, `region` and `dataset_class`.
+
+    Returns:
+        The table `sensitivity`; only models that have the headline's full set are compared.
+    """
+    rows = [row for name in _OF_TABLE for row in _of_table(tables[name], name)]
+    rows += _other_kind(tables["dataset_class"])
+    rows += [row for name in _OF_TABLE for row in _other_space(tables[name], name)]
+    return pd.DataFrame(rows, columns=SENSITIVITY.names)
+
+
+def _of_table(frame: pd.DataFrame, name: str) -> Iterator[dict[str, object]]:
+    choices = (*_SHARED, *_OF_TABLE[name])
+    for choice in choices:
+        others = {c: HEADLINE[c] for c in choices if c != choice}
+        if name == "overall" and choice == "aggregation":
+            # A pooled number is another statistic as well.
+            others.pop("statistic")
+        part = frame
+        for column, value in others.items():
+            part = part[part[column] == value]
+        part = part[part["aggregation"].eq(HEADLINE["aggregation"]) | (choice == "aggregation")]
+        if name == "overall" and choice == "aggregation":
+            part = part[part["statistic"].isin([HEADLINE["statistic"], "scans", "patients"])]
+        yield from _compare(part, name, choice, HEADLINE[choice])
+
+
+def _other_space(frame: pd.DataFrame, name: str) -> Iterator[dict[str, object]]:
+    for column in (*_SHARED, *_OF_TABLE[name]):
+        frame = frame[frame[column] == HEADLINE[column]]
+    if "native" in set(frame["space"]):
+        yield from _compare(frame, name, "space", "native")
+
+
+def _other_kind(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Generated classes as unions of predicted parts, where a model also predicts them directly."""
+    for column in _SHARED:
+        frame = frame[frame[column] == HEADLINE[column]]
+    if frame.empty or frame["preferred"].all():
+        return []
+    group = ["data_kind", "space", "tolerance_mm", "model", "dataset"]
+    union = frame.sort_values("preferred", kind="stable").drop_duplicates([*group, "class"])
+    parts = []
+    for label, chosen in (("direct", frame[frame["preferred"]]), ("union", union)):
+        means = chosen.groupby(group, as_index=False)[["dsc", "nsd", "n_scores"]].agg(
+            {"dsc": "mean", "nsd": "mean", "n_scores": "sum"}
+        )
+        parts.append(means.assign(kind=label))
+    entries = pd.concat(parts, ignore_index=True)
+    overall = entries.groupby(
+        ["data_kind", "space", "tolerance_mm", "model", "kind"], as_index=False
+    ).agg({"dsc": "mean", "nsd": "mean", "n_scores": "sum"})
+    return [
+        *_compare(overall, "overall", "kind", "direct"),
+        *_compare(entries, "dataset", "kind", "direct"),
+    ]
+
+
+def _compare(
+    frame: pd.DataFrame, scope: str, choice: str, baseline: str
+) -> Iterator[dict[str, object]]:
+    head = ["data_kind", "tolerance_mm"] + (["space"] if choice != "space" else [])
+    key = _KEY[scope]
+    groups = frame.groupby([*head, *([key] if key else [])], observed=True, sort=True)
+    for labels, group in groups:
+        named = dict(zip([*head, *([key] if key else [])], labels, strict=True))
+        usual = group[group[choice] == baseline].set_index("model")
+        usual = usual[usual["n_scores"] == usual["n_scores"].max()]
+        for alternative in sorted(set(group[choice]) - {baseline}):
+            other = group[group[choice] == alternative].set_index("model")
+            for metric in METRICS:
+                both = pd.concat([usual[metric], other[metric]], axis=1, keys=["a", "b"]).dropna()
+                if both.empty:
+                    continue
+                yield {
+                    "data_kind": named["data_kind"],
+                    "space": named.get("space", baseline),
+                    "tolerance_mm": named["tolerance_mm"],
+                    "choice": choice,
+                    "baseline": baseline,
+                    "alternative": alternative,
+                    "scope": scope,
+                    "key": named[key] if key else "all",
+                    "metric": metric,
+                    **_changes(both),
+                }
+
+
+def _changes(both: pd.DataFrame) -> dict[str, object]:
+    values = both.to_numpy(dtype=float).T
+    ranks = rankdata(np.round(-values, 12), axis=1)
+    first, second = (_winner(both.index.tolist(), rank) for rank in ranks)
+    return {
+        "winner_baseline": first,
+        "winner_alternative": second,
+        "flips": first != second,
+        "kendall_tau": float(kendall_tau(ranks[0], ranks[1])[0]),
+        "largest_rank_change": float(np.abs(ranks[0] - ranks[1]).max()),
+        "largest_change": float(np.abs(values[0] - values[1]).max()),
+        "n_models": len(both),
+    }
+
+
+def _winner(models: list[str], ranks: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    """The best model, or all of them if several share the first place."""
+    best = ranks == ranks.min()
+    return " = ".join(model for model, first in zip(models, best, strict=True) if first)

@@ -1,0 +1,172 @@
+"""A run for others to compute with: tidy Parquet and CSV, a data dictionary, and an RO-Crate.
+
+No image, no mask and no patient's name travels: only scores, tables and how they were made.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from evaluation import __version__
+from evaluation.files import atomic_path, write_text
+from evaluation.paths import RunPaths
+from evaluation.schema import TABLES
+from evaluation.tabular import data_dictionary
+from reports.source import RunSource
+from reports.tabular import Column, Table, to_csv, to_markdown
+
+CRATE_FILE = "ro-crate-metadata.json"
+
+
+def write_export(source: RunSource, folder: Path) -> list[Path]:
+    """Write the export folder; returns its files, the crate's metadata last."""
+    written = [*_scores(source.paths, folder), *_tables(source.paths, folder)]
+    written += _dictionary(folder)
+    for name in ("config.json", "run.json", "not_run.csv"):
+        path = source.paths.root / name
+        if path.is_file():
+            written.append(_copy(path, folder / name))
+    for path in sorted((source.paths.root / "splits").glob("*.csv")):
+        written.append(_copy(path, folder / "splits" / path.name))
+    return [*written, _crate(source, folder, written)]
+
+
+def _scores(paths: RunPaths, folder: Path) -> list[Path]:
+    """All score rows in one Parquet file and one compressed CSV, streamed file by file."""
+    files = sorted((paths.root / "scores").glob("*/*.parquet"))
+    files = [f for f in files if not f.name.startswith(".")]
+    if not files:
+        return []
+    schema = TABLES["scores"].schema
+    parquet, text = folder / "scores.parquet", folder / "scores.csv.gz"
+    with (
+        atomic_path(parquet) as one,
+        atomic_path(text) as two,
+        pq.ParquetWriter(one, schema, compression="zstd") as rows,
+        pa.CompressedOutputStream(pa.OSFile(str(two), "wb"), "gzip") as stream,
+        pa_csv.CSVWriter(stream, schema) as lines,
+    ):
+        for file in files:
+            table = pq.read_table(file).select(schema.names).cast(schema)
+            rows.write_table(table)
+            lines.write_table(table)
+    return [parquet, text]
+
+
+def _tables(paths: RunPaths, folder: Path) -> list[Path]:
+    """Every result table that is there, as Parquet (with its metadata) and CSV."""
+    written = []
+    for name in TABLES:
+        path = paths.table(name)
+        if name == "scores" or not path.is_file():
+            continue
+        written.append(_copy(path, folder / "tables" / path.name))
+        target = folder / "tables" / f"{name}.csv"
+        with atomic_path(target) as temporary:
+            pa_csv.write_csv(pq.read_table(path), temporary)
+        written.append(target)
+    return written
+
+
+def _dictionary(folder: Path) -> list[Path]:
+    """The meaning, type and unit of every column of every table."""
+    frame = data_dictionary(list(TABLES.values()))
+    names = ["table", "column", "type", "unit", "allowed", "description"]
+    table = Table(
+        name="data_dictionary",
+        title="Data dictionary",
+        caption="Text is never null (empty = none), a number that is not defined is NaN, counts "
+        "are whole. DSC and NSD are in 0..1.",
+        columns=tuple(Column(n, n) for n in names),
+        rows=tuple(tuple(str(v) for v in row) for row in frame[names].itertuples(index=False)),
+    )
+    paths = [folder / "data_dictionary.csv", folder / "data_dictionary.md"]
+    write_text(paths[0], to_csv(table))
+    write_text(paths[1], to_markdown(table))
+    return paths
+
+
+def _copy(path: Path, target: Path) -> Path:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(path, temporary)
+    return target
+
+
+def _crate(source: RunSource, folder: Path, files: list[Path]) -> Path:
+    """`ro-crate-metadata.json`: what each file is, and what made it."""
+    from rocrate.model.softwareapplication import SoftwareApplication
+    from rocrate.rocrate import ROCrate
+
+    crate: Any = ROCrate()
+    config = source.config
+    made = dt.datetime.fromtimestamp(source.paths.table("overall").stat().st_mtime, tz=dt.UTC)
+    # The date of the tables, not of the export: exporting twice gives the same file.
+    crate.datePublished = made.replace(microsecond=0)
+    crate.name = f"SAT-Bench run {config.name}"
+    crate.description = (
+        f"Scores and tables of run {config.name} ({config.data_kind} data): models "
+        f"{', '.join(source.models)}; {len(source.dataset_cards)} entries, "
+        f"{len(source.not_run)} of them not run. Contains no image and no mask."
+    )
+    crate.license = "Apache-2.0 for code and tables; the datasets keep their own terms"
+    software = crate.add(
+        SoftwareApplication(
+            crate,
+            identifier="#satbench",
+            properties={"name": "satbench", "softwareVersion": __version__},
+        )
+    )
+    for path in files:
+        relative = path.relative_to(folder).as_posix()
+        properties = {
+            "name": path.name,
+            "encodingFormat": _format(path),
+            "description": _describe(path),
+            "contentSize": str(path.stat().st_size),
+        }
+        crate.add_file(path, dest_path=relative, properties=properties)
+    crate.add_action(
+        instrument=software,
+        identifier="#run",
+        result=[],
+        properties={
+            "name": f"run {config.name}",
+            "description": f"data kind {config.data_kind}; seed {config.seed}; spaces "
+            f"{', '.join(config.space)}; tolerances {config.tolerance_mm} mm",
+        },
+    )
+    crate.write(folder)
+    return folder / CRATE_FILE
+
+
+def _describe(path: Path) -> str:
+    name = path.name.partition(".")[0]
+    if path.parent.name == "splits":
+        return f"effective split of entry {name}: case, patient, split"
+    if name in TABLES:
+        return f"one row: {TABLES[name].row}"
+    words = {
+        "config": "effective configuration of the run",
+        "run": "run record: code, packages, hardware, hashes of inputs, seconds of every job",
+        "not_run": "entries without data and why",
+        "data_dictionary": "meaning, type and unit of every column",
+    }
+    return words.get(name, name)
+
+
+def _format(path: Path) -> str:
+    formats = {
+        ".parquet": "application/vnd.apache.parquet",
+        ".csv": "text/csv",
+        ".gz": "application/gzip",
+        ".md": "text/markdown",
+        ".json": "application/json",
+    }
+    return formats.get(path.suffix, "application/octet-stream")

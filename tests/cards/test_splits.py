@@ -1,0 +1,233 @@
+"""Splits: committed lists, the rule for entries without one, and what a run writes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.config import RunConfig, freeze
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.collection import published_collection
+from evaluation.datasets.registry import find_card
+from evaluation.datasets.splits import (
+    SPLIT_FOLDER,
+    committed_split,
+    effective_split,
+    natural_key,
+    planned_cases,
+    read_split_file,
+    seeded_side,
+    split_text,
+    write_split,
+)
+from evaluation.errors import BenchError
+from evaluation.files import sha256
+from evaluation.paths import RunPaths
+
+PAPER = list(published_collection()["dataset"])
+REAL = RunConfig(name="real", data_kind="real", raw_root="raw", models=["oracle"])
+
+
+def own_card(train: int, test: int, rule: str = "seeded") -> DatasetCard:
+    """A user's dataset without a list."""
+    data = find_card("msd_spleen").model_dump(mode="json")
+    data |= {"id": "own", "split": {"train": train, "test": test, "rule": rule}}
+    return DatasetCard.model_validate(data)
+
+
+class TestCommittedLists:
+    def test_hashes(self) -> None:
+        with (SPLIT_FOLDER / "hashes.csv").open(newline="") as stream:
+            hashes = {row["file"]: row["sha256"] for row in csv.DictReader(stream)}
+        lists = {p.name: p for p in SPLIT_FOLDER.glob("*.csv") if p.name != "hashes.csv"}
+        assert set(hashes) == set(lists)
+        assert set(hashes) >= {f"{name}.csv" for name in PAPER}
+        for name, path in lists.items():
+            assert sha256(path) == hashes[name], f"{name} changed: was that on purpose?"
+
+    @pytest.mark.parametrize("name", PAPER)
+    def test_counts_are_table_7s_and_no_patient_is_on_two_sides(self, name: str) -> None:
+        rows = read_split_file(SPLIT_FOLDER / f"{name}.csv")
+        card = find_card(name)
+        sides: dict[str, set[str]] = {}
+        for row in rows:
+            sides.setdefault(row.patient, set()).add(row.split)
+        assert all(len(side) == 1 for side in sides.values())
+        assert sum(row.split == "train" for row in rows) == card.split.train
+        assert sum(row.split == "test" for row in rows) == card.split.test
+        assert rows == sorted(rows, key=lambda row: natural_key(row.case))
+
+    def test_couinaud_inherits_hepaticvessel(self) -> None:
+        parent = {row.case: row.split for row in committed_split("msd_hepaticvessel") or ()}
+        for row in committed_split("couinaud") or ():
+            assert parent[row.case] == row.split
+
+    def test_official_splits(self) -> None:
+        for row in committed_split("acdc") or ():
+            number = int(row.patient.removeprefix("patient"))
+            assert (row.split == "train") == (number <= 100)
+        for row in committed_split("ski10") or ():
+            assert (row.split == "train") == (int(row.case) <= 60)
+
+    @pytest.mark.parametrize(
+        ("name", "sequences"), [("acdc", 2), ("isles2022", 2), ("brats2021", 4), ("chaos_mr", 3)]
+    )
+    def test_all_sequences_of_a_patient_are_listed(self, name: str, sequences: int) -> None:
+        rows = committed_split(name) or ()
+        counts: dict[str, int] = {}
+        for row in rows:
+            counts[row.patient] = counts.get(row.patient, 0) + 1
+        assert set(counts.values()) == {sequences}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("case,split\na,train\n", "not a split list"),
+        ("case,patient,split\na,a,val\n", "unknown side"),
+        ("case,patient,split\na,a,train\na,a,train\n", "listed twice"),
+        ("case,patient,split\na1,a,train\na2,a,test\n", "on both sides"),
+    ],
+)
+def test_wrong_list_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(BenchError, match=message) as caught:
+        read_split_file(path)
+    assert str(path) in str(caught.value)
+
+
+def test_natural_order() -> None:
+    names = ["liver_10", "liver_9", "a", "10", "9"]
+    assert sorted(names, key=natural_key) == ["9", "10", "a", "liver_9", "liver_10"]
+
+
+class TestEffective:
+    def test_follows_the_list_for_what_is_there(self) -> None:
+        card = find_card("msd_spleen")
+        listed = committed_split("msd_spleen") or ()
+        present = [(row.case, row.patient) for row in listed[:10]] + [("spleen_999", "spleen_999")]
+        said: list[str] = []
+        rows = effective_split(card, REAL, present, said.append)
+        assert rows == list(listed[:10])
+        assert any("spleen_999" in text for text in said)
+        assert any("10 of the 41" in text for text in said)
+
+    def test_nothing_on_the_list_is_an_error(self) -> None:
+        card = find_card("msd_spleen")
+        with pytest.raises(BenchError, match="none of the 2 cases") as caught:
+            effective_split(card, REAL, [("case_1", "1"), ("case_2", "2")])
+        assert "spleen_2" in str(caught.value)
+        with pytest.raises(BenchError, match="no usable case"):
+            effective_split(card, REAL, [])
+
+    def test_complete_data_is_said_to_be_complete(self) -> None:
+        listed = committed_split("chaos_mr") or ()
+        said: list[str] = []
+        present = [(row.case, row.patient) for row in reversed(listed)]
+        assert effective_split(find_card("chaos_mr"), REAL, present, said.append) == list(listed)
+        assert said == []
+
+    def test_synthetic_run_follows_its_cohort(self) -> None:
+        config = RunConfig(
+            name="demo",
+            data_kind="synthetic",
+            raw_root="raw",
+            models=["oracle"],
+            cohort={"patients": 8, "test_patients": 3},
+        )
+        planned = planned_cases(find_card("acdc"), config)
+        assert planned is not None
+        assert len({row.patient for row in planned if row.split == "test"}) == 3
+        assert len({row.patient for row in planned}) == 8
+        present = [(row.case, row.patient) for row in planned]
+        assert effective_split(find_card("acdc"), config, present) == planned
+
+    def test_no_list_and_no_rule_means_all_for_testing(self) -> None:
+        present = [(f"c{i}", f"p{i}") for i in range(5)]
+        rows = effective_split(own_card(0, 5, "none"), REAL, present)
+        assert {row.split for row in rows} == {"test"}
+
+
+class TestRule:
+    def test_share_is_about_what_the_card_asks_for(self) -> None:
+        sides = [seeded_side(own_card(800, 200), f"patient{i}", 0) for i in range(2000)]
+        assert 0.17 < sides.count("test") / len(sides) < 0.23
+
+    def test_seed_and_dataset_matter(self) -> None:
+        card, other = own_card(50, 50), own_card(50, 50).model_copy(update={"id": "other"})
+        names = [f"p{i}" for i in range(200)]
+        base = [seeded_side(card, name, 0) for name in names]
+        assert base != [seeded_side(card, name, 1) for name in names]
+        assert base != [seeded_side(other, name, 0) for name in names]
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        patients=st.lists(st.integers(0, 400), min_size=30, max_size=80, unique=True),
+        keep=st.integers(20, 29),
+        scans=st.integers(1, 3),
+    )
+    def test_a_patients_side_does_not_depend_on_who_else_is_there(
+        self, patients: list[int], keep: int, scans: int
+    ) -> None:
+        card = own_card(50, 50)
+        present = [(f"{p}_{k}", str(p)) for p in patients for k in range(scans)]
+        whole = {row.case: row for row in effective_split(card, REAL, present)}
+        part = effective_split(card, REAL, present[: keep * scans])
+        assert all(whole[row.case] == row for row in part)
+        sides: dict[str, set[str]] = {}
+        for row in whole.values():
+            sides.setdefault(row.patient, set()).add(row.split)
+        assert all(len(side) == 1 for side in sides.values())
+
+    def test_few_patients_still_get_two_sides(self) -> None:
+        said: list[str] = []
+        rows = effective_split(own_card(99, 1), REAL, [("a", "a"), ("b", "b")], said.append)
+        assert sorted(row.split for row in rows) == ["test", "train"]
+        assert any("was empty" in text for text in said)
+        assert any("its card expects 99" in text for text in said)
+
+
+class TestRun:
+    def shards(self, run: Path, dataset: str, rows: list[tuple[str, str, str]]) -> RunPaths:
+        paths = RunPaths(run)
+        freeze(REAL, paths.config)
+        for shard in range(2):
+            path = paths.case_shard(dataset, shard)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = ["case,patient,sequence,status,reason"]
+            lines += [f"{case},{who},,{status}," for case, who, status in rows[shard::2]]
+            path.write_text("\n".join(lines) + "\n")
+        return paths
+
+    def test_writes_only_what_standardised(self, tmp_path: Path) -> None:
+        listed = (committed_split("msd_spleen") or ())[:6]
+        rows = [(r.case, r.patient, "failed" if i == 1 else "ok") for i, r in enumerate(listed)]
+        paths = self.shards(tmp_path, "msd_spleen", rows)
+        said: list[str] = []
+        path = write_split(tmp_path, "msd_spleen", said.append)
+        assert path == paths.split("msd_spleen")
+        assert read_split_file(path) == [row for i, row in enumerate(listed) if i != 1]
+        assert any("1 cases could not be standardised" in text for text in said)
+
+    def test_numeric_ids_keep_their_zeros(self, tmp_path: Path) -> None:
+        listed = (committed_split("ski10") or ())[:4]
+        self.shards(tmp_path, "ski10", [(r.case, r.patient, "ok") for r in listed])
+        rows = read_split_file(write_split(tmp_path, "ski10"))
+        assert [row.case for row in rows] == ["001", "002", "003", "004"]
+
+    def test_without_shards_it_says_what_to_run(self, tmp_path: Path) -> None:
+        freeze(REAL, RunPaths(tmp_path).config)
+        with pytest.raises(BenchError, match="satbench standardise"):
+            write_split(tmp_path, "ski10")
+
+
+def test_text_round_trip(tmp_path: Path) -> None:
+    rows = list(committed_split("wmh") or ())
+    path = tmp_path / "wmh.csv"
+    path.write_text(split_text(rows))
+    assert read_split_file(path) == rows

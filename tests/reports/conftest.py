@@ -1,0 +1,155 @@
+"""A small run with two entrants and a control, made through the real schema and aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluation.cases import (
+    CaseRecord,
+    ImageCase,
+    Prediction,
+    Segmentation,
+    pack_masks,
+    write_case,
+    write_prediction,
+)
+from evaluation.config import RunConfig, freeze
+from evaluation.datasets.registry import load_cards
+from evaluation.io import Volume
+from evaluation.paths import RunPaths
+from evaluation.schema import SCORES, TABLES, write_table
+from evaluation.synthetic_scores import SyntheticScores, synthetic_scores
+
+ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}
+MODELS = {"sat-nano": 0.0, "nnunet": 0.03, "oracle": 0.2}
+
+
+def shape_of(entries: Mapping[str, int]) -> dict[str, tuple[str, int, dict[str, bool]]]:
+    """Entry -> modality, test scans, class -> annotated, from the real cards."""
+    cards = load_cards()
+    return {
+        name: (
+            cards[name].modality,
+            scans,
+            {c.name: c.kind == "annotated" for c in cards[name].classes},
+        )
+        for name, scans in entries.items()
+    }
+
+
+def write_run(
+    root: Path, scores: SyntheticScores, entries: list[str], spaces: tuple[str, ...] = ("native",)
+) -> RunPaths:
+    """Configuration, splits, score files and aggregated tables of a run."""
+    from evaluation.aggregate import aggregate
+    from evaluation.decisions import decide
+    from evaluation.grid import build_grids
+    from evaluation.views import find_links
+
+    paths = RunPaths(root)
+    config = RunConfig.model_validate(
+        {
+            "name": root.name,
+            "data_kind": "synthetic",
+            "raw_root": "raw",
+            "entries": [*entries, "sliver07"],
+            "models": list(scores.expected.models),
+            "space": list(spaces),
+            "cohort": {},
+        }
+    )
+    freeze(config, paths.config)
+    paths.not_run.write_text("dataset,reason\nsliver07,no data at raw/SLIVER07\n")
+    rows = pd.concat(
+        [scores.rows.assign(space=pd.Categorical([space] * len(scores.rows))) for space in spaces]
+    )
+    for (model, dataset), part in rows.groupby(["model", "dataset"], observed=True):
+        write_table(paths.scores(str(model), str(dataset)), part.astype({"model": str}), SCORES)
+    for dataset, split in scores.expected.splits.items():
+        paths.split(dataset).parent.mkdir(parents=True, exist_ok=True)
+        split.to_csv(paths.split(dataset), index=False)
+    extra = shape_of({"sliver07": 1})["sliver07"]
+    expected = replace(
+        scores.expected,
+        entries=tuple(config.entries),
+        classes={**scores.expected.classes, "sliver07": extra[2]},
+        modalities={**scores.expected.modalities, "sliver07": extra[0]},
+        not_run={"sliver07": "no data"},
+    )
+    frames: dict[str, list[pd.DataFrame]] = {}
+    text = [c.name for c in SCORES.columns if c.type == "text"]
+    rows = rows.astype(dict.fromkeys(text, "category"))
+    for grid in build_grids(rows, expected, find_links(expected.splits, None)):
+        for made in (aggregate(grid, expected, 100), decide(grid, expected, 100, 200)):
+            for name, frame in made.items():
+                frames.setdefault(name, []).append(frame)
+    for name, parts in frames.items():
+        write_table(paths.table(name), pd.concat(parts, ignore_index=True), TABLES[name])
+    return paths
+
+
+def write_volumes(paths: RunPaths, dataset: str, rows: pd.DataFrame, models: list[str]) -> None:
+    """Images, references and predictions of every case of an entry: shifted ellipsoids."""
+    card = load_cards()[dataset]
+    spacing = (1.5, 1.5, 4.0)
+    affine = np.diag([*spacing, 1.0])
+    grid = np.indices((40, 36, 12)).astype(float)
+    for number, case in enumerate(sorted(rows["case"].astype(str).unique())):
+        masks = {}
+        for place, entry in enumerate(c for c in card.classes if c.kind == "annotated"):
+            centre = (12.0 + 2 * place, 18.0, 6.0)
+            radii = (7.0, 6.0 + number % 3, 3.0)
+            inside = sum(
+                ((axis - c) / r) ** 2 for axis, c, r in zip(grid, centre, radii, strict=True)
+            )
+            masks[entry.name] = np.asarray(inside < 1)
+        image = (100 * next(iter(masks.values())) + 10 * np.sin(grid[0])).astype(np.int16)
+        segmentation = pack_masks(masks, affine, "annotated")
+        record = CaseRecord(
+            dataset=dataset, case=case, patient=case, modality=card.modality,
+            shape=(40, 36, 12), spacing_mm=spacing, source_orientation="RAS",
+            n_layers=len(segmentation.layers), classes=dict(segmentation.classes),
+        )  # fmt: skip
+        write_case(paths.case(dataset, case), Volume(image, affine), segmentation, record)
+        for model in models:
+            moved = {name: np.roll(mask, 2, axis=0) for name, mask in masks.items()}
+            packed = pack_masks(moved, affine, "direct")
+            answer = Segmentation(packed.layers, affine, packed.classes)
+            folder = paths.case(dataset, case)
+            asked = ImageCase(
+                dataset, case, case, card.modality, folder, spacing, (40, 36, 12)
+            )
+            write_prediction(
+                paths.prediction(model, dataset, case), model, asked, Prediction(answer)
+            )
+
+
+def small_scores() -> SyntheticScores:
+    """Scores of the small run: structures of different sizes, two missing predictions."""
+    scores = synthetic_scores(MODELS, shape_of(ENTRIES), seed=1)
+    rows = scores.rows.copy()
+    for metric in ("dsc", "nsd"):
+        rows[metric] = rows[metric].clip(0, 1)
+    size = 10 ** (2 + 4 * pd.util.hash_array(rows["class"].astype(str).to_numpy()) / 2.0**64)
+    rows["reference_voxels"] = (rows["reference_voxels"].gt(0) * size).astype(int)
+    lost = (rows["model"] == "sat-nano") & (rows["dataset"] == "word") & (rows["case"] == "case-00001")
+    rows["status"] = rows["status"].astype(str).where(~lost, "prediction_missing").astype("category")
+    rows.loc[lost, ["dsc", "nsd"]] = np.nan
+    return replace(scores, rows=rows)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """The small run, scored in both spaces, with volumes of one entry."""
+    scores = small_scores()
+    root = tmp_path_factory.mktemp("results") / "tiny"
+    paths = write_run(root, scores, list(ENTRIES), ("native", "resampled"))
+    spleen = scores.rows[scores.rows["dataset"] == "msd_spleen"]
+    write_volumes(paths, "msd_spleen", spleen, ["sat-nano", "nnunet"])
+    return paths

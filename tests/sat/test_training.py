@@ -1,0 +1,218 @@
+"""Training: it learns, resumes exactly, refuses what cannot work."""
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from evaluation.errors import BenchError
+from sat.config import Augmentation, Loss, load_preset
+from sat.data import CropDataset, choose_prompts, place_crop, training_groups
+from sat.losses import prompt_separation, segmentation_loss
+from sat.model import load_model
+from sat.predict import segment
+from sat.prepare import read_index, read_record
+from sat.train import check_device, learning_rate, only_writer, train
+from sat.weights import read_checkpoint
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    content = read_checkpoint(path)
+    return {**content["network"], **content["projection"]}
+
+
+def test_a_resumed_training_equals_an_undisturbed_one_bit_by_bit(tmp_path, toy):
+    preset = toy.preset()
+    for name in ("whole", "parts"):
+        toy.store(tmp_path / name, preset)
+    train(tmp_path / "whole", preset, seed=3, progress=False)
+    for stop in (5, 4, None):
+        train(tmp_path / "parts", preset, seed=3, stop_after=stop, progress=False)
+    whole = _weights(tmp_path / "whole/checkpoint.pt")
+    parts = _weights(tmp_path / "parts/checkpoint.pt")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    logs = []
+    for name in ("whole", "parts"):
+        with (tmp_path / name / "metrics.csv").open() as stream:
+            rows = [(r["step"], r["loss"], r["gradient_norm"]) for r in csv.DictReader(stream)]
+        logs.append(rows)
+    assert logs[0] == logs[1]
+    assert [int(row[0]) for row in logs[0]] == list(range(12))
+    assert (tmp_path / "whole/loss.png").stat().st_size > 1000
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from sat.config import Preset
+from sat.train import train
+train(Path({work!r}), Preset.model_validate_json({preset!r}), 3, progress=False)
+"""
+
+
+def test_a_killed_training_goes_on_exactly(tmp_path, toy):
+    preset = toy.preset(steps=14, checkpoint_every=3)
+    for name in ("whole", "killed"):
+        toy.store(tmp_path / name, preset)
+    train(tmp_path / "whole", preset, seed=3, progress=False)
+    work = tmp_path / "killed"
+    code = _KILLED.format(tests=".", work=str(work), preset=preset.model_dump_json())
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not (work / "last.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert (work / "last.pt").is_file()
+    train(work, preset, seed=3, progress=False)
+    whole, killed = _weights(tmp_path / "whole/checkpoint.pt"), _weights(work / "checkpoint.pt")
+    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+def test_other_settings_start_afresh(tmp_path, caplog, toy):
+    preset = toy.preset()
+    toy.store(tmp_path, preset)
+    train(tmp_path, preset, seed=1, stop_after=4, progress=False)
+    done = train(tmp_path, preset, seed=2, progress=False)
+    assert done.steps_now == 12
+    assert "other data or settings" in caplog.text
+
+
+def test_it_learns_a_toy_problem(tmp_path, toy):
+    preset = toy.preset(steps=150, learning_rate=5e-3, checkpoint_every=50, log_every=10)
+    toy.store(tmp_path, preset, n_cases=4)
+    train(tmp_path, preset, seed=0, progress=False)
+    model = load_model(tmp_path / "checkpoint.pt")
+    image, reference = toy.scan(99)
+    names = [name for _, name in model.book.keys]
+    answer = segment(model, image, "mri", names, model.book.embeddings).segmentation
+    for name in names:
+        truth, mask = reference.mask(name), answer.mask(name)
+        dice = 2 * (truth & mask).sum() / (truth.sum() + mask.sum())
+        assert dice > 0.75, (name, dice)
+    with (tmp_path / "metrics.csv").open() as stream:
+        assert float(list(csv.DictReader(stream))[-1]["prompt_separation"]) > 0.3
+
+
+def test_a_second_training_of_one_folder_is_refused(tmp_path):
+    with (
+        FileLock(tmp_path / ".lock"),
+        pytest.raises(BenchError, match="another training"),
+        only_writer(tmp_path, wait_seconds=0.1),
+    ):
+        pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_preset_stops_at_once_without_a_gpu(tmp_path):
+    with pytest.raises(BenchError, match="torch sees none"):
+        train(tmp_path / "not-even-there", load_preset("nano"), seed=0)
+    assert check_device(load_preset("tiny").training).type == "cpu"
+
+
+def test_training_without_prepared_data_is_refused(tmp_path, toy):
+    with pytest.raises(BenchError, match="satbench sat prepare"):
+        train(tmp_path, toy.preset(), seed=0)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero(toy):
+    training = toy.preset(steps=100, warm_up=10, learning_rate=1.0).training
+    assert learning_rate(0, training) == pytest.approx(0.1)
+    assert learning_rate(10, training) == pytest.approx(1.0)
+    assert learning_rate(55, training) == pytest.approx(0.5)
+    assert learning_rate(100, training) == pytest.approx(0.0)
+
+
+def test_a_batch_depends_on_its_number_alone(tmp_path, toy):
+    preset = toy.preset(
+        augmentation=Augmentation(
+            zoom_p=1.0, zoom=(0.8, 1.2), rotation_p=1.0, rotation_degrees=20, noise_p=1.0
+        ).model_dump()
+    )
+    toy.store(tmp_path, preset)
+    store = tmp_path / "prepared"
+    groups = training_groups(store, read_index(store), preset)
+    rows = {("mri", name): i for i, name in enumerate(groups[0].classes)}
+    first = CropDataset(store, groups, rows, preset, seed=5)
+    second = CropDataset(store, groups, rows, preset, seed=5)
+    first[0], first[1]
+    a, b = first[7], second[7]
+    assert torch.equal(a.image, b.image)
+    assert torch.equal(a.targets, b.targets)
+    assert a.image.shape == (2, 1, 16, 16, 8)
+    assert a.targets.shape == (2, 3, 16, 16, 8)
+    assert not torch.equal(a.image, second[8].image)
+    # The union is the two balls, after every move of image and labels.
+    by_name = dict(zip(groups[0].classes, a.targets[0], strict=True))
+    assert torch.equal(by_name["ball"], by_name["left ball"] | by_name["right ball"])
+
+
+def test_prepared_case(tmp_path, toy):
+    preset = toy.preset()
+    toy.store(tmp_path, preset, n_cases=1)
+    folder = tmp_path / "prepared/toy/case0"
+    record = read_record(folder)
+    assert record is not None
+    image = np.load(folder / "image.npy", mmap_mode="r")
+    layers = np.load(folder / "layers.npy", mmap_mode="r")
+    points = np.load(folder / "points.npy")
+    assert image.dtype == np.float16
+    assert image.shape == record.shape == layers.shape[1:] == (21, 19, 10)
+    assert abs(float(image.astype(np.float64).mean())) < 0.01
+    for name, place in record.points.items():
+        rows = points[place.start : place.start + place.count]
+        values = set(layers[0][tuple(rows.T.astype(int))].tolist())
+        assert values == set(record.classes[name].parts[0].values)
+
+
+def test_crops_stay_inside_the_volume():
+    random = np.random.default_rng(0)
+    crop, offset = place_crop((40, 10, 8), (16, 16, 8), (39, 5, 4), 0.0, random)
+    assert crop == (slice(24, 40), slice(0, 10), slice(0, 8))
+    assert offset == (0, 0, 0)
+
+
+def test_present_prompts_come_first(tmp_path, toy):
+    preset = toy.preset()
+    toy.store(tmp_path, preset, n_cases=1)
+    record = read_record(tmp_path / "prepared/toy/case0")
+    sampling = preset.training.sampling.model_copy(update={"max_prompts": 2, "absent_ratio": 0.5})
+    layers = np.ones((1, 4, 4, 4), dtype=np.uint8)
+    chosen = choose_prompts(
+        ("right ball", "left ball", "ball"), record, layers, sampling, np.random.default_rng(0)
+    )
+    assert sorted(chosen) == ["ball", "left ball"]
+
+
+def test_loss_of_known_values():
+    logits = torch.zeros(1, 2, 1, 1, 4)
+    targets = torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0]).view(1, 2, 1, 1, 4)
+    valid = torch.ones(1, 2, dtype=torch.bool)
+    present = segmentation_loss(logits, targets, valid, Loss(smooth=0.0))
+    # p = 1/2 everywhere: overlap 1, squares 4/4 + 2, so Dice 2/3.
+    assert float(present.cross_entropy) == pytest.approx(np.log(2))
+    assert float(present.dice) == pytest.approx(1 / 3)
+    every = segmentation_loss(logits, targets, valid, Loss(smooth=0.0, dice_over="all"))
+    assert float(every.dice) == pytest.approx((1 / 3 + 1) / 2)
+    pooled = segmentation_loss(
+        logits, targets, valid, Loss(smooth=0.0, dice_over="all", dice="pooled")
+    )
+    assert float(pooled.dice) == pytest.approx(1 - 2 / 4)
+    valid[0, 0] = False
+    nothing = segmentation_loss(logits, targets, valid, Loss())
+    assert float(nothing.dice) == 0.0
+
+
+def test_prompt_separation_sees_identical_answers():
+    same = torch.randn(2, 1, 4, 4, 4).expand(2, 3, 4, 4, 4)
+    assert prompt_separation(same) == 0.0
+    assert prompt_separation(torch.randn(2, 3, 8, 8, 8)) > 1.0
