@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from baselines.config import load_preset
+from baselines.jobs import choose_device
 from baselines.process import environment, message_of, run_child
 from baselines.specialists import specialists_of
-from baselines.training import choose_device
 from evaluation.cases import ClassPlace, ImageCase, Part, Prediction, Segmentation
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -57,15 +57,20 @@ class NnunetSpecialists:
 
         If the process itself dies in a case (out of memory, say), that case has failed and a new
         process goes on with the others.
+
+        Raises:
+            BenchError: a specialist is not trained, the preset's GPU is not there, or nnU-Net
+                failed before the first case.
         """
         if not cases:
             return
         models = self._models(cases[0].dataset, classes)
+        device = choose_device(self.preset, "auto")
         todo = list(cases)
         while todo:
             current: ImageCase | None = None
             try:
-                for case, answer, seconds in self._one_process(models, todo, classes):
+                for case, answer, seconds in self._one_process(device, models, todo, classes):
                     current = case
                     if answer is not None:
                         todo.remove(case)
@@ -73,9 +78,7 @@ class NnunetSpecialists:
                         yield case, answer, seconds
             except BenchError as error:
                 if current is None:
-                    for case in todo:
-                        yield case, error, 0.0
-                    return
+                    raise
                 todo.remove(current)
                 yield current, error, 0.0
 
@@ -101,10 +104,13 @@ class NnunetSpecialists:
         return models
 
     def _one_process(
-        self, models: Sequence[dict[str, Any]], cases: Sequence[ImageCase], classes: Sequence[str]
+        self,
+        device: str,
+        models: Sequence[dict[str, Any]],
+        cases: Sequence[ImageCase],
+        classes: Sequence[str],
     ) -> Iterator[tuple[ImageCase, Prediction | Exception | None, float]]:
         """Yield (case, None) when a case begins and (case, answer) when it ends."""
-        device = choose_device(self.preset, "auto")
         threads = self.preset.threads
         by_name = {case.case: case for case in cases}
         dataset = cases[0].dataset

@@ -77,6 +77,23 @@ def prepare(run: Path = RUN, specialist: str = SPECIALIST) -> None:
 
 
 @nnunet.command()
+def plans(
+    run: Path = RUN,
+    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
+) -> None:
+    """Where the plans that a run trains differ from those that nnU-Net makes itself."""
+    from baselines.training import plan_report
+
+    rows = plan_report(run)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from tabulate import tabulate
+
+    typer.echo(tabulate(rows, headers="keys") if rows else "no differences, or nothing prepared")
+
+
+@nnunet.command()
 def train(
     run: Path = RUN,
     specialist: str = SPECIALIST,

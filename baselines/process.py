@@ -35,10 +35,15 @@ def environment(
 ) -> dict[str, str]:
     """Environment of a child that works in a specialist's folder.
 
-    What the user has set for another nnU-Net of theirs is dropped. Waiting threads sleep, since
+    What the user has set for another nnU-Net of theirs is dropped, except the switch of
+    torch.compile, which depends on the machine. Waiting threads sleep, since
     busy waiting is several times slower where jobs share cores.
     """
-    ours = {k: v for k, v in os.environ.items() if not k.lower().startswith("nnunet")}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().startswith("nnunet") or name == "nnUNet_compile"
+    }
     ours |= {name: str((folder / sub).resolve()) for name, sub in DATA_FOLDERS.items()}
     ours |= {
         "nnUNet_extTrainer": str(TRAINER_FOLDER),

@@ -6,83 +6,37 @@ Folder of a specialist: `raw/`, `preprocessed/` and `trained/` are nnU-Net's, `p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
 import time
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from baselines.config import NnunetPreset, load_preset
-from baselines.export import check_disk, dataset_name, dataset_number, estimated_bytes, export_cases
+from baselines.export import check_disk, dataset_number, estimated_bytes, export_cases
+from baselines.jobs import (
+    MODEL,
+    Job,
+    choose_device,
+    data_digest,
+    find_job,
+    training_digest,
+    training_settings,
+    versions,
+)
 from baselines.leaves import places_of
-from baselines.plans import CONFIGURATION, PLANS_NAME
 from baselines.process import SETTINGS, environment, message_of, run_child
-from baselines.specialists import SpecialistPlan, find_specialist
 from evaluation.cases import read_case_record
-from evaluation.config import RunConfig, load_frozen
-from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError
 from evaluation.files import write_json
 from evaluation.paths import RunPaths
 from evaluation.workflow import read_split
 
-MODEL = "nnunet"
 LOCK_WAIT_S = 60.0
-STOCK_TRAINER = "nnUNetTrainer"
-SCHEDULED_TRAINER = "ScheduledTrainer"
 _EPOCH = re.compile(r"^[\d :.-]*Epoch (\d+)\s*$")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A specialist of a run and where it lives."""
-
-    paths: RunPaths
-    config: RunConfig
-    card: DatasetCard
-    plan: SpecialistPlan
-    preset: NnunetPreset
-    folder: Path
-
-    @property
-    def unit_spacing(self) -> bool:
-        """Whether nnU-Net's copies of the scans get a spacing of 1 mm."""
-        pinned = self.plan.pinned
-        return self.preset.mode == "pinned" and pinned is not None and pinned.unit_spacing
-
-    @property
-    def trainer(self) -> str:
-        """Name of the trainer class."""
-        return STOCK_TRAINER if self.preset.schedule is None else SCHEDULED_TRAINER
-
-    @property
-    def model_folder(self) -> Path:
-        """nnU-Net's folder of the trained model."""
-        name = f"{self.trainer}__{PLANS_NAME}__{CONFIGURATION}"
-        return self.folder / "trained" / dataset_name(self.plan) / name
-
-    def checkpoint(self, fold: int | str) -> Path:
-        """Final checkpoint of a fold; it exists only after the last epoch."""
-        return self.model_folder / f"fold_{fold}" / "checkpoint_final.pth"
-
-
-def find_job(run: Path, specialist: str) -> Job:
-    """A specialist of a run.
-
-    Raises:
-        BenchError: no such run, specialist or preset.
-    """
-    config = load_frozen(run)
-    paths = RunPaths(run)
-    card, plan = find_specialist(specialist, config)
-    preset = load_preset(config.presets.get(MODEL))
-    return Job(paths, config, card, plan, preset, paths.model_run(MODEL) / specialist)
 
 
 def prepare_specialist(run: Path, specialist: str) -> Path:
@@ -101,8 +55,18 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
     spacing_mm = pinned.spacing_mm if pinned and not job.unit_spacing else None
     needed = estimated_bytes(records, spacing_mm)
     check_disk(job.folder, needed)
-    exported = export_cases(cases, job.plan, job.folder / "raw", unit_spacing=job.unit_spacing)
-    shutil.rmtree(job.folder / "preprocessed", ignore_errors=True)
+    try:
+        with FileLock(job.folder / ".lock", timeout=LOCK_WAIT_S):
+            exported = export_cases(
+                cases, job.plan, job.folder / "raw", unit_spacing=job.unit_spacing
+            )
+            shutil.rmtree(job.folder / "preprocessed", ignore_errors=True)
+    except Timeout as error:
+        raise BenchError(
+            "another process is working on this specialist",
+            file=job.folder,
+            hint="wait until it has ended; if it hangs, stop it and start again",
+        ) from error
     request = {
         "specialist": specialist,
         "number": dataset_number(job.plan),
@@ -131,9 +95,9 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         "unit_spacing": job.unit_spacing,
         "estimated_bytes": needed,
         **answers[-1],
-        "digest": _digest(job, cases, answers[-1]["plan"]),
+        "digest": data_digest(job, cases, answers[-1]["plan"]),
         "seconds": round(time.perf_counter() - start, 2),
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_json(done, record)
     return done
@@ -154,12 +118,13 @@ def train_specialist(
     chosen = choose_device(job.preset, device)
     prepared = _read_prepared(job)
     settings = training_settings(job)
-    digest = hashlib.sha256(
-        json.dumps([prepared["digest"], settings, job.trainer], sort_keys=True).encode()
-    ).hexdigest()
+    digest = training_digest(job, prepared)
+    target = job.folder / "model.json"
+    if _is_complete(job, target, digest):
+        return target
     started = job.folder / "started.json"
     if not started.is_file() or json.loads(started.read_text())["digest"] != digest:
-        (job.folder / "model.json").unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         shutil.rmtree(job.folder / "trained", ignore_errors=True)
         write_json(started, {"digest": digest})
     write_json(job.folder / "settings.json", settings)
@@ -203,42 +168,28 @@ def train_specialist(
         "training": answers,
         "seconds": round(sum(a["seconds"] for a in answers), 2),
         "digest": digest,
-        "versions": _versions(),
+        "versions": versions(),
     }
-    write_json(job.folder / "model.json", record)
-    return job.folder / "model.json"
+    write_json(target, record)
+    return target
 
 
-def training_settings(job: Job) -> dict[str, Any]:
-    """What the scheduled trainer reads; empty for nnU-Net's own trainer."""
-    schedule = job.preset.schedule
-    if schedule is None:
-        return {}
-    settings = schedule.model_dump(mode="json", exclude={"base", "per_class", "at_least"})
-    return settings | {"epochs": schedule.epochs(len(job.plan.leaves)), "seed": job.config.seed}
+def plan_report(run: Path) -> list[dict[str, Any]]:
+    """Where the plans of a run's prepared specialists differ from nnU-Net's own plans.
 
-
-def choose_device(preset: NnunetPreset, asked: str) -> str:
-    """`cpu` or `cuda`; a GPU that is not there is an error at once, not after hours in a queue.
-
-    Raises:
-        BenchError: CUDA is asked for, by the preset or by the command, and torch sees none.
+    One row for each specialist and field: specialist, field, planned, used; spacings far from
+    the scans' are rows with the field `note`.
     """
-    wanted = preset.device if asked == "auto" else asked
-    if wanted == "cpu":
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise BenchError(
-            "this training needs a GPU, and torch sees no CUDA device",
-            found=f"torch {torch.__version__}",
-            hint="ask the scheduler for a GPU, install a CUDA build of torch "
-            "(`make setup TORCH=...`), or use a CPU preset such as `demo`",
-        )
-    return "cpu"
+    rows: list[dict[str, Any]] = []
+    for path in sorted(RunPaths(run).model_run(MODEL).glob("*/prepared.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for field, pair in record["differences"].items():
+            rows.append({"specialist": record["specialist"], "field": field, **pair})
+        rows += [
+            {"specialist": record["specialist"], "field": "note", "planned": "", "used": note}
+            for note in record["notes"]
+        ]
+    return rows
 
 
 def _ask(
@@ -251,8 +202,9 @@ def _ask(
         for line in run_child(command, request, job.folder / f"{command}.log", variables):
             if (message := message_of(line)) is not None:
                 answers.append(message)
-            elif total and (match := _EPOCH.match(line)):
-                bar.update(int(match.group(1)) % epochs - bar.n % epochs)
+                bar.update(epochs * len(answers) - bar.n)
+            elif match := _EPOCH.match(line):
+                bar.update(epochs * len(answers) + int(match.group(1)) - bar.n)
     return answers
 
 
@@ -268,19 +220,7 @@ def _read_prepared(job: Job) -> dict[str, Any]:
     return prepared
 
 
-def _digest(job: Job, cases: list[Path], plan: dict[str, Any]) -> str:
-    """Changes when the training data or the plan do, so that a stale training is noticed."""
-    files = []
-    for case in cases:
-        record = read_case_record(case)
-        sources = record.source_sha256 or {
-            p.name: str(p.stat().st_size) for p in sorted(case.glob("*.nii.gz"))
-        }
-        files.append([record.case, sorted(sources.items())])
-    leaves = [{**asdict(leaf), "classes": sorted(leaf.classes)} for leaf in job.plan.leaves]
-    content = json.dumps([files, leaves, plan, job.unit_spacing], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("nnunetv2", "torch", "numpy")}
+def _is_complete(job: Job, target: Path, digest: str) -> bool:
+    if not target.is_file() or json.loads(target.read_text(encoding="utf-8"))["digest"] != digest:
+        return False
+    return all(job.checkpoint(fold).is_file() for fold in job.preset.folds)

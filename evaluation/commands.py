@@ -8,6 +8,7 @@ from evaluation import (
     commands_classes,
     commands_cohort,
     commands_data,
+    commands_metrics,
     commands_run,
     commands_tables,
 )
@@ -19,4 +20,5 @@ def register(app: typer.Typer) -> None:
     commands_data.register(app)
     commands_classes.register(app, commands_data.data_app)
     commands_run.register(app)
+    commands_metrics.register(app)
     commands_tables.register(app)

@@ -45,10 +45,11 @@ def check(
     """Read every case of a raw root and report what is wrong with it (exit code 3 if anything)."""
     from evaluation.datasets.check import check_root, count
     from evaluation.datasets.registry import find_card, load_cards
+    from evaluation.datasets.status import is_present
     from evaluation.errors import BenchError
 
     cards = [find_card(name) for name in dataset] or list(load_cards().values())
-    absent = [card.folder for card in cards if not (raw_root / card.folder).is_dir()]
+    absent = [card.folder for card in cards if not is_present(card, raw_root)]
     if len(absent) == len(cards):
         raise BenchError(
             "no dataset here",

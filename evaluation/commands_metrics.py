@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 MISSING = 3
 
-import_app = typer.Typer(help="Turn other tools' score files into score rows.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Turn other tools' score files into score rows.", no_args_is_help=True
+)
 bench_app = typer.Typer(help="Measure how fast parts of the project are.", no_args_is_help=True)
 
 

@@ -232,11 +232,17 @@ def wilcoxon(differences: Floats) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """Holm's correction over all p that are not NaN, in the shape of the input."""
-    from statsmodels.stats.multitest import multipletests
+    """Holm's step-down correction over all p that are not NaN, in the shape of the input.
 
+    Equal to statsmodels' `multipletests(method="holm")` (a test says so), whose import and
+    garbage collection on every call would take longer than all tables of a small run.
+    """
     corrected = np.full(p.shape, np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
+    known = p[np.isfinite(p)]
+    if known.size:
+        order = np.argsort(known)
+        steps = known[order] * np.arange(known.size, 0, -1)
+        stepped = np.empty_like(known)
+        stepped[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+        corrected[np.isfinite(p)] = stepped
     return corrected

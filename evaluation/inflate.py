@@ -53,7 +53,7 @@ def inflate(path: Path, arena: Arena | None = None) -> Bytes:
         stream.seek(max(0, packed - 4))
         told = int.from_bytes(stream.read(4), "little")
         stream.seek(0)
-        target = memoryview(arena.take(min(told, packed * _LARGEST_RATIO) + 1))
+        target = arena.take(min(told, packed * _LARGEST_RATIO) + 1).data
         filled = 0
         member = isal_zlib.decompressobj(wbits=31)
         while piece := stream.read(_PIECE):
@@ -66,7 +66,7 @@ def inflate(path: Path, arena: Arena | None = None) -> Bytes:
                 block = member.decompress(piece)
                 end = filled + len(block)
                 if end > len(target):
-                    target = memoryview(arena.take(max(end, 2 * len(target)), keep=filled))
+                    target = arena.take(max(end, 2 * len(target)), keep=filled).data
                 target[filled:end] = block
                 filled = end
                 piece = member.unused_data

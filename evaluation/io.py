@@ -126,11 +126,11 @@ def _unpacked_nifti(content: NDArray[np.uint8]) -> Any:
     kind: Any = nib.Nifti1Image
     if int.from_bytes(content[:4], "little") == 540 or int.from_bytes(content[:4], "big") == 540:
         kind = nib.Nifti2Image
-    head = kind.from_stream(BytesIO(content[: 1 << 20]))
+    head = kind.from_stream(BytesIO(content[: 1 << 20].data))
     header = head.header
     slope, inter = header.get_slope_inter()
     if not header.get_data_dtype().isnative or slope not in (None, 1.0) or inter not in (None, 0.0):
-        return kind.from_stream(BytesIO(content))
+        return kind.from_stream(BytesIO(content.data))
     data = np.ndarray(
         header.get_data_shape(),
         header.get_data_dtype(),

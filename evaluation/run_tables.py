@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +145,8 @@ def completeness(grid: Grid, expected: Expected) -> pd.DataFrame:
                 name in expected.not_run, n_cases, n_expected, n_classes, n_scope
             )
             reason = expected.not_run.get(name, reason)
-            rows.append(
-                (expected.data_kind, model, name, label, reason)
-                + (n_cases, n_expected, n_classes, n_scope)
-            )
+            numbers = (n_cases, n_expected, n_classes, n_scope)
+            rows.append((expected.data_kind, model, name, label, reason, *numbers))
     return pd.DataFrame(rows, columns=COMPLETENESS.names)
 
 
@@ -166,9 +164,7 @@ def _status(
     return "complete", ""
 
 
-def _summary(
-    tables: Mapping[str, pd.DataFrame], expected: Expected, links: Links
-) -> Sequence[str] | list[str]:
+def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Links) -> list[str]:
     overall = tables["overall"]
     headline = overall[
         overall["policy"].eq("present-only")
@@ -176,18 +172,17 @@ def _summary(
         & overall["coverage"].eq("supported")
         & overall["statistic"].eq("entries")
     ]
-    lines = []
     columns = [
         "model", "space", "tolerance_mm", "dsc", "nsd", "n_entries", "n_entries_expected",
         "n_classes", "n_classes_expected", "n_cases", "n_cases_expected", "n_missing",
     ]  # fmt: skip
-    for row in headline[columns].itertuples(index=False):
-        lines.append(
-            f"{row.model}: DSC {row.dsc:.4f}, NSD {row.nsd:.4f} at {row.tolerance_mm:g} mm "
-            f"({row.space}; {row.n_entries} of {row.n_entries_expected} entries, "
-            f"{row.n_classes} of {row.n_classes_expected} classes, "
-            f"{row.n_cases} of {row.n_cases_expected} scans, {row.n_missing} values missing)"
-        )
+    lines = [
+        f"{row.model}: DSC {row.dsc:.4f}, NSD {row.nsd:.4f} at {row.tolerance_mm:g} mm "
+        f"({row.space}; {row.n_entries} of {row.n_entries_expected} entries, "
+        f"{row.n_classes} of {row.n_classes_expected} classes, "
+        f"{row.n_cases} of {row.n_cases_expected} scans, {row.n_missing} values missing)"
+        for row in headline[columns].itertuples(index=False)
+    ]
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
     lines.append(links.note)
     flips = int(np.sum(tables["sensitivity"]["flips"]))

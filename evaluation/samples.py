@@ -87,8 +87,10 @@ class Sample:
             finite = np.isfinite(entry.values)
             lacks[block] = (finite.any(axis=2, keepdims=True) & ~finite).any(axis=0)
             some[block] = finite.any(axis=(0, 2))
-        result: NDArray[np.bool_] = ~(targets.member[:, :, None] & lacks).any(axis=1)
-        return result & (targets.member & some).any(axis=1)[:, None]
+        lacking = np.asarray(targets.member[:, :, None] & lacks).max(axis=1)
+        known = np.asarray(targets.member & some).max(axis=1)
+        result: NDArray[np.bool_] = ~lacking & known[:, None]
+        return result
 
     @property
     def same_scans(self) -> bool:

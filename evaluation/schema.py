@@ -73,7 +73,9 @@ _AGGREGATION = Column(
     allowed=AGGREGATIONS,
 )
 _DATASET = Column("dataset", "text", "entry id")
-_MODALITY = Column("modality", "text", "modality of the scans", allowed=("ct", "mri", "any"))
+_MODALITY = Column(
+    "modality", "text", "modality of the scans", allowed=("ct", "mri", "unknown", "any")
+)
 _CLASS = Column("class", "text", "class name in the vocabulary")
 _KIND = Column(
     "kind",
@@ -129,7 +131,7 @@ SCORES = Table(
         _DATASET,
         Column("case", "text", "case id"),
         Column("patient", "text", "patient id within the entry"),
-        Column("modality", "text", "modality of the scan", allowed=("ct", "mri")),
+        Column("modality", "text", "modality of the scan", allowed=("ct", "mri", "unknown")),
         _CLASS,
         _KIND,
         Column("status", "text", "what was there to compare", allowed=STATUSES),
@@ -323,7 +325,7 @@ RUNTIME = Table(
         _MODEL,
         _DATASET,
         Column("step", "text", "step of the path", allowed=("prepare", "train", "predict")),
-        Column("seconds", "number", "sum", "s"),
+        Column("seconds", "number", "sum over the jobs of the step", "s"),
         Column("seconds_per_case", "number", "median over cases", "s"),
         Column("n_cases", "count", "cases"),
     ),

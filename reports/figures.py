@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evaluation.files import write_json
 from reports.figure_parts import Drawing
-from reports.figures_collection import collection_figures
+from reports.figures_collection import annotations_figure, collection_figures
 from reports.figures_comparison import (
     cost_figure,
     forest_figure,
@@ -40,6 +40,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     """(what, figure or figures or None) one after the other, so that few are in memory at once."""
     yield "model size", model_size_figure(source)
     yield "statistics of the collection", collection_figures(source)
+    yield "annotations of the run's scans", annotations_figure(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         "region-wise bars": regions_figure,
         "class-wise dot plots": class_figures,

@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluation.classes.regions import region_of
 from evaluation.datasets.card import DatasetCard
-from reports.figure_parts import Drawing, legend_handles, whole_numbers
+from reports.figure_parts import Drawing, legend_handles, log_axis, whole_numbers
 from reports.source import RunSource
 from reports.style import COLOURS, INK, Look, canvas
 from reports.tables import REGION_ORDER, region_key, region_title
@@ -21,11 +21,61 @@ MODALITY_WORDS: dict[str, str] = {"ct": "CT", "mri": "MR"}
 
 
 def collection_figures(source: RunSource) -> list[Drawing]:
-    """Scans by entry; classes by region; in how many entries and scans a class occurs."""
+    """Scans by entry and classes by region, from the cards of the run's entries."""
     cards = list(source.dataset_cards.values())
-    if not cards:
-        return []
-    return [_scans(cards), _classes(cards)]
+    return [_scans(cards), _classes(cards)] if cards else []
+
+
+def annotations_figure(source: RunSource) -> Drawing | None:
+    """Annotations by region and modality, and by class in falling order (a long tail).
+
+    Needs the counts of the run's cases in `collection/`.
+    """
+    regions, classes = source.collection("regions"), source.collection("classes")
+    if regions is None or classes is None or classes.empty:
+        return None
+    regions = regions.reset_index()
+    classes = classes.reset_index().sort_values("annotations", ascending=False, kind="stable")
+    regions["region"] = regions["region"].map(region_key)
+    shown = [r for r in (*REGION_ORDER, "unassigned") if r in set(regions["region"])]
+    figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
+    data: dict[str, int] = {}
+    for index, (modality, look) in enumerate(MODALITY_LOOKS.items()):
+        part = regions[regions["modality"] == modality].set_index("region")["annotations"]
+        heights = [int(part.get(r, 0)) for r in shown]
+        at = np.arange(len(shown)) + (index - 0.5) * 0.4
+        left.bar(
+            at, heights, 0.38, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
+        )
+        for x, height, region in zip(at, heights, shown, strict=True):
+            if height:
+                left.text(x, height, f"{height:,}", ha="center", va="bottom", fontsize=5.5)
+                data[f"{region}:{modality}"] = height
+        of_class = classes[classes["modality"] == modality]["annotations"].to_numpy()
+        right.plot(
+            np.arange(1, len(of_class) + 1), of_class, color=look.colour, marker=look.marker,
+            markersize=2.5, linewidth=0.8,
+        )  # fmt: skip
+    left.set_xticks(
+        range(len(shown)), [region_title(r, short=True) for r in shown], rotation=30, ha="right"
+    )
+    left.set_ylabel("annotations (masks)")
+    left.margins(y=0.12)
+    left.grid(visible=True, axis="y")
+    log_axis(right, "y")
+    right.set_xlabel("classes by number of annotations")
+    right.set_ylabel("annotations")
+    right.grid(visible=True, axis="y")
+    entries = {m: (MODALITY_WORDS[m], look, False) for m, look in MODALITY_LOOKS.items()}
+    figure.legend(handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=2)
+    return Drawing(
+        name="collection_annotations",
+        title="Annotations",
+        caption=f"{int(classes['annotations'].sum()):,} masks with at least one voxel in the run's "
+        f"scans, {len(classes)} classes by (modality, name); generated classes included.",
+        figure=figure,
+        data=dict(data),
+    )
 
 
 def _scans(cards: list[DatasetCard]) -> Drawing:

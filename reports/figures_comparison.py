@@ -91,7 +91,7 @@ def wins_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     if frame is None:
         return None
     frame = frame[frame["preferred"]]
-    models = [m for m in (source.entrants or source.models) if m in set(frame["model"])]
+    models = [m for m in (source.shown) if m in set(frame["model"])]
     if len(models) < 2:
         return None
     figure, panels = canvas("double", 34 + 9 * len(models), columns=2)
@@ -168,7 +168,7 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     return Drawing(
         name=f"rank_stability{_suffix(source, protocol)}",
         title="Rank stability",
-        caption=f"Ranks with 95 % intervals over bootstraps of patients.{complete} {protocol.words}",
+        caption=f"Ranks, 95 % intervals over bootstraps of patients.{complete} {protocol.words}",
         figure=figure,
         data=data,
     )

@@ -44,7 +44,7 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     printed = {(region_key(k[0]), *k[1:]): v for k, v in published_lookup(source, "region").items()}
     frame = frame.assign(region=frame["region"].map(region_key))
     regions = [r for r in REGION_ORDER if r in set(frame["region"])]
-    models = source.entrants or source.models
+    models = source.shown
     colours = model_looks(source)
     known = {k[2] for k in printed}
     series = [(m, False) for m in models] + [(m, True) for m in PUBLISHED_MODELS if m in known]
@@ -121,7 +121,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     )  # fmt: skip
     printed = published_lookup(source, "class")
     colours = model_looks(source)
-    models = source.entrants or source.models
+    models = source.shown
     indexed: Any = frame.set_index(["model", "modality", "class"])
     drawings = []
     pages = [keys[i : i + ROWS_OF_A_PAGE] for i in range(0, len(keys), ROWS_OF_A_PAGE)]
@@ -161,8 +161,8 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             Drawing(
                 name=f"classes{_suffix(source, protocol)}_{number}",
                 title=f"Class-wise results{of}",
-                caption=f"Mean per class over entries with 95 % intervals. {protocol.words} Hollow: "
-                "published, in the paper's protocol.",
+                caption=f"Mean per class over entries with 95 % intervals. {protocol.words} "
+                "Hollow: published, in the paper's protocol.",
                 figure=figure,
                 data=data,
             )
@@ -177,7 +177,7 @@ def agreement_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         return None
     frame = frame[frame["preferred"]]
     colours = model_looks(source)
-    models = source.entrants or source.models
+    models = source.shown
     figure, axes = canvas("single", 85)
     data: dict[str, Any] = {}
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.6, linestyle=":")
@@ -220,7 +220,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
     place = np.clip(np.digitize(np.log10(frame["reference_ml"]), edges) - 1, 0, 7)
     frame = frame.assign(bin=place)
     colours = model_looks(source)
-    models = [m for m in (source.entrants or source.models) if m in set(frame["model"])]
+    models = [m for m in (source.shown) if m in set(frame["model"])]
     figure, panels = canvas("double", 75, columns=2)
     data: dict[str, dict[str, list[float]]] = {"dsc": {}, "nsd": {}}
     for axes, metric in zip(panels, METRICS, strict=True):

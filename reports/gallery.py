@@ -78,11 +78,11 @@ def choose_pictures(
 ) -> list[Wanted]:
     """At most `budget` pictures in whole triples of worst, median and best (by DSC)."""
     frame = rows.frame(protocol)
-    frame = frame[frame["model"].isin(source.entrants or source.models)]
+    frame = frame[frame["model"].isin(source.shown)]
     wanted: list[Wanted] = []
     triples = dict(iter(frame.groupby(["dataset", "class", "model"], observed=True, sort=True)))
     for dataset, class_name in _turns(frame):
-        for model in source.entrants or source.models:
+        for model in source.shown:
             part = triples.get((dataset, class_name, model))
             ends = None if part is None else extremes(
                 part["case"].astype(str).to_numpy(dtype=str), part["dsc"].to_numpy()

@@ -134,11 +134,11 @@ def _meta(source: RunSource) -> dict[str, Any]:
             "entries; DSC and NSD in percent."
         ),
         (
-            "Empty masks: `present-only` does not score a class that the reference lacks; `paper` "
+            "Empty masks: present-only does not score a class that the reference lacks; paper "
             "gives 100 if both are empty and 0 if one is. A missing prediction is 0 under both."
         ),
         (
-            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that scored everything the run "
+            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that scored all the run "
             "asks for; the small range is the rank's own 95 % interval."
         ),
         "Published numbers are data of the documents named in their rows and are never ranked.",

@@ -42,8 +42,9 @@ class Protocol:
 
     @property
     def short(self) -> str:
-        """For a column head: `native grid, present-only`."""
-        return f"{SPACE_WORDS[self.space]}, {self.policy}"
+        """For a column head: `native, present-only`."""
+        space = {"native": "native", "resampled": "1×1×3 mm", "own": "own grid"}[self.space]
+        return f"{space}, {self.policy}"
 
     @property
     def words(self) -> str:
@@ -97,6 +98,11 @@ class RunSource:
         """Models that compete: not the controls."""
         return [m for m in self.models if not self.is_control(m)]
 
+    @property
+    def shown(self) -> list[str]:
+        """Models of the paper-ready tables and figures: the entrants, or controls if alone."""
+        return self.entrants or self.models
+
     def is_control(self, model: str) -> bool:
         """Whether a model is a control (oracle, empty, ...)."""
         card = self.model_cards.get(model)
@@ -122,6 +128,14 @@ class RunSource:
     def table(self, name: str) -> pd.DataFrame | None:
         """A result table, or None if its maker has not written it."""
         return self.tables.get(name)
+
+    def collection(self, name: str) -> pd.DataFrame | None:
+        """Statistics of the run's cases (`entries`, `classes`, `regions`) if they were collected.
+
+        The first column is the index.
+        """
+        path = self.paths.root / "collection" / f"{name}.csv"
+        return pd.read_csv(path, index_col=0) if path.is_file() else None
 
     def pick(self, name: str, protocol: Protocol) -> pd.DataFrame | None:
         """The rows of a table under one protocol; None if there are none."""

@@ -43,7 +43,7 @@ LESION_SHORT = {
 }
 PUBLISHED_SOURCE = "sat-v1"
 PUBLISHED_MODELS = {"nnunet": "nnU-Net", "sat-nano": "SAT-Nano"}
-PUBLISHED_GROUP = "published, 1×1×3 mm grid, paper"
+PUBLISHED_GROUP = "published, 1×1×3 mm, paper"
 
 Lookup = Mapping[tuple[str, ...], float]
 
@@ -95,19 +95,19 @@ def score_columns(source: RunSource, protocol: Protocol, beside: bool) -> list[C
             Column(
                 key=f"{metric}:{model}",
                 label=source.model_title(model),
-                group=f"{name} (%), {protocol.short}",
+                group=f"{name}, {protocol.short}",
                 digits=2,
                 ranked="" if source.is_control(model) else metric,
                 right=True,
             )
-            for model in source.models
+            for model in source.shown
         ]
         if beside:
             columns += [
                 Column(
                     key=f"{metric}:{model}:published",
                     label=title,
-                    group=f"{name} (%), {PUBLISHED_GROUP}",
+                    group=f"{name}, {PUBLISHED_GROUP}",
                     digits=2,
                     right=True,
                 )
@@ -123,7 +123,7 @@ def score_values(
     by_model = {str(r["model"]): r for _, r in rows.iterrows()}
     values: list[Value | Cell] = []
     for metric in METRICS:
-        for model in source.models:
+        for model in source.shown:
             row = by_model.get(model)
             if row is None:
                 values.append(NOT_RUN)
@@ -143,7 +143,7 @@ def caption(source: RunSource, protocol: Protocol, what: str) -> str:
     entries = len(source.dataset_cards)
     run = entries - len(source.not_run)
     return (
-        f"{what} {kind}{protocol.words} {run} of {entries} entries of the run `"
+        f"{what} In percent. {kind}{protocol.words} {run} of {entries} entries of the run `"
         f"{source.config.name}` have data. Measured by {source.implementation}. "
         "Bold: best of the measured entrants. Published numbers are never ranked."
     )
@@ -186,7 +186,7 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
     by_key: Any = frame.set_index(["model", "region"])
     for metric, name in METRICS.items():
         blocks[len(rows)] = name
-        for model in source.models:
+        for model in source.shown:
             values = [
                 percent(by_key.loc[(model, keys[k])][metric])
                 if k in keys and (model, keys[k]) in by_key.index
@@ -207,17 +207,14 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
         caption=caption(
             source,
             protocol,
-            "Unweighted mean over (modality, class) of a region, DSC and NSD in percent, "
-            "classes assigned by anatomy.",
+            "Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
         ),
         columns=tuple(columns),
         rows=tuple(rows),
         blocks=blocks,
         notes=(
-            (
-                "H&N: head and neck; LL, UL: lower and upper limb. The paper does not publish which "
-                "classes form its region means, so published values are of another composition."
-            ),
+            "H&N: head and neck; LL, UL: lower and upper limb.",
+            "The paper does not say which classes form its region means: another composition.",
         ),
         downwards=True,
         unranked=frozenset(unranked),
@@ -346,7 +343,7 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
     blocks, unranked = {0: "Size"}, {0}
     for metric, name in METRICS.items():
         blocks[len(rows)] = name
-        for model in source.models:
+        for model in source.shown:
             values = [
                 percent(by_key.loc[(model, *k)][metric]) if (model, *k) in by_key.index else NOT_RUN
                 for k in keys

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
+from evaluation.classes.regions import region_of
+from evaluation.datasets.collection import published_collection
 from reports.source import Protocol, RunSource
 from reports.tables import METRICS, caption, counts, percent, region_title
 from reports.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
@@ -20,43 +23,45 @@ STATISTIC_WORDS = {
 
 
 def collection_table(source: RunSource) -> Table:
-    """Table 1: the entries of the run, from their cards, and what is there of each."""
+    """Table 1: the entries of the run: printed numbers, their cards', and what is there."""
+    printed: Any = published_collection().set_index("dataset")
+    counted: Any = source.collection("entries")
     columns = (
         Column("dataset", "Dataset"),
         Column("modality", "Modality"),
         Column("region", "Region"),
-        Column("scans", "Scans", right=True),
-        Column("patients", "Patients", right=True),
-        Column("annotated", "Classes annotated", right=True),
-        Column("classes", "with generated", right=True),
-        Column("split", "Train / test", right=True),
+        Column("scans_printed", "Scans", "as printed", right=True),
+        Column("classes_printed", "Classes", "as printed", right=True),
+        Column("annotations_printed", "Annotations", "as printed", right=True),
+        Column("scans", "Scans", "by its card", right=True),
+        Column("patients", "Patients", "by its card", right=True),
+        Column("classes", "Classes", "by its card", right=True),
+        Column("split", "Train / test", "by its card", right=True),
         Column("anomaly", "Anomaly"),
         Column("licence", "Licence"),
-        Column("state", "In this run"),
+        Column("state", "Scans", "in this run"),
+        Column("annotations", "Annotations", "in this run", right=True),
     )
     rows: list[tuple[Value, ...]] = []
     for name, card in source.dataset_cards.items():
-        path = source.paths.split(name)
-        if name in source.not_run:
-            state = NOT_RUN
-        elif path.is_file():
-            split = pd.read_csv(path, dtype=str)["split"].value_counts()
-            state = f"{split.get('train', 0)} train, {split.get('test', 0)} test"
-        else:
-            state = NOT_AVAILABLE
+        known = [int(v) for v in printed.loc[name]] if name in printed.index else [None] * 3
+        annotations: Value = NOT_AVAILABLE
+        if counted is not None and name in counted.index:
+            annotations = int(counted.loc[name]["annotations"])
         rows.append(
             (
                 card.title,
                 card.modality.upper().replace("MRI", "MR"),
                 ", ".join(card.regions),
+                *known,
                 card.expected_cases,
                 card.expected_patients,
-                len(card.annotated),
-                len(card.classes),
+                f"{len(card.annotated)} + {len(card.classes) - len(card.annotated)}",
                 f"{card.split.train} / {card.split.test}",
                 "yes" if card.has_anomaly else "no",
                 card.licence.name,
-                state,
+                _state(source, name),
+                NOT_RUN if name in source.not_run else annotations,
             )
         )
     total = sum(card.expected_cases for card in source.dataset_cards.values())
@@ -66,11 +71,22 @@ def collection_table(source: RunSource) -> Table:
         title="Table 1: the datasets",
         caption=(
             f"{len(rows)} entries, {total:,} scans, {slots} class slots as their cards state them "
-            "(a sequence or frame counts as a scan), and the scans that this run used."
+            "(a sequence or frame counts as a scan; classes annotated + generated)."
         ),
         columns=columns,
         rows=tuple(rows),
+        notes=("The printed annotations of all 32 rows add up to 142,250, not to 142,254.",),
     )
+
+
+def _state(source: RunSource, name: str) -> str:
+    if name in source.not_run:
+        return NOT_RUN
+    path = source.paths.split(name)
+    if not path.is_file():
+        return NOT_AVAILABLE
+    split = pd.read_csv(path, dtype=str)["split"].value_counts()
+    return f"{split.get('train', 0)} train, {split.get('test', 0)} test"
 
 
 def specialists_table(source: RunSource) -> Table:
@@ -119,16 +135,11 @@ def vocabulary_table(source: RunSource) -> Table:
             key = (card.modality, entry.name)
             places.setdefault(key, []).append(card.title)
             kinds.setdefault(key, set()).add(entry.kind)
-    regions: dict[tuple[str, str], str] = {}
-    frame = source.table("class")
-    if frame is not None:
-        for row in frame[["modality", "class", "region"]].drop_duplicates().itertuples(index=False):
-            regions[str(row[0]), str(row[1])] = region_title(str(row[2]))
     rows = [
         (
             key[0].upper().replace("MRI", "MR"),
             key[1],
-            regions.get(key, NOT_RUN),
+            region_title(region_of(*key)),
             " and ".join(sorted(kinds[key])),
             len(places[key]),
             ", ".join(places[key]),
@@ -189,7 +200,7 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
     return Table(
         name=f"overall{suffix}",
         title="Overall results",
-        caption=caption(source, protocol, "Means in percent with 95 % intervals over patients."),
+        caption=caption(source, protocol, "Means with 95 % intervals over patients."),
         columns=(
             Column("model", "Model"),
             Column("rank", "Rank (DSC)", right=True),
@@ -240,7 +251,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
         caption=caption(
             source,
             protocol,
-            "Difference of the macro means in percentage points, with a 95 % interval; two-sided "
+            "Difference of the macro means in points, with a 95 % interval; two-sided "
             f"sign-flip test by patient, Holm-corrected (tests in the family: {tests}).",
         ),
         columns=(
@@ -356,7 +367,7 @@ def _keep(table: Table | None, what: str, made: list[Table], missing: dict[str, 
         made.append(table)
 
 
-def _plain(value: object) -> Value:
+def _plain(value: Any) -> Value:
     if type(value).__name__ in ("bool", "bool_"):
         return "yes" if value else "no"
     return value if isinstance(value, (int, float)) else str(value)

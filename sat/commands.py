@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     sat = typer.Typer(help="SAT-Nano: prepare its training data and train it.")
     sat.command("prepare")(prepare)
     sat.command("train")(train)
+    sat.command("sides")(sides)
     app.add_typer(sat, name="sat")
 
 
@@ -52,4 +53,28 @@ def train(
     result = training.train(RunPaths(run).model_run(MODEL_ID), preset, config.seed)
     typer.echo(
         f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, {result.checkpoint}"
+    )
+
+
+def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:
+    """Count left and right exchanged in the predictions of the test cases."""
+    from evaluation.config import load_frozen
+    from evaluation.files import write_text
+    from evaluation.paths import RunPaths
+    from sat.diagnostics import SideSwaps, run_side_swaps
+    from sat.prepare import cases_of_split, datasets_of_run
+
+    config, paths = load_frozen(run), RunPaths(run)
+    lines, total = ["dataset,pairs,swapped,empty"], SideSwaps(0, 0, 0)
+    for dataset in datasets_of_run(paths, config):
+        cases = cases_of_split(paths, dataset, "test")
+        counts = run_side_swaps(paths, config, model, dataset, cases)
+        if counts.pairs or counts.empty:
+            lines.append(f"{dataset},{counts.pairs},{counts.swapped},{counts.empty}")
+            total += counts
+    out = paths.model_run(model) / "side_swaps.csv"
+    write_text(out, "\n".join(lines) + "\n")
+    typer.echo(
+        f"{total.swapped} of {total.pairs} (case, pair)s have left and right exchanged "
+        f"({total.empty} more are empty): {out}"
     )

@@ -59,6 +59,8 @@ class NetworkSizes(_Part):
             raise ValueError(f"{len(self.widths)} widths need as many strides")
         if self.strides[0] != (1, 1, 1):
             raise ValueError("the first stage keeps the full resolution: its stride is 1 1 1")
+        if self.widths[-1] != self.query_width:
+            raise ValueError("the bottleneck is the queries' memory: widths[-1] = query_width")
         if self.query_width % self.heads:
             raise ValueError("query_width must be a multiple of heads")
         if not self.pixel_projection and self.pixel_width != self.widths[0]:
@@ -71,14 +73,14 @@ class PromptSettings(_Part):
 
     `embedding`: `scaled` multiplies the unit-length text embedding by the square root of its
     length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
-    `unit` leaves it at unit length. `query_length`: `sqrt` scales the projected query to length
-    sqrt(d), `unit` to 1, `free` leaves it.
+    `unit` leaves it at unit length, `raw` as the encoder gave it. `query_length`: `sqrt` scales
+    the projected query to length sqrt(d), `unit` to 1, `free` leaves it.
     """
 
     encoder: Literal["minilm", "folder"] = "minilm"
     pooling: Literal["mean", "pooler"] = "mean"
     template: str = Field(default="{name}", description="text with the fields name and modality")
-    embedding: Literal["scaled", "standardised", "unit"]
+    embedding: Literal["scaled", "standardised", "unit", "raw"]
     projection: Literal["mlp", "none"] = "mlp"
     query_length: Literal["sqrt", "unit", "free"]
 

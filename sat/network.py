@@ -110,8 +110,6 @@ class SatNetwork(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.backbone = Backbone(sizes)
-        if sizes.widths[-1] != sizes.query_width:
-            raise ValueError("the bottleneck is the memory: widths[-1] equals query_width")
         self.transformer_decoder = QueryDecoder(sizes)
         self.transformer_decoder_mlp = nn.Sequential(
             nn.Linear(sizes.query_width, sizes.mask_hidden),

@@ -13,6 +13,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -203,10 +204,10 @@ def read_index(store: Path) -> PreparedIndex:
     return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
 
 
-def training_cases(paths: RunPaths, dataset: str) -> list[str]:
-    """Cases of the train split of a dataset, sorted."""
+def cases_of_split(paths: RunPaths, dataset: str, split: Literal["train", "test"]) -> list[str]:
+    """Cases of one side of a dataset's split, sorted."""
     with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
-        return sorted(row["case"] for row in csv.DictReader(stream) if row["split"] == "train")
+        return sorted(row["case"] for row in csv.DictReader(stream) if row["split"] == split)
 
 
 def datasets_of_run(paths: RunPaths, config: RunConfig) -> list[str]:
@@ -233,7 +234,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, model: str, preset: Preset) 
     """
     store = paths.model_run(model) / "prepared"
     datasets = datasets_of_run(paths, config)
-    cases = {dataset: training_cases(paths, dataset) for dataset in datasets}
+    cases = {dataset: cases_of_split(paths, dataset, "train") for dataset in datasets}
     _check_disk(store, _estimated_bytes(paths, cases, preset.grid.spacing_mm))
     entries = []
     todo = [(dataset, case) for dataset in datasets for case in cases[dataset]]

@@ -34,7 +34,7 @@ class PromptProjection(nn.Module):
         self._settings = settings
         self.register_buffer("mean", torch.zeros(embedding_width))
         self.register_buffer("deviation", torch.full((embedding_width,), embedding_width**-0.5))
-        if settings.embedding == "unit":
+        if settings.embedding in ("unit", "raw"):
             self.deviation.fill_(1.0)
         if settings.projection == "none" and embedding_width != query_width:
             raise BenchError(
@@ -60,7 +60,7 @@ class PromptProjection(nn.Module):
             self.deviation.copy_(deviation.where(deviation > 1e-6, torch.ones_like(deviation)))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Embeddings of unit length (N, E) to queries (N, d)."""
+        """Text embeddings (N, E) to queries (N, d)."""
         queries: Tensor = self.layers((embeddings - self.mean) / self.deviation)
         if self._settings.query_length == "free":
             return queries
@@ -108,7 +108,9 @@ def write_prompt_book(
     """
     if settings.encoder == "folder" and folder is None:
         raise BenchError("this preset needs a text encoder of your own", hint="give its folder")
-    encoder = TextEncoder(folder or minilm_folder(), settings.pooling)
+    encoder = TextEncoder(
+        folder or minilm_folder(), settings.pooling, unit_length=settings.embedding != "raw"
+    )
     texts = [prompt_text(settings, key) for key in keys]
     unique = list(dict.fromkeys(texts))
     embeddings = encoder.embed(unique)

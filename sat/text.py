@@ -57,9 +57,16 @@ class TextEncoder:
     Args:
         folder: holds `config.json`, the tokenizer and the weights as safetensors.
         pooling: `mean` over the tokens, or the encoder's own `pooler` output.
+        unit_length: scale every embedding to length one.
     """
 
-    def __init__(self, folder: Path, pooling: Literal["mean", "pooler"] = "mean") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pooling: Literal["mean", "pooler"] = "mean",
+        *,
+        unit_length: bool = True,
+    ) -> None:
         if not (folder / "config.json").is_file():
             raise BenchError(
                 "no text encoder in this folder",
@@ -81,11 +88,11 @@ class TextEncoder:
             self._model: Any = AutoModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
             ).eval()
-        self._pooling = pooling
+        self._pooling, self._unit_length = pooling, unit_length
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings (N, E) of unit length, float32, on the CPU."""
+        """Embeddings (N, E), float32, on the CPU."""
         parts = []
         for start in range(0, len(texts), _BATCH):
             tokens = self._tokenizer(
@@ -101,5 +108,8 @@ class TextEncoder:
             else:
                 mask = tokens["attention_mask"].unsqueeze(-1).float()
                 pooled = (output.last_hidden_state * mask).sum(1) / mask.sum(1)
-            parts.append(torch.nn.functional.normalize(pooled.float(), dim=-1))
-        return torch.cat(parts)
+            parts.append(pooled.float())
+        embeddings = torch.cat(parts)
+        if self._unit_length:
+            embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
+        return embeddings

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -194,7 +195,7 @@ def _loop(
     model.train()
     bar = tqdm(
         range(first, last), initial=first, total=training.steps, desc="train", unit="step",
-        disable=not progress,
+        disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 20,
     )  # fmt: skip
     for step in bar:
         torch.manual_seed(_step_seed(seed, step))
@@ -223,7 +224,7 @@ def _loop(
                     hint="lower the learning rate, or set training.clip, in a preset of your own",
                 )  # fmt: skip
             rows.append({key: str(value) for key, value in row.items()})
-            bar.set_postfix(loss=f"{row['loss']:.3f}", separation=f"{row['prompt_separation']:.2f}")
+            bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
         if (step + 1) % training.checkpoint_every == 0 or step + 1 == last:
             _write_rows(work / METRICS_FILE, rows)
             save_content(

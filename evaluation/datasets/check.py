@@ -15,6 +15,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import get_reader
 from evaluation.datasets.readers.base import RawCase
 from evaluation.datasets.standardise import patient_of, standardised
+from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
 from evaluation.io import Array, Volume, orientation_of
 
@@ -56,7 +57,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
     overlaps = {(c.id, o.dataset) for c in cards for o in c.overlaps}
     for card in cards:
         folder = raw_root / card.folder
-        if not folder.is_dir():
+        if not is_present(card, raw_root):
             continue
         try:
             reader = get_reader(card)

@@ -163,7 +163,9 @@ class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
             # Only the grid is kept: the voxels' memory is used again.
             self._first = Volume(np.broadcast_to(False, volume.array.shape), volume.affine)
         elif difference := same_grid(self._first, volume):
-            raise BenchError("masks of one case lie on different grids", file=path, found=difference)
+            raise BenchError(
+                "masks of one case lie on different grids", file=path, found=difference
+            )
         mask: NDArray[np.bool_] = volume.array != 0
         return mask
 
@@ -192,9 +194,7 @@ def _difference(a: Segmentation, b: Segmentation, tolerance_mm: float) -> str | 
 
 def _turned(segmentation: Segmentation) -> Segmentation:
     volumes = [to_ras(Volume(layer, segmentation.affine)) for layer in segmentation.layers]
-    return replace(
-        segmentation, layers=tuple(v.array for v in volumes), affine=volumes[0].affine
-    )
+    return replace(segmentation, layers=tuple(v.array for v in volumes), affine=volumes[0].affine)
 
 
 def _row(

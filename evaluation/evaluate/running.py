@@ -203,5 +203,3 @@ def _pattern(text: str) -> re.Pattern[str]:
 def _patient(pattern: re.Pattern[str], case: str) -> str:
     match = pattern.search(case)
     return match.group(1) if match and match.group(1) else case
-
-

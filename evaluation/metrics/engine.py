@@ -144,7 +144,9 @@ def _source(numbers: Numbers, side: _Side) -> tuple[LabelMap | None, NDArray[np.
     for layer, table in tables.items():
         mask = table[side.layers[layer]]
         joined = mask if joined is None else np.maximum(joined, mask)
-    return joined, np.arange(256 if joined is not None else 0, dtype=np.uint8) * (joined is not None)
+    return joined, np.arange(256 if joined is not None else 0, dtype=np.uint8) * (
+        joined is not None
+    )
 
 
 def _table(values: dict[int, int], side: _Side, layer: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from evaluation.cases import ClassPlace
 from evaluation.errors import BenchError
@@ -19,6 +20,7 @@ from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, Counts
 
 Mask = NDArray[np.bool_]
+Box = tuple[slice, ...]
 # Distances and areas of the surface elements of reference and prediction.
 Surfaces = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
@@ -31,10 +33,7 @@ def measure_surface_distance(
     tolerances_mm: Sequence[float],
 ) -> list[Counts]:
     """Counts by the package `surface-distance` (see `records.Engine`)."""
-    return [
-        _measure(pair, reference, prediction, spacing_mm, tolerances_mm, _deepmind_surfaces)
-        for pair in pairs
-    ]
+    return _measure_all(reference, prediction, pairs, spacing_mm, tolerances_mm, _deepmind_surfaces)
 
 
 def measure_monai(
@@ -57,10 +56,7 @@ def measure_monai(
             found=error,
             hint="pip install 'satbench[sat]', or use the engine `sweep`",
         ) from error
-    return [
-        _measure(pair, reference, prediction, spacing_mm, tolerances_mm, _monai_surfaces)
-        for pair in pairs
-    ]
+    return _measure_all(reference, prediction, pairs, spacing_mm, tolerances_mm, _monai_surfaces)
 
 
 def singleton_axis(shape: Sequence[int]) -> int | None:
@@ -74,35 +70,80 @@ def singleton_axis(shape: Sequence[int]) -> int | None:
     return singles[-1] if singles else None
 
 
-def _measure(
-    pair: ClassPair,
+def _measure_all(
     reference: Sequence[Array],
     prediction: Sequence[Array],
+    pairs: Sequence[ClassPair],
+    spacing_mm: Sequence[float],
+    tolerances_mm: Sequence[float],
+    surfaces_of: Callable[[Mask, Mask, Sequence[float]], Surfaces],
+) -> list[Counts]:
+    sides = _Boxed(reference), _Boxed(prediction)
+    flat = singleton_axis((reference or prediction)[0].shape)
+    spacing = [s for axis, s in enumerate(spacing_mm) if axis != flat]
+    counts = []
+    for pair in pairs:
+        places = pair.reference, pair.prediction
+        boxes = [b for s, p in zip(sides, places, strict=True) for b in s.boxes(p)]
+        if not boxes:
+            zeros = (0.0,) * len(tolerances_mm)
+            counts.append(Counts(0, 0, 0, 0.0, 0.0, zeros, zeros))
+            continue
+        box = tuple(
+            slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes))
+            for axis in range(3)
+        )
+        a, b = (side.mask(place, box) for side, place in zip(sides, places, strict=True))
+        if flat is not None:
+            a, b = a.squeeze(flat), b.squeeze(flat)
+        counts.append(_measure(a, b, spacing, tolerances_mm, surfaces_of))
+    return counts
+
+
+class _Boxed:
+    """Layers of one side and the box of every value in them, found in one go."""
+
+    def __init__(self, layers: Sequence[Array]) -> None:
+        self._layers = layers
+        self._boxes: list[dict[int, Box]] = []
+        for layer in layers:
+            # Values may be negative; boxes are found for the numbers from 1.
+            low = min(0, int(layer.min())) - 1 if layer.size else 0
+            found = ndimage.find_objects(layer.astype(np.int32) - low)
+            self._boxes.append({i + 1 + low: box for i, box in enumerate(found) if box is not None})
+
+    def boxes(self, place: ClassPlace | None) -> list[Box]:
+        """Boxes of all values of a class that occur."""
+        if place is None or not self._layers:
+            return []
+        found = [self._boxes[part.layer].get(v) for part in place.parts for v in part.values]
+        return [box for box in found if box is not None]
+
+    def mask(self, place: ClassPlace | None, box: Box) -> Mask:
+        """The mask of a class within a box."""
+        mask = np.zeros([s.stop - s.start for s in box], dtype=bool)
+        for part in place.parts if place and self._layers else ():
+            for value in part.values:
+                if value in self._boxes[part.layer]:
+                    mask |= self._layers[part.layer][box] == value
+        return mask
+
+
+def _measure(
+    a: Mask,
+    b: Mask,
     spacing_mm: Sequence[float],
     tolerances_mm: Sequence[float],
     surfaces_of: Callable[[Mask, Mask, Sequence[float]], Surfaces],
 ) -> Counts:
-    a, b = _mask(reference, pair.reference), _mask(prediction, pair.prediction)
-    flat = singleton_axis((reference or prediction)[0].shape)
-    zeros = (0.0,) * len(tolerances_mm)
-    box = _box([mask for mask in (a, b) if mask is not None])
-    if box is None:
-        return Counts(0, 0, 0, 0.0, 0.0, zeros, zeros)
-    shape = tuple(s.stop - s.start for s in box)
-    a = np.zeros(shape, dtype=bool) if a is None else a[box]
-    b = np.zeros(shape, dtype=bool) if b is None else b[box]
-    spacing = list(spacing_mm)
-    if flat is not None:
-        a, b = a.squeeze(flat), b.squeeze(flat)
-        del spacing[flat]
     n_a, n_b, n_both = int(a.sum()), int(b.sum()), int((a & b).sum())
     if n_a == 0 or n_b == 0:
         # Decided here: release 0.1 of `surface-distance` fails under NumPy 2 if one side is empty.
         only = a if n_a else b
-        total = float(surfaces_of(only, only, spacing)[1].sum())
-        totals = (total, 0.0) if n_a else (0.0, total)
-        return Counts(n_a, n_b, 0, *totals, zeros, zeros)
-    a_to_b, area_a, b_to_a, area_b = surfaces_of(a, b, spacing)
+        total = float(surfaces_of(only, only, spacing_mm)[1].sum())
+        zeros = (0.0,) * len(tolerances_mm)
+        return Counts(n_a, n_b, 0, *((total, 0.0) if n_a else (0.0, total)), zeros, zeros)
+    a_to_b, area_a, b_to_a, area_b = surfaces_of(a, b, spacing_mm)
     return Counts(
         reference_voxels=n_a,
         prediction_voxels=n_b,
@@ -112,31 +153,6 @@ def _measure(
         reference_within=tuple(float(area_a[a_to_b <= t].sum()) for t in tolerances_mm),
         prediction_within=tuple(float(area_b[b_to_a <= t].sum()) for t in tolerances_mm),
     )
-
-
-def _mask(layers: Sequence[Array], place: ClassPlace | None) -> Mask | None:
-    if place is None or not layers:
-        return None
-    mask = np.zeros(layers[0].shape, dtype=bool)
-    for part in place.parts:
-        mask |= np.isin(layers[part.layer], part.values)
-    return mask
-
-
-def _box(masks: Sequence[Mask]) -> tuple[slice, ...] | None:
-    """The smallest box that holds every mask; None if all are empty."""
-    low: list[int] = []
-    high: list[int] = []
-    if not masks:
-        return None
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        filled = np.concatenate([np.flatnonzero(mask.any(axis=others)) for mask in masks])
-        if filled.size == 0:
-            return None
-        low.append(int(filled.min()))
-        high.append(int(filled.max()))
-    return tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
 
 
 def _deepmind_surfaces(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> Surfaces:
@@ -156,16 +172,19 @@ def _deepmind_surfaces(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> Surface
 
 def _monai_surfaces(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> Surfaces:
     from monai.metrics.utils import get_edge_surface_distance
-    from monai.utils import convert_to_tensor
+    from monai.utils.type_conversion import convert_to_tensor
 
-    edges, distances, areas = get_edge_surface_distance(
-        convert_to_tensor(b),
-        convert_to_tensor(a),
-        distance_metric="euclidean",
-        spacing=list(spacing_mm),
-        use_subvoxels=True,
-        symmetric=True,
-    )
+    with warnings.catch_warnings():
+        # MONAI calls its own functions in a way that it has deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        edges, distances, areas = get_edge_surface_distance(
+            convert_to_tensor(b),
+            convert_to_tensor(a),
+            distance_metric="euclidean",
+            spacing=list(spacing_mm),
+            use_subvoxels=True,
+            symmetric=True,
+        )
     on_b, on_a = (np.asarray(edge, dtype=bool) for edge in edges)
     area_b, area_a = (np.asarray(area) for area in (areas if len(areas) == 2 else areas * 2))
     b_to_a, a_to_b = (np.asarray(distance) for distance in distances)

@@ -112,26 +112,25 @@ def load_plane(
 
 
 @compiled
-def mark_plane(plane: Bytes, stride: int, edges: Bytes) -> None:
-    """Non-zero where the four voxels of this plane round a corner differ."""
+def mark_plane(
+    before: Bytes, after: Bytes, edges_before: Bytes, edges: Bytes, stride: int, marks: Bytes
+) -> None:
+    """Say which corners between two planes have a surface.
+
+    `edges` becomes non-zero where the four voxels of the plane `after` round a corner differ,
+    `marks` where the eight voxels of both planes do; `edges_before` are the edges of `before`.
+    """
     first = stride + 1
-    n = plane.size - first
-    here = plane[first:]
-    left = plane[first - 1 :]
-    above = plane[first - stride :]
-    above_left = plane[first - stride - 1 :]
+    n = after.size - first
+    here = after[first:]
+    left = after[first - 1 :]
+    above = after[first - stride :]
+    above_left = after[first - stride - 1 :]
     target = edges[first:]
     for i in range(n):
         target[i] = (here[i] ^ left[i]) | (above[i] ^ above_left[i]) | (here[i] ^ above[i])
-
-
-@compiled
-def join_planes(
-    before: Bytes, after: Bytes, edges_before: Bytes, edges_after: Bytes, marks: Bytes
-) -> None:
-    """Non-zero where the eight voxels of two planes round a corner differ."""
     for i in range(marks.size):
-        marks[i] = edges_before[i] | edges_after[i] | (before[i] ^ after[i])
+        marks[i] = edges_before[i] | edges[i] | (before[i] ^ after[i])
 
 
 @compiled
@@ -216,6 +215,8 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
     ring_a, ring_b = rings
     marks_a, marks_b = marks
     found_a, found_b, found_both = found
+    # Kept out of the loop, where the compiler must assume that counting changes them.
+    to_before, to_after = moves[0, 0], moves[0, 1]
     words_a = marks_a[plane[0] : plane[0] + plane[1]].view(np.uint64)
     words_b = marks_b[plane[0] : plane[0] + plane[1]].view(np.uint64)
     for i in range(words_a.size):
@@ -226,7 +227,7 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
         while open_corners != _NONE:
             position = np.uint64(i * 8) + (_LOWEST[open_corners] >> np.uint64(3))
             open_corners &= open_corners - np.uint64(1)
-            before, after = position + moves[0, 0], position + moves[0, 1]
+            before, after = position + to_before, position + to_after
             word_a = corner_word(ring_a, before, after, stride)
             word_b = corner_word(ring_b, before, after, stride)
             if word_a == word_b:
@@ -298,15 +299,15 @@ def sweep(
             load_plane(sources[0][p], lookups[0], plain[0], top[0], ring_a[slot], stride, pad)
             load_plane(sources[1][p], lookups[1], plain[1], top[1], ring_b[slot], stride, pad)
             count_voxels(ring_a[slot], ring_b[slot], joint)
-            mark_plane(ring_a[slot], stride, edges_a[new])
-            mark_plane(ring_b[slot], stride, edges_b[new])
         else:
             ring_a[slot] = 0
             ring_b[slot] = 0
-            edges_a[new] = 0
-            edges_b[new] = 0
-        join_planes(ring_a[slot - 1], ring_a[slot], edges_a[old], edges_a[new], marks_a[slot])
-        join_planes(ring_b[slot - 1], ring_b[slot], edges_b[old], edges_b[new], marks_b[slot])
+        mark_plane(
+            ring_a[slot - 1], ring_a[slot], edges_a[old], edges_a[new], stride, marks_a[slot]
+        )
+        mark_plane(
+            ring_b[slot - 1], ring_b[slot], edges_b[old], edges_b[new], stride, marks_b[slot]
+        )
         k = p - reach_z
         if corners[0] <= k <= corners[1]:
             for m in range(steps.shape[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,30 @@ def whole_body_pair(
     return pair[0], pair[1]
 
 
+def bend(labels: NDArray[Any], spacing_mm: Sequence[float], shift_mm: float = 1.0) -> NDArray[Any]:
+    """A prediction made from a real label map: nearest voxels of a smoothly bent copy.
+
+    Args:
+        labels: (x, y, z).
+        spacing_mm: voxel size in mm.
+        shift_mm: amplitude of the displacement; at least a voxel of movement needs about the
+            size of a voxel.
+    """
+    rng = np.random.default_rng(0)
+    size = np.asarray(labels.shape) * np.asarray(spacing_mm)
+    waves = _Waves(rng, size, shift_mm)
+    bent = np.empty_like(labels, order="F")
+    for z in range(labels.shape[2]):
+        grid = np.ogrid[: labels.shape[0], : labels.shape[1], z : z + 1]
+        points = [(g + 0.5) * s for g, s in zip(grid, spacing_mm, strict=True)]
+        index = [
+            np.clip(np.rint(g + m / s), 0, n - 1).astype(np.intp)
+            for g, m, s, n in zip(grid, waves.at(points), spacing_mm, labels.shape, strict=True)
+        ]
+        bent[:, :, z : z + 1] = labels[tuple(np.broadcast_arrays(*index, grid[0] + grid[1]))[:3]]
+    return bent
+
+
 class _Waves:
     """A smooth displacement field: per component, a few plane waves along single axes."""
 
@@ -98,11 +123,11 @@ def _draw(
         for c, m, s in zip(centre, margin, spacing_mm, strict=True)
     )
     target = labels[box]
-    grid = np.ogrid[tuple(slice(b.start, b.start + n) for b, n in zip(box, target.shape, strict=True))]
+    grid = np.ogrid[
+        tuple(slice(b.start, b.start + n) for b, n in zip(box, target.shape, strict=True))
+    ]
     points = [(g + 0.5) * s for g, s in zip(grid, spacing_mm, strict=True)]
     moved = waves.at(points) if bent else [np.zeros(1)] * 3
-    away = [
-        (p + m - c) / r for p, m, c, r in zip(points, moved, centre, radii, strict=True)
-    ]
+    away = [(p + m - c) / r for p, m, c, r in zip(points, moved, centre, radii, strict=True)]
     wavy = sum(0.06 * np.sin(9 * a + label) for a in away)
     target[(away[0] ** 2 + away[1] ** 2 + away[2] ** 2) < (1 + wavy) ** 2] = label

@@ -158,11 +158,14 @@ function columnsShown() {
 
 /* The reading of one model in one column. Precomputed rows (with intervals) serve wherever no
    filter cuts into the column; any other choice is averaged here, without an interval. */
-function cellOf(model, column, setting) {
+function untouched(column) {
   const filters = activeFilters();
-  const untouched = filters.length === 0
+  return filters.length === 0
     || (filters.length === 1 && column.level === filters[0] && column.id === state[filters[0]]);
-  if (untouched && column.key !== null) {
+}
+
+function cellOf(model, column, setting) {
+  if (untouched(column) && column.key !== null) {
     return reading(groups(setting).get(`${model}|${column.key}`));
   }
   if (column.slots.length === 1) {
@@ -228,7 +231,9 @@ function boardRows(columns) {
   if (publishedShown()) {
     for (const entry of D.published) {
       const cells = new Map(all.map((c) => {
-        const value = entry.values[`${c.level}:${c.id}`]?.[state.metric] ?? null;
+        // A published mean cannot be cut by a filter; a class's own mean is cut only by an entry.
+        const whole = untouched(c) || (c.level === "class" && !state.dataset);
+        const value = whole ? entry.values[`${c.level}:${c.id}`]?.[state.metric] ?? null : null;
         return [c.name, value === null ? null : { value: value / 100 }];
       }));
       rows.push({ kind: "published", model: { title: entry.title, id: entry.id }, cells });

@@ -62,7 +62,7 @@ function scoreCell(row, column, setting) {
     h("button", { type: "button", class: "cell", "aria-label": label,
       onclick: (event) => openDetail(row.m, column, setting, event.currentTarget) },
     h("span", { class: "value" }, value), flags ? h("sup", { title: flags.title }, flags.sign) : ""),
-    h("small", {}, interval(cell) || " "), h("small", {}, sizes.join(", ")));
+    h("small", {}, interval(cell) || " "), h("small", { class: "sizes" }, sizes.join(", ")));
 }
 
 /* "T": trained on the training split of that entry; "!": the audit links test scans to it. */
@@ -216,6 +216,7 @@ function start() {
     element("not-run").replaceChildren(h("h2", {}, `Not run: ${D.meta.notRun.length} of ${D.meta.entries} entries`),
       h("ul", {}, ...D.meta.notRun.map(([title, reason]) => h("li", {}, `${title}: ${reason}`))));
   }
+  element("switches").open = !matchMedia("(max-width: 40rem)").matches;
   fillControls();
   draw();
 }

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from baselines.adapter import NnunetSpecialists
+from baselines.jobs import find_job
 from baselines.process import environment, message_of, run_child
-from baselines.training import find_job, prepare_specialist, train_specialist
+from baselines.training import plan_report, prepare_specialist, train_specialist
 from evaluation.cases import Prediction, read_image_case, read_reference
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
@@ -71,6 +72,11 @@ def test_training_is_recorded_and_complete_ones_are_left_alone(undisturbed: Path
     assert record["settings"]["epochs"] == 10
     assert (path.parent / record["checkpoints"][0]).is_file()
     assert not list(path.parent.rglob("checkpoint_latest.pth"))
+    before = path.stat().st_mtime_ns
+    train_specialist(undisturbed, ORGANS)
+    assert path.stat().st_mtime_ns == before
+    fields = {row["field"] for row in plan_report(undisturbed)}
+    assert fields >= {"width", "batch_size"} or fields >= {"width", "patch_size"}
 
 
 def test_a_killed_training_continues_to_the_same_weights(
@@ -137,6 +143,15 @@ def test_specialists_are_joined_and_a_broken_image_fails_alone(undisturbed: Path
         "spleen": 0,
         "left iliopsoas": 1,
     }
+
+
+def test_a_missing_specialist_is_named(prepared: Path) -> None:
+    paths, config = RunPaths(prepared), load_frozen(prepared)
+    work = paths.model_run("nnunet")
+    context = ModelContext("nnunet", paths, config, work, config.presets["nnunet"], {})
+    cases = [read_image_case(paths.case("totalsegmentator", "s0005"))]
+    with pytest.raises(BenchError, match="is not trained"):
+        list(NnunetSpecialists(context).predict_all(cases, ["liver"]))
 
 
 def test_any_other_trainer_is_found_beside_a_cpu_torch(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from baselines.config import Network, NnunetPreset, Schedule, load_preset, preset_names
+from baselines.jobs import choose_device
 from baselines.plans import CONFIGURATION, describe, differences, plan_to_train, spacing_faults
 from baselines.specialists import pinned_plans
-from baselines.training import choose_device
 from evaluation.errors import BenchError
 
 PLANNED: dict[str, Any] = {

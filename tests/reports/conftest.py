@@ -23,7 +23,8 @@ from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import load_cards
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
-from evaluation.schema import SCORES, TABLES, write_table
+from evaluation.run_tables import aggregate_run
+from evaluation.schema import SCORES, write_table
 from evaluation.synthetic_scores import SyntheticScores, synthetic_scores
 
 ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}
@@ -47,11 +48,6 @@ def write_run(
     root: Path, scores: SyntheticScores, entries: list[str], spaces: tuple[str, ...] = ("native",)
 ) -> RunPaths:
     """Configuration, splits, score files and aggregated tables of a run."""
-    from evaluation.aggregate import aggregate
-    from evaluation.decisions import decide
-    from evaluation.grid import build_grids
-    from evaluation.views import find_links
-
     paths = RunPaths(root)
     config = RunConfig.model_validate(
         {
@@ -74,23 +70,7 @@ def write_run(
     for dataset, split in scores.expected.splits.items():
         paths.split(dataset).parent.mkdir(parents=True, exist_ok=True)
         split.to_csv(paths.split(dataset), index=False)
-    extra = shape_of({"sliver07": 1})["sliver07"]
-    expected = replace(
-        scores.expected,
-        entries=tuple(config.entries),
-        classes={**scores.expected.classes, "sliver07": extra[2]},
-        modalities={**scores.expected.modalities, "sliver07": extra[0]},
-        not_run={"sliver07": "no data"},
-    )
-    frames: dict[str, list[pd.DataFrame]] = {}
-    text = [c.name for c in SCORES.columns if c.type == "text"]
-    rows = rows.astype(dict.fromkeys(text, "category"))
-    for grid in build_grids(rows, expected, find_links(expected.splits, None)):
-        for made in (aggregate(grid, expected, 100), decide(grid, expected, 100, 200)):
-            for name, frame in made.items():
-                frames.setdefault(name, []).append(frame)
-    for name, parts in frames.items():
-        write_table(paths.table(name), pd.concat(parts, ignore_index=True), TABLES[name])
+    aggregate_run(root, n_draws=100)
     return paths
 
 
@@ -122,9 +102,7 @@ def write_volumes(paths: RunPaths, dataset: str, rows: pd.DataFrame, models: lis
             packed = pack_masks(moved, affine, "direct")
             answer = Segmentation(packed.layers, affine, packed.classes)
             folder = paths.case(dataset, case)
-            asked = ImageCase(
-                dataset, case, case, card.modality, folder, spacing, (40, 36, 12)
-            )
+            asked = ImageCase(dataset, case, case, card.modality, folder, spacing, (40, 36, 12))
             write_prediction(
                 paths.prediction(model, dataset, case), model, asked, Prediction(answer)
             )
@@ -138,8 +116,12 @@ def small_scores() -> SyntheticScores:
         rows[metric] = rows[metric].clip(0, 1)
     size = 10 ** (2 + 4 * pd.util.hash_array(rows["class"].astype(str).to_numpy()) / 2.0**64)
     rows["reference_voxels"] = (rows["reference_voxels"].gt(0) * size).astype(int)
-    lost = (rows["model"] == "sat-nano") & (rows["dataset"] == "word") & (rows["case"] == "case-00001")
-    rows["status"] = rows["status"].astype(str).where(~lost, "prediction_missing").astype("category")
+    lost = (
+        (rows["model"] == "sat-nano") & (rows["dataset"] == "word") & (rows["case"] == "case-00001")
+    )
+    rows["status"] = (
+        rows["status"].astype(str).where(~lost, "prediction_missing").astype("category")
+    )
     rows.loc[lost, ["dsc", "nsd"]] = np.nan
     return replace(scores, rows=rows)
 

@@ -236,7 +236,9 @@ def write_patient(dataset: str, root: Path, index: int, seed: int) -> None:
         for path in _draw_and_write(dataset, scratch, index, seed):
             target = home / path.relative_to(scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            if not target.is_dir():
+                # A second process at the same patient was faster; its bytes are the same.
+                path.replace(target)
 
 
 def _draw_and_write(dataset: str, folder: Path, index: int, seed: int) -> list[Path]:

@@ -1,0 +1,128 @@
+"""A specialist of a run: where it lives, how it is trained, and when its work is out of date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from baselines.config import NnunetPreset, load_preset
+from baselines.export import dataset_name
+from baselines.plans import CONFIGURATION, PLANS_NAME
+from baselines.specialists import SpecialistPlan, find_specialist
+from evaluation.cases import read_case_record
+from evaluation.config import RunConfig, load_frozen
+from evaluation.datasets.card import DatasetCard
+from evaluation.errors import BenchError
+from evaluation.paths import RunPaths
+
+MODEL = "nnunet"
+STOCK_TRAINER = "nnUNetTrainer"
+SCHEDULED_TRAINER = "ScheduledTrainer"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A specialist of a run and where it lives."""
+
+    paths: RunPaths
+    config: RunConfig
+    card: DatasetCard
+    plan: SpecialistPlan
+    preset: NnunetPreset
+    folder: Path
+
+    @property
+    def unit_spacing(self) -> bool:
+        """Whether nnU-Net's copies of the scans get a spacing of 1 mm."""
+        pinned = self.plan.pinned
+        return self.preset.mode == "pinned" and pinned is not None and pinned.unit_spacing
+
+    @property
+    def trainer(self) -> str:
+        """Name of the trainer class."""
+        return STOCK_TRAINER if self.preset.schedule is None else SCHEDULED_TRAINER
+
+    @property
+    def model_folder(self) -> Path:
+        """nnU-Net's folder of the trained model."""
+        name = f"{self.trainer}__{PLANS_NAME}__{CONFIGURATION}"
+        return self.folder / "trained" / dataset_name(self.plan) / name
+
+    def checkpoint(self, fold: int | str) -> Path:
+        """Final checkpoint of a fold; it exists only after the last epoch."""
+        return self.model_folder / f"fold_{fold}" / "checkpoint_final.pth"
+
+
+def find_job(run: Path, specialist: str) -> Job:
+    """A specialist of a run.
+
+    Raises:
+        BenchError: no such run, specialist or preset.
+    """
+    config = load_frozen(run)
+    paths = RunPaths(run)
+    card, plan = find_specialist(specialist, config)
+    preset = load_preset(config.presets.get(MODEL))
+    return Job(paths, config, card, plan, preset, paths.model_run(MODEL) / specialist)
+
+
+def training_settings(job: Job) -> dict[str, Any]:
+    """What the scheduled trainer reads; empty for nnU-Net's own trainer."""
+    schedule = job.preset.schedule
+    if schedule is None:
+        return {}
+    settings = schedule.model_dump(mode="json", exclude={"base", "per_class", "at_least"})
+    return settings | {"epochs": schedule.epochs(len(job.plan.leaves)), "seed": job.config.seed}
+
+
+def choose_device(preset: NnunetPreset, asked: str) -> str:
+    """`cpu` or `cuda`; a GPU that is not there is an error at once, not after hours in a queue.
+
+    Raises:
+        BenchError: CUDA is asked for, by the preset or by the command, and torch sees none.
+    """
+    wanted = preset.device if asked == "auto" else asked
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise BenchError(
+            "this training needs a GPU, and torch sees no CUDA device",
+            found=f"torch {torch.__version__}",
+            hint="ask the scheduler for a GPU, install a CUDA build of torch "
+            "(`make setup TORCH=...`), or use a CPU preset such as `demo`",
+        )
+    return "cpu"
+
+
+def data_digest(job: Job, cases: Sequence[Path], plan: dict[str, Any]) -> str:
+    """Changes when the training data or the plan do, so that a stale training is noticed."""
+    files = []
+    for case in cases:
+        record = read_case_record(case)
+        sources = record.source_sha256 or {
+            p.name: str(p.stat().st_size) for p in sorted(case.glob("*.nii.gz"))
+        }
+        files.append([record.case, sorted(sources.items())])
+    leaves = [{**asdict(leaf), "classes": sorted(leaf.classes)} for leaf in job.plan.leaves]
+    content = json.dumps([files, leaves, plan, job.unit_spacing], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def training_digest(job: Job, prepared: dict[str, Any]) -> str:
+    """Changes when a training that was begun can no longer be continued."""
+    content = [prepared["digest"], training_settings(job), job.trainer]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a training's result."""
+    return {name: version(name) for name in ("nnunetv2", "torch", "numpy")}

@@ -1,0 +1,244 @@
+"""`satbench bench metrics`: our engine against its peers on one whole-body case.
+
+All run in one thread of one process, warm, and take turns, so that a busy machine slows all of
+them alike. Read the ratios. Peers that take minutes are timed on a few classes drawn by size and
+extrapolated; the result says so.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from evaluation.cases import ClassPlace, Part, Segmentation
+from evaluation.inflate import Arena, inflate
+from evaluation.io import Volume, spacing_of, write_volume
+from evaluation.metrics import score
+from evaluation.metrics.reading import read_labels
+from evaluation.metrics.records import ClassScore
+from evaluation.metrics.synthetic import bend, whole_body_pair
+
+Results = dict[str, Any]
+_SPACING_MM = (0.8, 0.8, 1.5)
+
+
+def run_benchmark(
+    data: Path | None = None,
+    shape: tuple[int, int, int] = (512, 512, 400),
+    n_labels: int = 100,
+    rounds: int = 3,
+    drawn: int = 6,
+    tolerance_mm: float = 1.0,
+) -> Results:
+    """Time every way to score one pair of label maps.
+
+    Args:
+        data: a real label map; its prediction is the same map, bent. None: the synthetic case.
+        shape: voxels of the synthetic case.
+        n_labels: classes of the synthetic case.
+        rounds: repetitions; medians are taken.
+        drawn: number of classes on which the peers are timed, spread evenly over the classes
+            sorted by size.
+        tolerance_mm: NSD tolerance.
+
+    Returns:
+        Seconds (CPU time of this thread), ratios, largest differences, and what was measured.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder) / "reference.nii.gz", Path(folder) / "prediction.nii.gz"
+        affine = _write_pair(paths, data, shape, n_labels)
+        return _run(paths, affine, data, rounds, drawn, tolerance_mm)
+
+
+def _write_pair(
+    paths: tuple[Path, Path], data: Path | None, shape: tuple[int, int, int], n_labels: int
+) -> NDArray[np.float64]:
+    if data is None:
+        affine = np.diag([*_SPACING_MM, 1.0])
+        pair = whole_body_pair(shape, _SPACING_MM, n_labels)
+    else:
+        volume = read_labels(data)
+        affine = volume.affine
+        pair = volume.array, bend(volume.array, volume.spacing_mm)
+    for path, labels in zip(paths, pair, strict=True):
+        write_volume(path, Volume(labels, affine))
+    return affine
+
+
+def _run(
+    paths: tuple[Path, Path],
+    affine: NDArray[np.float64],
+    data: Path | None,
+    rounds: int,
+    drawn: int,
+    tolerance_mm: float,
+) -> Results:
+    arenas = Arena(), Arena()
+    spacing = spacing_of(affine)
+
+    def read() -> tuple[Segmentation, Segmentation]:
+        a, b = (read_labels(p, arena).array for p, arena in zip(paths, arenas, strict=True))
+        return Segmentation((a,), affine, classes), Segmentation((b,), affine, classes)
+
+    classes: dict[str, ClassPlace] = {}
+    reference, prediction = read()
+    sizes = np.bincount(reference.layers[0].ravel(order="K"))
+    values = [v for v in np.argsort(sizes, kind="stable").tolist() if v and sizes[v]]
+    for value in values:
+        part = Part(layer=0, values=(value,))
+        classes[str(value)] = ClassPlace(kind="annotated", parts=(part,))
+    names = list(classes)
+    # One class from the middle of each of `drawn` equal groups by size.
+    n_picked = min(drawn, len(names))
+    picked = [names[int((i + 0.5) * len(names) / n_picked)] for i in range(n_picked)]
+
+    def peer(engine: str, whole: bool) -> Callable[[], list[ClassScore]]:
+        def call() -> list[ClassScore]:
+            if whole:
+                return [
+                    _whole_volume(reference, prediction, n, spacing, tolerance_mm) for n in picked
+                ]
+            return score(reference, prediction, spacing, [tolerance_mm], picked, engine)  # type: ignore[arg-type]
+
+        return call
+
+    contenders: dict[str, Callable[[], Any]] = {
+        "sweep": lambda: score(reference, prediction, spacing, [tolerance_mm], names),
+        "decompress two files, isal": lambda: [
+            isal_zlib.decompress(path.read_bytes(), wbits=31) for path in paths
+        ],
+        "decompress two files, ours": lambda: [
+            inflate(path, arena) for path, arena in zip(paths, arenas, strict=True)
+        ],
+        "read two files and sweep": lambda: score(*read(), spacing, [tolerance_mm], names),
+        "surface-distance, whole volume": peer("surface-distance", True),
+        "surface-distance, cropped": peer("surface-distance", False),
+    }
+    if _has_monai():
+        contenders["monai use_subvoxels=True, cropped"] = peer("monai", False)
+    for name in ("sweep", "read two files and sweep"):
+        contenders[name]()  # compiles, fills the arenas
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    answers: dict[str, list[ClassScore]] = {}
+    for turn in range(rounds):
+        for name, call in contenders.items():
+            # Minutes each: once is enough for those that work through whole volumes.
+            if turn and "whole volume" in name:
+                continue
+            start = time.thread_time()
+            answers[name] = call()
+            seconds[name].append(time.thread_time() - start)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    factor = len(names) / len(picked)
+    for name in medians:
+        if "surface-distance" in name or "monai" in name:
+            medians[name] *= factor
+    ours = {s.class_name: s for s in answers["sweep"]}
+    scored = [s for s in answers["sweep"] if s.status == "scored"]
+    return {
+        "case": "synthetic whole body" if data is None else str(data),
+        "shape": list(reference.shape),
+        "spacing_mm": list(spacing),
+        "tolerance_mm": tolerance_mm,
+        "classes": len(names),
+        "classes_drawn_for_peers": len(picked),
+        "mean_dsc": float(np.mean([s.dsc for s in scored])),
+        "mean_nsd": float(np.mean([s.nsd for s in scored])),
+        "rounds": rounds,
+        "cpu_seconds": medians,
+        "ratio_to_sweep": {
+            name: value / medians["sweep"]
+            for name, value in medians.items()
+            if "surface-distance" in name or "monai" in name
+        },
+        "pair_with_reading_over_decompression": medians["read two files and sweep"]
+        / medians["decompress two files, isal"],
+        "share_of_decompression": medians["decompress two files, ours"]
+        / medians["read two files and sweep"],
+        "largest_nsd_difference": {
+            name: max(abs(s.nsd - ours[s.class_name].nsd) for s in found)
+            for name, found in answers.items()
+            if "surface-distance" in name or "monai" in name
+        },
+        "peak_memory_mb": _peak_memory_mb(),
+    }
+
+
+def _whole_volume(
+    reference: Segmentation,
+    prediction: Segmentation,
+    name: str,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float,
+) -> ClassScore:
+    """The usual way to call `surface-distance`: boolean masks of the whole volume, one class."""
+    import warnings
+
+    import surface_distance
+
+    a = reference.layers[0] == int(name)
+    b = prediction.layers[0] == int(name)
+    dsc = float(surface_distance.compute_dice_coefficient(a, b))
+    nsd = 0.0
+    if b.any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            surfaces = surface_distance.compute_surface_distances(a, b, spacing_mm)
+        nsd = float(surface_distance.compute_surface_dice_at_tolerance(surfaces, tolerance_mm))
+    nan = float("nan")
+    return ClassScore(
+        name, tolerance_mm, "scored", dsc, nsd, None, None, None, nan, nan, nan, nan, "", ""
+    )
+
+
+def _has_monai() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("monai") is not None
+
+
+def _peak_memory_mb() -> float:
+    """Largest memory of this process so far, in MB."""
+    import resource
+
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return max(kilobytes / 1000, psutil.Process().memory_info().rss / 1e6)
+
+
+def report_lines(results: Results) -> list[str]:
+    """The results as lines of text."""
+    shape = "x".join(map(str, results["shape"]))
+    n, drawn, rounds = results["classes"], results["classes_drawn_for_peers"], results["rounds"]
+    pair = results["pair_with_reading_over_decompression"]
+    share = results["share_of_decompression"]
+    tolerance = results["tolerance_mm"]
+    lines = [
+        f"{results['case']}: {shape} voxels of {results['spacing_mm']} mm, {n} classes",
+        f"mean DSC {results['mean_dsc']:.3f}, NSD at {tolerance:g} mm {results['mean_nsd']:.3f}",
+        f"CPU seconds of one thread, medians of {rounds} interleaved rounds",
+        f"peers: {drawn} classes drawn by size, extrapolated to {n} (whole volume: one round)",
+        "",
+        f"{'':36} {'CPU s':>10} {'x sweep':>9} {'max NSD diff':>13}",
+    ]
+    for name, seconds in results["cpu_seconds"].items():
+        line = f"{name:36} {seconds:10.3f}"
+        if name in results["ratio_to_sweep"]:
+            line += f" {results['ratio_to_sweep'][name]:9.0f}"
+            line += f" {results['largest_nsd_difference'][name]:13.1e}"
+        lines.append(line)
+    lines += [
+        "",
+        f"a pair with reading: {pair:.2f} x the decompression of its two files by isal",
+        f"our own decompression into memory that is used again: {share:.0%} of a pair",
+        f"peak memory of the whole process: {results['peak_memory_mb']:.0f} MB",
+    ]
+    return lines

@@ -1,0 +1,52 @@
+"""Small score sets with known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from evaluation.grid import Grid, build_grids
+from evaluation.schema import SCORES
+from evaluation.scores import Expected
+from evaluation.views import Links
+
+NO_LINKS = Links({}, frozenset(), "")
+MakeRow = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def row() -> MakeRow:
+    """A score row; what is not given is plain."""
+
+    def make(
+        model: str, dataset: str, case: str, name: str, value: float = 0.5, **other: Any
+    ) -> Any:
+        usual = {
+            "model": model, "dataset": dataset, "case": case, "patient": case, "modality": "ct",
+            "class": name, "kind": "annotated", "status": "scored", "reason": "", "dsc": value,
+            "nsd": value, "tolerance_mm": 1.0, "space": "native", "spacing_mm": "1x1x3",
+            "reference_voxels": 100, "prediction_voxels": 100, "intersection_voxels": 100,
+            "surface_reference_total_mm2": 1.0, "surface_reference_within_mm2": 1.0,
+            "surface_prediction_total_mm2": 1.0, "surface_prediction_within_mm2": 1.0,
+            "implementation": "test", "version": "1",
+        }  # fmt: skip
+        return {name: {**usual, **other}[name] for name in SCORES.names}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def grid_of() -> Callable[..., Grid]:
+    """The only grid of some rows."""
+
+    def make(
+        rows: list[dict[str, Any]], expected: Expected | None = None, links: Links = NO_LINKS
+    ) -> Grid:
+        frame = pd.DataFrame(rows, columns=SCORES.names)
+        (grid,) = build_grids(frame, expected or Expected("synthetic"), links)
+        return grid
+
+    return make

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation.errors import BenchError
+from evaluation.policies import CODE, false_positives, policy_values, status_codes
+from evaluation.schema import STATUSES
+
+NAN = float("nan")
+# status, reference voxels, prediction voxels -> present-only, paper
+CASES = [
+    ("scored", 9, 9, 0.7, 0.7),
+    ("prediction_empty", 9, 0, 0.0, 0.0),
+    ("reference_empty", 0, 9, NAN, 0.0),
+    ("both_empty", 0, 0, NAN, 1.0),
+    ("not_annotated", 0, 0, NAN, 1.0),
+    ("not_annotated", 0, 9, NAN, 0.0),
+    ("prediction_missing", 9, 0, 0.0, 0.0),
+    ("prediction_missing", 0, 0, NAN, 0.0),
+    ("prediction_missing", -1, 0, 0.0, 0.0),
+    ("unsupported", 9, 0, NAN, NAN),
+]
+
+
+def values(policy: str, **other) -> np.ndarray:
+    status = status_codes([case[0] for case in CASES])
+    raw = np.full(len(CASES), 0.7)
+    reference, predicted = (np.array([case[i] for case in CASES]) for i in (1, 2))
+    return policy_values(raw, status, reference, predicted, policy, **other)
+
+
+@pytest.mark.parametrize(("policy", "column"), [("present-only", 3), ("paper", 4)])
+def test_each_status_under_each_policy(policy: str, column: int) -> None:
+    np.testing.assert_array_equal(values(policy), [case[column] for case in CASES])
+
+
+def test_unsupported_counts_zero_only_where_the_class_would_be_scored() -> None:
+    assert values("present-only", unsupported_zero=True)[-1] == 0
+    status = status_codes(["unsupported"])
+    nothing = np.zeros(1, dtype=int)
+    for policy, expected in (("present-only", NAN), ("paper", 0.0)):
+        got = policy_values(nothing, status, nothing, nothing, policy, unsupported_zero=True)
+        np.testing.assert_array_equal(got, [expected])
+
+
+pairs = st.lists(
+    st.tuples(st.sampled_from(STATUSES), st.integers(-1, 5), st.integers(0, 5), st.floats(0, 1)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(pairs)
+def test_policies_agree_wherever_both_score_and_paper_scores_more(rows) -> None:
+    status = status_codes([r[0] for r in rows])
+    reference, predicted, raw = (np.array([r[i] for r in rows]) for i in (1, 2, 3))
+    present = policy_values(raw, status, reference, predicted, "present-only")
+    paper = policy_values(raw, status, reference, predicted, "paper")
+    both = np.isfinite(present)
+    assert np.isfinite(paper[both]).all()
+    np.testing.assert_array_equal(present[both], paper[both])
+    assert np.isnan(paper[status == CODE["unsupported"]]).all()
+    known = paper[np.isfinite(paper)]
+    assert ((known >= 0) & (known <= 1)).all()
+
+
+def test_false_positives_are_counted_where_the_reference_is_known_to_be_empty() -> None:
+    status = status_codes(["both_empty", "reference_empty", "scored", "not_annotated"])
+    absent, wrong = false_positives(status, np.array([0, 7, 7, 7]))
+    assert absent.tolist() == [True, True, False, False]
+    assert wrong.tolist() == [False, True, False, False]
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(BenchError, match="fine"):
+        status_codes(["fine"])
+    with pytest.raises(BenchError, match="no policy"):
+        values("papper")

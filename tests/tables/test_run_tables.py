@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.cli import build
+from evaluation.config import Cohort, RunConfig, freeze
+from evaluation.errors import BenchError
+from evaluation.paths import RunPaths
+from evaluation.run_tables import MADE_HERE, aggregate_run
+from evaluation.schema import SCORES, TABLES, read_table, write_table
+from evaluation.synthetic_scores import collection_shape, synthetic_scores
+
+ENTRIES = {"chaos_ct": 4, "msd_spleen": 3, "acdc": 6, "promise12": 4}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with two models, one of them in two shards, and one entry without data."""
+    root = tmp_path / "results" / "small"
+    paths = RunPaths(root)
+    config = RunConfig(
+        name="small", data_kind="synthetic", raw_root="raw", entries=[*ENTRIES, "wmh"],
+        models=["good", "better", "later"], cohort=Cohort(),
+    )  # fmt: skip
+    freeze(config, paths.config)
+    cards = collection_shape()
+    shape = {name: (cards[name][0], n, cards[name][2]) for name, n in ENTRIES.items()}
+    scores = synthetic_scores({"good": 0.0, "better": 0.1}, shape, seed=1)
+    for (model, dataset), rows in scores.rows.groupby(["model", "dataset"], observed=True):
+        case = rows["case"].astype(str)
+        first = case.isin(sorted(set(case))[::2])
+        for shard, part in enumerate((rows[first], rows[~first])):
+            write_table(paths.score_shard(model, dataset, shard), part, SCORES)
+    for dataset, frame in scores.expected.splits.items():
+        paths.split(dataset).parent.mkdir(exist_ok=True)
+        frame.to_csv(paths.split(dataset), index=False)
+    paths.not_run.write_text('dataset,reason\nwmh,"no data at raw/WMH"\n')
+    return root
+
+
+def test_all_tables_of_a_run(run: Path) -> None:
+    lines = aggregate_run(run, n_draws=100)
+    paths = RunPaths(run)
+    tables = {name: read_table(paths.table(name), TABLES[name]) for name in MADE_HERE}
+    assert all(len(tables[name]) for name in MADE_HERE)
+    assert any("4 of 5 entries" in line and "9 of 10 classes" in line for line in lines), lines
+    assert any("not run: wmh" in line for line in lines)
+    status = tables["completeness"].set_index(["model", "dataset"])["status"]
+    assert status["good", "acdc"] == "complete"
+    assert status["later", "acdc"] == "not run"
+    assert status["good", "wmh"] == "no data"
+    joined = read_table(paths.scores("good", "acdc"), SCORES)
+    assert len(joined) == 6 * 4
+    overall = tables["overall"]
+    headline = overall[
+        (overall["statistic"] == "entries")
+        & (overall["policy"] == "present-only")
+        & (overall["view"] == "paper")
+    ].set_index("model")
+    rows = pd.concat([read_table(paths.scores("good", name), SCORES) for name in ENTRIES])
+    by_entry = rows.groupby(["dataset", "class"])["dsc"].mean().groupby("dataset").mean()
+    assert headline.loc["good", "dsc"] == pytest.approx(by_entry.mean())
+    assert headline.loc["good", "complete"]
+    choices = set(tables["sensitivity"]["choice"])
+    assert choices >= {"policy", "view", "aggregation", "composition", "scheme", "statistic"}
+
+
+def test_twice_gives_the_same_tables(run: Path) -> None:
+    paths = RunPaths(run)
+    seen = []
+    for _ in range(2):
+        aggregate_run(run, n_draws=100)
+        seen.append({name: read_table(paths.table(name), TABLES[name]) for name in MADE_HERE})
+    for name in MADE_HERE:
+        pd.testing.assert_frame_equal(seen[0][name], seen[1][name])
+
+
+def test_the_command(run: Path) -> None:
+    app = build()
+    result = CliRunner().invoke(app, ["aggregate", "--run", str(run), "--draws", "100"])
+    assert result.exit_code == 0, result.output
+    assert "better: DSC 0." in result.output
+    result = CliRunner().invoke(app, ["dictionary"])
+    assert "reference_voxels" in result.output
+    result = CliRunner().invoke(
+        app,
+        [
+            "bench",
+            "statistics",
+            "--scale",
+            "0.01",
+            "--models",
+            "2",
+            "--draws",
+            "20",
+            "--repeats",
+            "1",
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    assert "rows to intervals" in result.output
+
+
+def test_a_run_without_scores_says_what_to_do(tmp_path: Path) -> None:
+    config = RunConfig(name="none", data_kind="real", raw_root="raw", entries=["wmh"], models=["m"])
+    freeze(config, tmp_path / "config.json")
+    with pytest.raises(BenchError, match="no score rows"):
+        aggregate_run(tmp_path)
+
+
+def test_a_broken_score_file_is_named(run: Path) -> None:
+    broken = RunPaths(run).score_shard("good", "acdc", 1)
+    broken.write_bytes(b"PAR1 cut")
+    with pytest.raises(BenchError, match="not a file of score rows") as caught:
+        aggregate_run(run)
+    assert str(broken) in str(caught.value)
+
+
+def test_sensitivity_names_a_choice_that_flips_the_winner(row, grid_of) -> None:
+    from evaluation.aggregate import aggregate
+    from evaluation.scores import Expected
+    from evaluation.sensitivity import sensitivity
+
+    rows = []
+    for case in range(4):
+        empty = {"status": "both_empty", "reference_voxels": 0, "prediction_voxels": 0}
+        wrong = {"status": "reference_empty", "reference_voxels": 0}
+        absent = case > 0
+        rows.append(
+            row(
+                "bold",
+                "word",
+                str(case),
+                "liver",
+                np.nan if absent else 0.9,
+                **(wrong if absent else {}),
+            )
+        )
+        rows.append(row("shy", "word", str(case), "liver", np.nan if absent else 0.8,
+                        **(empty if absent else {})))  # fmt: skip
+    tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    changes = sensitivity(tables)
+    policy = changes[changes["choice"].eq("policy") & changes["metric"].eq("dsc")]
+    assert policy["flips"].all()
+    first = policy[policy["scope"] == "overall"].iloc[0]
+    assert (first["winner_baseline"], first["winner_alternative"]) == ("bold", "shy")
+    assert first["kendall_tau"] == -1
