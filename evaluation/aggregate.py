@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from evaluation.comparison import patient_means
 from evaluation.grid import Grid
 from evaluation.policies import ABSENT, CODE, false_positives
 from evaluation.samples import Floats, Sample, macro, sample
-from evaluation.schema import COVERAGES, POLICIES, TABLES
+from evaluation.schema import COVERAGES, POLICIES, TABLES, Table
 from evaluation.scores import Expected
 from evaluation.statistics import N_BOOTSTRAPS, bootstrap, patient_weights
 from evaluation.targets import (
@@ -191,7 +192,7 @@ def aggregate(
         lesion_targets(universe),
         *overall_targets(universe),
     ]
-    frames: dict[str, list[pd.DataFrame]] = {}
+    blocks: dict[str, list[Block]] = {targets.table: [] for targets in sets}
     weights: NDArray[np.float32] | None = None
     for setting in settings_of(grid):
         samples = {
@@ -210,8 +211,8 @@ def aggregate(
                 numbers[metric] = macro(values, universe, targets)
                 numbers[f"{metric}_low"], numbers[f"{metric}_high"] = low, high
                 pools[metric] = pooled(values, universe, targets)
-            parts = frames.setdefault(targets.table, [])
-            parts.append(_frame(grid, universe, targets, setting, "macro", numbers, counted))
+            parts = blocks[targets.table]
+            parts.append(_block(grid, universe, targets, setting, "macro", numbers, counted))
             for position, name in enumerate(("scans", "patients")):
                 if targets.table == "overall" and targets is not sets[-3]:
                     continue
@@ -219,19 +220,38 @@ def aggregate(
                 named = targets
                 if targets.table == "overall":
                     named = replace(targets, keys=pd.DataFrame({"statistic": [name]}))
-                parts.append(_frame(grid, universe, named, setting, name, means, counted))
-    return {name: with_clean(grid, parts) for name, parts in frames.items()}
+                parts.append(_block(grid, universe, named, setting, name, means, counted))
+    return {name: with_clean(grid, parts, TABLES[name]) for name, parts in blocks.items()}
 
 
-def with_clean(grid: Grid, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames; where nothing is left out, the view `clean` is the view `paper` again."""
-    frame = pd.concat(parts, ignore_index=True)
+Block = dict[str, NDArray[Any]]
+"""Some rows of a table, column by column; frames are dear to build in small pieces."""
+
+
+def with_clean(grid: Grid, blocks: Sequence[Block], table: Table) -> pd.DataFrame:
+    """Join blocks; where nothing is left out, the view `clean` is the view `paper` again."""
+    if not blocks:
+        return table.empty()
+    frame = pd.DataFrame(
+        {name: np.concatenate([block[name] for block in blocks]) for name in table.names}
+    )
     if has_leaks(grid):
         return frame
     return pd.concat([frame, frame.assign(view="clean")], ignore_index=True)
 
 
-def _frame(
+def block_of(columns: Mapping[str, object], n: int, keep: NDArray[np.bool_]) -> Block:
+    """Columns of `n` rows, single values repeated; only the rows to keep."""
+    block = {}
+    for name, value in columns.items():
+        array = np.asarray(value)
+        if array.dtype.kind in "US":
+            array = array.astype(object)
+        block[name] = np.broadcast_to(array, n)[keep]
+    return block
+
+
+def _block(
     grid: Grid,
     universe: Universe,
     targets: Targets,
@@ -239,34 +259,36 @@ def _frame(
     aggregation: str,
     numbers: Mapping[str, Floats],
     counted: Tally,
-) -> pd.DataFrame:
+) -> Block:
     """Rows of one table under one setting, one for each number and model."""
     n_models = len(grid.models)
-    keys = targets.keys.loc[targets.keys.index.repeat(n_models)].reset_index(drop=True)
-    frame = keys.assign(
-        data_kind=grid.data_kind,
-        model=np.tile(np.array(grid.models), len(targets)),
-        policy=setting.policy,
-        space=grid.space,
-        tolerance_mm=grid.tolerance_mm,
-        view=setting.view,
-        coverage=setting.coverage,
-        aggregation=aggregation,
-    )
+    n = len(targets) * n_models
+    columns: dict[str, object] = {
+        str(name): np.repeat(values.to_numpy(), n_models) for name, values in targets.keys.items()
+    }
+    columns |= {
+        "data_kind": grid.data_kind,
+        "model": np.tile(np.array(grid.models, dtype=object), len(targets)),
+        "policy": setting.policy,
+        "space": grid.space,
+        "tolerance_mm": grid.tolerance_mm,
+        "view": setting.view,
+        "coverage": setting.coverage,
+        "aggregation": aggregation,
+    }
     if targets.table == "dataset_class":
-        frame["kind"] = np.concatenate(
-            [e.kinds for e in grid.entries]
-            + [np.full((len(universe) - sum(len(e.slots) for e in grid.entries), n_models), "")]
-        ).ravel()
+        kinds = np.full((len(universe), n_models), "", dtype=object)
+        for entry in grid.entries:
+            at = universe.start[entry.dataset]
+            kinds[at : at + len(entry.slots)] = entry.kinds
+        columns["kind"] = kinds.ravel()
     names = TABLES[targets.table].names
     for name in ("dsc", "nsd", "dsc_low", "dsc_high", "nsd_low", "nsd_high"):
-        frame[name] = numbers[name].ravel() if name in numbers else np.nan
-    for name, array in vars(counted).items():
-        if name in names:
-            frame[name] = array.ravel()
+        columns[name] = numbers[name].ravel() if name in numbers else np.nan
+    columns |= {name: array.ravel() for name, array in vars(counted).items() if name in names}
     if "complete" in names:
-        frame["complete"] = _complete(grid, setting.view, n_models)
-    return frame.loc[counted.known.ravel(), names]
+        columns["complete"] = np.tile(_complete(grid, setting.view, n_models), len(targets))
+    return block_of(columns, n, counted.known.ravel())
 
 
 def _complete(grid: Grid, view: str, n_models: int) -> NDArray[np.bool_]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from evaluation.aggregate import Setting, settings_of, with_clean
+from evaluation.aggregate import Block, Setting, block_of, settings_of, with_clean
 from evaluation.comparison import MIN_PATIENTS, N_FLIPS, TOO_SMALL, PairTable, compare, holm
 from evaluation.grid import Grid
 from evaluation.ranking import Ranking, by_significance, rank
-from evaluation.samples import Sample, sample
-from evaluation.schema import METRICS, PAIRS, RANKS
+from evaluation.samples import Floats, Sample, sample
+from evaluation.schema import METRICS, TABLES
 from evaluation.scores import Expected
 from evaluation.statistics import N_BOOTSTRAPS, patient_weights
 from evaluation.targets import (
@@ -58,7 +59,7 @@ def decide(
     """The tables `pairs` and `ranks` of one grid."""
     universe = universe_of(grid, expected)
     scopes = scopes_of(universe)
-    frames: dict[str, list[pd.DataFrame]] = {"pairs": [], "ranks": []}
+    blocks: dict[str, list[Block]] = {"pairs": [], "ranks": []}
     weights = None
     for setting in settings_of(grid):
         samples = {
@@ -77,25 +78,20 @@ def decide(
             corrected_wilcoxon = holm(np.stack([t.p_wilcoxon for t in compared.values()]))
             n_family = int(np.isfinite(corrected).sum())
             for at, (metric, table) in enumerate(compared.items()):
-                pairs = _pair_frame(grid, setting, scope, metric, table)
-                pairs["p_holm"] = corrected[at].ravel()
-                pairs["p_wilcoxon_holm"] = corrected_wilcoxon[at].ravel()
-                pairs["n_family"] = n_family
-                frames["pairs"].append(pairs.loc[pairs["n_patients"] > 0, PAIRS.names])
+                holms = (corrected[at], corrected_wilcoxon[at], n_family)
+                blocks["pairs"].append(_pair_block(grid, setting, scope, metric, table, holms))
                 values = samples[metric]
+                basis = _compared(values, universe, scope.targets)
                 rankings = [
                     rank("mean-then-rank", values, universe, scope.targets, weights),
                     rank("rank-then-mean", values, universe, scope.targets, weights),
-                    by_significance(table, corrected[at], values.covers(universe, scope.targets)),
+                    by_significance(table, corrected[at], basis.covered),
                 ]
-                for ranking in rankings:
-                    frames["ranks"].append(
-                        _rank_frame(grid, setting, scope, metric, ranking, values, universe)
-                    )
-    return {
-        "pairs": with_clean(grid, frames["pairs"]) if frames["pairs"] else PAIRS.empty(),
-        "ranks": with_clean(grid, frames["ranks"]) if frames["ranks"] else RANKS.empty(),
-    }
+                blocks["ranks"] += [
+                    _rank_block(grid, setting, scope, metric, ranking, basis)
+                    for ranking in rankings
+                ]
+    return {name: with_clean(grid, parts, TABLES[name]) for name, parts in blocks.items()}
 
 
 def _head(grid: Grid, setting: Setting, scope: Scope, metric: str) -> dict[str, Any]:
@@ -111,61 +107,75 @@ def _head(grid: Grid, setting: Setting, scope: Scope, metric: str) -> dict[str, 
     }
 
 
-def _pair_frame(
-    grid: Grid, setting: Setting, scope: Scope, metric: str, table: PairTable
-) -> pd.DataFrame:
+def _pair_block(
+    grid: Grid,
+    setting: Setting,
+    scope: Scope,
+    metric: str,
+    table: PairTable,
+    corrected: tuple[Floats, Floats, int],
+) -> Block:
     n_pairs = len(table.pairs)
-    frame = pd.DataFrame(
-        {
-            "key": np.repeat(np.array(scope.keys, dtype=str), n_pairs),
-            "model_a": [table.models[a] for a, _ in table.pairs] * len(scope.keys),
-            "model_b": [table.models[b] for _, b in table.pairs] * len(scope.keys),
-        }
-    ).assign(**_head(grid, setting, scope, metric))
-    for name in ("difference", "low", "high", "effect_size", "win_share", "p", "p_wilcoxon"):
-        frame[name] = getattr(table, name).ravel()
-    frame["n_patients"] = table.n_patients.ravel()
-    frame["n_scores"] = table.n_scores.ravel()
-    frame["family"] = f"{scope.name}: all pairs of models, dsc and nsd"
-    frame["note"] = np.where(frame["n_patients"] < MIN_PATIENTS, TOO_SMALL, "")
-    return frame
+    names = np.array(table.models, dtype=object)
+    first = [a for a, _ in table.pairs]
+    second = [b for _, b in table.pairs]
+    n_patients = table.n_patients.ravel()
+    columns = {
+        **_head(grid, setting, scope, metric),
+        "key": np.repeat(np.array(scope.keys, dtype=object), n_pairs),
+        "model_a": np.tile(names[first], len(scope.keys)),
+        "model_b": np.tile(names[second], len(scope.keys)),
+        "p_holm": corrected[0].ravel(),
+        "p_wilcoxon_holm": corrected[1].ravel(),
+        "n_family": corrected[2],
+        "family": f"{scope.name}: all pairs of models, dsc and nsd",
+        "note": np.where(n_patients < MIN_PATIENTS, TOO_SMALL, ""),
+    }
+    same = ("difference", "low", "high", "effect_size", "win_share", "p", "p_wilcoxon")
+    for name in (*same, "n_patients", "n_scores"):
+        columns[name] = getattr(table, name).ravel()
+    return block_of(columns, n_pairs * len(scope.keys), n_patients > 0)
 
 
-def _rank_frame(
+def _rank_block(
     grid: Grid,
     setting: Setting,
     scope: Scope,
     metric: str,
     ranking: Ranking,
-    values: Sample,
-    universe: Universe,
-) -> pd.DataFrame:
-    n_models = len(values.models)
-    covered = values.covers(universe, scope.targets)
-    n_scores, n_patients = _sizes(values, universe, scope.targets)
-    frame = pd.DataFrame(
-        {
-            "key": np.repeat(np.array(scope.keys, dtype=str), n_models),
-            "model": list(values.models) * len(scope.keys),
-            "rank": ranking.rank.ravel(),
-            "rank_low": ranking.low.ravel(),
-            "rank_high": ranking.high.ravel(),
-            "first_share": ranking.first_share.ravel(),
-            "value": ranking.value.ravel(),
-            "kendall_tau": np.repeat(ranking.kendall_tau, n_models),
-            "n_models": np.repeat(covered.sum(axis=1), n_models),
-            "n_patients": np.repeat(n_patients, n_models),
-            "n_scores": np.repeat(n_scores, n_models),
-            "complete": covered.ravel(),
-        }
-    ).assign(method=ranking.method, **_head(grid, setting, scope, metric))
-    return frame.loc[frame["n_scores"] > 0, RANKS.names]
+    compared: Compared,
+) -> Block:
+    n_models = len(grid.models)
+    n_scores = np.repeat(compared.n_scores, n_models)
+    columns = {
+        **_head(grid, setting, scope, metric),
+        "method": ranking.method,
+        "key": np.repeat(np.array(scope.keys, dtype=object), n_models),
+        "model": np.tile(np.array(grid.models, dtype=object), len(scope.keys)),
+        "rank": ranking.rank.ravel(),
+        "rank_low": ranking.low.ravel(),
+        "rank_high": ranking.high.ravel(),
+        "first_share": ranking.first_share.ravel(),
+        "value": ranking.value.ravel(),
+        "kendall_tau": np.repeat(ranking.kendall_tau, n_models),
+        "n_models": np.repeat(compared.covered.sum(axis=1), n_models),
+        "n_patients": np.repeat(compared.n_patients, n_models),
+        "n_scores": n_scores,
+        "complete": compared.covered.ravel(),
+    }
+    return block_of(columns, n_models * len(scope.keys), n_scores > 0)
 
 
-def _sizes(
-    values: Sample, universe: Universe, targets: Targets
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], ...]:
-    """Class x scan pairs and patients with a value of any model, one for each number."""
+@dataclass(frozen=True)
+class Compared:
+    """What a scope's comparison rests on: by number, and which models have all of it."""
+
+    covered: NDArray[np.bool_]
+    n_scores: NDArray[np.int64]
+    n_patients: NDArray[np.int64]
+
+
+def _compared(values: Sample, universe: Universe, targets: Targets) -> Compared:
     n_scores = np.zeros(len(targets), dtype=np.int64)
     people = np.zeros((len(targets), values.n_people), dtype=bool)
     for entry in values.entries:
@@ -174,4 +184,4 @@ def _sizes(
         n_scores += member @ np.isfinite(entry.values).any(axis=2).sum(axis=0)
         seen = (entry.counts > 0).any(axis=2)
         people[:, entry.people] |= member @ seen.T
-    return n_scores, people.sum(axis=1)
+    return Compared(values.covers(universe, targets), n_scores, people.sum(axis=1))

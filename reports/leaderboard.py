@@ -109,14 +109,27 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
             }
             for s in settings
         ],
-        "groups": groups,
-        "scores": scores,
+        "groups": _shared(groups),
+        "scores": _shared(scores),
         "ranks": ranks,
         "published": _published(source),
         "distributions": distributions(rows, settings, ids),
         "cases": case_ends(rows, settings[0], ids) if settings else {},
         "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
     }
+
+
+def _shared(settings: list[dict[str, list[Any]]]) -> list[dict[str, list[Any]] | int]:
+    """Settings with the same numbers as an earlier one become its position.
+
+    Without linked scans, for instance, the view `clean` is the view `paper` again.
+    """
+    first: dict[str, int] = {}
+    return [
+        columns if at == index else at
+        for index, columns in enumerate(settings)
+        for at in (first.setdefault(json.dumps(columns), index),)
+    ]
 
 
 def _regions_present(source: RunSource, ids: Ids) -> list[str]:

@@ -370,7 +370,8 @@ def _keep(table: Table | None, what: str, made: list[Table], missing: dict[str, 
 def _plain(value: Any) -> Value:
     if type(value).__name__ in ("bool", "bool_"):
         return "yes" if value else "no"
-    return value if isinstance(value, (int, float)) else str(value)
+    number: int | float | str = value if isinstance(value, (int, float)) else str(value)
+    return number
 
 
 def _p(value: float) -> str:

@@ -216,13 +216,13 @@ def _loop(
         norm = torch.nn.utils.clip_grad_norm_(parameters, training.clip or math.inf)
         scaler.step(optimiser)
         scaler.update()
+        if not math.isfinite(float(parts.total.detach())):
+            raise BenchError(
+                f"the loss is no longer a number at step {step}", file=work,
+                hint="lower the learning rate, or set training.clip, in a preset of your own",
+            )  # fmt: skip
         if step % training.log_every == 0 or step + 1 == training.steps:
             row = _row(step, batch, rate, parts, norm, logits, waited, step_started)
-            if not math.isfinite(row["loss"]):
-                raise BenchError(
-                    f"the loss is no longer a number at step {step}", file=work / METRICS_FILE,
-                    hint="lower the learning rate, or set training.clip, in a preset of your own",
-                )  # fmt: skip
             rows.append({key: str(value) for key, value in row.items()})
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
         if (step + 1) % training.checkpoint_every == 0 or step + 1 == last:

@@ -11,8 +11,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -22,12 +24,13 @@ from numpy.typing import NDArray
 from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.inflate import Arena, inflate
 from evaluation.io import Volume, spacing_of, write_volume
-from evaluation.metrics import score
+from evaluation.metrics import EngineName, score
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.records import ClassScore
 from evaluation.metrics.synthetic import bend, whole_body_pair
 
 Results = dict[str, Any]
+T = TypeVar("T")
 _SPACING_MM = (0.8, 0.8, 1.5)
 
 
@@ -101,15 +104,11 @@ def _run(
     n_picked = min(drawn, len(names))
     picked = [names[int((i + 0.5) * len(names) / n_picked)] for i in range(n_picked)]
 
-    def peer(engine: str, whole: bool) -> Callable[[], list[ClassScore]]:
-        def call() -> list[ClassScore]:
-            if whole:
-                return [
-                    _whole_volume(reference, prediction, n, spacing, tolerance_mm) for n in picked
-                ]
-            return score(reference, prediction, spacing, [tolerance_mm], picked, engine)  # type: ignore[arg-type]
+    def whole_volumes(chosen: list[str]) -> list[ClassScore]:
+        return [_whole_volume(reference, prediction, n, spacing, tolerance_mm) for n in chosen]
 
-        return call
+    def cropped(engine: EngineName) -> Callable[[list[str]], list[ClassScore]]:
+        return lambda chosen: score(reference, prediction, spacing, [tolerance_mm], chosen, engine)
 
     contenders: dict[str, Callable[[], Any]] = {
         "sweep": lambda: score(reference, prediction, spacing, [tolerance_mm], names),
@@ -120,28 +119,30 @@ def _run(
             inflate(path, arena) for path, arena in zip(paths, arenas, strict=True)
         ],
         "read two files and sweep": lambda: score(*read(), spacing, [tolerance_mm], names),
-        "surface-distance, whole volume": peer("surface-distance", True),
-        "surface-distance, cropped": peer("surface-distance", False),
     }
-    if _has_monai():
-        contenders["monai use_subvoxels=True, cropped"] = peer("monai", False)
+    peers: dict[str, Callable[[list[str]], list[ClassScore]]] = {
+        "surface-distance, whole volume": whole_volumes,
+        "surface-distance, cropped": cropped("surface-distance"),
+    }
+    if find_spec("monai") is not None:
+        peers["monai use_subvoxels=True, cropped"] = cropped("monai")
     for name in ("sweep", "read two files and sweep"):
         contenders[name]()  # compiles, fills the arenas
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in (*contenders, *peers)}
     answers: dict[str, list[ClassScore]] = {}
     for turn in range(rounds):
         for name, call in contenders.items():
-            # Minutes each: once is enough for those that work through whole volumes.
-            if turn and "whole volume" in name:
+            answers[name], spent = _timed(call)
+            seconds[name].append(spent)
+        for name, peer in peers.items():
+            # Whole volumes take long and hardly vary.
+            if turn and name.endswith("whole volume"):
                 continue
-            start = time.thread_time()
-            answers[name] = call()
-            seconds[name].append(time.thread_time() - start)
+            answers[name], spent = _timed(partial(peer, picked))
+            # What is done once for a case, such as finding boxes, is not extrapolated.
+            once = _timed(partial(peer, []))[1]
+            seconds[name].append(once + (spent - once) * len(names) / n_picked)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    factor = len(names) / len(picked)
-    for name in medians:
-        if "surface-distance" in name or "monai" in name:
-            medians[name] *= factor
     ours = {s.class_name: s for s in answers["sweep"]}
     scored = [s for s in answers["sweep"] if s.status == "scored"]
     return {
@@ -158,7 +159,7 @@ def _run(
         "ratio_to_sweep": {
             name: value / medians["sweep"]
             for name, value in medians.items()
-            if "surface-distance" in name or "monai" in name
+            if name in peers
         },
         "pair_with_reading_over_decompression": medians["read two files and sweep"]
         / medians["decompress two files, isal"],
@@ -167,7 +168,7 @@ def _run(
         "largest_nsd_difference": {
             name: max(abs(s.nsd - ours[s.class_name].nsd) for s in found)
             for name, found in answers.items()
-            if "surface-distance" in name or "monai" in name
+            if name in peers
         },
         "peak_memory_mb": _peak_memory_mb(),
     }
@@ -200,10 +201,10 @@ def _whole_volume(
     )
 
 
-def _has_monai() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("monai") is not None
+def _timed(call: Callable[[], T]) -> tuple[T, float]:
+    """The answer and the CPU seconds of this thread."""
+    start = time.thread_time()
+    return call(), time.thread_time() - start
 
 
 def _peak_memory_mb() -> float:

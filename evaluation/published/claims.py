@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -33,6 +34,7 @@ def check_claims() -> pd.DataFrame:
     return pd.DataFrame([asdict(claim) for claim in found], columns=CLAIMS.names)
 
 
+@lru_cache
 def _side_by_side(scope: str, metric: str) -> pd.DataFrame:
     """Percent of both models, one row each, in print order."""
     frame = published(scope)

@@ -32,8 +32,10 @@ function settingIndex() {
 }
 
 /* Columnar rows of a setting as a Map "model|key" -> row; percent values, null = none. */
-function unpack(columns, keyName) {
+function unpack(settings, index, keyName) {
   const rows = new Map();
+  // A number points at an earlier setting with the same values.
+  const columns = typeof settings[index] === "number" ? settings[settings[index]] : settings[index];
   if (!columns) return rows;
   const names = Object.keys(columns).filter((n) => n !== "m" && n !== keyName);
   const scaled = new Set(["dsc", "dl", "dh", "nsd", "nl", "nh"]);
@@ -50,11 +52,11 @@ function unpack(columns, keyName) {
 
 const cache = { groups: new Map(), scores: new Map() };
 function groups(setting) {
-  if (!cache.groups.has(setting)) cache.groups.set(setting, unpack(D.groups[setting], "k"));
+  if (!cache.groups.has(setting)) cache.groups.set(setting, unpack(D.groups, setting, "k"));
   return cache.groups.get(setting);
 }
 function scores(setting) {
-  if (!cache.scores.has(setting)) cache.scores.set(setting, unpack(D.scores[setting], "s"));
+  if (!cache.scores.has(setting)) cache.scores.set(setting, unpack(D.scores, setting, "s"));
   return cache.scores.get(setting);
 }
 

@@ -62,7 +62,7 @@ function scoreCell(row, column, setting) {
     h("button", { type: "button", class: "cell", "aria-label": label,
       onclick: (event) => openDetail(row.m, column, setting, event.currentTarget) },
     h("span", { class: "value" }, value), flags ? h("sup", { title: flags.title }, flags.sign) : ""),
-    h("small", {}, interval(cell) || " "), h("small", { class: "sizes" }, sizes.join(", ")));
+    h("small", {}, interval(cell) || " "), ...sizes.map((size) => h("small", {}, size)));
 }
 
 /* "T": trained on the training split of that entry; "!": the audit links test scans to it. */

@@ -19,7 +19,7 @@ mode: planned
 device: cpu
 network: {width: 4, patch_cap: 16, batch_size: 2}
 schedule:
-  base: 40
+  base: 24
   iterations_per_epoch: 4
   validation_iterations: 1
   optimiser: adamw

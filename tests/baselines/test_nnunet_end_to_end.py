@@ -69,7 +69,7 @@ def test_training_is_recorded_and_complete_ones_are_left_alone(undisturbed: Path
     path = RunPaths(undisturbed).model_run("nnunet") / ORGANS / "model.json"
     record = json.loads(path.read_text())
     assert record["trainer"] == "ScheduledTrainer"  # found although it is not nnU-Net's own
-    assert record["settings"]["epochs"] == 10
+    assert record["settings"]["epochs"] == 6
     assert (path.parent / record["checkpoints"][0]).is_file()
     assert not list(path.parent.rglob("checkpoint_latest.pth"))
     before = path.stat().st_mtime_ns
@@ -100,7 +100,7 @@ def test_a_killed_training_continues_to_the_same_weights(
     assert children
     assert not alive, "nnU-Net must die with the process that started it"
     epoch = torch.load(latest, weights_only=False)["current_epoch"]
-    assert 0 < epoch < 10
+    assert 0 < epoch < 6
     assert not (latest.parents[4] / "model.json").exists()
 
     train_specialist(run, ORGANS)

@@ -112,8 +112,8 @@ def test_a_second_training_of_one_folder_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_gpu_preset_stops_at_once_without_a_gpu(tmp_path):
+def test_a_gpu_preset_stops_at_once_without_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BenchError, match="torch sees none"):
         train(tmp_path / "not-even-there", load_preset("nano"), seed=0)
     assert check_device(load_preset("tiny").training).type == "cpu"

@@ -73,7 +73,7 @@ def _resampled(
             matrix = np.zeros((len(first), lines.shape[axis]), dtype=np.float32)
             for row, (at, w) in enumerate(zip(first.tolist(), weights, strict=True)):
                 matrix[row, at : at + w.size] = w
-            lines = lines.astype(np.float32, copy=False) @ matrix.T
+            lines = lines @ matrix.T
         else:
             view = lines.reshape(before, lines.shape[axis], after)
             lines = _blend(view, first, weights).reshape(shape)
@@ -124,5 +124,5 @@ def _blend(a: Any, first: Any, weights: Any) -> Any:
                         continue
                     j = first[i] + t
                     for q in range(lo, hi):
-                        out[p, i, q] += w * np.float32(a[p, j, q])
+                        out[p, i, q] += w * a[p, j, q]
     return out

@@ -29,12 +29,14 @@ Hashes = NDArray[np.uint64]
 _NEIGHBOURS = np.array(
     [p for p in product(range(-2, 3), repeat=3) if 0 < sum(map(abs, p)) <= 3], dtype=np.int64
 )
+# Kinds: face, edge, corner, two steps along an axis, two steps and one aside.
 _KINDS = np.array(
-    [[(0, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 2), (0, 1, 2), (0, 0, 3)].index(
-        tuple(sorted(map(abs, p))))
-     for p in _NEIGHBOURS.tolist() if max(map(abs, p)) <= 2],
+    [
+        [(0, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 2), (0, 1, 2)].index(tuple(sorted(map(abs, p))))
+        for p in _NEIGHBOURS.tolist()
+    ],
     dtype=np.int64,
-)  # fmt: skip
+)
 
 
 def voxel_sketch(array: Array, size: int = SKETCH_SIZE) -> Hashes:
@@ -55,11 +57,8 @@ def voxel_sketch(array: Array, size: int = SKETCH_SIZE) -> Hashes:
 
 
 def as_lines(array: Array) -> Array:
-    """The scan as (z, y, x) in C order and as int16 or float32, without a copy if possible."""
-    lines = array.T
-    if lines.dtype != np.int16 and lines.dtype != np.float32:
-        lines = lines.astype(np.float32)
-    return np.ascontiguousarray(lines)
+    """The scan as float32 (z, y, x) in C order; one type, so that loops are compiled once."""
+    return np.ascontiguousarray(array.T, dtype=np.float32)
 
 
 @compiled

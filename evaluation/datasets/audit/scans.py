@@ -1,0 +1,144 @@
+"""The scans that an audit compares: of a run's standardised cases, or of raw folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.cases import read_case_record
+from evaluation.datasets.audit.fingerprint import VERSION
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers.base import RawCase
+from evaluation.datasets.splits import committed_split, read_split_file, seeded_side
+from evaluation.datasets.standardise import patient_of
+from evaluation.datasets.status import is_present
+from evaluation.errors import BenchError
+from evaluation.io import Volume, read_volume
+from evaluation.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan, its person and side, and how to load it.
+
+    Args:
+        dataset: entry id.
+        case: case id.
+        patient: patient id within the entry.
+        split: `train` or `test`.
+        source: a standardised image, or an entry's card and raw case.
+        key: changes whenever the fingerprint must be made anew; "" if the scan is not there.
+    """
+
+    dataset: str
+    case: str
+    patient: str
+    split: str
+    source: Path | tuple[DatasetCard, RawCase]
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Entry and case."""
+        return f"{self.dataset}/{self.case}"
+
+    def load(self) -> Volume:
+        """The image (x, y, z).
+
+        Raises:
+            BenchError: it cannot be read.
+        """
+        if isinstance(self.source, Path):
+            return read_volume(self.source)
+        card, raw = self.source
+        return get_reader(card).read(raw).image
+
+
+def scans_of_run(run: Path) -> list[Scan]:
+    """All cases on the split lists of a run, by entry.
+
+    Raises:
+        BenchError: no entry of this run has a split.
+    """
+    paths = RunPaths(run)
+    lists = sorted((run / "splits").glob("*.csv"))
+    if not lists:
+        raise BenchError(
+            "this run has no splits",
+            file=run / "splits",
+            hint="`satbench standardise` and `satbench split` come first; snakemake runs them",
+        )
+    scans = []
+    for path in lists:
+        dataset = path.stem
+        for row in read_split_file(path):
+            folder = paths.case(dataset, row.case)
+            image = folder / "image.nii.gz"
+            scans.append(
+                Scan(dataset, row.case, row.patient, row.split, image, _case_key(folder, image))
+            )
+    return scans
+
+
+def _case_key(folder: Path, image: Path) -> str:
+    """From the hashes of the source files, so that a case standardised again keeps its key."""
+    try:
+        record = read_case_record(folder)
+        size = image.stat().st_size
+    except (BenchError, OSError):
+        return ""
+    return _digest(record.source_sha256, record.settings, record.shape, size)
+
+
+def scans_of_raw(
+    raw_root: Path, cards: Sequence[DatasetCard], say: Callable[[str], None]
+) -> list[Scan]:
+    """All cases of raw folders, with the sides of the committed lists.
+
+    A case without a listed side gets the side of its patient that a run with seed 0 would give.
+
+    Args:
+        raw_root: folder that holds the raw datasets.
+        cards: entries to look for; those without data are left out.
+        say: called with a sentence for every entry that cannot be looked through.
+    """
+    scans = []
+    for card in cards:
+        if not is_present(card, raw_root):
+            continue
+        try:
+            cases = get_reader(card).discover(raw_root / card.folder)
+        except BenchError as error:
+            say(f"{card.id}: {error.one_line}")
+            continue
+        listed = {row.case: row for row in committed_split(card.id) or ()}
+        for raw in cases:
+            if raw.case in card.exclude:
+                continue
+            try:
+                patient = patient_of(card, raw.case)
+            except BenchError as error:
+                say(f"{card.id}: {error.one_line}")
+                continue
+            row = listed.get(raw.case)
+            side = row.split if row else seeded_side(card, patient, 0)
+            person = row.patient if row else patient
+            scans.append(Scan(card.id, raw.case, person, side, (card, raw), _raw_key(card, raw)))
+    return scans
+
+
+def _raw_key(card: DatasetCard, raw: RawCase) -> str:
+    try:
+        states = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in raw.image]
+    except OSError:
+        return ""
+    return _digest(card.reader, card.reader_args, states)
+
+
+def _digest(*parts: object) -> str:
+    text = json.dumps([VERSION, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

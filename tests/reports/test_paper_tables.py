@@ -1,0 +1,213 @@
+"""Tables: numbers, bold, n, published columns, and the three forms."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evaluation.paths import RunPaths
+from evaluation.schema import TABLES, read_table
+from reports.source import Protocol, RunSource, load_source
+from reports.tables import classes_table, datasets_table, lesions_table, regions_table
+from reports.tables_overview import overall_table, overview_tables
+from reports.tabular import (
+    Cell,
+    Column,
+    Table,
+    best_cells,
+    latex_escape,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+
+HEADLINE = Protocol()
+
+
+@pytest.fixture(scope="module")
+def source(run: RunPaths) -> RunSource:
+    return load_source(run.root)
+
+
+def _value(table: Table, row: str, column: str) -> object:
+    place = [c.key for c in table.columns].index(column)
+    entry = next(r for r in table.rows if r[0] == row)[place]
+    return entry.value if isinstance(entry, Cell) else entry
+
+
+def test_dataset_table_repeats_the_aggregates(run: RunPaths, source: RunSource) -> None:
+    table = datasets_table(source, HEADLINE)
+    assert table is not None
+    frame = read_table(run.table("dataset"), TABLES["dataset"])
+    frame = frame.query(
+        "policy == 'present-only' and space == 'native' and view == 'paper' "
+        "and coverage == 'supported' and aggregation == 'macro' and dataset == 'msd_spleen'"
+    ).set_index("model")
+    assert _value(table, "MSD Spleen", "dsc:nnunet") == pytest.approx(
+        100 * frame.loc["nnunet", "dsc"]
+    )
+    assert _value(table, "MSD Spleen", "dsc:nnunet:published") == pytest.approx(92.95)
+    assert _value(table, "MSD Spleen", "nsd:sat-nano:published") == pytest.approx(83.90)
+    assert _value(table, "SLIVER07", "dsc:nnunet") == "not run"
+    assert "5 of 6 entries" in table.caption
+    assert "17 missing" in to_markdown(table)
+
+
+def test_each_column_says_its_space_and_policy(source: RunSource) -> None:
+    for protocol in source.protocols:
+        table = datasets_table(source, protocol)
+        assert table is not None
+        for column in table.columns:
+            if column.key.endswith(":published"):
+                assert column.group.endswith("published, 1×1×3 mm, paper")
+                assert not column.ranked
+            elif ":" in column.key:
+                assert column.group.endswith(protocol.short)
+
+
+def test_the_paper_protocol_is_a_table_of_its_own(source: RunSource) -> None:
+    assert [p.short for p in source.protocols] == ["native, present-only", "1×1×3 mm, paper"]
+    names = [datasets_table(source, p).name for p in source.protocols]  # type: ignore[union-attr]
+    assert names == ["table5_datasets", "table5_datasets_resampled_paper"]
+
+
+def test_region_and_lesion_tables_have_the_papers_columns(source: RunSource) -> None:
+    regions = regions_table(source, HEADLINE)
+    assert regions is not None
+    heads = [c.label for c in regions.columns]
+    assert heads[2:] == [
+        "Abdomen",
+        "Brain",
+        "H&N",
+        "LL",
+        "Pelvis",
+        "Spine",
+        "Thorax",
+        "UL",
+        "Lesion",
+    ]
+    assert [
+        c.key for c in regions.columns if _value(regions, "nnU-Net (published)", c.key) == 89.30
+    ]
+    lesions = lesions_table(source, HEADLINE)
+    assert lesions is not None
+    assert {"BT", "CC", "C-19", "PE", "KT", "L/HC", "LC", "LT", "PT", "Stroke"} <= {
+        c.label for c in lesions.columns
+    }
+    best = {regions.rows[row][0] for row, _ in best_cells(regions)}
+    assert best <= {"nnU-Net (specialists)", "SAT-Nano"}
+
+
+def test_class_tables_are_split_by_region_as_in_the_paper(source: RunSource) -> None:
+    three, four = (classes_table(source, HEADLINE, n) for n in (3, 4))
+    assert three is not None
+    assert four is not None
+    assert set(three.blocks.values()) == {"Abdomen", "Pelvis"}
+    assert set(four.blocks.values()) == {"Lower limb", "Thorax"}
+    rows = {(r[0], r[1]) for r in three.rows}
+    assert ("CT", "spleen") in rows
+    assert ("MR", "prostate") in rows
+    assert ("CT", "liver tumor") not in rows
+
+
+def test_controls_stay_out_of_the_ranks(source: RunSource) -> None:
+    table = overall_table(source, HEADLINE)
+    assert table is not None
+    ranks = {str(r[0]): str(r[1]) for r in table.rows if r[1]}
+    assert ranks["nnU-Net (specialists)"].startswith("1 ")
+    assert ranks["SAT-Nano"].startswith("2 ")
+    assert ranks["Oracle (control)"] == "–"
+
+
+def test_overview_says_what_is_not_there(source: RunSource) -> None:
+    made, missing = overview_tables(source)
+    names = {t.name for t in made}
+    assert {"table1_datasets", "table7_specialists", "table8_classes", "overall", "pairs",
+            "completeness", "sensitivity", "claims", "published_differences"} <= names  # fmt: skip
+    assert {"cost", "leakage audit"} <= set(missing)
+    one = next(t for t in made if t.name == "table1_datasets")
+    assert len(one.rows) == 6
+
+
+EXAMPLE = Table(
+    name="example",
+    title="An example",
+    caption="50 % of a & b_c",
+    columns=(
+        Column("name", "Name"),
+        Column("a", "A", "left, 1×1×3 mm", 1, "s", right=True),
+        Column("b", "B", "left, 1×1×3 mm", 1, "s", right=True),
+        Column("p", "P", "right", 1, right=True),
+    ),
+    rows=(("x_y", 90.04, 90.01, 99.0), ("z", float("nan"), Cell(80.0, "2 missing"), None)),
+    blocks={0: "One & all"},
+)
+
+
+def test_bold_goes_by_printed_values_and_never_to_unranked_columns() -> None:
+    assert best_cells(EXAMPLE) == {(0, 1), (0, 2)}
+    text = to_markdown(EXAMPLE)
+    assert "**90.0**" in text
+    assert "**99.0**" not in text
+    assert "80.0 (2 missing)" in text
+
+
+def test_csv_is_plain_data() -> None:
+    lines = to_csv(EXAMPLE).splitlines()
+    assert lines == ["block,name,a,b,p", "One & all,x_y,90.04,90.01,99", "One & all,z,,80,"]
+
+
+@pytest.mark.parametrize("rows_of_a_page", [45, 1])
+def test_latex_is_balanced_booktabs(rows_of_a_page: int) -> None:
+    text = to_latex(EXAMPLE, rows_of_a_page)
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    for begin in re.findall(r"\\begin\{(\w+)\}", text):
+        assert f"\\end{{{begin}}}" in text
+    assert r"\cmidrule(lr){2-3}" in text
+    assert r"\textbf{90.0}" in text
+    for row in [
+        line for line in text.splitlines() if line.endswith(r"\\") and "caption" not in line
+    ]:
+        spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", row))
+        assert len(re.findall(r"(?<!\\)&", row)) + spans == 3, row
+    assert r"x\_y" in text
+    assert latex_escape("50 %_&#{}~^\\") == (
+        r"50 \%\_\&\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+
+
+def test_all_tables_compile(source: RunSource, tmp_path: Path) -> None:
+    """With a TeX on this machine all tables go through it; otherwise their structure is checked."""
+    tables = [t for p in source.protocols if (t := datasets_table(source, p)) is not None]
+    tables += overview_tables(source)[0]
+    texts = [to_latex(t) for t in tables]
+    for text in texts:
+        assert text.count(r"\begin") == text.count(r"\end{")
+        assert max(map(ord, re.sub("[–—−×·àâäçéèêëîïôöùûüÀ-ÿ≥τ’“”µ±²³§°…ÅåØø]", "", text))) < 128
+    latex = shutil.which("pdflatex")
+    if latex is None:
+        return
+    body = "\n".join(texts)
+    (tmp_path / "main.tex").write_text(
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable,graphicx}"
+        rf"\begin{{document}}{body}\end{{document}}"
+    )
+    done = subprocess.run(
+        [latex, "-interaction=nonstopmode", "-halt-on-error", "main.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_report_of_controls_alone_still_has_rows(source: RunSource) -> None:
+    tables = {k: f[f["model"] == "oracle"] if "model" in f else f for k, f in source.tables.items()}
+    alone = RunSource(source.paths, source.config, tables, source.published, source.not_run)
+    table = regions_table(alone, HEADLINE)
+    assert table is not None
+    assert "Oracle (control)" in {r[0] for r in table.rows}
+    assert isinstance(pd.DataFrame(table.rows), pd.DataFrame)
