@@ -7,6 +7,7 @@
 Each folder owns its rules; logic lives in importable modules, never here.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from snakemake.utils import min_version, validate
 
 from evaluation.config import config_from
 from evaluation.errors import BenchError
+from evaluation.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
+from evaluation.slurm import refuse_while_jobs_are_left, remember_submission
 from evaluation.workflow import RunLock, announce, plan_entries, start_run
 
 min_version("9.18")
@@ -36,6 +39,9 @@ validate(config, "config/schema.json", set_default=False)
 
 # The command of the environment that runs the workflow, whatever PATH a job has.
 SATBENCH = Path(sys.executable).with_name("satbench")
+
+# Each job's log begins with the place where it runs; `satbench jobs` reads it.
+os.environ.setdefault(HEAD_VARIABLE, "1")
 
 ROOT = Path("results") / RUN.name
 PATHS = RunPaths(ROOT)
@@ -78,6 +84,8 @@ onstart:
     if workflow.is_main_process:
         try:
             LOCK.acquire()
+            refuse_while_jobs_are_left(PATHS)
             start_run(RUN, PLAN, PATHS)
+            remember_submission(PATHS, log)
         except BenchError as error:
             raise WorkflowError(str(error)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from evaluation.datasets.registry import load_record
 from evaluation.errors import BenchError, did_you_mean
 
-PRESET_FOLDER = Path(str(files("baselines"))) / "presets"
+PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "paper"
 
 Fold = Literal["all"] | Annotated[int, Field(ge=0, le=4)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 from baselines.leaves import Leaf, leaves_of
@@ -19,7 +18,7 @@ from evaluation.datasets.registry import find_card, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 
-TABLE = Path(str(files("baselines"))) / "specialists.csv"
+TABLE = Path(__file__).parent / "specialists.csv"
 
 Shape = tuple[int, ...]
 

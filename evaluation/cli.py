@@ -11,6 +11,7 @@ from rich.console import Console
 
 from evaluation import __version__
 from evaluation.errors import BenchError
+from evaluation.jobs import HEAD_VARIABLE, log_head
 
 GROUP = "satbench.commands"
 UNUSABLE = 2
@@ -43,6 +44,8 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit code 2."""
+    if HEAD_VARIABLE in os.environ:
+        typer.echo(log_head(os.environ), err=True)
     try:
         build()()
     except BenchError as error:

@@ -72,6 +72,8 @@ rule standardise:
         f"{PATHS.log_folder}/standardise/{{dataset}}-{{shard}}.log",
     benchmark:
         f"{ROOT}/benchmarks/standardise/{{dataset}}-{{shard}}.tsv"
+    # First, so that the joint training, the longest job, can start early.
+    priority: 50
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
@@ -91,6 +93,7 @@ rule split:
         PATHS.split("{dataset}"),
     log:
         f"{PATHS.log_folder}/split/{{dataset}}.log",
+    priority: 50
     resources:
         mem_mb=1000,
         runtime=10,

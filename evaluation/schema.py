@@ -14,16 +14,9 @@ from evaluation.tabular import (
 )
 
 __all__ = [
-    "TABLES",
-    "Column",
-    "Table",
-    "data_dictionary",
-    "read_table",
-    "spacing_from_text",
-    "spacing_text",
-    "to_arrow",
-    "write_table",
-]
+    "TABLES", "Column", "Table", "data_dictionary", "read_table", "spacing_from_text",
+    "spacing_text", "to_arrow", "write_table",
+]  # fmt: skip
 
 STATUSES = (
     "scored",

@@ -221,16 +221,8 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
 
 def model_size_figure(source: RunSource) -> Drawing | None:
     """Model sizes (the manner of Fig. 6 c): parameters of all networks of a model together."""
-    sizes: dict[str, tuple[float, int]] = {}
-    cost = source.table("cost")
-    if cost is not None:
-        for _, row in cost.iterrows():
-            if row["parameters"] > 0:
-                sizes[str(row["model"])] = (float(row["parameters"]) / 1e6, int(row["networks"]))
-    for model, card in source.model_cards.items():
-        if model not in sizes and card.parameters:
-            sizes[model] = (card.parameters / 1e6, 1)
-    sizes = {m: sizes[m] for m in source.entrants if m in sizes}
+    found = {m: source.parameters(m) for m in source.entrants}
+    sizes = {m: size for m, size in found.items() if size is not None}
     if not sizes:
         return None
     colours = model_looks(source)
@@ -239,15 +231,15 @@ def model_size_figure(source: RunSource) -> Drawing | None:
         look = colours[model]
         axes.bar(
             position,
-            size,
+            size / 1e6,
             0.6,
             facecolor=look.colour,
             hatch=look.hatch,
             edgecolor=INK,
             linewidth=0.5,
         )
-        text = millions(size * 1e6) + (f"\n{networks} networks" if networks > 1 else "")
-        axes.text(position, size, text, ha="center", va="bottom", fontsize=6)
+        text = millions(size) + (f"\n{networks} networks" if networks > 1 else "")
+        axes.text(position, size / 1e6, text, ha="center", va="bottom", fontsize=6)
     axes.set_xticks(range(len(sizes)), [source.model_title(m) for m in sizes], rotation=20)
     axes.set_ylabel("parameters (millions)")
     axes.margins(y=0.22)
@@ -258,7 +250,7 @@ def model_size_figure(source: RunSource) -> Drawing | None:
         title="Model size",
         caption="Parameters of all networks of a model together, without a frozen text encoder.",
         figure=figure,
-        data={m: s[0] for m, s in sizes.items()},
+        data={m: s[0] / 1e6 for m, s in sizes.items()},
     )
 
 
@@ -280,8 +272,7 @@ def _heat(axes: Any, share: Any, texts: dict[tuple[int, int], str]) -> None:
     """A matrix of shares 0..1 in one hue, each cell with its count in readable ink."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-    shades = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#56B4E9", "#00456E"])
-    shades.set_bad(GRID)
+    shades = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#56B4E9", "#00456E"], bad=GRID)
     axes.imshow(np.ma.masked_invalid(share), vmin=0, vmax=1, cmap=shades)
     for (i, j), text in texts.items():
         if not np.isfinite(share[i, j]):

@@ -175,13 +175,15 @@ def _model(source: RunSource, name: str, ids: Ids) -> dict[str, Any]:
     contamination, linked = _contamination(source, own, ids)
     words = ["training splits of this run"] if "run" in trained else []
     words += [source.dataset_title(d) for d in trained if d != "run"]
-    parameters = cost.get("parameters") or (card.parameters if card else None)
+    parameters, networks = source.parameters(name) or (None, 1)
+    preset = source.config.presets.get(name)
     return {
         "id": name,
         "title": source.model_title(name),
         "role": "control" if source.is_control(name) else "entrant",
         "parameters": parameters,
-        "networks": cost.get("networks", 1),
+        "networks": networks,
+        "preset": preset or "",
         "trained": ", ".join(words) if card else "no card",
         "contamination": contamination,
         "linked": linked,
@@ -202,8 +204,6 @@ def _cost(source: RunSource, name: str) -> dict[str, Any]:
     if table is not None and (table["model"] == name).any():
         row = table[table["model"] == name].iloc[0]
         found = {
-            "parameters": _number(row["parameters"]),
-            "networks": int(row["networks"]),
             "train_hours": _number(row["train_seconds"], 3600),
             "seconds": _number(row["predict_seconds_per_case"]),
             "memory": _number(row["peak_memory_mib"]),

@@ -19,7 +19,7 @@ from reports.leaderboard import write_leaderboard
 from reports.pages import render
 from reports.per_case import CaseRows, load_case_rows
 from reports.source import RunSource, load_source
-from reports.tables import paper_tables
+from reports.tables_lesions import paper_tables
 from reports.tables_overview import overall_table, overview_tables
 from reports.tabular import to_html, to_markdown, write_table
 

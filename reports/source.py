@@ -55,7 +55,7 @@ class Protocol:
             "zero": "; unsupported classes count 0",
         }[self.coverage]
         return (
-            f"Scored on {SPACE_WORDS[self.space]}, empty-mask policy `{self.policy}`, "
+            f"Scored on {SPACE_WORDS[self.space]}, empty-mask policy {self.policy}, "
             f"NSD tolerance {self.tolerance_mm:g} mm, {self.view} split view{coverage}."
         )
 
@@ -107,6 +107,27 @@ class RunSource:
         """Whether a model is a control (oracle, empty, ...)."""
         card = self.model_cards.get(model)
         return card is not None and card.role == "control"
+
+    def parameters(self, model: str) -> tuple[float, int] | None:
+        """Number of weights and of networks: the cost table's, else the card's.
+
+        A card speaks of the released form: under a preset of another size it says nothing.
+        """
+        cost = self.table("cost")
+        if cost is not None:
+            rows = cost[(cost["model"] == model) & (cost["parameters"] > 0)]
+            if len(rows):
+                return float(rows["parameters"].iloc[0]), int(rows["networks"].iloc[0])
+        card = self.model_cards.get(model)
+        if card is None or not card.parameters or model in self.config.presets:
+            return None
+        return float(card.parameters), 1
+
+    @property
+    def presets(self) -> str:
+        """For captions: which models ran under a preset, as a sentence (empty if none)."""
+        words = [f"{self.model_title(m)} {p}" for m, p in self.config.presets.items()]
+        return f"Presets: {', '.join(words)}. " if words else ""
 
     def model_title(self, model: str) -> str:
         """A model's printed name."""

@@ -171,6 +171,9 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
         "svg": {"Date": None},
         "png": {"Software": None},
     }
+    # The layout is solved once, not again for every format.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     written = []
     for kind in formats:
         path = stem.with_name(f"{stem.name}.{kind}")

@@ -6,14 +6,14 @@ Every group of columns names its space and policy. Published numbers come from a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports.source import Protocol, RunSource
-from reports.tabular import NOT_AVAILABLE, NOT_RUN, Cell, Column, Table, Value
+from reports.tabular import NOT_RUN, Cell, Column, Table, Value
 
 METRICS = {"dsc": "DSC", "nsd": "NSD"}
 REGION_ORDER = (
@@ -29,18 +29,6 @@ REGION_ORDER = (
 )
 SHORT_REGION = {"head and neck": "H&N", "lower limb": "LL", "upper limb": "UL"}
 TABLE_OF_REGION = {"abdomen": 3, "brain": 3, "pelvis": 3}
-LESION_SHORT = {
-    "brain tumor": "BT",
-    "colon cancer": "CC",
-    "covid-19 infection": "C-19",
-    "pleural effusion": "PE",
-    "kidney tumor": "KT",
-    "laryngeal cancer or hypopharyngeal cancer": "L/HC",
-    "liver tumor": "LT",
-    "lung cancer": "LC",
-    "pancreas tumor": "PT",
-    "stroke": "Stroke",
-}
 PUBLISHED_SOURCE = "sat-v1"
 PUBLISHED_MODELS = {"nnunet": "nnU-Net", "sat-nano": "SAT-Nano"}
 PUBLISHED_GROUP = "published, 1×1×3 mm, paper"
@@ -143,8 +131,9 @@ def caption(source: RunSource, protocol: Protocol, what: str) -> str:
     entries = len(source.dataset_cards)
     run = entries - len(source.not_run)
     return (
-        f"{what} In percent. {kind}{protocol.words} {run} of {entries} entries of the run `"
-        f"{source.config.name}` have data. Measured by {source.implementation}. "
+        f"{what} In percent. {kind}{protocol.words} {source.presets}"
+        f"{run} of {entries} entries of the run {source.config.name} have data. "
+        f"Measured by {source.implementation}. "
         "Bold: best of the measured entrants. Published numbers are never ranked."
     )
 
@@ -153,7 +142,7 @@ def _synthetic(source: RunSource) -> bool:
     return source.config.data_kind == "synthetic"
 
 
-def _suffix(source: RunSource, protocol: Protocol) -> str:
+def protocol_suffix(source: RunSource, protocol: Protocol) -> str:
     """File-name suffix: nothing for the first protocol, its name for the others."""
     if protocol == source.protocols[0]:
         return ""
@@ -197,12 +186,12 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
                 unranked.add(len(rows))
             rows.append((source.model_title(model), protocol.short, *values))
         for model, title in PUBLISHED_MODELS.items():
-            found = [_any_modality(printed, k, model, metric) for k in REGION_ORDER]
+            found = [of_any_modality(printed, k, model, metric) for k in REGION_ORDER]
             if any(v is not None for v in found):
                 unranked.add(len(rows))
                 rows.append((f"{title} (published)", PUBLISHED_GROUP, *found))
     return Table(
-        name=f"table2_regions{_suffix(source, protocol)}",
+        name=f"table2_regions{protocol_suffix(source, protocol)}",
         title="Table 2: region-wise results",
         caption=caption(
             source,
@@ -258,7 +247,7 @@ def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table |
     names = [r for r in REGION_ORDER if TABLE_OF_REGION.get(r, 4) == number and r != "lesion"]
     words = ", ".join(names)
     return Table(
-        name=f"table{number}_classes{_suffix(source, protocol)}",
+        name=f"table{number}_classes{protocol_suffix(source, protocol)}",
         title=f"Table {number}: class-wise results ({words})",
         caption=caption(
             source,
@@ -304,7 +293,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
         key = (dataset, _modality_of(printed, dataset, modality))
         rows.append((*first, *score_values(source, group, printed, key, beside=True)))
     return Table(
-        name=f"table5_datasets{_suffix(source, protocol)}",
+        name=f"table5_datasets{protocol_suffix(source, protocol)}",
         title="Table 5: dataset-wise results",
         caption=caption(source, protocol, "Mean over scans, then over the classes of an entry."),
         columns=tuple(columns),
@@ -316,81 +305,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
     )
 
 
-def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
-    """Table 6: lesions; a block per metric, a row per model, a column per lesion."""
-    frame = source.pick("lesion", protocol)
-    if frame is None:
-        return None
-    printed = published_lookup(source, "lesion")
-    ours = sorted({(str(c), str(m)) for c, m in zip(frame["class"], frame["modality"], strict=True)
-                   if m != "any"})  # fmt: skip
-    published_keys = list(dict.fromkeys((k[0], k[1]) for k in printed))
-    keys = [*ours, *(k for k in published_keys if not _has(ours, k))]
-    twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}
-    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
-    columns += [
-        Column(f"{c} ({m})", _lesion_label(c, m, twice), digits=2, ranked="down", right=True)
-        for c, m in keys
-    ]
-    by_key: Any = frame.set_index(["model", "class", "modality"])
-    sizes: list[Value | Cell] = []
-    for class_name, modality in keys:
-        part = frame[(frame["class"] == class_name) & (frame["modality"] == modality)]
-        sizes.append(
-            f"{counts(part['n_cases'])} / {counts(part['n_patients'])}" if len(part) else NOT_RUN
-        )
-    rows: list[tuple[Value | Cell, ...]] = [("scans / patients", "", *sizes)]
-    blocks, unranked = {0: "Size"}, {0}
-    for metric, name in METRICS.items():
-        blocks[len(rows)] = name
-        for model in source.shown:
-            values = [
-                percent(by_key.loc[(model, *k)][metric]) if (model, *k) in by_key.index else NOT_RUN
-                for k in keys
-            ]
-            if source.is_control(model):
-                unranked.add(len(rows))
-            rows.append((source.model_title(model), protocol.short, *values))
-        for model, title in PUBLISHED_MODELS.items():
-            found = [_any_modality(printed, c, model, metric, m) for c, m in keys]
-            if any(v is not None for v in found):
-                unranked.add(len(rows))
-                rows.append((f"{title} (published)", PUBLISHED_GROUP, *found))
-    shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
-    return Table(
-        name=f"table6_lesions{_suffix(source, protocol)}",
-        title="Table 6: lesions",
-        caption=caption(source, protocol, "Mean over scans, then over the entries."),
-        columns=tuple(columns),
-        rows=tuple(rows),
-        blocks=blocks,
-        notes=(("; ".join(shorts) + ".",) if shorts else ()),
-        downwards=True,
-        unranked=frozenset(unranked),
-    )
-
-
-def paper_tables(source: RunSource) -> tuple[list[Table], dict[str, str]]:
-    """Tables 2 to 6 under every protocol of the run, and what could not be made."""
-    makers: Sequence[tuple[str, Callable[[RunSource, Protocol], Table | None]]] = (
-        ("Table 2", regions_table),
-        ("Table 3", lambda s, p: classes_table(s, p, 3)),
-        ("Table 4", lambda s, p: classes_table(s, p, 4)),
-        ("Table 5", datasets_table),
-        ("Table 6", lesions_table),
-    )
-    made, missing = [], {}
-    for protocol in source.protocols:
-        for name, maker in makers:
-            table = maker(source, protocol)
-            if table is None or not table.rows:
-                missing[f"{name} ({protocol.short})"] = NOT_AVAILABLE
-            else:
-                made.append(table)
-    return made, missing
-
-
-def _any_modality(
+def of_any_modality(
     printed: Lookup, key: str, model: str, metric: str, modality: str = "any"
 ) -> float | None:
     for candidate in (modality, "any", "ct", "mri"):
@@ -401,12 +316,3 @@ def _any_modality(
 
 def _modality_of(printed: Lookup, key: str, fallback: str) -> str:
     return next((k[1] for k in printed if k[0] == key), fallback)
-
-
-def _has(ours: Sequence[tuple[str, str]], key: tuple[str, str]) -> bool:
-    return any(key[0] == c and key[1] in (m, "any") for c, m in ours)
-
-
-def _lesion_label(class_name: str, modality: str, twice: set[str]) -> str:
-    label = LESION_SHORT.get(class_name.lower(), class_name)
-    return f"{label} ({modality})" if class_name in twice else label

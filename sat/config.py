@@ -6,7 +6,6 @@ inside every checkpoint, so a prediction never depends on a file that changed si
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from evaluation.datasets.registry import load_record
 from evaluation.errors import BenchError, did_you_mean
 
-PRESET_FOLDER = Path(str(files("sat"))) / "presets"
+PRESET_FOLDER = Path(__file__).parent / "presets"
 Triple = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 Range = tuple[float, float]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
@@ -19,7 +18,7 @@ from evaluation.errors import BenchError, did_you_mean
 
 Key: TypeAlias = tuple[Modality, str]
 Side: TypeAlias = Literal["left", "right", "none"]
-FOLDER = Path(str(files("evaluation.classes")))
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ def _silent(_case: str) -> None:
 
 @lru_cache
 def _printed_path() -> Path:
-    return Path(str(files("evaluation.datasets"))) / "published_collection.csv"
+    return Path(__file__).parent / "published_collection.csv"
 
 
 def published_collection() -> pd.DataFrame:

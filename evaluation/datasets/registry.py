@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
 
 R = TypeVar("R", bound=BaseModel)
-CARD_FOLDER = Path(str(files("evaluation.datasets"))) / "cards"
+CARD_FOLDER = Path(__file__).parent / "cards"
 
 
 def load_record(path: Path, kind: type[R]) -> R:

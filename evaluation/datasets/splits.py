@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from evaluation.config import RunConfig
     from evaluation.datasets.card import DatasetCard
 
-SPLIT_FOLDER = Path(str(files("evaluation"))) / "splits"
+SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
 COLUMNS = ("case", "patient", "split")
 Side = Literal["train", "test"]
 Say = Callable[[str], None]

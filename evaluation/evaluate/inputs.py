@@ -37,6 +37,11 @@ class Source:
         wanted = label.file or name
         return masks.get(wanted) or masks.get(stem_of(Path(wanted)))
 
+    def holds_a_mask(self, labels: Labels) -> bool:
+        """Whether the mask file of at least one class is there."""
+        there = self.masks()
+        return any(self.mask_of(name, label, there) for name, label in labels.items())
+
     def files(self) -> list[Path]:
         """All files that the segmentation consists of."""
         named = [self.path] if self.layout == "label maps" else sorted(self.masks().values())
@@ -92,7 +97,7 @@ def find_cases(
         )
     if labels and all(label.file for label in labels.values()):
         pair = Source(reference, "masks"), Source(prediction, "masks")
-        if all(source.masks() for source in pair):
+        if all(source.holds_a_mask(labels) for source in pair):
             return [Case(readable(reference.resolve().name), *pair)], []
     known, answers = _sources(reference), _sources(prediction)
     if not known.keys() & answers.keys():

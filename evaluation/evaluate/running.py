@@ -107,8 +107,9 @@ def evaluate(
             else:
                 journal.add(keys[case.name], answer)
         rows = [row for case in cases for row in journal.rows(keys[case.name]) or ()]
-        frame = pd.DataFrame(rows, columns=SCORES.names)
-        frame["patient"] = [_patient(patient, case) for case in frame["case"]]
+        frame = pd.DataFrame(rows, columns=SCORES.names) if rows else SCORES.empty()
+        if rows:
+            frame["patient"] = [_patient(patient, case) for case in frame["case"]]
         write_rows(output, frame)
         journal.keep_only([keys[case.name] for case in cases])
     return Outcome(frame, failed, unmatched, labels_from, len(cases) - len(todo))

@@ -157,9 +157,7 @@ def _run(
         "rounds": rounds,
         "cpu_seconds": medians,
         "ratio_to_sweep": {
-            name: value / medians["sweep"]
-            for name, value in medians.items()
-            if name in peers
+            name: value / medians["sweep"] for name, value in medians.items() if name in peers
         },
         "pair_with_reading_over_decompression": medians["read two files and sweep"]
         / medians["decompress two files, isal"],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from evaluation.datasets.registry import load_record
 from evaluation.errors import BenchError, did_you_mean
 
-CARD_FOLDER = Path(str(files("evaluation.models"))) / "cards"
+CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")
 
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$")]

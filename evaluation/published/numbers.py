@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ _TABLE_OF_SCOPE = {"region": "region", "class": "class", "dataset": "dataset", "
 
 @lru_cache
 def _values() -> pd.DataFrame:
-    path = files("evaluation.published") / "values.csv"
+    path = Path(__file__).parent / "values.csv"
     with path.open(encoding="utf-8") as stream:
         frame = pd.read_csv(stream, dtype=str, keep_default_na=False)
     frame["row"] = frame["row"].astype("int64")

@@ -15,10 +15,11 @@ function h(tag, attributes = {}, ...children) {
 }
 
 const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
-const interval = (r) => (r && r.low !== null && r.low !== undefined ? `${number(r.low)}–${number(r.high)}` : "");
+/* None below three patients: resampling so few gives a width that means nothing. */
+const interval = (r) => (r && r.low !== null && r.low !== undefined && !(r.patients < 3) ? `${number(r.low)}–${number(r.high)}` : "");
 
 const FACTS = [
-  ["parameters", "Parameters", (m) => (m.parameters ? millions(m.parameters) : "–")
+  ["parameters", "Parameters", (m) => (m.preset ? `preset ${m.preset}: ` : "") + (m.parameters ? millions(m.parameters) : m.preset ? "not recorded" : "–")
     + (m.networks > 1 ? ` in ${m.networks} networks` : "")],
   ["trained", "Trained on", (m) => m.trained || "nothing"],
   ["linked", "Test scans linked to its training", (m) => m.linked],

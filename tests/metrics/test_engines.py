@@ -77,9 +77,7 @@ def pairs(draw, flat: bool = False):
 def measured(reference, prediction, spacing, tolerances, engine="sweep"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ToleranceTieWarning)
-        return score(
-            reference, prediction, spacing, tolerances, list(reference.classes), engine
-        )
+        return score(reference, prediction, spacing, tolerances, list(reference.classes), engine)
 
 
 def assert_same(ours, theirs, within=1e-9):
@@ -280,6 +278,6 @@ def test_unusable_arguments_are_refused():
     ):
         with pytest.raises(BenchError, match=message):
             score(*arguments)
+    place = ClassPlace(kind="direct", parts=(Part(layer=3, values=(1,)),))
     with pytest.raises(BenchError, match="layer that is not there"):
-        place = ClassPlace(kind="direct", parts=(Part(layer=3, values=(1,)),))
         score_pairs(side.layers, side.layers, [ClassPair("1", place, place)], (1, 1, 1), [1.0])

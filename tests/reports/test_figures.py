@@ -71,7 +71,8 @@ def test_bars_show_the_tables_values_and_published_ones(source: RunSource) -> No
     frame = source.pick("region", HEADLINE)
     assert frame is not None
     row = frame.query(
-        "scheme == 'anatomical' and composition == 'all' and region == 'abdomen' and model == 'nnunet'"
+        "scheme == 'anatomical' and composition == 'all' and region == 'abdomen' "
+        "and model == 'nnunet'"
     ).iloc[0]
     assert found.data["dsc"]["nnunet"][0] == pytest.approx(100 * row["dsc"])
     assert found.data["dsc"]["nnunet:published"][0] == pytest.approx(89.30)

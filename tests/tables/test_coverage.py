@@ -1,6 +1,9 @@
-"""Do intervals and tests keep their promises? By simulation; `pytest -m long -s` prints it."""
+"""Do intervals and tests keep their promises? By simulation, printed by the long tests."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +15,13 @@ from evaluation.targets import Universe, dataset_targets, overall_targets
 
 N_SLOTS = (4, 1, 8)
 TRUTH = (0.8, 0.6, 0.7)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], object]]:
+    """Write a line past pytest's capture: the study's figures are its result."""
+    with capsys.disabled():
+        yield lambda line: sys.stdout.write(line + "\n")
 
 
 def universe() -> Universe:
@@ -59,22 +69,22 @@ def coverage(sizes: tuple[int, int, int], repeats: int, n_draws: int = 500) -> t
 
 
 @pytest.mark.long
-def test_intervals_cover_the_truth_from_20_patients() -> None:
-    print("\npatients an entry   one entry   overall (95 % wanted)")
+def test_intervals_cover_the_truth_from_20_patients(say: Callable[[str], object]) -> None:
+    say("\npatients an entry   one entry   overall (95 % wanted)")
     for n in (4, 6, 8, 11, 15, 20, 40, 100):
         entry, overall = coverage((n, n, n), repeats=500)
-        print(f"{n:19d}   {entry:9.3f}   {overall:7.3f}")
+        say(f"{n:19d}   {entry:9.3f}   {overall:7.3f}")
         if n >= 20:
             assert 0.925 <= entry <= 0.975
             assert 0.925 <= overall <= 0.975
     _, mixed = coverage((6, 240, 20), repeats=500)
-    print(f"   6, 240, 20 mixed   {'':9s}   {mixed:7.3f}")
+    say(f"   6, 240, 20 mixed   {'':9s}   {mixed:7.3f}")
     assert 0.92 <= mixed <= 0.975
 
 
 @pytest.mark.long
-def test_tests_keep_their_size() -> None:
-    print("\npatients an entry   sign flip: one entry, overall   Wilcoxon: one entry  (5 % wanted)")
+def test_tests_keep_their_size(say: Callable[[str], object]) -> None:
+    say("\npatients an entry   sign flip: one entry, overall   Wilcoxon: one entry  (5 % wanted)")
     slots = universe()
     tables = [dataset_targets(slots), overall_targets(slots)[0]]
     for n in (11, 14, 20, 60):
@@ -90,7 +100,7 @@ def test_tests_keep_their_size() -> None:
                 [(p < 0.05).mean() for p in (entry.p[0], overall.p[0], entry.p_wilcoxon[0])]
             )
         sizes = np.mean(rejected, axis=0)
-        print(f"{n:19d}   {sizes[0]:19.3f}, {sizes[1]:7.3f}   {sizes[2]:19.3f}")
+        say(f"{n:19d}   {sizes[0]:19.3f}, {sizes[1]:7.3f}   {sizes[2]:19.3f}")
         assert (sizes < 0.075).all()
         assert (sizes > 0.02).all()
 

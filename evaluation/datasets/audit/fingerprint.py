@@ -59,6 +59,4 @@ def fingerprint_of(volume: Volume) -> Fingerprint:
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         raise BenchError("image holds NaN or infinity", expected="finite numbers")
     x, y, z = (float(n * mm) for n, mm in zip(array.shape, volume.spacing_mm, strict=True))
-    return Fingerprint(
-        voxel_sketch(array), find_keypoints(array, volume.spacing_mm), (x, y, z)
-    )
+    return Fingerprint(voxel_sketch(array), find_keypoints(array, volume.spacing_mm), (x, y, z))

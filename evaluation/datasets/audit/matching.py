@@ -149,9 +149,8 @@ def vote(
     edges = np.flatnonzero(np.diff(pair * 48 + turn)) + 1
     bounds = np.concatenate([[0], edges, [len(pair)]])
     best: dict[tuple[int, int], tuple[int, Ints, NDArray[np.float64]]] = {}
-    for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if b - a < fewest:
-            continue
+    large = np.flatnonzero(np.diff(bounds) >= fewest)
+    for a, b in zip(bounds[large].tolist(), bounds[large + 1].tolist(), strict=True):
         i, j = divmod(int(pair[a]), n)
         reach = float(min(tolerance[i], tolerance[j]))
         votes, centre = _largest_cluster(shift[a:b], first[a:b], second[a:b], reach, MOST_CENTRES)
@@ -181,16 +180,14 @@ def _variants(
 def _words(
     code: NDArray[np.uint8], octave: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Codes as two words; the octave takes the top of the second, in eight equal bits twice.
+    """Codes as two words; the free half of the second holds a mark of the octave.
 
-    Codes of two octaves then differ in more bits than are allowed.
+    The three marks differ in 21 bits or more, which is farther than codes may be apart.
     """
     low = np.ascontiguousarray(code[:, :8]).view(np.uint64)[:, 0]
     high = np.ascontiguousarray(code[:, 8:]).view(np.uint32)[:, 0].astype(np.uint64)
-    marks = np.array([0x00000FFFFF, 0x0FFFFF00000, 0xFFFFF000FF], dtype=np.uint64)
-    del marks
-    spread = np.array([0, 0xFFFFFFFF, 0xFFFF0000], dtype=np.uint64) << np.uint64(32)
-    return low, high | spread[octave]
+    marks = np.array([0, 0x001FFFFF, 0xFFFFF800], dtype=np.uint64) << np.uint64(32)
+    return low, high | marks[octave]
 
 
 def _keys(code: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -201,7 +198,7 @@ def _keys(code: NDArray[np.uint8]) -> NDArray[np.uint16]:
     for a in range(0, len(code), 1 << 20):
         bits = np.unpackbits(code[a : a + (1 << 20)], axis=1, count=CODE_BITS)
         for table, places in enumerate(chosen):
-            packed = np.packbits(bits[:, places], axis=1)
+            packed = np.ascontiguousarray(np.packbits(bits[:, places], axis=1))
             keys[table, a : a + (1 << 20)] = packed.view(np.uint16)[:, 0]
     return keys
 
@@ -257,7 +254,7 @@ def _close_codes(
 
 @compiled
 def _pairs_of_runs(values: Any, owner: Any, group: Any, common: int, n_scans: int) -> Any:
-    """first * n_scans + second for every two owners of one hash, from sorted hashes."""
+    """First * n_scans + second for every two owners of one hash, from sorted hashes."""
     found = np.empty(4096, dtype=np.int64)
     n = 0
     a = 0

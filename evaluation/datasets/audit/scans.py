@@ -30,7 +30,7 @@ class Scan:
         case: case id.
         patient: patient id within the entry.
         split: `train` or `test`.
-        source: a standardised image, or an entry's card and raw case.
+        source: a standardised image, an entry's card and raw case, or the image itself.
         key: changes whenever the fingerprint must be made anew; "" if the scan is not there.
     """
 
@@ -38,7 +38,7 @@ class Scan:
     case: str
     patient: str
     split: str
-    source: Path | tuple[DatasetCard, RawCase]
+    source: Path | tuple[DatasetCard, RawCase] | Volume
     key: str
 
     @property
@@ -54,6 +54,8 @@ class Scan:
         """
         if isinstance(self.source, Path):
             return read_volume(self.source)
+        if isinstance(self.source, Volume):
+            return self.source
         card, raw = self.source
         return get_reader(card).read(raw).image
 

@@ -48,7 +48,7 @@ def fingerprints(
     scans: Sequence[Scan],
     folder: Path,
     jobs: int = 1,
-    seen: Callable[[Scan], None] = lambda _scan: None,
+    seen: Callable[[Scan], object] = lambda _scan: None,
 ) -> tuple[dict[str, Fingerprint], dict[str, str]]:
     """Fingerprints of all scans, from the store where the scan is unchanged.
 
@@ -162,7 +162,7 @@ def _read(folder: Path, dataset: str, keys: dict[str, str]) -> dict[str, Fingerp
     for path in [*([whole] if whole.is_file() else []), *_parts(folder, dataset)]:
         try:
             file = pq.ParquetFile(path)
-            batches = [batch for batch in file.iter_batches(batch_size=PART)]
+            batches = list(file.iter_batches(batch_size=PART))
         except (OSError, pa.ArrowException):
             continue
         for batch in batches:

@@ -71,7 +71,7 @@ def _frequencies() -> list[tuple[int, int, int]]:
     families: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
     for f in product(range(SIDE), repeat=3):
         if sum(f) > 1:
-            families.setdefault(tuple(sorted(f)), []).append(f)
+            families.setdefault(tuple(sorted(f)), []).append((f[0], f[1], f[2]))
     chosen: list[tuple[int, int, int]] = []
     for _, family in sorted(families.items(), key=lambda kv: (sum(v * v for v in kv[0]), kv[0])):
         if len(chosen) + len(family) <= CODE_BITS:

@@ -1,0 +1,140 @@
+"""What the nnU-Net specialists cost in a run, for `satbench plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from baselines.config import NnunetPreset, load_preset
+from baselines.jobs import MODEL
+from baselines.specialists import SpecialistPlan, specialists_of
+from evaluation.config import RunConfig
+from evaluation.planning import (
+    CPU_FLOPS,
+    GPU_FLOPS,
+    GPU_NAME,
+    PREDICTION_BYTES_PER_VOXEL,
+    RESAMPLE_SECONDS_PER_VOXEL,
+    SECONDS_PER_JOB,
+    Load,
+    ModelCost,
+    Work,
+    training_flops,
+    unet_flops,
+    windows,
+)
+
+# nnU-Net's own trainer: 1000 epochs of 250 iterations, 50 validation batches (a forward pass each,
+# a third of a training iteration) after every epoch.
+STOCK_EPOCHS = 1000
+STOCK_ITERATIONS = 250
+STOCK_VALIDATION = 50
+MIRRORED_PASSES = 8
+# float32 image and int16 labels, once as nnU-Net's raw copy and once preprocessed; uncompressed.
+PREPARED_BYTES_PER_VOXEL = 12.0
+# Weights and SGD's momentum: 8 bytes a weight; best and final are kept, AdamW has one more.
+CHECKPOINT_BYTES_PER_WEIGHT = 2 * 12.0
+# Fixed parts of one specialist, CPU seconds: plan and preprocess 14 to 20, nearly all imports.
+PREPARE_SECONDS = 20.0
+# Resampling softmax to the native grid happens for every label, linear: a tenth of the spline.
+EXPORT_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
+# A planned specialist without a row in Table 7: nnU-Net's most frequent plan.
+PATCH = (128, 128, 128)
+WIDTH = (32, 64, 128, 256, 320, 320)
+BATCH = 2
+
+
+def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+    """One training of each specialist and fold, and the prediction of its entry's test cases."""
+    preset = load_preset(config.presets.get(MODEL))
+    on_gpu = preset.device == "cuda"
+    work: list[Work] = []
+    networks, weights = 0, 0.0
+    for load in loads:
+        for plan in specialists_of(load.card, config):
+            work += _specialist(plan, load, preset, on_gpu)
+            networks += len(preset.folds)
+            weights += count_weights(plan, preset) * len(preset.folds)
+    return ModelCost(tuple(work), networks, weights, GPU_NAME if on_gpu else "CPU")
+
+
+Architecture = tuple[
+    tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...], int
+]
+
+
+def architecture(plan: SpecialistPlan, preset: NnunetPreset) -> Architecture:
+    """Patch, widths, strides, kernels and batch size, with the preset's changes."""
+    change, pinned = preset.network, plan.pinned
+    patch = change.patch_size or (pinned.patch_size if pinned else PATCH)
+    widths = pinned.width if pinned else WIDTH
+    strides = pinned.strides if pinned else ((1, 1, 1), *[(2, 2, 2)] * (len(WIDTH) - 1))
+    kernels = pinned.kernel_sizes if pinned else ((3, 3, 3),) * len(WIDTH)
+    if change.patch_cap:
+        patch = tuple(min(side, change.patch_cap) for side in patch)
+        stages = max(2, min(len(widths), min(patch).bit_length() - 2))
+        widths, strides, kernels = widths[:stages], strides[:stages], kernels[:stages]
+    if change.width:
+        # The cap on the width of deep stages scales alike.
+        widths = tuple(w * change.width // widths[0] for w in widths)
+    batch = change.batch_size or (pinned.batch_size if pinned else BATCH)
+    return tuple(patch), tuple(widths), tuple(strides), tuple(kernels), batch
+
+
+def count_weights(plan: SpecialistPlan, preset: NnunetPreset) -> int:
+    """Weights of a specialist's network, counted without building it (see `specialists`)."""
+    _, widths, strides, kernels, _ = architecture(plan, preset)
+    outputs = len(plan.leaves) + 1
+
+    def block(before: int, width: int, kernel: Sequence[int]) -> int:
+        # Convolution with bias and an affine norm, twice.
+        taps = prod(kernel)
+        return (before * taps + 3) * width + (width * taps + 3) * width
+
+    total, before = 0, 1
+    for width, kernel in zip(widths, kernels, strict=True):
+        total += block(before, width, kernel)
+        before = width
+    for level, width in enumerate(widths[:-1]):
+        total += (widths[level + 1] * prod(strides[level + 1]) + 1) * width
+        total += block(2 * width, width, kernels[level])
+        total += (width + 1) * outputs
+    return total
+
+
+def _specialist(plan: SpecialistPlan, load: Load, preset: NnunetPreset, on_gpu: bool) -> list[Work]:
+    patch, widths, strides, kernels, batch = architecture(plan, preset)
+    forward = unet_flops(patch, widths, strides, kernels, len(plan.leaves) + 1)
+    folds = len(preset.folds)
+    if preset.schedule is None:
+        epochs, iterations, validation = STOCK_EPOCHS, STOCK_ITERATIONS, STOCK_VALIDATION
+    else:
+        epochs = preset.schedule.epochs(len(plan.leaves))
+        iterations = preset.schedule.iterations_per_epoch
+        validation = preset.schedule.validation_iterations
+    step = training_flops(forward) * batch
+    training = folds * epochs * (iterations * step + validation * forward * batch)
+    train_voxels, test_voxels = load.n_train * load.voxels, load.n_test * load.voxels
+    seconds = PREPARE_SECONDS + train_voxels * RESAMPLE_SECONDS_PER_VOXEL
+    passes = folds * (MIRRORED_PASSES if preset.test_time_mirroring else 1)
+    prediction = load.n_test * windows(load.voxels, patch) * passes * forward
+    export = test_voxels * (len(plan.leaves) + 1) * EXPORT_SECONDS_PER_VOXEL
+    export += test_voxels * RESAMPLE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB
+    disk = folds * count_weights(plan, preset) * CHECKPOINT_BYTES_PER_WEIGHT
+    layers = test_voxels * PREDICTION_BYTES_PER_VOXEL
+    store = train_voxels * PREPARED_BYTES_PER_VOXEL
+    start = SECONDS_PER_JOB * folds
+    return [
+        Work("prepare", MODEL, plan.id, 0.0, seconds, store),
+        _work("train", plan.id, training, start, on_gpu, disk, 1),
+        _work("predict", plan.id, prediction, export, on_gpu, layers, load.test_shards),
+    ]
+
+
+def _work(
+    stage: str, unit: str, flops: float, cpu: float, on_gpu: bool, size: float, jobs: int
+) -> Work:
+    # What the processor does between two windows keeps the GPU waiting.
+    gpu = flops / GPU_FLOPS + cpu if on_gpu else 0.0
+    seconds = cpu if on_gpu else cpu + flops / CPU_FLOPS
+    return Work(stage, MODEL, unit, gpu, seconds, size, jobs)

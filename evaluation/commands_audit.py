@@ -1,0 +1,97 @@
+"""`satbench data audit` and `satbench bench audit`: the same scan in two places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+UNDECLARED = 3
+
+
+def register(data_app: typer.Typer, bench_app: typer.Typer) -> None:
+    """Add the commands to `satbench data` and `satbench bench`."""
+    data_app.command("audit")(audit)
+    bench_app.command("audit")(bench_audit)
+
+
+def audit(
+    run: Path | None = typer.Option(None, "--run", help="Run folder, results/<name>."),
+    raw_root: Path | None = typer.Option(
+        None, "--raw-root", help="Instead of a run: folder that holds the raw datasets."
+    ),
+    dataset: list[str] = typer.Option([], "--dataset", help="Only this entry (repeatable)."),
+    out: Path | None = typer.Option(
+        None, "--out", help="With --raw-root: folder for audit.parquet and the fingerprints."
+    ),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Scans at once; each needs memory."),
+    strict: bool = typer.Option(
+        False, "--strict", help="Exit with code 3 if an undeclared link crosses the split."
+    ),
+) -> None:
+    """Find scans of one patient in two entries or on both sides of a split, by image content.
+
+    With --run it reads splits/*.csv and the images in cases/, keeps fingerprints/ (made once for
+    each scan) and writes tables/audit.parquet, which the view `clean` is made from.
+    """
+    from evaluation.datasets.audit.running import audit as compare_all
+    from evaluation.datasets.audit.scans import scans_of_raw, scans_of_run
+    from evaluation.datasets.registry import find_card, load_cards
+    from evaluation.errors import BenchError
+    from evaluation.paths import RunPaths
+
+    if (run is None) == (raw_root is None) or (raw_root is None) != (out is None):
+        raise BenchError("give either --run, or --raw-root together with --out")
+    chosen = [find_card(name) for name in dataset] or list(load_cards().values())
+    if run is not None:
+        wanted = {card.id for card in chosen}
+        scans = [s for s in scans_of_run(run) if not dataset or s.dataset in wanted]
+        store, table = run / "fingerprints", RunPaths(run).table("audit")
+    else:
+        assert raw_root is not None
+        assert out is not None
+        scans = scans_of_raw(raw_root, chosen, lambda text: typer.echo(text, err=True))
+        store, table = out / "fingerprints", out / "audit.parquet"
+    outcome = compare_all(scans, chosen, store, table, jobs)
+    for line in outcome.lines:
+        typer.echo(line)
+    if strict and outcome.undeclared_leaks:
+        raise typer.Exit(UNDECLARED)
+
+
+def bench_audit(
+    data: list[Path] = typer.Option(
+        [], "--data", help="Volume or folder of volumes of different patients (repeatable)."
+    ),
+    patients: int = typer.Option(20, "--patients", min=2, help="Virtual ones, without --data."),
+    sources: int = typer.Option(8, "--sources", min=1, help="Scans that are re-used."),
+    seed: int = typer.Option(0, "--seed", help="Of the draw and of the changes."),
+    out: Path | None = typer.Option(None, "--out", help="Also write the rates as CSV."),
+) -> None:
+    """Error rates of the leakage audit: re-uses that it finds, patients that it confuses."""
+    from tqdm import tqdm
+
+    from evaluation.datasets.audit.calibration import calibrate, virtual_patients
+    from evaluation.datasets.audit.reuses import REUSES
+    from evaluation.files import atomic_path
+    from evaluation.io import has_volume_suffix, read_volume
+
+    files = [
+        file
+        for path in data
+        for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+        if has_volume_suffix(file)
+    ]
+    volumes = [read_volume(file) for file in files] or virtual_patients(patients, seed)
+    with tqdm(total=len(REUSES), unit="re-use", disable=None) as bar:
+        rates = calibrate(volumes, sources, seed, seen=lambda _name: bar.update())
+    typer.echo(rates.recall.to_string(index=False, float_format="%.0f"))
+    typer.echo(
+        f"different patients: {rates.n_negative} pairs, {rates.candidates} reached the check, "
+        f"{len(rates.confused)} accepted"
+    )
+    for pair in rates.confused:
+        typer.echo(f"  {pair}")
+    if out is not None:
+        with atomic_path(out) as temporary:
+            rates.recall.to_csv(temporary, index=False)

@@ -1,0 +1,165 @@
+"""Commands around the cost of a run: `plan` before it, `jobs` during and after it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from evaluation.config import RunConfig
+    from evaluation.planning import Estimate
+
+FAILED_JOBS = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(plan)
+    app.command()(jobs)
+
+
+def plan(
+    config: Path = typer.Option(Path("config/paper.yaml"), "--config", help="Configuration."),
+    raw_root: Path | None = typer.Option(None, "--raw-root", help="Instead of the configured one."),
+    gpus: int = typer.Option(8, "--gpus", min=1, help="GPUs that the run can use at once."),
+    cores: int = typer.Option(64, "--cores", min=1, help="CPU cores that it can use at once."),
+    as_json: bool = typer.Option(False, "--json", help="Print every number as JSON."),
+    write: bool = typer.Option(False, "--write", help="Write the table `cost` of the run."),
+) -> None:
+    """Estimate GPU hours, CPU hours, disk and wall time of a run, before anyone starts."""
+    from evaluation.config import load_config
+    from evaluation.planning import estimate
+    from evaluation.workflow import plan_entries
+
+    settings = load_config(config)
+    if raw_root is not None:
+        settings = settings.model_copy(update={"raw_root": str(raw_root)})
+    entries = plan_entries(settings).entries
+    found = estimate(settings, entries, gpus=gpus, cores=cores)
+    if write:
+        from evaluation.cost_table import write_cost
+
+        typer.echo(f"wrote {write_cost(settings, found)}", err=True)
+    typer.echo(json.dumps(_record(settings, found), indent=2) if as_json else _text(found))
+
+
+def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
+    from evaluation.cost_table import peak_memory_mib, predict_seconds_per_case, train_seconds
+
+    return {
+        "run": settings.name,
+        "entries": len(found.loads),
+        "entries_with_measured_sizes": found.measured_sizes,
+        "gpus": found.gpus,
+        "cores": found.cores,
+        "stages": [asdict(stage) for stage in found.stages],
+        "total": asdict(found.total),
+        "models": {
+            name: {
+                "networks": cost.networks,
+                "parameters": None if math.isnan(cost.parameters) else cost.parameters,
+                "device": cost.device,
+                "train_seconds": train_seconds(cost),
+                "predict_seconds_per_case": predict_seconds_per_case(cost, found.loads),
+                "peak_memory_mib": peak_memory_mib(cost),
+                "gpu_hours": sum(w.gpu_seconds for w in cost.work) / 3600,
+                "cpu_hours": sum(w.cpu_seconds for w in cost.work) / 3600,
+                "disk_gib": sum(w.disk_bytes for w in cost.work) / 2**30,
+            }
+            for name, cost in found.models.items()
+        },
+    }
+
+
+def _text(found: Estimate) -> str:
+    from tabulate import tabulate
+
+    head = ["stage", "jobs", "GPU hours", "CPU hours", "longest job", "wall hours", "disk GiB"]
+    rows = [list(asdict(stage).values()) for stage in (*found.stages, found.total)]
+    models = [
+        [
+            name,
+            cost.networks,
+            "" if math.isnan(cost.parameters) else f"{cost.parameters / 1e6:.1f} M",
+            sum(w.gpu_seconds for w in cost.work) / 3600,
+            sum(w.cpu_seconds for w in cost.work) / 3600,
+            cost.device,
+        ]
+        for name, cost in found.models.items()
+    ]
+    columns = ["model", "networks", "weights", "GPU hours", "CPU hours", "device"]
+    from evaluation import planning
+
+    sizes = f"{found.measured_sizes} of {len(found.loads)} entries with measured sizes of scans"
+    notes = (
+        f"An estimate on the high side: {sizes}, the others assumed; {planning.GPU_NAME} at "
+        f"{planning.GPU_FLOPS / 1e12:.0f} TFLOP/s, {planning.CPU_FLOPS / 1e9:.0f} GFLOP/s for a "
+        f"CPU thread. Wall hours: {found.gpus} GPUs and {found.cores} cores, one stage after the "
+        "other; a single job is never split. Origins of all constants: evaluation/planning.py "
+        "and the modules `costs` of the models. Afterwards, the table `runtime` has what it took."
+    )
+    tables = (
+        tabulate(rows, headers=head, floatfmt=",.2f"),
+        tabulate(models, headers=columns, floatfmt=",.2f"),
+    )
+    return "\n\n".join((*tables, notes))
+
+
+def jobs(
+    run: Path = typer.Option(..., "--run", help="Run folder, results/<name>."),
+    failed: bool = typer.Option(False, "--failed", help="Only what is not done."),
+    as_json: bool = typer.Option(False, "--json", help="Print every field as JSON."),
+) -> None:
+    """Say what ran where, how long, with which resources, and what failed (exit code 3)."""
+    from evaluation.jobs import job_reports
+
+    reports = job_reports(run)
+    shown = [r for r in reports if not failed or r.status != "done"]
+    n_failed = sum(r.status == "failed" for r in reports)
+    if as_json:
+        typer.echo(json.dumps([_plain(asdict(r)) for r in shown], indent=2))
+    else:
+        from tabulate import tabulate
+
+        head = ["stage", "job", "status", "where", "seconds", "CPU s", "MiB", "threads, resources"]
+        rows = [
+            [
+                r.stage,
+                r.job,
+                r.status,
+                r.host + (f" #{r.slurm_job}" if r.slurm_job else ""),
+                _shown(r.seconds),
+                _shown(r.cpu_seconds),
+                _shown(r.peak_memory_mib),
+                f"{r.threads} {r.resources}".strip(),
+            ]
+            for r in shown
+        ]
+        typer.echo(tabulate(rows, headers=head, disable_numparse=True))
+        done = sum(r.status == "done" for r in reports)
+        cpu = sum(r.cpu_seconds for r in reports if not math.isnan(r.cpu_seconds))
+        left = len(reports) - done - n_failed
+        typer.echo(
+            f"\n{done} done, {n_failed} failed, {left} unfinished; {cpu / 3600:.2f} CPU hours"
+        )
+        for r in reports:
+            if r.status != "done":
+                typer.echo(f"{r.status}: {r.stage} {r.job}: {r.message}\n  log: {r.log}".rstrip())
+    if n_failed:
+        raise typer.Exit(FAILED_JOBS)
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in record.items()
+    }
+
+
+def _shown(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.1f}"

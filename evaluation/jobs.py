@@ -1,0 +1,160 @@
+"""What ran where, how long, with which resources, and what failed: from logs and benchmarks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from evaluation.errors import BenchError
+from evaluation.paths import RunPaths
+
+# Set by the workflow: a job's log then begins with the place where it ran.
+HEAD_VARIABLE = "SATBENCH_LOG_HEAD"
+_HEAD = re.compile(r"^# started (?P<start>\S+) on (?P<host>\S+)(?: in Slurm job (?P<slurm>\S+))?$")
+_FAULT = re.compile(
+    r"^(satbench: |Traceback \(most recent call last\)|Killed|\w*Error: )", re.MULTILINE
+)
+TAIL_BYTES = 65536
+
+Status = Literal["done", "failed", "unfinished"]
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """One job of a run: where it ran, what it took (NaN where not measured), what it said.
+
+    `status` is `done` (benchmark written after the log began), `failed` (the log ends with an
+    error) or `unfinished` (it runs, or was killed without a word).
+    """
+
+    stage: str
+    job: str
+    status: Status
+    host: str
+    slurm_job: str
+    started: str
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mib: float
+    threads: str
+    resources: str
+    log: str
+    message: str
+
+
+def log_head(environment: Mapping[str, str]) -> str:
+    """The first line of a job's log."""
+    start = datetime.now(UTC).isoformat(timespec="seconds")
+    job = environment.get("SLURM_JOB_ID")
+    node = environment.get("SLURMD_NODENAME") or platform.node()
+    return f"# started {start} on {node}" + (f" in Slurm job {job}" if job else "")
+
+
+def job_reports(run: Path) -> list[JobReport]:
+    """All jobs of a run that have a log or a benchmark record, by stage and name.
+
+    Raises:
+        BenchError: no run there, or nothing of it has started yet.
+    """
+    paths = RunPaths(run)
+    benchmarks = run / "benchmarks"
+    units = {_unit(path, paths.log_folder) for path in paths.log_folder.rglob("*.log")}
+    units |= {_unit(path, benchmarks) for path in benchmarks.rglob("*.tsv")}
+    if not units:
+        raise BenchError(
+            "no job of this run has started",
+            file=paths.log_folder,
+            hint="start it with snakemake; `snakemake -n` shows what it would do",
+        )
+    return [_report(unit, paths.log_folder, benchmarks) for unit in sorted(units)]
+
+
+def _unit(path: Path, folder: Path) -> tuple[str, ...]:
+    return path.relative_to(folder).with_suffix("").parts
+
+
+def _report(unit: tuple[str, ...], logs: Path, benchmarks: Path) -> JobReport:
+    relative = Path(*unit)
+    log = logs / relative.with_name(relative.name + ".log")
+    record = benchmarks / relative.with_name(relative.name + ".tsv")
+    head, tail = _ends(log)
+    place = _HEAD.match(head)
+    measured = _measured(record)
+    fault = _FAULT.search(tail)
+    newer = record.is_file() and (
+        not log.is_file() or record.stat().st_mtime >= log.stat().st_mtime - 1
+    )
+    status: Status = "unfinished"
+    if newer:
+        status = "done"
+    elif fault is not None:
+        status = "failed"
+    elif not record.is_file() and not _has_benchmark(unit):
+        status = "done"
+    lines = tail[fault.start() :].splitlines() if fault and status == "failed" else []
+    words = " ".join(" ".join(line.split()) for line in lines[:5])
+    if lines and lines[0].startswith("Traceback"):
+        words = lines[-1].strip()
+    return JobReport(
+        stage=unit[0],
+        job="/".join(unit[1:]),
+        status=status,
+        host=place["host"] if place else "",
+        slurm_job=(place["slurm"] or "") if place else "",
+        started=place["start"] if place else "",
+        seconds=_number(measured, "s"),
+        cpu_seconds=_number(measured, "cpu_time"),
+        peak_memory_mib=_number(measured, "max_rss"),
+        threads=measured.get("threads", ""),
+        resources=_resources(measured.get("resources", "")),
+        log=str(log) if log.is_file() else "",
+        message=words,
+    )
+
+
+def _has_benchmark(unit: tuple[str, ...]) -> bool:
+    # These take a second and have no benchmark record.
+    return unit[0] not in ("split", "record")
+
+
+def _ends(log: Path) -> tuple[str, str]:
+    if not log.is_file():
+        return "", ""
+    with log.open("rb") as stream:
+        head = stream.readline(400).decode("utf-8", "replace").rstrip("\n")
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - TAIL_BYTES))
+        return head, stream.read().decode("utf-8", "replace")
+
+
+def _measured(record: Path) -> dict[str, str]:
+    if not record.is_file():
+        return {}
+    with record.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return rows[-1] if rows else {}
+
+
+def _number(measured: Mapping[str, str], column: str) -> float:
+    try:
+        return float(measured[column])
+    except (KeyError, ValueError):
+        return float("nan")
+
+
+def _resources(text: str) -> str:
+    """`gpu=1 mem_mb=64000 runtime=120` from the record's JSON; the rest is Snakemake's own."""
+    try:
+        found = json.loads(text.replace("'", '"'))
+    except ValueError:
+        return ""
+    wanted = ("gpu", "gpu_model", "mem_mb", "runtime", "slurm_partition")
+    return " ".join(f"{key}={found[key]}" for key in wanted if found.get(key) not in (None, 0, ""))

@@ -1,0 +1,316 @@
+"""What a run will cost: GPU hours, CPU hours, disk and wall time, before anyone starts.
+
+Nothing here opens an image, unless the run already has standardised cases, whose sizes are then
+used. Every assumption is a named constant with its origin; they are on the high side. What a
+model costs, the model says itself, in the module `costs` beside its adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+
+from evaluation.cases import Modality, read_case_record
+from evaluation.config import RunConfig
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.registry import find_card
+from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import planned_cases
+from evaluation.models.card import ModelCard, find_model, load_object
+from evaluation.paths import RunPaths
+from evaluation.workflow import n_shards, n_test_shards
+
+# --- Sizes of scans, for entries that have no standardised cases yet ---------------------------
+# Typical grids, rounded up: a CT of 512 x 512 x 230 at 0.8 x 0.8 x 2.5 mm, an MR scan of
+# 256 x 256 x 140 at 1 mm (assumption).
+VOXELS: dict[Modality, float] = {"ct": 60e6, "mri": 9e6}
+VOXEL_MM3: dict[Modality, float] = {"ct": 1.6, "mri": 1.0}
+# Entry -> (voxels, mm3 of one), where it is known to differ much: measured over the 260 cases of
+# MSD Hippocampus (shape 35 x 50 x 36, median); TotalSegmentator is published at 1.5 mm, a torso of
+# 400 x 400 x 600 mm; ACDC's short axis stacks are about 256 x 216 x 10 at 1.5 x 1.5 x 10 mm.
+KNOWN_SCANS: dict[str, tuple[float, float]] = {
+    "msd_hippocampus": (63e3, 1.0),
+    "totalsegmentator": (28.5e6, 3.375),
+    "acdc": (553e3, 22.5),
+}
+# Virtual patients: the largest grid that a phantom is drawn on is about 46 x 36 x 44 voxels.
+PHANTOM_VOXELS = 73e3
+PHANTOM_VOXEL_MM3 = 216.0
+
+# --- Speed, in CPU seconds of one thread -------------------------------------------------------
+# Writing a volume took 44 ns, reading 5 ns a voxel (noise-like int16, one thread of a shared
+# Xeon); standardising reads and writes image and labels and checks them: three times that.
+STANDARDISE_SECONDS_PER_VOXEL = 150e-9
+# A full-size pair (105 million voxels, about 100 classes) took 0.55 s with the numba engine and
+# 0.17 s to read; surfaces of poor predictions, and the resampled space, are slower: four times.
+MEASURE_SECONDS_PER_VOXEL = 28e-9
+# scipy's spline zoom of order 3 took 286 ns for each voxel of the result on the same machine.
+RESAMPLE_SECONDS_PER_VOXEL = 300e-9
+# One process with its imports costs 4 to 10 CPU seconds.
+SECONDS_PER_JOB = 10.0
+COHORT_SECONDS_PER_PATIENT = 2.5  # a virtual torso; most of it ribs
+
+# --- Speed of training and inference -----------------------------------------------------------
+# One training iteration of nnU-Net on MSD Hippocampus (5.6 M weights, patch 40 x 56 x 40, batch 7,
+# float32) took 12.5 CPU seconds; `unet_flops` and `training_flops` count 0.80e12 operations for it.
+CPU_FLOPS = 64e9
+# A residual U-Net's forward pass over 2 x 128^3 voxels took 0.13 s on an A100 (published), and
+# 16 x 3.8 s, scaled from 64^3, on one thread of that Xeon: 468 threads to one A100.
+THREADS_PER_GPU = 468
+# Data loading, validation, small kernels: half of the time the GPU computes (assumption).
+GPU_BUSY = 0.5
+GPU_FLOPS = CPU_FLOPS * THREADS_PER_GPU * GPU_BUSY
+GPU_NAME = "A100-class GPU"
+
+# --- Disk ---------------------------------------------------------------------------------------
+# The noise-like volume above took 1.4 bytes a voxel compressed; labels compress to little.
+CASE_BYTES_PER_VOXEL = 1.6
+PREDICTION_BYTES_PER_VOXEL = 0.1  # a label layer, compressed (assumption)
+TABLE_BYTES = 200e6  # scores, tables, report (assumption)
+
+STAGES = ("cohort", "standardise", "prepare", "train", "predict", "measure", "tables")
+
+
+@dataclass(frozen=True)
+class Load:
+    """The work that one entry brings: cases, and size of a scan."""
+
+    card: DatasetCard
+    n_train: int
+    n_test: int
+    n_classes: int
+    voxels: float
+    voxel_mm3: float
+    shards: int
+    test_shards: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of job: `jobs` alike, each with these totals of seconds and the bytes it leaves.
+
+    `cpu_seconds` are of one thread. A job on a GPU takes `gpu_seconds` of wall time.
+    """
+
+    stage: str
+    model: str
+    unit: str
+    gpu_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    disk_bytes: float = 0.0
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What a model says of itself: its work, and its row of the cost table."""
+
+    work: tuple[Work, ...]
+    networks: int
+    parameters: float
+    device: str
+
+
+class ModelCosts(Protocol):
+    """The function `model_cost` in a model's module `costs`."""
+
+    def __call__(self, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+        """The model's cost in a run."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One line of the plan; hours of GPU and of one CPU thread, wall hours, GiB."""
+
+    stage: str
+    jobs: int
+    gpu_hours: float
+    cpu_hours: float
+    longest_job_hours: float
+    wall_hours: float
+    disk_gib: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The plan of a run."""
+
+    stages: tuple[StageCost, ...]
+    models: dict[str, ModelCost]
+    loads: tuple[Load, ...]
+    measured_sizes: int
+    gpus: int
+    cores: int
+
+    @property
+    def total(self) -> StageCost:
+        """All stages one after another."""
+        return StageCost(
+            "total",
+            sum(s.jobs for s in self.stages),
+            sum(s.gpu_hours for s in self.stages),
+            sum(s.cpu_hours for s in self.stages),
+            max(s.longest_job_hours for s in self.stages),
+            sum(s.wall_hours for s in self.stages),
+            sum(s.disk_gib for s in self.stages),
+        )
+
+
+def unet_flops(
+    patch: Sequence[int],
+    widths: Sequence[int],
+    strides: Sequence[Sequence[int]],
+    kernels: Sequence[Sequence[int]],
+    outputs: int,
+    inputs: int = 1,
+) -> float:
+    """Floating-point operations of one forward pass of a plain U-Net over one patch.
+
+    Two convolutions in each stage of encoder and decoder, transposed convolutions as large as
+    their stride, a 1x1x1 output; a multiplication and an addition count as two.
+    """
+    voxels = [float(prod(patch))]
+    for stride in strides[1:]:
+        voxels.append(voxels[-1] / prod(stride))
+    total, before = 0.0, inputs
+    for size, width, kernel in zip(voxels, widths, kernels, strict=True):
+        total += size * prod(kernel) * (before * width + width * width)
+        before = width
+    for level in range(len(widths) - 1):
+        width = widths[level]
+        # One input voxel of the coarser level is touched for each voxel of the finer.
+        total += voxels[level] * widths[level + 1] * width
+        total += voxels[level] * prod(kernels[level]) * (2 * width * width + width * width)
+    return 2 * (total + voxels[0] * widths[0] * outputs)
+
+
+def training_flops(forward: float) -> float:
+    """A training step: forward, and twice that for the gradients of features and weights."""
+    return 3 * forward
+
+
+def windows(voxels: float, patch: Sequence[int], overlap: float = 0.5) -> float:
+    """Sliding windows over a scan, at least one."""
+    return max(1.0, voxels / (prod(patch) * (1 - overlap) ** 3))
+
+
+def run_loads(config: RunConfig, entries: Iterable[str]) -> tuple[list[Load], int]:
+    """The load of each entry, and for how many of them sizes were measured in the run."""
+    paths = RunPaths(Path("results") / config.name)
+    loads, measured = [], 0
+    for name in entries:
+        card = find_card(name)
+        planned = planned_cases(card, config)
+        if planned is None:
+            n_train, n_test = card.split.train, card.split.test
+        else:
+            n_test = sum(row.split == "test" for row in planned)
+            n_train = len(planned) - n_test
+        sizes = measured_scan(paths, card)
+        measured += sizes is not None
+        voxels, voxel_mm3 = sizes or assumed_scan(card, config)
+        loads.append(
+            Load(
+                card,
+                n_train,
+                n_test,
+                len(classes_in_scope(card, config)),
+                voxels,
+                voxel_mm3,
+                n_shards(card, config),
+                n_test_shards(card, config),
+            )
+        )
+    return loads, measured
+
+
+def assumed_scan(card: DatasetCard, config: RunConfig) -> tuple[float, float]:
+    """Voxels of a scan and mm3 of a voxel, by entry or by modality."""
+    if config.data_kind == "synthetic":
+        return PHANTOM_VOXELS, PHANTOM_VOXEL_MM3
+    by_modality = VOXELS[card.modality], VOXEL_MM3[card.modality]
+    return KNOWN_SCANS.get(card.id, by_modality)
+
+
+def measured_scan(paths: RunPaths, card: DatasetCard) -> tuple[float, float] | None:
+    """Mean voxels and mm3 of the run's standardised cases; None if there are none yet."""
+    folder = paths.root / "cases" / card.id
+    records = [read_case_record(path.parent) for path in sorted(folder.glob("*/case.json"))]
+    if not records:
+        return None
+    voxels = np.array([prod(record.shape) for record in records], dtype=float)
+    volumes = np.array([prod(record.spacing_mm) for record in records])
+    return float(voxels.mean()), float((volumes * voxels).sum() / voxels.sum())
+
+
+def common_work(config: RunConfig, loads: Sequence[Load]) -> list[Work]:
+    """Data, scores and tables: what no model pays for."""
+    work = []
+    if config.cohort is not None:
+        patients = config.cohort.patients * len(loads)
+        work.append(Work("cohort", "", "", cpu_seconds=patients * COHORT_SECONDS_PER_PATIENT))
+    spaces = len(config.space)
+    for load in loads:
+        voxels = (load.n_train + load.n_test) * load.voxels
+        seconds = voxels * STANDARDISE_SECONDS_PER_VOXEL + load.shards * SECONDS_PER_JOB
+        size = voxels * CASE_BYTES_PER_VOXEL
+        dataset = load.card.id
+        work.append(Work("standardise", "", dataset, 0.0, seconds, size, load.shards))
+        for model in config.models:
+            voxels = load.n_test * load.voxels * spaces
+            seconds = voxels * MEASURE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB
+            work.append(Work("measure", model, dataset, 0.0, seconds, 0.0, load.test_shards))
+    work.append(Work("tables", "", "", 0.0, 60.0 * len(config.models), TABLE_BYTES, 3))
+    return work
+
+
+def cost_of(card: ModelCard, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+    """What a model costs; a model without a module `costs` costs reading and writing."""
+    if card.trains and card.adapter.kind == "python":
+        package = card.adapter.object.partition(":")[0].rpartition(".")[0]
+        say = cast(ModelCosts, load_object(f"{package}.costs:model_cost", f"card {card.id}"))
+        return say(config, loads)
+    work = []
+    for load in loads:
+        voxels = load.n_test * load.voxels
+        seconds = voxels * STANDARDISE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB
+        size = voxels * PREDICTION_BYTES_PER_VOXEL
+        work.append(Work("predict", card.id, load.card.id, 0.0, seconds, size, load.test_shards))
+    parameters = float("nan") if card.parameters is None else float(card.parameters)
+    return ModelCost(tuple(work), 0, parameters, "not estimated" if card.gpu else "CPU")
+
+
+def estimate(config: RunConfig, entries: Sequence[str], *, gpus: int, cores: int) -> Estimate:
+    """The cost of a run on `gpus` GPUs and `cores` CPU cores, each stage after the other.
+
+    Raises:
+        BenchError: an unknown entry, model or preset.
+    """
+    loads, measured = run_loads(config, entries)
+    models = {name: cost_of(find_model(name), config, loads) for name in config.models}
+    work = common_work(config, loads) + [w for cost in models.values() for w in cost.work]
+    stages = [_stage(stage, work, gpus, cores) for stage in STAGES]
+    found = tuple(stage for stage in stages if stage.jobs)
+    return Estimate(found, models, tuple(loads), measured, gpus, cores)
+
+
+def _stage(stage: str, work: Sequence[Work], gpus: int, cores: int) -> StageCost:
+    parts = [w for w in work if w.stage == stage]
+    gpu = sum(w.gpu_seconds for w in parts)
+    cpu = sum(w.cpu_seconds for w in parts)
+    longest = max((max(w.gpu_seconds, w.cpu_seconds) / w.jobs for w in parts), default=0.0)
+    wall = max(gpu / max(gpus, 1), cpu / max(cores, 1), longest)
+    return StageCost(
+        stage,
+        sum(w.jobs for w in parts),
+        gpu / 3600,
+        cpu / 3600,
+        longest / 3600,
+        wall / 3600,
+        sum(w.disk_bytes for w in parts) / 2**30,
+    )

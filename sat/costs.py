@@ -1,0 +1,98 @@
+"""What SAT-Nano costs in a run, for `satbench plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from evaluation.config import RunConfig
+from evaluation.planning import (
+    CPU_FLOPS,
+    GPU_FLOPS,
+    GPU_NAME,
+    PREDICTION_BYTES_PER_VOXEL,
+    RESAMPLE_SECONDS_PER_VOXEL,
+    SECONDS_PER_JOB,
+    Load,
+    ModelCost,
+    Work,
+    training_flops,
+    unet_flops,
+    windows,
+)
+from sat.config import Preset, load_preset
+
+MODEL = "sat-nano"
+# The prepared store is uncompressed: float16 image, and one byte for each label layer; most
+# entries need one or two layers, TotalSegmentator five.
+STORE_BYTES_PER_VOXEL = 5.0
+# A checkpoint holds weights and two moments of AdamW in float32; last and final are kept.
+CHECKPOINT_BYTES_PER_WEIGHT = 2 * 12.0
+# Interpolating the logits of a class to the native grid, linear: a tenth of the cubic spline.
+TO_NATIVE_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
+
+
+def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+    """One joint training on all entries, and the prediction of each entry's test cases."""
+    preset = load_preset(config.presets.get(MODEL, "nano"))
+    training, weights = preset.training, count_weights(preset)
+    on_gpu = training.device == "cuda"
+    stored = sum(load.n_train * own_voxels(load, preset) for load in loads)
+    read = sum(load.n_train * load.voxels for load in loads)
+    seconds = SECONDS_PER_JOB + (stored + read) * RESAMPLE_SECONDS_PER_VOXEL
+    store = stored * STORE_BYTES_PER_VOXEL
+    crops = training.steps * training.accumulate * training.batch
+    prompts = training.sampling.max_prompts or max((load.n_classes for load in loads), default=1)
+    flops = crops * training_flops(forward_flops(preset, training.patch, prompts))
+    work = [
+        Work("prepare", MODEL, "", 0.0, seconds, store),
+        _work("train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1),
+        *(_prediction(load, preset, on_gpu) for load in loads),
+    ]
+    return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
+
+
+def count_weights(preset: Preset) -> int:
+    """Number of weights without the text encoder, from a network without memory."""
+    import torch
+
+    from sat.network import SatNetwork
+
+    with torch.device("meta"):
+        network = SatNetwork(preset.network)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def forward_flops(preset: Preset, patch: Sequence[int], prompts: int) -> float:
+    """One window: the U-Net, and a product of every voxel's features with every prompt."""
+    sizes = preset.network
+    kernels = [(3, 3, 3)] * len(sizes.widths)
+    flops = unet_flops(patch, sizes.widths, sizes.strides, kernels, prompts, sizes.in_channels)
+    if sizes.pixel_projection:
+        flops += 2.0 * prod(patch) * sizes.pixel_width * (sizes.widths[0] + prompts)
+    return flops
+
+
+def own_voxels(load: Load, preset: Preset) -> float:
+    """Voxels of a scan on the model's own grid."""
+    return load.voxels * load.voxel_mm3 / prod(preset.grid.spacing_mm)
+
+
+def _prediction(load: Load, preset: Preset, on_gpu: bool) -> Work:
+    inference = preset.inference
+    n_windows = windows(own_voxels(load, preset), inference.patch, inference.overlap)
+    flops = load.n_test * n_windows * forward_flops(preset, inference.patch, load.n_classes)
+    native = load.n_test * load.voxels
+    seconds = native * load.n_classes * TO_NATIVE_SECONDS_PER_VOXEL
+    seconds += native * RESAMPLE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB
+    size = native * PREDICTION_BYTES_PER_VOXEL
+    return _work("predict", load.card.id, flops, seconds, on_gpu, size, load.test_shards)
+
+
+def _work(
+    stage: str, unit: str, flops: float, cpu: float, on_gpu: bool, size: float, jobs: int
+) -> Work:
+    # What the processor does between two windows keeps the GPU waiting.
+    gpu = flops / GPU_FLOPS + cpu if on_gpu else 0.0
+    seconds = cpu if on_gpu else cpu + flops / CPU_FLOPS
+    return Work(stage, MODEL, unit, gpu, seconds, size, jobs)

@@ -1,0 +1,348 @@
+"""`satbench evaluate` on folders as people have them, good and bad."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.cli import build
+from evaluation.errors import BenchError
+from evaluation.evaluate.pairing import Settings
+from evaluation.evaluate.running import evaluate
+from evaluation.evaluate.summary import summarise
+from evaluation.io import Volume, read_volume, write_volume
+from evaluation.schema import SCORES, read_table
+
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+EMPTY = Settings(labels={}, answered=frozenset())
+
+
+def labels(shift: int = 0) -> np.ndarray:
+    array = np.zeros((14, 12, 10), dtype=np.uint8)
+    array[2:7, 2:9, 2:8] = 1
+    array[7:11, 2:9, 2:8] = 2
+    return np.roll(array, shift, axis=1)
+
+
+def run(*arguments: object):
+    result = CliRunner().invoke(build(), ["evaluate", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Three references in three formats; predictions shifted by 0, 1 and 2 voxels."""
+    for shift, suffix in enumerate((".nii.gz", ".nrrd", ".mha")):
+        write_volume(tmp_path / f"reference/case{shift}{suffix}", Volume(labels(), AFFINE))
+        write_volume(tmp_path / f"prediction/case{shift}.nii.gz", Volume(labels(shift), AFFINE))
+    return tmp_path / "reference", tmp_path / "prediction"
+
+
+def test_folders_of_label_maps_without_any_labels(folders, tmp_path):
+    out = tmp_path / "out/scores.parquet"
+    result = run(*folders, "--out", out, "--tolerance-mm", 1, "--tolerance-mm", 2, "--jobs", 2)
+    assert result.exit_code == 0, result.output
+    rows = read_table(out, SCORES)
+    assert len(rows) == 3 * 2 * 2
+    assert list(rows["class"].unique()) == ["1", "2"]
+    exact = rows[rows["case"] == "case0"]
+    assert (exact["dsc"] == 1).all()
+    assert (exact["nsd"] == 1).all()
+    assert rows["model"].unique().tolist() == ["prediction"]
+    assert rows["spacing_mm"].unique().tolist() == ["1x1x2"]
+    assert "mean of classes" in result.output
+
+
+def test_labels_file_names_unions_and_csv(folders, tmp_path):
+    named = tmp_path / "labels.yaml"
+    named.write_text("left: 1\nright: [2]\nboth: [1, 2]\nnowhere: 9\n")
+    out = tmp_path / "scores.csv"
+    result = run(*folders, "--labels", named, "--out", out, "--policy", "paper")
+    assert result.exit_code == 0
+    rows = pd.read_csv(out)
+    assert set(rows["class"]) == {"left", "right", "both", "nowhere"}
+    assert set(rows.loc[rows["class"] == "nowhere", "status"]) == {"both_empty"}
+    both = rows[(rows["class"] == "both") & (rows["case"] == "case1")].iloc[0]
+    assert both["reference_voxels"] == 9 * 7 * 6
+    paper = summarise(rows, "paper").classes.set_index("class")
+    present = summarise(rows, "present-only").classes.set_index("class")
+    assert (paper.loc["nowhere", "n"], paper.loc["nowhere", "dsc"]) == (3, 1.0)
+    assert present.loc["nowhere", "n"] == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"labels": {"background": 0, "organ": [1, 2], "tumour": 2, "ignore": 3}},
+        {"labels": {"0": "background", "1": "organ", "2": "tumour"}},
+    ],
+)
+def test_dataset_json_beside_the_reference(folders, tmp_path, content):
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    outcome = evaluate(*folders, tmp_path / "s.parquet", EMPTY)
+    assert set(outcome.rows["class"]) == {"organ", "tumour"}
+
+
+def test_folders_of_masks_and_missing_masks(tmp_path):
+    for case in ("s1", "s2"):
+        for name, value in (("liver", 1), ("spleen", 2), ("aorta", 3)):
+            mask = (labels() == value).astype(np.uint8)
+            write_volume(tmp_path / f"ref/{case}/segmentations/{name}.nii.gz", Volume(mask, AFFINE))
+            if name == "aorta" or (case, name) == ("s2", "spleen"):
+                continue
+            write_volume(tmp_path / f"pred/{case}/{name}.nii.gz", Volume(mask, AFFINE))
+    result = run(tmp_path / "ref", tmp_path / "pred", "--out", tmp_path / "s.parquet")
+    assert result.exit_code == 3
+    rows = read_table(tmp_path / "s.parquet", SCORES).set_index(["case", "class"])
+    assert rows.loc[("s1", "liver"), "dsc"] == 1
+    assert rows.loc[("s2", "spleen"), "status"] == "prediction_missing"
+    assert "mask file" in rows.loc[("s2", "spleen"), "reason"]
+    assert set(rows.xs("aorta", level="class")["status"]) == {"unsupported"}
+    maps = tmp_path / "maps"
+    for case in ("s1", "s2"):
+        write_volume(maps / f"{case}.nii.gz", Volume(labels(), AFFINE))
+    named = tmp_path / "labels.yaml"
+    named.write_text("liver: 1\nspleen: 2\n")
+    result = run(tmp_path / "ref", maps, "--labels", named, "--out", tmp_path / "t.parquet")
+    assert result.exit_code == 0, result.output
+    # The masks of one case as two plain folders.
+    named.write_text("liver: liver\nspleen: spleen.nii.gz\n")
+    one = tmp_path / "ref/s1/segmentations", tmp_path / "pred/s1"
+    result = run(*one, "--labels", named, "--out", tmp_path / "u.parquet")
+    assert result.exit_code == 0, result.output
+    assert len(read_table(tmp_path / "u.parquet", SCORES)) == 2
+
+
+def test_single_files_of_any_name(folders, tmp_path):
+    reference, prediction = folders
+    result = run(
+        reference / "case0.nii.gz", prediction / "case1.nii.gz", "--out", tmp_path / "s.parquet"
+    )
+    assert result.exit_code == 0
+    assert read_table(tmp_path / "s.parquet", SCORES)["case"].unique().tolist() == ["case0"]
+
+
+def test_bad_predictions_are_named_and_the_others_are_scored(folders, tmp_path):
+    reference, prediction = folders
+    good = labels()
+    bad = {
+        "truncated": None,
+        "nan": np.where(good == 1, np.nan, good).astype(np.float32),
+        "fraction": good.astype(np.float32) * 0.4,
+        "four": np.stack([good, good], axis=3),
+        "other_shape": good[:-1],
+        "other_origin": good,
+        "absent": None,
+        "text": None,
+    }
+    for name, array in bad.items():
+        write_volume(reference / f"{name}.nii.gz", Volume(good, AFFINE))
+        path = prediction / f"{name}.nii.gz"
+        if array is not None:
+            affine = AFFINE.copy()
+            affine[0, 3] = 5.0 * (name == "other_origin")
+            write_volume(path, Volume(array, affine))
+    whole = gzip.compress((prediction / "nan.nii.gz").read_bytes())
+    (prediction / "truncated.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (prediction / "text.nii.gz").write_text("no image")
+    write_volume(prediction / "stranger.nii.gz", Volume(good, AFFINE))
+    named = tmp_path / "labels.yaml"
+    named.write_text("left: 1\nright: 2\n")
+    result = run(*folders, "--labels", named, "--out", tmp_path / "s.parquet")
+    assert result.exit_code == 3
+    rows = read_table(tmp_path / "s.parquet", SCORES)
+    assert len(rows) == (3 + len(bad)) * 2
+    reasons = rows[rows["status"] == "prediction_missing"].groupby("case")["reason"].first()
+    assert set(reasons.index) == set(bad)
+    assert (rows.loc[rows["status"] == "prediction_missing", "reference_voxels"] > 0).all()
+    for name, words in {
+        "truncated": "truncated",
+        "nan": "NaN",
+        "fraction": "not whole numbers",
+        "four": "three-dimensional",
+        "other_shape": "shape",
+        "other_origin": "5 mm",
+        "absent": "no prediction",
+        "text": "cannot be read",
+    }.items():
+        assert words in reasons[name], reasons[name]
+        assert name in result.output
+    assert "stranger" in result.output
+    # A prediction on another grid counts if resampling was asked for.
+    result = run(
+        *folders, "--labels", named, "--out", tmp_path / "t.parquet", "--resample", "nearest"
+    )
+    status = read_table(tmp_path / "t.parquet", SCORES).set_index("case")["status"]
+    assert set(status[["other_shape", "other_origin"]]) == {"scored"}
+
+
+def test_a_broken_reference_costs_only_its_own_case(folders, tmp_path):
+    reference, _ = folders
+    (reference / "case0.nii.gz").write_bytes(b"\x1f\x8b broken")
+    outcome = evaluate(*folders, tmp_path / "s.parquet", EMPTY)
+    assert list(outcome.failed) == ["case0"]
+    assert sorted(outcome.rows["case"].unique()) == ["case1", "case2"]
+    write_volume(reference / "case1.nii", Volume(labels(), AFFINE))
+    outcome = evaluate(*folders, tmp_path / "s.parquet", EMPTY)
+    assert "several files" in outcome.failed["case1"]
+
+
+def test_flipped_storage_is_the_same_grid(folders, tmp_path):
+    _, prediction = folders
+    volume = read_volume(prediction / "case0.nii.gz")
+    flipped = volume.affine.copy()
+    flipped[0] = [-1, 0, 0, 13]
+    write_volume(prediction / "case0.nii.gz", Volume(volume.array[::-1], flipped))
+    outcome = evaluate(*folders, tmp_path / "s.parquet", EMPTY)
+    assert (outcome.rows.loc[outcome.rows["case"] == "case0", "dsc"] == 1).all()
+
+
+def test_unusable_arguments(folders, tmp_path):
+    reference, prediction = folders
+    out = tmp_path / "s.parquet"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    other = tmp_path / "other"
+    write_volume(other / "unknown.nii.gz", Volume(labels(), AFFINE))
+    bad_labels = tmp_path / "bad.yaml"
+    for text, words in (
+        ("liver: 1.5\n", "no usable label"),
+        ("- liver\n", "no mapping"),
+        ("liver: [", "cannot be read"),
+        ("background: 0\n", "no class"),
+        ("liver: ../../x\n", "no usable label"),
+        ("liver: liver.nii.gz\n", "has no value"),
+    ):
+        bad_labels.write_text(text)
+        with pytest.raises(BenchError, match=words):
+            run(reference, prediction, "--labels", bad_labels, "--out", out)
+    for arguments, words in (
+        ((reference, empty), "no segmentation"),
+        ((empty, prediction), "no segmentation"),
+        ((reference, tmp_path / "nothing"), "no such file"),
+        ((reference, prediction / "case0.nii.gz"), "a file and the other a folder"),
+        ((reference, other), "no prediction has the name"),
+        ((reference, prediction, "--policy", "kind"), "no such choice"),
+        ((reference, prediction, "--engine", "fast"), "no such choice"),
+        ((reference, prediction, "--patient-pattern", "x"), "no group"),
+    ):
+        with pytest.raises(BenchError, match=words):
+            run(*arguments, "--out", out)
+    with pytest.raises(BenchError, match="format"):
+        run(reference, prediction, "--out", tmp_path / "s.xlsx")
+    locked = tmp_path / "file"
+    locked.write_text("not a folder")
+    with pytest.raises(BenchError, match="cannot be written"):
+        run(reference, prediction, "--out", locked / "s.parquet")
+    if os.geteuid() != 0:
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o500)
+        with pytest.raises(BenchError, match="cannot be written"):
+            run(reference, prediction, "--out", locked / "s.parquet")
+
+
+def test_names_that_are_not_utf8(folders, tmp_path):
+    for folder in folders:
+        target = Path(os.fsdecode(os.fsencode(folder) + b"/m\xfcller.nii.gz"))
+        target.write_bytes((folder / "case0.nii.gz").read_bytes())
+    outcome = evaluate(*folders, tmp_path / "s.parquet", EMPTY)
+    assert "m\\xfcller" in set(read_table(tmp_path / "s.parquet", SCORES)["case"])
+    assert not outcome.failed
+
+
+def test_only_changed_cases_are_measured_again(folders, tmp_path):
+    out = tmp_path / "s.parquet"
+    assert evaluate(*folders, out, EMPTY).reused == 0
+    assert evaluate(*folders, out, EMPTY).reused == 3
+    journal = tmp_path / ".s.parquet.cases.jsonl"
+    lines = journal.read_text().splitlines()
+    # A kill in the middle of a line.
+    journal.write_text("\n".join([lines[0], lines[1][:50]]))
+    assert evaluate(*folders, out, EMPTY).reused == 1
+    write_volume(folders[1] / "case2.nii.gz", Volume(labels(3), AFFINE))
+    again = evaluate(*folders, out, EMPTY)
+    assert again.reused == 2
+    settings = Settings(labels={}, answered=frozenset(), tolerances_mm=(2.0,))
+    assert evaluate(*folders, out, settings).reused == 0
+
+
+def test_a_killed_run_goes_on(folders, tmp_path):
+    """SIGKILL after the first case is on disk."""
+    script = """
+import os, signal, sys
+from pathlib import Path
+from evaluation.evaluate import journal, running
+from evaluation.evaluate.pairing import Settings
+add = journal.Journal.add
+def add_and_die(self, key, rows):
+    add(self, key, rows)
+    os.kill(os.getpid(), signal.SIGKILL)
+journal.Journal.add = add_and_die
+running.evaluate(*map(Path, sys.argv[1:4]), Settings(labels={}, answered=frozenset()))
+"""
+    out = tmp_path / "s.parquet"
+    command = [sys.executable, "-c", script, *map(str, folders), str(out)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -9
+    assert not out.exists()
+    outcome = evaluate(*folders, out, EMPTY)
+    assert outcome.reused == 1
+    assert len(read_table(out, SCORES)) == 6
+
+
+def test_two_runs_on_one_output_do_not_mix(folders, tmp_path):
+    from evaluation.evaluate.journal import Journal
+
+    out = tmp_path / "s.parquet"
+    with Journal(out), pytest.raises(BenchError, match="another run"):
+        evaluate(*folders, out, EMPTY)
+
+
+def test_neither_torch_nor_nnunet_is_loaded(folders, tmp_path):
+    script = (
+        "import sys\nfrom evaluation.cli import build\n"
+        f"build()({['evaluate', *map(str, folders), '--out', str(tmp_path / 's.parquet')]!r}, "
+        "standalone_mode=False)\n"
+        "assert not {'torch', 'nnunetv2', 'monai'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_real_scans_agree_with_surface_distance(shared, tmp_path):
+    source = shared / "data/MSD_Hippocampus/Task04_Hippocampus/labelsTr"
+    paths = [p for p in sorted(source.glob("*.nii.gz")) if not p.name.startswith(".")][:4]
+    for path in paths:
+        volume = read_volume(path)
+        write_volume(tmp_path / "reference" / path.name, volume)
+        moved = np.roll(volume.array, 1, axis=2)
+        write_volume(tmp_path / "prediction" / path.name, Volume(moved, volume.affine))
+    frames = []
+    for engine in ("sweep", "surface-distance"):
+        settings = Settings(
+            labels={}, answered=frozenset(), tolerances_mm=(1.0, 2.0), engine=engine
+        )
+        folders = tmp_path / "reference", tmp_path / "prediction"
+        frames.append(evaluate(*folders, tmp_path / f"{engine}.parquet", settings).rows)
+    for metric in ("dsc", "nsd"):
+        np.testing.assert_allclose(frames[0][metric], frames[1][metric], rtol=0, atol=1e-9)
+
+
+def test_when_no_reference_can_be_read(folders, tmp_path):
+    named = tmp_path / "labels.yaml"
+    named.write_text("left: 1\n")
+    for path in folders[0].iterdir():
+        path.write_bytes(b"nothing")
+    result = run(*folders, "--labels", named, "--out", tmp_path / "s.parquet")
+    assert result.exit_code == 3
+    assert "no case was scored" in result.output
+    assert len(read_table(tmp_path / "s.parquet", SCORES)) == 0

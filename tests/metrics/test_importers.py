@@ -1,0 +1,111 @@
+"""Score files of other tools become rows of the score table."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.cli import build
+from evaluation.errors import BenchError
+from evaluation.importers import (
+    import_challenger_table,
+    import_nnunet_summary,
+    import_touchstone_pair,
+)
+from evaluation.schema import SCORES, read_table, to_arrow
+
+
+def summary(tmp_path):
+    def metrics(dice, tp, predicted, reference):
+        return {"Dice": dice, "TP": tp, "n_pred": predicted, "n_ref": reference, "FP": 0, "FN": 0}
+
+    content = {
+        "foreground_mean": {},
+        "mean": {},
+        "metric_per_case": [
+            {
+                "metrics": {"1": metrics(0.8, 4, 5, 5), "(1, 2)": metrics(math.nan, 0, 0, 0)},
+                "prediction_file": "/a/p/case_1.nii.gz",
+                "reference_file": "/a/r/case_1.nii.gz",
+            },
+            {
+                "metrics": {"1": metrics(0.0, 0, 0, 5), "(1, 2)": metrics(0.0, 0, 3, 0)},
+                "prediction_file": "/a/p/case_2.nii.gz",
+                "reference_file": "/a/r/case_2.nii.gz",
+            },
+        ],
+    }
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_nnunet_summary(tmp_path):
+    names = tmp_path / "dataset.json"
+    names.write_text(json.dumps({"labels": {"background": 0, "tumour": 1, "organ": [1, 2]}}))
+    frame = import_nnunet_summary(summary(tmp_path), "nnunet", "mine", names)
+    frame["modality"] = "ct"
+    to_arrow(frame, SCORES)
+    assert frame["class"].tolist() == ["tumour", "organ"] * 2
+    assert frame["status"].tolist() == [
+        "scored",
+        "both_empty",
+        "prediction_empty",
+        "reference_empty",
+    ]
+    assert frame["dsc"].tolist() == pytest.approx([0.8, math.nan, 0, 0], nan_ok=True)
+    assert frame["nsd"].isna().all()
+    assert frame["case"].unique().tolist() == ["case_1", "case_2"]
+
+
+def test_touchstone_pair(tmp_path):
+    dsc, nsd = tmp_path / "dsc.csv", tmp_path / "nsd.csv"
+    dsc.write_text("name,liver,spleen\nBDMAP_1,0.9,\nBDMAP_2,0.0,0.5\n")
+    nsd.write_text("name,spleen,liver\nBDMAP_2,0.6,0.1\nBDMAP_1,,0.95\n")
+    frame = import_touchstone_pair(dsc, nsd, "model", "touchstone", 1.5).set_index(
+        ["case", "class"]
+    )
+    assert frame.loc[("BDMAP_1", "spleen"), "status"] == "not_annotated"
+    assert frame.loc[("BDMAP_1", "liver"), ["dsc", "nsd"]].tolist() == [0.9, 0.95]
+    assert frame.loc[("BDMAP_2", "spleen"), ["dsc", "nsd"]].tolist() == [0.5, 0.6]
+    assert (frame["reference_voxels"] == -1).all()
+    nsd.write_text("name,liver\nBDMAP_1,1\n")
+    with pytest.raises(BenchError, match="same cases and classes"):
+        import_touchstone_pair(dsc, nsd, "model", "touchstone", 1.5)
+
+
+def test_challenger_table(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("alg;case;value;task\nA;1;0.5;T1\nA;2;NA;T1\nB;1;0.7;T1\nB;2;0.1;T1\n")
+    frame = import_challenger_table(path, "d", "nsd", 2.0, {"algorithm": "alg"})
+    assert frame["status"].tolist() == ["scored", "prediction_missing", "scored", "scored"]
+    assert frame["nsd"].tolist() == pytest.approx([0.5, math.nan, 0.7, 0.1], nan_ok=True)
+    with pytest.raises(BenchError, match="no column `algorithm`"):
+        import_challenger_table(path, "d", "nsd", 2.0)
+    path.write_text("algorithm,case,value\nA,1,50\n")
+    with pytest.raises(BenchError, match="percentages"):
+        import_challenger_table(path, "d", "dsc", 1.0)
+
+
+def test_what_is_no_score_file_is_refused(tmp_path):
+    path = tmp_path / "x.json"
+    for text in (
+        "",
+        "[]",
+        '{"metric_per_case": []}',
+        '{"metric_per_case": [{"metrics": {"1": 3}}]}',
+    ):
+        path.write_text(text)
+        with pytest.raises(BenchError):
+            import_nnunet_summary(path, "m", "d")
+
+
+def test_import_on_the_command_line(tmp_path):
+    out = tmp_path / "rows.parquet"
+    arguments = ["import", "nnunet", str(summary(tmp_path)), "--out", str(out), "--modality", "mri"]
+    result = CliRunner().invoke(build(), arguments)
+    assert result.exit_code == 0, result.output
+    assert len(read_table(out, SCORES)) == 4
