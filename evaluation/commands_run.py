@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(predict)
     app.command()(measure)
+    app.command()(add)
     app.command()(record)
     app.command()(schema)
     app.command()(doctor)
@@ -47,6 +48,18 @@ def measure(
     from evaluation.measure import measure_shard
 
     typer.echo(measure_shard(run, model, dataset, shard, jobs))
+
+
+def add(
+    model: str = typer.Argument(..., help="Model id of a card."),
+    run: Path = RUN,
+    jobs: int = JOBS,
+) -> None:
+    """Put one more model into a run: predict, measure, aggregate, render."""
+    from evaluation.models.adding import add_model
+
+    add_model(run, model, typer.echo, jobs)
+    typer.echo(f"`{model}` is in; name it under `models:` to keep it when the workflow runs again")
 
 
 def record(run: Path = RUN) -> None:

@@ -300,13 +300,3 @@ def _read_journal(path: Path) -> dict[str, list[Row]]:
                 continue
             done[entry["key"]] = entry["rows"]
     return done
-
-
-def join_scores(run: Path, model: str, dataset: str) -> Path:
-    """Join the shards' score rows into `scores/<model>/<dataset>.parquet`."""
-    paths = RunPaths(run)
-    shards = sorted(paths.score_shard(model, dataset, 0).parent.glob("[0-9]*.parquet"))
-    frame = pd.concat([pd.read_parquet(path) for path in shards], ignore_index=True)
-    target = paths.scores(model, dataset)
-    write_table(target, frame, SCORES)
-    return target

@@ -15,6 +15,7 @@ import psutil
 from evaluation import __version__
 from evaluation.config import load_frozen
 from evaluation.files import sha256, write_json
+from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.schema import RUNTIME, write_table
 
@@ -120,9 +121,11 @@ def runtime_table(run: Path) -> pd.DataFrame:
 
 
 def write_record(run: Path) -> Path:
-    """Write `run.json` and the `runtime` table of a run."""
+    """Write `run.json`, the `runtime` table, and every model's joined `status.csv` of a run."""
     paths = RunPaths(run)
     config = load_frozen(run)
+    for shards in (run / "predictions").glob("*/*/shards"):
+        join_status(run, shards.parts[-3], shards.parts[-2])
     write_table(paths.table("runtime"), runtime_table(run), RUNTIME)
     jobs = job_measurements(run)
     record = {

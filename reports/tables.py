@@ -308,6 +308,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
 def of_any_modality(
     printed: Lookup, key: str, model: str, metric: str, modality: str = "any"
 ) -> float | None:
+    """A published value in percent under the wanted modality, else under any other."""
     for candidate in (modality, "any", "ct", "mri"):
         if (key, candidate, model, metric) in printed:
             return percent(printed[key, candidate, model, metric])

@@ -170,7 +170,7 @@ def test_a_run_without_splits_says_what_comes_first(tmp_path: Path) -> None:
 
 def test_raw_folders_can_be_audited_without_a_run(shared: Path, tmp_path: Path) -> None:
     cards = [load_cards()[name] for name in ("msd_spleen", "totalsegmentator")]
-    scans = scans_of_raw(shared / "data", cards, lambda text: None)
+    scans = scans_of_raw(shared / "data", cards, [].append)
     assert [scan.case for scan in scans] == ["spleen_2", "s0000"]
     command = ["data", "audit", "--raw-root", str(shared / "data"), "--out", str(tmp_path)]
     entries = ["--dataset", "msd_spleen", "--dataset", "totalsegmentator"]

@@ -18,10 +18,10 @@ from evaluation.io import Volume
 Draw = Callable[..., Volume]
 
 
-def test_the_sketch_survives_every_flip_and_permutation_exactly(tissue: Draw) -> None:
-    array = tissue(1, (24, 22, 20)).array
+def test_the_sketch_survives_every_flip_and_permutation_exactly() -> None:
+    array = np.random.default_rng(1).integers(0, 900, (16, 15, 14)).astype(np.int16)
     expected = voxel_sketch(array)
-    assert len(expected) > 20
+    assert len(expected) > 100
     for order in permutations(range(3)):
         for signs in product((1, -1), repeat=3):
             turned = array.transpose(order)[:: signs[0], :: signs[1], :: signs[2]]
@@ -72,7 +72,7 @@ def test_keypoints_vote_for_the_true_turn_and_shift(tissue: Draw) -> None:
     spacing = volume.spacing_mm
     other = Volume(cut, np.diag([spacing[1], spacing[0], spacing[2], 1.0]))
     (match,) = find_matches([fingerprint_of(volume), fingerprint_of(other)], [0, 1], 4, 7)
-    assert match.shared > 1000
+    assert match.shared > 200
     assert match.votes > 20
     assert np.array_equal(match.turn, [[0, 1, 0], [-1, 0, 0], [0, 0, 1]])
     expected = [8 * spacing[0], (volume.array.shape[1] - 1) * spacing[1], 0]
