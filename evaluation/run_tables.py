@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.decisions import decide
 from evaluation.errors import BenchError
 from evaluation.grid import Grid, build_grids
+from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.policies import ABSENT, CODE
 from evaluation.published import check_claims, published_beside_ours
@@ -69,8 +71,22 @@ def _cards(config: RunConfig) -> list[DatasetCard]:
     return [cards[name] for name in config.entries if name in cards]
 
 
-def load_grids(run: Path) -> tuple[list[Grid], Expected, Links]:
-    """Score rows of a run as grids, `native` first, with what was expected and what is linked.
+@dataclass(frozen=True)
+class RunGrids:
+    """Score rows of a run as grids, `native` first: of all models, and of the entrants alone.
+
+    Means are given for every model, controls included; models are ranked and compared without
+    the controls, which an oracle would lead.
+    """
+
+    all_models: list[Grid]
+    entrants: list[Grid]
+    expected: Expected
+    links: Links
+
+
+def load_grids(run: Path) -> RunGrids:
+    """Score rows of a run, with what was expected and what is linked.
 
     Raises:
         BenchError: the run has no score rows at all.
@@ -83,7 +99,14 @@ def load_grids(run: Path) -> tuple[list[Grid], Expected, Links]:
             file=run / "scores",
             hint="`satbench measure` writes them; `snakemake` runs it for all models and entries",
         )
-    return build_grids(rows, expected, links), expected, links
+    cards = load_model_cards()
+    controls = [m for m in rows["model"].unique() if m in cards and cards[m].role == "control"]
+    grids = build_grids(rows, expected, links)
+    entrant_rows = rows[~rows["model"].isin(controls)]
+    if not controls or entrant_rows.empty:
+        return RunGrids(grids, grids, expected, links)
+    entrants = build_grids(entrant_rows, expected, links)
+    return RunGrids(grids, entrants, expected, links)
 
 
 def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = None) -> list[str]:
@@ -99,13 +122,15 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     """
     paths = RunPaths(run)
     join_shards(paths)
-    grids, expected, links = load_grids(run)
+    loaded = load_grids(run)
+    grids, expected, links = loaded.all_models, loaded.expected, loaded.links
     if seed is None:
         seed = load_frozen(run).seed
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
     for grid in grids:
         for name, frame in aggregate(grid, expected, n_draws, seed).items():
             parts[name].append(frame)
+    for grid in loaded.entrants:
         for name, frame in decide(grid, expected, n_draws, seed=seed).items():
             parts[name].append(frame)
     tables = {

@@ -212,7 +212,8 @@ def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
     """What a standardised case depends on; not the card's prose."""
     fields = {"modality", "folder", "reader", "reader_args", "classes", "ignore_values", "exclude"}
     fields |= {"patient_pattern"}
-    return digest(card.model_dump(mode="json", include=fields), config.raw_root, config.cohort)
+    kept = card.model_dump(mode="json", include=fields)
+    return digest(kept, config.raw_root, config.cohort, scope_digest(card, config))
 
 
 def scope_digest(card: DatasetCard, config: RunConfig) -> str:

@@ -128,7 +128,7 @@ def wins_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
 
 def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     """Rank stability: ranks with their bootstrap intervals under three ways of ranking."""
-    frame = source.entrant_ranks(protocol)
+    frame = source.overall_ranks(protocol)
     if frame is None or frame["model"].nunique() < 2:
         return None
     order = (

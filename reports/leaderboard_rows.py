@@ -156,7 +156,7 @@ def score_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, l
 
 def rank_rows(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, dict[int, list[float]]]:
     """Overall ranks with their intervals: metric → model → [rank, low, high]."""
-    frame = source.entrant_ranks(setting)
+    frame = source.overall_ranks(setting)
     if frame is None:
         return {}
     frame = frame[frame["method"] == "mean-then-rank"]

@@ -170,35 +170,10 @@ class RunSource:
         found = frame[keep]
         return found if len(found) else None
 
-    def entrant_ranks(self, protocol: Protocol) -> pd.DataFrame | None:
-        """Overall ranks among the entrants alone.
-
-        Where the table ranks controls too, an entrant moves up by the controls that are ahead of
-        it throughout their intervals (an oracle always is), and the share of first places, which
-        then says nothing, becomes NaN.
-        """
+    def overall_ranks(self, protocol: Protocol) -> pd.DataFrame | None:
+        """Overall ranks of the entrants (controls are never ranked)."""
         frame = self.pick("ranks", protocol)
-        if frame is None:
-            return None
-        frame = frame[frame["scope"] == "overall"]
-        is_control = frame["model"].map(self.is_control)
-        if not is_control.any():
-            return frame
-        parts = []
-        for _, group in frame.groupby(["metric", "method"], sort=False):
-            controls = group[is_control[group.index]]
-            entrants = group[~is_control[group.index]].copy()
-            ahead = [
-                int((controls["rank_high"] <= low).sum() if low == low else
-                    (controls["rank"] < rank).sum())
-                for low, rank in zip(entrants["rank_low"], entrants["rank"], strict=True)
-            ]  # fmt: skip
-            for column in ("rank", "rank_low", "rank_high"):
-                entrants[column] = (entrants[column] - ahead).clip(lower=1)
-            entrants["n_models"] = len(entrants)
-            entrants["first_share"] = float("nan")
-            parts.append(entrants)
-        return pd.concat(parts) if parts else None
+        return None if frame is None else frame[frame["scope"] == "overall"]
 
     @cached_property
     def protocols(self) -> list[Protocol]:

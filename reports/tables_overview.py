@@ -27,7 +27,7 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
     frame = source.pick("overall", protocol)
     if frame is None:
         return None
-    ranks = source.entrant_ranks(protocol)
+    ranks = source.overall_ranks(protocol)
     rows: list[tuple[Value, ...]] = []
     unranked = set()
     frame = frame[frame["statistic"].isin(["entries", "classes", "regions"])]

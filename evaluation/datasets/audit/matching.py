@@ -117,10 +117,6 @@ def vote(
     query_point = np.concatenate([point, extra_point])
     query_code = np.concatenate([code, extra_code])
     query_symmetry = np.concatenate([symmetry, extra_symmetry])
-    # Scan by scan, so that the rows of one scan find the same buckets in the cache.
-    by_scan = np.argsort(query_point, kind="stable")
-    query_point, query_code = query_point[by_scan], query_code[by_scan]
-    query_symmetry = query_symmetry[by_scan]
     low, high = _words(code, octave)
     query_low, query_high = _words(query_code, octave[query_point])
     keys, query_keys = _keys(code), _keys(query_code)
@@ -128,9 +124,12 @@ def vote(
     for table in range(N_TABLES):
         order = np.argsort(keys[table], kind="stable")
         begin = np.searchsorted(keys[table][order], np.arange((1 << KEY_LENGTH) + 1))
+        # Questions in the order of their keys: a bucket stays in the cache while it is needed.
+        asked = np.argsort(query_keys[table], kind="stable")
         rows.append(
             _close_codes(
-                query_low, query_high, query_keys, scan[query_point], group, table, begin,
+                query_low[asked], query_high[asked], query_keys[:, asked],
+                scan[query_point[asked]], asked, group, table, begin,
                 low[order], high[order], keys[:, order], scan[order], order, FARTHEST,
             )
         )  # fmt: skip
@@ -215,8 +214,8 @@ def _bits_set(word: Any) -> int:
 
 @compiled
 def _close_codes(
-    query_low: Any, query_high: Any, query_keys: Any, query_scan: Any, group: Any, table: int,
-    begin: Any, low: Any, high: Any, keys: Any, scan: Any, point: Any, farthest: int,
+    query_low: Any, query_high: Any, query_keys: Any, query_scan: Any, query: Any, group: Any,
+    table: int, begin: Any, low: Any, high: Any, keys: Any, scan: Any, point: Any, farthest: int,
 ) -> Any:  # fmt: skip
     """(query row, point) of close codes in one table that no earlier table has given.
 
@@ -246,7 +245,7 @@ def _close_codes(
                 larger = np.empty((2 * n, 2), dtype=np.int64)
                 larger[:n] = found
                 found = larger
-            found[n, 0] = q
+            found[n, 0] = query[q]
             found[n, 1] = point[r]
             n += 1
     return found[:n]

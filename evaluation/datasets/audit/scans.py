@@ -101,7 +101,7 @@ def scans_of_raw(
 ) -> list[Scan]:
     """All cases of raw folders, with the sides of the committed lists.
 
-    A case without a listed side gets the side of its patient that a run with seed 0 would give.
+    A patient who is on no list gets the side that a run with seed 0 would give.
 
     Args:
         raw_root: folder that holds the raw datasets.
@@ -117,7 +117,9 @@ def scans_of_raw(
         except BenchError as error:
             say(f"{card.id}: {error.one_line}")
             continue
-        listed = {row.case: row for row in committed_split(card.id) or ()}
+        rows = committed_split(card.id) or ()
+        listed = {row.case: row for row in rows}
+        sides = {row.patient: row.split for row in rows}
         for raw in cases:
             if raw.case in card.exclude:
                 continue
@@ -127,8 +129,8 @@ def scans_of_raw(
                 say(f"{card.id}: {error.one_line}")
                 continue
             row = listed.get(raw.case)
-            side = row.split if row else seeded_side(card, patient, 0)
             person = row.patient if row else patient
+            side = sides.get(person) or seeded_side(card, person, 0)
             scans.append(Scan(card.id, raw.case, person, side, (card, raw), _raw_key(card, raw)))
     return scans
 
