@@ -19,6 +19,7 @@ from evaluation.errors import BenchError
 from evaluation.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
 from evaluation.slurm import refuse_while_jobs_are_left, remember_submission
+from evaluation.watchdog import announce_workflow
 from evaluation.workflow import RunLock, announce, plan_entries, start_run
 
 min_version("9.18")
@@ -47,6 +48,7 @@ ROOT = Path("results") / RUN.name
 PATHS = RunPaths(ROOT)
 LOCK = RunLock(ROOT)
 
+announce_workflow()
 if workflow.is_main_process:
     announce(RUN, PLAN)
 

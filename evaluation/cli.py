@@ -12,6 +12,7 @@ from rich.console import Console
 from evaluation import __version__
 from evaluation.errors import BenchError
 from evaluation.jobs import HEAD_VARIABLE, log_head
+from evaluation.watchdog import end_with_workflow
 
 GROUP = "satbench.commands"
 UNUSABLE = 2
@@ -46,6 +47,7 @@ def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit code 2."""
     if HEAD_VARIABLE in os.environ:
         typer.echo(log_head(os.environ), err=True)
+    end_with_workflow()
     try:
         build()()
     except BenchError as error:

@@ -128,9 +128,9 @@ def vote(
         asked = np.argsort(query_keys[table], kind="stable")
         rows.append(
             _close_codes(
-                query_low[asked], query_high[asked], query_keys[:, asked],
-                scan[query_point[asked]], asked, group, table, begin,
-                low[order], high[order], keys[:, order], scan[order], order, FARTHEST,
+                query_low[asked], query_high[asked], scan[query_point[asked]], asked,
+                query_keys, group, table, begin,
+                low[order], high[order], scan[order], order, keys, FARTHEST,
             )
         )  # fmt: skip
     hits = np.concatenate(rows)
@@ -214,8 +214,8 @@ def _bits_set(word: Any) -> int:
 
 @compiled
 def _close_codes(
-    query_low: Any, query_high: Any, query_keys: Any, query_scan: Any, query: Any, group: Any,
-    table: int, begin: Any, low: Any, high: Any, keys: Any, scan: Any, point: Any, farthest: int,
+    query_low: Any, query_high: Any, query_scan: Any, query: Any, query_keys: Any, group: Any,
+    table: int, begin: Any, low: Any, high: Any, scan: Any, point: Any, keys: Any, farthest: int,
 ) -> Any:  # fmt: skip
     """(query row, point) of close codes in one table that no earlier table has given.
 
@@ -224,7 +224,7 @@ def _close_codes(
     found = np.empty((4096, 2), dtype=np.int64)
     n = 0
     for q in range(query_low.size):
-        key = query_keys[table, q]
+        key = query_keys[table, query[q]]
         for r in range(begin[key], begin[key + 1]):
             if scan[r] >= query_scan[q]:
                 break
@@ -236,7 +236,7 @@ def _close_codes(
                 continue
             known = False
             for t in range(table):
-                if query_keys[t, q] == keys[t, r]:
+                if query_keys[t, query[q]] == keys[t, point[r]]:
                     known = True
                     break
             if known:
