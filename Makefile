@@ -41,7 +41,8 @@ format: $(READY) ## write the house format
 	$(BIN)/snakefmt $(SMK)
 
 test: $(READY) ## the quick tests, minutes on two cores
-	$(BIN)/pytest -n $(CORES) -m "not long and not slurm" $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not long and not slurm" \
+		$(PYTEST_ARGS)
 
 test-long: $(READY) ## simulations and memory tests
 	$(BIN)/pytest -m long $(PYTEST_ARGS)

@@ -57,6 +57,8 @@ if workflow.is_main_process:
 # before it can predict a dataset (model id -> function), and how many GPUs it then wants.
 TRAINED = {}
 PREDICTION_GPUS = {}
+# What a model reports beyond its scores.
+DIAGNOSTICS = []
 
 
 include: "sat/rules.smk"
@@ -75,6 +77,7 @@ rule all:
     input:
         rules.report.output,
         rules.record.output,
+        DIAGNOSTICS,
 
 
 rule tables:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from baselines.multi_decoder.commands import app as multi_decoder
+
 
 class Device(StrEnum):
     """Where to train."""
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
     app.command()(specialists)
     app.add_typer(nnunet, name="nnunet")
+    app.add_typer(multi_decoder, name="multi-decoder")
 
 
 def specialists(

@@ -18,13 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import ClassPlace, Segmentation
 from evaluation.datasets.card import ClassEntry
 from evaluation.errors import BenchError
+
+if TYPE_CHECKING:
+    # Planning a run needs leaves, but no image library.
+    from evaluation.cases import ClassPlace, Segmentation
 
 # dataset -> inner class -> outer class, for masks that come as separate files.
 CONTAINED: Mapping[str, Mapping[str, str]] = {"nsclc": {"lung effusion": "thoracic cavity"}}

@@ -68,3 +68,61 @@ if NNUNET in RUN.models:
         shell:
             "{SATBENCH} nnunet train --run {ROOT} --specialist {wildcards.specialist}"
             " --threads {threads} > {log} 2>&1"
+
+
+# Multi-decoder residual U-Net: one joint training, as an example of a further model.
+from baselines.multi_decoder.config import MODEL as MULTI_DECODER
+from baselines.multi_decoder.config import load_preset as load_multi_decoder_preset
+
+MULTI_DECODER_WORK = PATHS.model_run(MULTI_DECODER)
+
+if MULTI_DECODER in RUN.models:
+    MULTI_DECODER_PRESET = load_multi_decoder_preset(RUN.presets.get(MULTI_DECODER))
+    MULTI_DECODER_GPUS = int(MULTI_DECODER_PRESET.device == "cuda")
+    TRAINED[MULTI_DECODER] = lambda dataset: [MULTI_DECODER_WORK / "checkpoint.pt"]
+    PREDICTION_GPUS[MULTI_DECODER] = MULTI_DECODER_GPUS
+
+    rule prepare_multi_decoder:
+        """Training cases on the network's own grid."""
+        input:
+            [PATHS.split(dataset) for dataset in PLAN.entries],
+        output:
+            MULTI_DECODER_WORK / "prepared" / "index.json",
+        log:
+            PATHS.log_folder / "prepare" / f"{MULTI_DECODER}.log",
+        benchmark:
+            ROOT / "benchmarks" / "prepare" / f"{MULTI_DECODER}.tsv"
+        priority: 15
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: 16000 * attempt,
+            runtime=lambda w, attempt: 720 * attempt,
+        params:
+            settings=digest(
+                MULTI_DECODER_PRESET.grid,
+                *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
+            ),
+        shell:
+            "{SATBENCH} multi-decoder prepare --run {ROOT} > {log} 2>&1"
+
+    # The resume point is not declared, so that it survives a killed job.
+    rule train_multi_decoder:
+        """A killed training goes on from its last resume point."""
+        input:
+            rules.prepare_multi_decoder.output,
+        output:
+            MULTI_DECODER_WORK / "checkpoint.pt",
+        log:
+            PATHS.log_folder / "train" / f"{MULTI_DECODER}.log",
+        benchmark:
+            ROOT / "benchmarks" / "train" / f"{MULTI_DECODER}.tsv"
+        priority: 15
+        threads: 8 if MULTI_DECODER_GPUS else 1
+        resources:
+            gpu=MULTI_DECODER_GPUS,
+            mem_mb=lambda w, attempt: (64000 if MULTI_DECODER_GPUS else 4000) * attempt,
+            runtime=lambda w, attempt: 10080 if MULTI_DECODER_GPUS else 120,
+        params:
+            settings=digest(MULTI_DECODER_PRESET, RUN.seed),
+        shell:
+            "{SATBENCH} multi-decoder train --run {ROOT} --threads {threads} > {log} 2>&1"

@@ -14,7 +14,7 @@ from pathlib import Path
 from baselines.leaves import Leaf, leaves_of
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard, Specialist
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 
@@ -125,7 +125,7 @@ def find_specialist(specialist: str, config: RunConfig) -> tuple[DatasetCard, Sp
     Raises:
         BenchError: the run has no such specialist.
     """
-    entries = list(load_cards()) if config.entries == "all" else config.entries
+    entries = entry_ids(config.entries)
     known: list[str] = []
     for entry in entries:
         card = find_card(entry)

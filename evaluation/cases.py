@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import write_text
 from evaluation.io import Affine, Array, Volume, read_volume, same_grid, write_volume
+from evaluation.modality import Modality as Modality
 
-Modality = Literal["ct", "mri"]
 Kind = Literal["annotated", "generated", "direct", "union"]
 CASE_FILE = "case.json"
 PREDICTION_FILE = "prediction.json"

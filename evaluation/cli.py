@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evaluation import __version__
 from evaluation.errors import BenchError
-from evaluation.jobs import HEAD_VARIABLE, log_head
+from evaluation.jobs import HEAD_VARIABLE, log_foot, log_head
 from evaluation.watchdog import end_with_workflow
 
 GROUP = "satbench.commands"
@@ -45,17 +45,30 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit code 2."""
-    if HEAD_VARIABLE in os.environ:
+    logged = HEAD_VARIABLE in os.environ
+    if logged:
         typer.echo(log_head(os.environ), err=True)
     end_with_workflow()
+    code = 1
+    try:
+        code = _run()
+    finally:
+        if logged:
+            typer.echo(log_foot(code), err=True)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         build()()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BenchError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"satbench: {error}", markup=False
         )
-        sys.exit(UNUSABLE)
+        return UNUSABLE
     except BrokenPipeError:
         # `satbench classes | head` closes the pipe early; that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    return 0

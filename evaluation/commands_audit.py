@@ -20,7 +20,9 @@ def audit(
     raw_root: Path | None = typer.Option(
         None, "--raw-root", help="Instead of a run: folder that holds the raw datasets."
     ),
-    dataset: list[str] = typer.Option([], "--dataset", help="Only this entry (repeatable)."),
+    dataset: list[str] = typer.Option(
+        [], "--dataset", help="With --raw-root: only this entry (repeatable)."
+    ),
     out: Path | None = typer.Option(
         None, "--out", help="With --raw-root: folder for audit.parquet and the fingerprints."
     ),
@@ -42,10 +44,15 @@ def audit(
 
     if (run is None) == (raw_root is None) or (raw_root is None) != (out is None):
         raise BenchError("give either --run, or --raw-root together with --out")
+    if run is not None and dataset:
+        raise BenchError(
+            "a run is audited as a whole",
+            found=f"--dataset {dataset[0]}",
+            hint="leave --dataset out: fingerprints that are there are not made again",
+        )
     chosen = [find_card(name) for name in dataset] or list(load_cards().values())
     if run is not None:
-        wanted = {card.id for card in chosen}
-        scans = [s for s in scans_of_run(run) if not dataset or s.dataset in wanted]
+        scans = scans_of_run(run)
         store, table = run / "fingerprints", RunPaths(run).table("audit")
     else:
         assert raw_root is not None

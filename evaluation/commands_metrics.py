@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from evaluation.evaluate.running import Outcome
 
 MISSING = 3
 
@@ -93,13 +96,13 @@ def evaluate(
     typer.echo(f"classes from {outcome.labels_from}")
     if outcome.reused:
         typer.echo(f"{outcome.reused} cases were scored before and have not changed")
-    _show(outcome.rows, policy)
-    for name in outcome.unmatched:
-        typer.echo(f"no reference for the prediction `{name}`", err=True)
+    _show(outcome.rows, policy, len(outcome.failed))
+    for line in _notes(outcome):
+        typer.echo(line, err=True)
     for case, reason in outcome.missing.items():
-        typer.echo(f"missing: {case}: {reason}", err=True)
+        typer.echo(f"prediction missing: {case}: {reason}", err=True)
     for case, reason in outcome.failed.items():
-        typer.echo(f"not scored: {case}: {reason}", err=True)
+        typer.echo(f"reference unusable, case not scored: {case}: {reason}", err=True)
     typer.echo(f"{len(outcome.rows)} rows in {out}")
     if outcome.failed or outcome.missing:
         raise typer.Exit(MISSING)
@@ -205,7 +208,28 @@ def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
     typer.echo(f"{len(frame)} rows in {out}")
 
 
-def _show(rows: pd.DataFrame, policy: str) -> None:
+def _notes(outcome: Outcome) -> Iterator[str]:
+    """What is no error, but should be known."""
+    from evaluation.evaluate.inputs import some_of
+    from evaluation.io import has_volume_suffix
+
+    for tolerance, n in outcome.finer_than_voxels.items():
+        yield (
+            f"note: {tolerance:g} mm is less than a voxel in {n} cases; there NSD hardly tells a "
+            "small shift from a large one"
+        )
+    for value, cases in outcome.unnamed.items():
+        what = "mask file" if has_volume_suffix(Path(value)) else "value"
+        yield (
+            f"note: {what} {value} belongs to no class and counts as background in "
+            f"{len(cases)} predictions: {some_of(cases)}"
+        )
+    if outcome.unmatched:
+        n = len(outcome.unmatched)
+        yield f"note: {n} predictions have no reference: {some_of(outcome.unmatched)}"
+
+
+def _show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
     """Print the means by class."""
     from rich.console import Console
     from rich.table import Table
@@ -217,10 +241,14 @@ def _show(rows: pd.DataFrame, policy: str) -> None:
         return
     summary = summarise(rows, policy)
     n_cases = rows["case"].nunique()
-    title = f"policy {policy}, {n_cases} cases; n = scores in the mean"
-    table = Table(title=title, title_justify="left")
+    of = f" of {n_cases + n_unusable}" if n_unusable else ""
+    typer.echo(f"policy {policy}, {n_cases}{of} cases; n = scores in the mean")
+    table = Table()
     for name in summary.classes.columns:
-        table.add_column(str(name), justify="left" if name == "class" else "right", overflow="fold")
+        if name == "class":
+            table.add_column("class", min_width=len("mean of classes"), overflow="fold")
+        else:
+            table.add_column(str(name).replace("_", " "), justify="right", overflow="fold")
     for part in (summary.classes, summary.overall):
         for record in part.to_dict("records"):
             table.add_row(*[_text(value) for value in record.values()])

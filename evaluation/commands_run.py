@@ -107,7 +107,10 @@ def new_model(name: str = typer.Argument(..., help="Model id, for example my-une
 def new_dataset(
     name: str = typer.Argument(..., help="Dataset id, for example my_dataset."),
 ) -> None:
-    """Write a dataset card NAME.yaml, to be filled in."""
+    """Write config/datasets/NAME.yaml, to be filled in."""
     from evaluation.datasets.templates import write_dataset_card
 
-    typer.echo(f"wrote {write_dataset_card(name)}; fill it in, then run `satbench datasets {name}`")
+    typer.echo(
+        f"wrote {write_dataset_card(name)}; fill it in, then look at it with `satbench datasets "
+        f"{name}` and at the files with `satbench data check --dataset {name} --raw-root DIR`"
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from evaluation.config import RunConfig, load_config
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.models.card import find_model
@@ -110,7 +110,7 @@ def _raw_data(config: RunConfig, raw_root: Path | None) -> list[Finding]:
     if config.data_kind == "synthetic":
         return [Finding("ok", "raw data", "the run makes its own virtual patients")]
     root = raw_root or Path(config.raw_root)
-    names = list(load_cards()) if config.entries == "all" else config.entries
+    names = entry_ids(config.entries)
     present = present_entries(root)
     here = [name for name in names if present.get(find_card(name).id)]
     level = "ok" if len(here) == len(names) else "note"

@@ -16,9 +16,10 @@ from typing import Literal
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 
-# Set by the workflow: a job's log then begins with the place where it ran.
+# Set by the workflow: a job's log then begins with the place where it ran, and ends with its end.
 HEAD_VARIABLE = "SATBENCH_LOG_HEAD"
 _HEAD = re.compile(r"^# started (?P<start>\S+) on (?P<host>\S+)(?: in Slurm job (?P<slurm>\S+))?$")
+_FOOT = re.compile(r"^# ended \S+ with exit code (?P<code>-?\d+)$", re.MULTILINE)
 _FAULT = re.compile(
     r"^(satbench: |Traceback \(most recent call last\)|Killed|\w*Error: )", re.MULTILINE
 )
@@ -31,8 +32,8 @@ Status = Literal["done", "failed", "unfinished"]
 class JobReport:
     """One job of a run: where it ran, what it took (NaN where not measured), what it said.
 
-    `status` is `done` (benchmark written after the log began), `failed` (the log ends with an
-    error) or `unfinished` (it runs, or was killed without a word).
+    `status` is `done`, `failed` (it said so at its end) or `unfinished` (it runs, or was killed
+    without a word).
     """
 
     stage: str
@@ -56,6 +57,11 @@ def log_head(environment: Mapping[str, str]) -> str:
     job = environment.get("SLURM_JOB_ID")
     node = environment.get("SLURMD_NODENAME") or platform.node()
     return f"# started {start} on {node}" + (f" in Slurm job {job}" if job else "")
+
+
+def log_foot(code: int) -> str:
+    """The last line of a job's log, unless the job is killed."""
+    return f"# ended {datetime.now(UTC).isoformat(timespec='seconds')} with exit code {code}"
 
 
 def job_reports(run: Path) -> list[JobReport]:
@@ -88,21 +94,14 @@ def _report(unit: tuple[str, ...], logs: Path, benchmarks: Path) -> JobReport:
     head, tail = _ends(log)
     place = _HEAD.match(head)
     measured = _measured(record)
-    fault = _FAULT.search(tail)
-    newer = record.is_file() and (
-        not log.is_file() or record.stat().st_mtime >= log.stat().st_mtime - 1
-    )
+    ends = _FOOT.findall(tail)
     status: Status = "unfinished"
-    if newer:
+    if ends:
+        status = "done" if ends[-1] == "0" else "failed"
+    elif not log.is_file() and measured:
         status = "done"
-    elif fault is not None:
-        status = "failed"
-    elif not record.is_file() and not _has_benchmark(unit):
-        status = "done"
-    lines = tail[fault.start() :].splitlines() if fault and status == "failed" else []
-    words = " ".join(" ".join(line.split()) for line in lines[:5])
-    if lines and lines[0].startswith("Traceback"):
-        words = lines[-1].strip()
+    if status != "done":
+        measured = {}  # of an earlier success
     return JobReport(
         stage=unit[0],
         job="/".join(unit[1:]),
@@ -116,13 +115,18 @@ def _report(unit: tuple[str, ...], logs: Path, benchmarks: Path) -> JobReport:
         threads=measured.get("threads", ""),
         resources=_resources(measured.get("resources", "")),
         log=str(log) if log.is_file() else "",
-        message=words,
+        message=_message(tail) if status == "failed" else "",
     )
 
 
-def _has_benchmark(unit: tuple[str, ...]) -> bool:
-    # These take a second and have no benchmark record.
-    return unit[0] not in ("split", "record")
+def _message(tail: str) -> str:
+    """What the job said when it failed, on one line."""
+    said = _FOOT.sub("", tail)
+    fault = _FAULT.search(said)
+    lines = [x for x in said[fault.start() if fault else 0 :].splitlines() if x.strip()]
+    crashed = bool(lines) and lines[0].startswith("Traceback")
+    shown = lines[-1:] if crashed or fault is None else lines[:5]
+    return " ".join(word for line in shown for word in line.split())
 
 
 def _ends(log: Path) -> tuple[str, str]:

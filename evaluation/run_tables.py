@@ -12,7 +12,7 @@ import pandas as pd
 from evaluation.aggregate import aggregate
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.registry import load_cards
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.decisions import decide
 from evaluation.errors import BenchError
@@ -66,9 +66,7 @@ def expected_of(run: Path) -> tuple[Expected, Links]:
 
 def _cards(config: RunConfig) -> list[DatasetCard]:
     cards = load_cards()
-    if config.entries == "all":
-        return list(cards.values())
-    return [cards[name] for name in config.entries if name in cards]
+    return [cards[name] for name in entry_ids(config.entries) if name in cards]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import SplitRow, planned_cases
 from evaluation.datasets.status import present_entries
@@ -51,12 +51,11 @@ def plan_entries(config: RunConfig) -> Plan:
     Raises:
         BenchError: an unknown entry.
     """
-    names = list(load_cards()) if config.entries == "all" else config.entries
-    cards = [find_card(name) for name in names]
+    cards = [find_card(name) for name in entry_ids(config.entries)]
     everything = tuple(card.id for card in cards)
     if config.data_kind == "synthetic":
         return Plan(everything, {})
-    present = present_entries(Path(config.raw_root))
+    present = present_entries(Path(config.raw_root), cards)
     missing = {
         card.id: f"no data at {Path(config.raw_root) / card.folder}"
         for card in cards

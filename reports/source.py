@@ -15,7 +15,7 @@ import pandas as pd
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.registry import load_cards
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, load_model_cards
 from evaluation.paths import RunPaths
@@ -138,7 +138,7 @@ class RunSource:
     def dataset_cards(self) -> dict[str, DatasetCard]:
         """Cards of all entries that the run asks for, in its order."""
         cards = load_cards()
-        names = list(cards) if self.config.entries == "all" else self.config.entries
+        names = entry_ids(self.config.entries)
         return {name: cards[name] for name in names if name in cards}
 
     def dataset_title(self, dataset: str) -> str:

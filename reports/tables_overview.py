@@ -37,7 +37,8 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
         for model in source.models:
             for _, row in group[group["model"] == model].iterrows():
                 rank = _rank_of(ranks, model) if statistic == "entries" else ""
-                if source.is_control(model):
+                # A mean over fewer classes is not comparable, so it is never the best.
+                if source.is_control(model) or row["n_classes"] < group["n_classes"].max():
                     unranked.add(len(rows))
                 rows.append(
                     (
@@ -256,4 +257,4 @@ def _rank_of(ranks: pd.DataFrame | None, model: str) -> str:
         return "–"
     row = found.iloc[0]
     text = f"{row['rank']:g} ({row['rank_low']:g}–{row['rank_high']:g})"
-    return text if row["complete"] else f"{text}, incomplete"
+    return text if row["complete"] else "incomplete"

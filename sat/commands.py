@@ -6,17 +6,24 @@ from pathlib import Path
 
 import typer
 
+from evaluation.commands_bench import bench_group
+
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
 
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    sat = typer.Typer(help="SAT-Nano: prepare its training data and train it.")
+    sat = typer.Typer(help="SAT-Nano: prepare its training data, train it, look for its errors.")
     sat.command("prepare")(prepare)
     sat.command("train")(train)
     sat.command("sides")(sides)
+    sat.command("diagnose")(diagnose)
     app.add_typer(sat, name="sat")
+    app.command("segment")(segment)
+    bench = bench_group(app)
+    bench.command("sat")(bench_sat)
+    bench.command("sat-full")(bench_sat_full)
 
 
 def prepare(run: Path = Run) -> None:
@@ -78,3 +85,144 @@ def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predi
         f"{total.swapped} of {total.pairs} (case, pair)s have left and right exchanged "
         f"({total.empty} more are empty): {out}"
     )
+
+
+def diagnose(
+    run: Path = Run,
+    model: str = typer.Option(MODEL_ID, help="Whose predictions; a checkpoint in its folder."),
+    checkpoint: Path | None = typer.Option(
+        None, "--checkpoint", help="Calibrate this checkpoint instead of the run's own."
+    ),
+    part: float = typer.Option(
+        0.2, "--part", min=0.0, max=1.0, help="Part of the training patients to calibrate on."
+    ),
+    most: int = typer.Option(40, "--most", min=1, help="At most so many cases of each entry."),
+) -> None:
+    """Sides exchanged, neighbours confused, and which threshold would have been best.
+
+    The first two look at the predictions of the test cases. Thresholds are tried on a part of
+    the training cases only, never on test cases.
+    """
+    from evaluation.config import load_frozen
+    from evaluation.files import write_json
+    from evaluation.paths import RunPaths
+    from sat.diagnosis import diagnose_run, report_lines
+
+    paths = RunPaths(run)
+    found = diagnose_run(paths, load_frozen(run), model, checkpoint, part, most)
+    out = paths.model_run(model) / "diagnostics.json"
+    write_json(out, found)
+    for line in report_lines(found):
+        typer.echo(line)
+    typer.echo(str(out))
+
+
+def segment(
+    image: Path = typer.Argument(
+        ..., help="NIfTI, NRRD or MetaImage file, or a folder with one DICOM series."
+    ),
+    prompt: list[str] = typer.Option(
+        [], "--prompt", "-p", help="A structure, such as liver; may be repeated."
+    ),
+    every: bool = typer.Option(False, "--all", help="Every class the checkpoint was trained on."),
+    modality: str = typer.Option(..., "--modality", "-m", help="ct or mri."),
+    checkpoint: Path = typer.Option(
+        ..., "--checkpoint", "-c", help="A trained SAT-Nano, runs/sat-nano/checkpoint.pt of a run."
+    ),
+    out: Path = typer.Option(..., "--out", "-o", help="A new folder for the answer."),
+    flat: bool = typer.Option(False, "--flat", help="One label map instead of a file a class."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an answer that is there."),
+    overlay: bool = typer.Option(True, help="Draw overlay.png."),
+    text_encoder: Path | None = typer.Option(
+        None, "--text-encoder", help="Folder of the text encoder, if the preset has one of its own."
+    ),
+    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
+) -> None:
+    """Segment one scan by the names of structures.
+
+    Names may be printed names, aliases or raw names of the datasets (`satbench classes`).
+    Masks come on the scan's own grid and in its orientation.
+    """
+    from evaluation.errors import BenchError
+
+    if modality not in ("ct", "mri"):
+        raise BenchError("unknown modality", found=modality, expected="ct or mri")
+    import torch
+
+    from sat.console import Console
+    from sat.segment import Request, segment_scan
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    request = Request(
+        image=image,
+        modality="ct" if modality == "ct" else "mri",
+        checkpoint=checkpoint,
+        out=out,
+        prompts=tuple(prompt),
+        every=every,
+        flat=flat,
+        overwrite=overwrite,
+        overlay=overlay,
+        text_encoder=text_encoder,
+        device=device,
+    )
+    with Console() as console:
+        found = segment_scan(request, console.progress)
+    width = max(len(item.prompt.name) for item in found)
+    for item in found:
+        size = f"{item.millilitres:10.1f} ml" if item.voxels else "     empty   "
+        where = f"{item.file} = {item.value}" if flat else item.file
+        typer.echo(f"{item.prompt.name:{width}} {size}  {where}")
+    typer.echo(str(out))
+
+
+def bench_sat(
+    rounds: int = typer.Option(3, "--rounds", min=1, help="Repetitions; medians are taken."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
+) -> None:
+    """Many prompts against single ones, crops against whole volumes, data against compute."""
+    import torch
+
+    from evaluation.files import write_json
+    from sat.benchmark import report_lines, run_benchmark
+
+    torch.set_num_threads(threads)
+    results = run_benchmark(rounds)
+    for line in report_lines(results):
+        typer.echo(line)
+    if out is not None:
+        write_json(out, results)
+
+
+def bench_sat_full(
+    preset: str = typer.Option("nano", help="Preset, by name or as a file."),
+    prompts: int = typer.Option(362, min=1, help="Number of prompts."),
+    shape: tuple[int, int, int] = typer.Option((400, 400, 130), help="Voxels x, y, z."),
+    spacing: tuple[float, float, float] = typer.Option((1, 1, 3), help="Voxel size in mm."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
+    limit_gib: float = typer.Option(20.0, help="Fail above this peak memory."),
+    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
+) -> None:
+    """One prediction of all classes with random weights of full size; time and peak memory."""
+    import torch
+
+    from evaluation.errors import BenchError
+    from evaluation.files import write_json
+    from sat.benchmark_full import full_run
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    results = full_run(preset, prompts, shape, spacing)
+    for name, value in results.items():
+        typer.echo(f"{name}: {value}")
+    if out is not None:
+        write_json(out, results)
+    if results["peak_memory_gib"] > limit_gib:
+        raise BenchError(
+            "the prediction took more memory than it may",
+            found=f"{results['peak_memory_gib']} GiB",
+            expected=f"{limit_gib:g} GiB",
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from types import TracebackType
 
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.io import Array
 from sat.config import Triple
+from sat.native import scratch_is_full
 from sat.network import Features, SatNetwork
 from sat.windows import window_corners
 
@@ -27,8 +28,10 @@ class WindowFeatures:
         overlap: part of a window that the next one covers again.
         batch: windows encoded at once.
         memory_bytes: features beyond it go to a scratch file, removed on leaving.
+        on_encoded: called with the number of windows done and of all windows.
 
-    Use it as a context manager.
+    The scratch file is read and written, never mapped: a mapping's pages count as memory of the
+    process until somebody else needs them. Use it as a context manager.
     """
 
     def __init__(
@@ -39,19 +42,28 @@ class WindowFeatures:
         overlap: float,
         batch: int,
         memory_bytes: int,
+        on_encoded: Callable[[int, int], None] | None = None,
     ) -> None:
         self.corners = window_corners(_triple(volume.shape), window, overlap)
         self._network, self._volume, self._window = network, volume, window
         self._batch, self._memory_bytes = batch, memory_bytes
+        self._on_encoded = on_encoded
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._pixels: Tensor | Array | None = None
+        self._pixels: Tensor | None = None
+        self._shape: tuple[int, ...] = ()
         self._tokens: Tensor | None = None
         self._positions = torch.empty(0)
 
     def __enter__(self) -> WindowFeatures:
-        with torch.inference_mode():
-            for numbers in self._batches():
-                self._keep(numbers, self._network.encode(self._images(numbers)))
+        try:
+            with torch.inference_mode():
+                for numbers in self._batches():
+                    self._keep(numbers, self._network.encode(self._images(numbers)))
+                    if self._on_encoded is not None:
+                        self._on_encoded(numbers[-1] + 1, len(self.corners))
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
@@ -66,16 +78,12 @@ class WindowFeatures:
 
     def __iter__(self) -> Iterator[tuple[list[Triple], Features]]:
         """Corners of some windows and their features, on the network's device."""
-        assert self._pixels is not None
         assert self._tokens is not None
         device = self._tokens.device
         for numbers in self._batches():
-            pixels = self._pixels[numbers[0] : numbers[-1] + 1]
-            if not isinstance(pixels, Tensor):
-                # A copy, because torch wants writable memory and the scratch file is shared.
-                pixels = torch.from_numpy(np.array(pixels))
-            tokens = self._tokens[numbers[0] : numbers[-1] + 1]
-            features = Features(pixels.to(device), tokens, self._positions)
+            place = slice(numbers[0], numbers[-1] + 1)
+            pixels = self._from_file(numbers) if self._pixels is None else self._pixels[place]
+            features = Features(pixels.to(device), self._tokens[place], self._positions)
             yield [self.corners[n] for n in numbers], features
 
     @property
@@ -97,30 +105,42 @@ class WindowFeatures:
         return torch.stack(windows)[:, None].to(device)
 
     def _keep(self, numbers: Sequence[int], features: Features) -> None:
-        if self._pixels is None:
+        if self._tokens is None:
             self._allocate(features)
-        assert self._pixels is not None
         assert self._tokens is not None
         place = slice(numbers[0], numbers[-1] + 1)
-        if isinstance(self._pixels, Tensor):
+        if self._pixels is not None:
             self._pixels[place] = features.pixels
         else:
-            self._pixels[place] = features.pixels.cpu().numpy()
+            values = features.pixels.float().cpu().contiguous().numpy()
+            try:
+                with self._file.open("ab") as stream:
+                    values.tofile(stream)
+            except OSError as error:
+                raise scratch_is_full(error) from error
         self._tokens[place] = features.tokens
         self._positions = features.positions
 
     def _allocate(self, features: Features) -> None:
         count = len(self.corners)
-        shape = (count, *features.pixels.shape[1:])
-        tokens = features.tokens
-        self._tokens = tokens.new_empty((count, *tokens.shape[1:]))
+        self._shape = tuple(features.pixels.shape[1:])
+        self._tokens = features.tokens.new_empty((count, *features.tokens.shape[1:]))
         if features.pixels[0].nbytes * count <= self._memory_bytes:
-            self._pixels = features.pixels.new_empty(shape)
-            return
-        self._folder = tempfile.TemporaryDirectory(prefix="satbench-features-")
-        data_type = features.pixels[:0].cpu().numpy().dtype
-        path = Path(self._folder.name) / "features"
-        self._pixels = np.memmap(path, dtype=data_type, mode="w+", shape=shape)
+            self._pixels = features.pixels.new_empty((count, *self._shape))
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="satbench-features-")
+
+    @property
+    def _file(self) -> Path:
+        assert self._folder is not None
+        return Path(self._folder.name) / "features"
+
+    def _from_file(self, numbers: Sequence[int]) -> Tensor:
+        size = prod(self._shape)
+        offset = numbers[0] * size * np.dtype(np.float32).itemsize
+        pixels = np.fromfile(self._file, np.float32, size * len(numbers), offset=offset)
+        assert self._tokens is not None
+        return torch.from_numpy(pixels).view(len(numbers), *self._shape).to(self._tokens.dtype)
 
 
 def _triple(shape: Sequence[int]) -> Triple:

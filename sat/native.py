@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import tempfile
+from math import prod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.cases import ClassPlace, Kind, Part, Segmentation
+from evaluation.errors import BenchError
 from evaluation.io import Affine
 from sat.config import Triple
 from sat.grid import Box, GridMap, bounding_box, linear_neighbours
 
 SMALLEST_PROBABILITY = 1e-6
+LAYERS_IN_MEMORY = 8
 
 
 def decision_map(probability: Tensor, interpolate: str) -> Tensor:
@@ -67,12 +74,15 @@ def to_native(
 class LayerPacker:
     """Packs masks, which may overlap, one at a time into as few layers as a greedy rule finds.
 
-    The same rule as `evaluation.cases.pack_masks`, without ever holding all masks.
+    The same rule as `evaluation.cases.pack_masks`, without ever holding all masks. Organs fill a
+    few layers; hundreds of prompts that all overlap fill one each, so from the ninth on a layer
+    lives in a scratch file that disappears with the array.
     """
 
     def __init__(self, shape: Triple) -> None:
         self._shape = shape
         self._layers: list[NDArray[np.uint8]] = []
+        self._mappings: list[mmap.mmap] = []
         self._used: list[int] = []
         self._classes: dict[str, ClassPlace] = {}
 
@@ -80,21 +90,66 @@ class LayerPacker:
         """Add a class by its mask in a box, or as empty (None); it keeps a value of its own."""
         number = len(self._layers)
         for index, layer in enumerate(self._layers):
-            free = place is None or not layer[place[0]][place[1]].any()
-            if self._used[index] < 255 and free:
+            if self._used[index] < 255 and _is_free(layer, place):
                 number = index
                 break
         else:
-            self._layers.append(np.zeros(self._shape, dtype=np.uint8))
+            self._layers.append(self._new_layer())
             self._used.append(0)
         self._used[number] += 1
         value = self._used[number]
         if place is not None:
             box, mask = place
             self._layers[number][box][mask] = value
+        for mapping in self._mappings:
+            # The pages stay in the file; this process need not hold them.
+            mapping.madvise(mmap.MADV_DONTNEED)
         self._classes[name] = ClassPlace(kind=kind, parts=(Part(layer=number, values=(value,)),))
 
     def segmentation(self, affine: Affine) -> Segmentation:
         """Everything added so far."""
         layers = self._layers or [np.zeros(self._shape, dtype=np.uint8)]
         return Segmentation(tuple(layers), affine, dict(self._classes))
+
+    def _new_layer(self) -> NDArray[np.uint8]:
+        if len(self._layers) < LAYERS_IN_MEMORY:
+            return np.zeros(self._shape, dtype=np.uint8)
+        with tempfile.TemporaryFile(prefix="satbench-layer-") as stream:
+            # Reserved now: a full disk is an error here, and a killed process when written later.
+            reserve(stream.fileno(), prod(self._shape))
+            mapping = mmap.mmap(stream.fileno(), prod(self._shape))
+        self._mappings.append(mapping)
+        return np.frombuffer(mapping, dtype=np.uint8).reshape(self._shape)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Reserve bytes of a scratch file.
+
+    Raises:
+        BenchError: the disk of temporary files has no room for them.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise scratch_is_full(error) from error
+
+
+def scratch_is_full(error: OSError) -> BenchError:
+    """What to tell when a scratch file cannot be written."""
+    return BenchError(
+        "a scratch file cannot be written",
+        file=tempfile.gettempdir(),
+        found=str(error),
+        hint="free some space, or name a larger disk in the environment variable TMPDIR",
+    )
+
+
+def _is_free(layer: NDArray[np.uint8], place: tuple[Box, NDArray[np.bool_]] | None) -> bool:
+    """Whether no voxel of the mask is taken; slice by slice, as most overlaps show early."""
+    if place is None:
+        return True
+    box, mask = place
+    part = layer[box]
+    # From the middle: there masks are widest.
+    order = sorted(range(len(mask)), key=lambda x: abs(2 * x - len(mask)))
+    return not any(part[x][mask[x]].any() for x in order)

@@ -52,6 +52,7 @@ def blended_probabilities(
     settings: Inference,
     window: Triple,
     chunk: int | None = None,
+    on_encoded: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Probability maps of all queries on the crop, a few at a time.
 
@@ -62,6 +63,7 @@ def blended_probabilities(
         settings: overlap, blending, batch and memory.
         window: size of a window; a smaller volume is filled up with zeros at the far end.
         chunk: prompts at once; by default as many as the memory budget allows.
+        on_encoded: called with the number of windows encoded so far and of all windows.
 
     Yields:
         Number of the query and its probability (X, Y, Z), float32 on the CPU.
@@ -72,7 +74,13 @@ def blended_probabilities(
     x, y, z = crop.shape
     chunk = chunk or prompts_at_once(settings, volume.numel(), weights.numel())
     with WindowFeatures(
-        network, volume, window, settings.overlap, settings.window_batch, settings.memory_mib << 20
+        network,
+        volume,
+        window,
+        settings.overlap,
+        settings.window_batch,
+        settings.memory_mib << 20,
+        on_encoded,
     ) as features:
         corners = features.corners
         total = total_weights((volume.shape[0], volume.shape[1], volume.shape[2]), corners, weights)
@@ -99,6 +107,7 @@ def segment(
     *,
     chunk: int | None = None,
     on_done: Callable[[str], None] | None = None,
+    on_encoded: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Segment an image by prompts.
 
@@ -110,6 +119,7 @@ def segment(
         embeddings: text embeddings (N, E) of the prompts, in the same order.
         chunk: prompts at once; the answer does not depend on it.
         on_done: called with each name when it is finished.
+        on_encoded: called with the number of windows encoded so far and of all windows.
 
     Returns:
         Layers on the native grid, kind `direct`, and the same on the model's own grid, which
@@ -130,7 +140,7 @@ def segment(
         with torch.inference_mode():
             queries = model.queries(embeddings.to(model.device))
         maps = blended_probabilities(
-            model.network, prepared.crop, queries, preset.inference, window, chunk
+            model.network, prepared.crop, queries, preset.inference, window, chunk, on_encoded
         )
         for number, probability in maps:
             decision = decision_map(probability, preset.inference.interpolate)

@@ -29,7 +29,7 @@ from evaluation.cases import (
     read_reference,
 )
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
@@ -212,8 +212,7 @@ def cases_of_split(paths: RunPaths, dataset: str, split: Literal["train", "test"
 
 def datasets_of_run(paths: RunPaths, config: RunConfig) -> list[str]:
     """Entries of the configuration that have a split in this run, in alphabetical order."""
-    entries = load_cards() if config.entries == "all" else config.entries
-    found = sorted(find_card(entry).id for entry in entries)
+    found = sorted(find_card(entry).id for entry in entry_ids(config.entries))
     found = [dataset for dataset in found if paths.split(dataset).is_file()]
     if not found:
         raise BenchError(

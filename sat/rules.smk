@@ -1,7 +1,7 @@
 """SAT-Nano: one joint training on all entries of the run."""
 
 from evaluation.datasets.registry import find_card
-from evaluation.workflow import digest, scope_digest
+from evaluation.workflow import digest, n_test_shards, scope_digest
 from sat.config import load_preset
 
 SAT = "sat-nano"
@@ -56,3 +56,23 @@ if SAT in RUN.models:
             settings=digest(SAT_PRESET, RUN.seed),
         shell:
             "{SATBENCH} sat train --run {ROOT} --threads {threads} > {log} 2>&1"
+
+    rule side_swaps:
+        """How often left and right are exchanged in the predictions."""
+        input:
+            [
+                PATHS.prediction_shard(SAT, dataset, k)
+                for dataset in PLAN.entries
+                for k in range(n_test_shards(find_card(dataset), RUN))
+            ],
+        output:
+            SAT_WORK / "side_swaps.csv",
+        log:
+            PATHS.log_folder / "side_swaps.log",
+        resources:
+            mem_mb=lambda w, attempt: 4000 * attempt,
+            runtime=60,
+        shell:
+            "{SATBENCH} sat sides --run {ROOT} > {log} 2>&1"
+
+    DIAGNOSTICS.append(SAT_WORK / "side_swaps.csv")

@@ -24,3 +24,8 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole workflows first: with several workers, the longest files must not come last."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)

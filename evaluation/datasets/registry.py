@@ -1,20 +1,27 @@
-"""Find dataset cards by id or by any printed spelling."""
+"""Find dataset cards by id or by any printed spelling.
+
+The cards of the benchmark's 32 entries lie in `evaluation/datasets/cards/`, a user's own in
+`config/datasets/` of the folder where the work is done.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.strict_yaml import load_yaml
 
 R = TypeVar("R", bound=BaseModel)
 CARD_FOLDER = Path(__file__).parent / "cards"
+USER_CARD_FOLDER = Path("config/datasets")
 
 
 def load_record(path: Path, kind: type[R]) -> R:
@@ -24,9 +31,10 @@ def load_record(path: Path, kind: type[R]) -> R:
         BenchError: names the file and, for every fault, the field and what was found.
     """
     try:
-        data: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise BenchError("file cannot be read as YAML", file=path, found=error) from error
+        data: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = " ".join(str(error).split())
+        raise BenchError("file cannot be read as YAML", file=path, found=found) from error
     if not isinstance(data, dict):
         raise BenchError("file holds no mapping", file=path, found=type(data).__name__)
     try:
@@ -49,22 +57,81 @@ def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationErr
     )
 
 
+def load_cards(folder: Path | None = None) -> dict[str, DatasetCard]:
+    """Cards by id: the benchmark's own in alphabetical order, then the user's.
+
+    Args:
+        folder: only the cards of this folder.
+
+    Raises:
+        BenchError: a card is not valid, or a user's card takes a name that is in use.
+    """
+    return _load(*((CARD_FOLDER, USER_CARD_FOLDER) if folder is None else (folder,)))
+
+
+def entry_ids(entries: Sequence[str] | Literal["all"]) -> list[str]:
+    """The ids that a configuration's `entries` stand for.
+
+    `all` are the benchmark's own 32: a user's dataset joins a run by its name only, so that a
+    card in `config/datasets` never changes what reproduces the paper.
+    """
+    return list(load_cards(CARD_FOLDER)) if entries == "all" else list(entries)
+
+
+def forget_cards() -> None:
+    """Read the cards anew when they are next asked for."""
+    _load.cache_clear()
+
+
 @lru_cache
-def load_cards(folder: Path = CARD_FOLDER) -> dict[str, DatasetCard]:
-    """All cards of a folder by id, in alphabetical order."""
+def _load(*folders: Path) -> dict[str, DatasetCard]:
     cards: dict[str, DatasetCard] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        card = load_record(path, DatasetCard)
-        if card.id != path.stem:
-            raise BenchError(
-                "card id and file name differ", file=path, found=card.id, expected=path.stem
-            )
-        cards[card.id] = card
+    owners: dict[str, str] = {}
+    networks: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yml")):
+            raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
+        for path in sorted(folder.glob("*.yaml")):
+            card = load_record(path, DatasetCard)
+            if card.id != path.stem:
+                raise BenchError(
+                    "card id and file name differ", file=path, found=card.id, expected=path.stem
+                )
+            if card.id in cards:
+                raise BenchError(
+                    f"the id `{card.id}` is taken by an entry of the benchmark",
+                    file=path,
+                    hint="choose another id and file name",
+                )
+            _claim(owners, _spellings(card), card, path, "name")
+            _claim(networks, {s.id: s.id for s in card.specialists}, card, path, "specialist")
+            cards[card.id] = card
     return cards
 
 
-def find_card(name: str, folder: Path = CARD_FOLDER) -> DatasetCard:
+def _spellings(card: DatasetCard) -> dict[str, str]:
+    return {_plain(name): name for name in (card.id, card.title, *card.spellings)}
+
+
+def _claim(
+    owners: dict[str, str], names: dict[str, str], card: DatasetCard, path: Path, what: str
+) -> None:
+    for plain, name in names.items():
+        if owners.setdefault(plain, card.id) != card.id:
+            raise BenchError(
+                f"the {what} `{name}` belongs to another dataset",
+                file=path,
+                found=f"`{name}` also leads to `{owners[plain]}`",
+                hint="choose another id, title, spelling or specialist id, and file name",
+            )
+
+
+def find_card(name: str, folder: Path | None = None) -> DatasetCard:
     """The card of an id or of any printed spelling (case, blanks and signs do not matter).
+
+    Args:
+        name: id, title or another spelling.
+        folder: look only there.
 
     Raises:
         BenchError: no card has that name; the closest ones are named.
@@ -73,9 +140,13 @@ def find_card(name: str, folder: Path = CARD_FOLDER) -> DatasetCard:
     if name in cards:
         return cards[name]
     for card in cards.values():
-        if _plain(name) in {_plain(s) for s in (card.id, card.title, *card.spellings)}:
+        if _plain(name) in _spellings(card):
             return card
-    raise BenchError(f"no dataset card `{name}`", hint=did_you_mean(name, list(cards)))
+    raise BenchError(
+        f"no dataset card `{name}`",
+        expected=f"one of the benchmark's entries, or a card {USER_CARD_FOLDER}/{name}.yaml",
+        hint=did_you_mean(name, list(cards)) + " (`satbench new dataset NAME` writes a card)",
+    )
 
 
 def _plain(name: str) -> str:

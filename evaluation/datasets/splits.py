@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard
 
 SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
+USER_SPLIT_FOLDER = Path("config/datasets")
 COLUMNS = ("case", "patient", "split")
 Side = Literal["train", "test"]
 Say = Callable[[str], None]
@@ -54,11 +55,19 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 def committed_split(dataset: str, folder: Path = SPLIT_FOLDER) -> tuple[SplitRow, ...] | None:
     """The committed list of an entry in its order (shards count along it); None without one.
 
+    The list of a user's own dataset lies beside its card in `config/datasets`.
+
     Raises:
         BenchError: the file is not a valid list.
     """
-    path = folder / f"{dataset}.csv"
+    path = split_file(dataset, folder)
     return tuple(read_split_file(path)) if path.is_file() else None
+
+
+def split_file(dataset: str, folder: Path = SPLIT_FOLDER) -> Path:
+    """Where the list of an entry lies, or would lie if it had one."""
+    path = folder / f"{dataset}.csv"
+    return path if path.is_file() else USER_SPLIT_FOLDER / f"{dataset}.csv"
 
 
 def read_split_file(path: Path) -> list[SplitRow]:
@@ -175,7 +184,7 @@ def _by_list(
     if not rows:
         raise BenchError(
             f"none of the {len(there)} cases of `{card.id}` is on its split list",
-            file=SPLIT_FOLDER / f"{card.id}.csv",
+            file=split_file(card.id),
             found=", ".join(unlisted[:5]),
             expected=", ".join(row.case for row in planned[:5]),
             hint="the raw folder holds another release or dataset, or its files are renamed",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from evaluation.datasets.registry import CARD_FOLDER, load_cards
+from evaluation.datasets.registry import USER_CARD_FOLDER, forget_cards, load_cards
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 
 TEMPLATE = """\
+# Fill in what is yours; `satbench datasets {name}` says what is wrong with it.
 id: {name}
 title: {title}
-spellings: []
 modality: ct # or mri
 regions: [abdomen]
 description: One sentence on what is annotated in which scans.
@@ -22,36 +23,54 @@ source:
   where: DOI or record number
   steps: what to download, and how it lies under raw_root/{title}
 citation: Authors, title, venue, year
+
+# The files under raw_root. A layout that exists needs no Python: `satbench datasets --readers`.
+# {{case}} stands for a part of a name, [...] for an optional one.
 folder: {title}
 layout: images/CASE.nii.gz, labels/CASE.nii.gz
-# A layout that exists already needs no Python; `satbench datasets --readers` lists them.
 reader: paired
 reader_args:
   scans:
-    - image: "images/{{case}}.nii.gz"
-      label: "labels/{{case}}.nii.gz"
-# Exactly one of values, file and union_of for each class.
+    - image: "images/{{case}}.nii[.gz]"
+      label: "labels/{{case}}.nii[.gz]"
+
+# Each class has `values` of the label map, a mask's `file` name, or `union_of` other classes.
+# Classes may overlap. `satbench classes` lists the names that have a region; others are allowed,
+# count for their dataset and class, and belong to no region.
 classes:
   - {{name: liver, values: [1, 2]}}
   - {{name: liver tumor, values: [2]}}
-# First group of this pattern, applied to the case id, is the patient.
+# Values that are neither a class nor an error.
+ignore_values: []
+
+# The first group of this pattern, applied to the case, is the patient.
 patient_pattern: "^(.*)$"
+# `seeded` draws patients by these counts. For a split of your own, `rule: official` and a file
+# {name}.csv beside this card with the columns case,patient,split (train or test).
 split: {{train: 80, test: 20, rule: seeded}}
 expected_cases: 100
 expected_patients: 100
+# Which nnU-Nets to train on it: here one, for all classes.
 specialists:
   - {{id: {name}}}
-unverified: []
 """
 
 
-def write_dataset_card(name: str, folder: Path = CARD_FOLDER) -> Path:
-    """Write `<folder>/<name>.yaml`; an existing card is never overwritten."""
+def write_dataset_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
+    """Write `<folder>/<name>.yaml`; an existing card is never overwritten.
+
+    Raises:
+        BenchError: the name is no dataset id, or it is taken.
+    """
     path = folder / f"{name}.yaml"
-    if path.exists():
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
+        raise BenchError(
+            f"`{name}` is no dataset id",
+            expected="lower-case letters, digits and single underscores, for example my_dataset",
+        )
+    if path.exists() or name in load_cards():
         raise BenchError(f"there is a card `{name}` already", file=path, hint="choose another id")
-    write_text(
-        path, TEMPLATE.format(name=name, title=name.replace("_", " ").title().replace(" ", "_"))
-    )
-    load_cards.cache_clear()
+    title = name.replace("_", " ").title().replace(" ", "_")
+    write_text(path, TEMPLATE.format(name=name, title=title))
+    forget_cards()
     return path

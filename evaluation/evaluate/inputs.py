@@ -79,7 +79,7 @@ def find_cases(
     """
     for path in (reference, prediction):
         if not path.exists():
-            raise BenchError("no such file or folder", file=path)
+            raise BenchError("no such file or folder", file=path.absolute())
     if reference.is_file() and prediction.is_file():
         for path in (reference, prediction):
             if not has_volume_suffix(path):
@@ -94,6 +94,7 @@ def find_cases(
             "one path is a file and the other a folder",
             found=f"{reference} and {prediction}",
             expected="two files, or two folders",
+            hint="to score one case, name its file on both sides",
         )
     if labels and all(label.file for label in labels.values()):
         pair = Source(reference, "masks"), Source(prediction, "masks")
@@ -104,9 +105,9 @@ def find_cases(
         raise BenchError(
             "no prediction has the name of a reference",
             file=prediction,
-            found=_some(answers),
-            expected=_some(known),
-            hint="give predictions the names of the references (suffixes may differ)",
+            found=some_of(answers),
+            expected=some_of(known),
+            hint="a case is matched by its file name without the suffix: rename the predictions",
         )
     cases = [Case(name, source, answers.get(name)) for name, source in sorted(known.items())]
     return cases, sorted(answers.keys() - known.keys())
@@ -135,7 +136,9 @@ def _sources(folder: Path) -> dict[str, Source]:
         raise BenchError(
             "folder holds no segmentation",
             file=folder,
+            found=some_of(readable(path.name) for path in folder.iterdir()) or "an empty folder",
             expected=f"files {', '.join(VOLUME_SUFFIXES)}, or one folder of masks for each case",
+            hint="name the folder that directly holds the label maps, or the folders of the cases",
         )
     return {name: _only(sources) for name, sources in found.items()}
 
@@ -151,6 +154,7 @@ def _volumes(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file() and has_volume_suffix(p))
 
 
-def _some(names: Iterable[str]) -> str:
+def some_of(names: Iterable[str]) -> str:
+    """The first five names, and how many more there are."""
     shown = sorted(names)
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

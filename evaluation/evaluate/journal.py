@@ -15,12 +15,12 @@ from filelock import FileLock, Timeout
 from evaluation import __version__
 from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Case
-from evaluation.evaluate.pairing import Row, Settings
+from evaluation.evaluate.pairing import CaseScores, Settings
 from evaluation.files import write_text
 
 
 class Journal:
-    """One line of JSON for each finished case: its key and its rows.
+    """One line of JSON for each finished case: its key, its rows and what was noticed.
 
     A line that was cut off by a kill is ignored, and its case is measured again. While the journal
     is open, no other process may write the same output.
@@ -30,14 +30,16 @@ class Journal:
         self.path = output.with_name(f".{output.name}.cases.jsonl")
         self.output = output
         self._lock = FileLock(output.with_name(f".{output.name}.lock"))
-        self._done: dict[str, list[Row]] = {}
+        self._done: dict[str, CaseScores] = {}
 
     def __enter__(self) -> Journal:
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            # Before the lock, which would report some unwritable places as taken.
             self._stream = self.path.open("a", encoding="utf-8")
+            self._lock.acquire(timeout=0)
         except Timeout as error:
+            self._stream.close()
             raise BenchError(
                 "another run is writing this output",
                 file=self.output,
@@ -54,7 +56,7 @@ class Journal:
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                self._done[entry["key"]] = entry["rows"]
+                self._done[entry["key"]] = CaseScores(entry["rows"], tuple(entry["unnamed"]))
             except (ValueError, KeyError, TypeError):
                 continue
         # What follows a line that was cut off must start on a line of its own.
@@ -70,22 +72,25 @@ class Journal:
         self._stream.close()
         self._lock.release()
 
-    def rows(self, key: str) -> list[Row] | None:
-        """The rows of a finished case."""
+    def scores(self, key: str) -> CaseScores | None:
+        """What is known of a finished case."""
         return self._done.get(key)
 
-    def add(self, key: str, rows: list[Row]) -> None:
-        """Keep a finished case's rows; they are on disk when this returns."""
-        self._done[key] = rows
-        self._stream.write(json.dumps({"key": key, "rows": rows}) + "\n")
+    def add(self, key: str, scores: CaseScores) -> None:
+        """Keep a finished case; it is on disk when this returns."""
+        self._done[key] = scores
+        self._stream.write(_line(key, scores))
         self._stream.flush()
 
     def keep_only(self, keys: list[str]) -> None:
         """Forget all other cases, such as those of files that have changed since."""
         self._stream.close()
-        lines = [json.dumps({"key": k, "rows": self._done[k]}) for k in keys if k in self._done]
-        write_text(self.path, "".join(f"{line}\n" for line in lines))
+        write_text(self.path, "".join(_line(k, self._done[k]) for k in keys if k in self._done))
         self._stream = self.path.open("a", encoding="utf-8")
+
+
+def _line(key: str, scores: CaseScores) -> str:
+    return json.dumps({"key": key, **asdict(scores)}) + "\n"
 
 
 def key_of(case: Case, settings: Settings) -> str:

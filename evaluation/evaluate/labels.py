@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from evaluation.errors import BenchError
+from evaluation.strict_yaml import load_yaml
 
 DATASET_FILE = "dataset.json"
 _BACKGROUND = "background"
@@ -37,7 +38,7 @@ def read_labels_file(path: Path) -> Labels:
         BenchError: not readable, no mapping, or a class with anything else.
     """
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BenchError("labels cannot be read", file=path, found=error) from error
     if isinstance(data, Mapping) and isinstance(data.get("labels"), Mapping):
@@ -91,6 +92,13 @@ def _label(name: str, value: Any, path: Path) -> Label:
         return Label(values=tuple(values))
     if isinstance(value, str) and value and Path(value).name == value:
         return Label(file=value)
+    if isinstance(value, dict):
+        raise BenchError(
+            f"`{name}` is a mapping, not a label",
+            file=path,
+            found=repr(value)[:200],
+            expected="classes at the top level or under `labels`: lines such as `liver: 1`",
+        )
     raise BenchError(
         f"class `{name}` has no usable label",
         file=path,

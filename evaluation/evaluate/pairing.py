@@ -20,11 +20,15 @@ from evaluation.inflate import Arena
 from evaluation.io import GEOMETRY_TOLERANCE_MM, Volume, same_grid, spacing_of, to_ras
 from evaluation.metrics import ClassPair, ClassScore, EngineName, score_pairs
 from evaluation.metrics.reading import read_labels
+from evaluation.metrics.values import distinct_values
 from evaluation.resample import resample_nearest
 from evaluation.schema import spacing_text
 
 Row = dict[str, Any]
 UNKNOWN = -1
+NO_PREDICTION = "no prediction of this name"
+RESAMPLED = "prediction resampled (nearest) to the reference's grid"
+FINE_TOLERANCE = "tolerance below the voxel spacing"
 _memory = local()
 
 
@@ -47,8 +51,20 @@ class Settings:
     modality: str = "unknown"
 
 
-def score_case(case: Case, settings: Settings) -> list[Row]:
+@dataclass(frozen=True)
+class CaseScores:
     """Score rows of one case, one for each class and tolerance.
+
+    `unnamed` are values (or mask files) of the prediction that belong to no class: they count as
+    background, and whoever made them should know.
+    """
+
+    rows: list[Row]
+    unnamed: tuple[str, ...] = ()
+
+
+def score_case(case: Case, settings: Settings) -> CaseScores:
+    """Score one case.
 
     A prediction that is missing, unreadable or on another grid gives rows with the status
     `prediction_missing` and the reason.
@@ -58,11 +74,15 @@ def score_case(case: Case, settings: Settings) -> list[Row]:
     """
     reference = read_segmentation(case.reference, settings.labels, _arena("reference"))
     prediction: Segmentation | None = None
-    reason = "no prediction of this name"
+    reason, resampled = NO_PREDICTION, False
+    unnamed: tuple[str, ...] = ()
     if case.prediction is not None:
         try:
             answer = read_segmentation(case.prediction, settings.labels, _arena("prediction"))
-            reference, prediction = on_one_grid(reference, answer, case.prediction.path, settings)
+            unnamed = unnamed_in(case.prediction, answer, settings.labels)
+            reference, prediction, resampled = on_one_grid(
+                reference, answer, case.prediction.path, settings
+            )
         except BenchError as error:
             reason = error.one_line
     spacing = spacing_of(reference.affine)
@@ -88,8 +108,21 @@ def score_case(case: Case, settings: Settings) -> list[Row]:
         if score.status == "unsupported" and score.class_name in settings.answered:
             score = replace(score, status="prediction_missing")
             why = "mask file of this class is missing"
+        elif resampled and prediction is not None:
+            why = RESAMPLED
         rows.append(_row(case.name, score, spacing, why, settings))
-    return rows
+    return CaseScores(rows, unnamed)
+
+
+def unnamed_in(source: Source, segmentation: Segmentation, labels: Labels) -> tuple[str, ...]:
+    """Values of a label map, or mask files of a folder, that no class names."""
+    if source.layout == "masks":
+        there = source.masks()
+        used = {source.mask_of(name, label, there) for name, label in labels.items()}
+        return tuple(path.name for path in there.values() if path not in used)
+    named = {value for label in labels.values() for value in label.values}
+    present = distinct_values(segmentation.layers[0])
+    return tuple(str(value) for value in sorted(present - named - {0}))
 
 
 def read_segmentation(source: Source, labels: Labels, arena: Arena | None = None) -> Segmentation:
@@ -121,8 +154,8 @@ def read_segmentation(source: Source, labels: Labels, arena: Arena | None = None
 
 def on_one_grid(
     reference: Segmentation, prediction: Segmentation, file: Path, settings: Settings
-) -> tuple[Segmentation, Segmentation]:
-    """Both on the reference's grid.
+) -> tuple[Segmentation, Segmentation, bool]:
+    """Both on the reference's grid, and whether the prediction was resampled for that.
 
     Axes may be stored flipped or permuted: then both are turned, and no voxel changes. Anything
     else is refused, or resampled by nearest neighbour if the settings say so.
@@ -133,12 +166,13 @@ def on_one_grid(
     tolerance = settings.grid_tolerance_mm
     difference = _difference(reference, prediction, tolerance)
     if difference is None:
-        return reference, prediction
+        return reference, prediction, False
     reference, prediction = _turned(reference), _turned(prediction)
     if _difference(reference, prediction, tolerance) is None:
-        return reference, prediction
+        return reference, prediction, False
     if settings.resample == "nearest":
-        return reference, resample_nearest(prediction, reference.shape, reference.affine)
+        moved = resample_nearest(prediction, reference.shape, reference.affine)
+        return reference, moved, True
     raise BenchError(
         "prediction lies on another grid than the reference",
         file=file,
@@ -204,9 +238,10 @@ def _row(
     reason: str,
     settings: Settings,
 ) -> Row:
-    note = reason if score.status in ("prediction_missing", "unsupported") else ""
+    unscored = score.status in ("prediction_missing", "unsupported")
+    notes = [reason] if unscored or reason == RESAMPLED else []
     if score.status == "scored" and score.tolerance_mm < max(spacing):
-        note = "tolerance below the voxel spacing"
+        notes.append(FINE_TOLERANCE)
     return {
         "model": settings.model,
         "dataset": settings.dataset,
@@ -216,7 +251,7 @@ def _row(
         "class": score.class_name,
         "kind": "annotated",
         "status": score.status,
-        "reason": note,
+        "reason": "; ".join(notes),
         "dsc": score.dsc,
         "nsd": score.nsd,
         "tolerance_mm": score.tolerance_mm,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -17,10 +16,11 @@ from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Case, find_cases
 from evaluation.evaluate.journal import Journal, key_of
 from evaluation.evaluate.labels import Label, Labels, find_labels, read_labels_file
-from evaluation.evaluate.pairing import Row, Settings, score_case
+from evaluation.evaluate.pairing import FINE_TOLERANCE, CaseScores, Settings, score_case
 from evaluation.files import atomic_path
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import find_engine
+from evaluation.metrics.values import distinct_values
 from evaluation.schema import SCORES, write_table
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Outcome:
         unmatched: predictions without a reference.
         labels_from: where the classes come from, in words.
         reused: number of cases whose rows were there already.
+        unnamed: value or mask file that no class names -> the cases whose predictions hold it.
     """
 
     rows: pd.DataFrame
@@ -45,12 +46,20 @@ class Outcome:
     unmatched: list[str]
     labels_from: str
     reused: int
+    unnamed: dict[str, list[str]]
 
     @property
     def missing(self) -> dict[str, str]:
         """Case -> why (part of) its prediction is missing."""
         lacking = self.rows[self.rows["status"] == "prediction_missing"].drop_duplicates("case")
         return dict(zip(lacking["case"], lacking["reason"], strict=True))
+
+    @property
+    def finer_than_voxels(self) -> dict[float, int]:
+        """Tolerance in mm -> number of cases whose voxels are larger than it."""
+        fine = self.rows[self.rows["reason"].str.contains(FINE_TOLERANCE, regex=False)]
+        counts = fine.groupby("tolerance_mm")["case"].nunique()
+        return {float(tolerance): int(n) for tolerance, n in counts.items()}  # type: ignore[arg-type]
 
 
 def evaluate(
@@ -81,6 +90,8 @@ def evaluate(
         raise BenchError(
             "unknown format of the output", file=output, expected=" or ".join(OUTPUT_SUFFIXES)
         )
+    if output.is_dir():
+        raise BenchError("the output is a folder", file=output, hint="name a file in --out")
     patient = _pattern(patient_pattern)
     find_engine(settings.engine)
     given = read_labels_file(labels_file) if labels_file else None
@@ -90,10 +101,10 @@ def evaluate(
         _check_labels(labels, cases)
         settings = replace(settings, labels=labels, answered=_answered(labels, cases))
         keys = {case.name: key_of(case, settings) for case in cases}
-        todo = [case for case in cases if journal.rows(keys[case.name]) is None]
+        todo = [case for case in cases if journal.scores(keys[case.name]) is None]
         failed: dict[str, str] = {}
 
-        def work(case: Case) -> list[Row] | str:
+        def work(case: Case) -> CaseScores | str:
             try:
                 return score_case(case, settings)
             except BenchError as error:
@@ -106,13 +117,18 @@ def evaluate(
                 failed[case.name] = answer
             else:
                 journal.add(keys[case.name], answer)
-        rows = [row for case in cases for row in journal.rows(keys[case.name]) or ()]
+        done = {case.name: journal.scores(keys[case.name]) for case in cases}
+        rows = [row for scores in done.values() if scores for row in scores.rows]
+        unnamed: dict[str, list[str]] = {}
+        for name, scores in done.items():
+            for value in scores.unnamed if scores else ():
+                unnamed.setdefault(value, []).append(name)
         frame = pd.DataFrame(rows, columns=SCORES.names) if rows else SCORES.empty()
         if rows:
             frame["patient"] = [_patient(patient, case) for case in frame["case"]]
         write_rows(output, frame)
         journal.keep_only([keys[case.name] for case in cases])
-    return Outcome(frame, failed, unmatched, labels_from, len(cases) - len(todo))
+    return Outcome(frame, failed, unmatched, labels_from, len(cases) - len(todo), unnamed)
 
 
 def write_rows(path: Path, frame: pd.DataFrame) -> None:
@@ -150,19 +166,24 @@ def _labels(
         names = sorted({name for case in cases for name in case.reference.masks()})
         return {name: Label(file=name) for name in names}, "the names of the reference's masks"
 
-    def values(case: Case) -> set[int]:
+    def values(case: Case) -> set[int] | str:
         try:
-            return set(np.unique(read_labels(case.reference.path).array).tolist())
-        except BenchError:
-            # Reported when the case itself is scored.
-            return set()
+            return distinct_values(read_labels(case.reference.path).array)
+        except BenchError as error:
+            # Reported again when the case itself is scored.
+            return error.one_line
 
-    everything = set().union(*_mapped(values, cases, jobs, "look for labels")) - {0}
+    answers = list(_mapped(values, cases, jobs, "look for labels"))
+    everything = set().union(*(a for a in answers if isinstance(a, set))) - {0}
     if not everything:
+        unreadable = [answer for answer in answers if isinstance(answer, str)]
         raise BenchError(
             "no label in any reference",
             file=reference,
-            hint="every voxel is 0, or no file can be read; name the classes with --labels",
+            found=f"{len(unreadable)} of {len(answers)} files cannot be used: {unreadable[0]}"
+            if unreadable
+            else f"{len(answers)} files in which every voxel is 0",
+            hint="check that this is the folder of label maps, or name the classes with --labels",
         )
     labels = {str(value): Label(values=(value,)) for value in sorted(everything)}
     return labels, "the values in the references"

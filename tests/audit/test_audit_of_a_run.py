@@ -177,3 +177,11 @@ def test_raw_folders_can_be_audited_without_a_run(shared: Path, tmp_path: Path) 
     result = CliRunner().invoke(command_line(), [*command, *entries])
     assert result.exit_code == 0, result.output
     assert read_table(tmp_path / "audit.parquet", AUDIT)["accepted"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--raw-root", "x"], ["--run", "r", "--dataset", "acdc"]], ids=str
+)
+def test_options_that_do_not_go_together_are_refused(options: list[str]) -> None:
+    result = CliRunner().invoke(command_line(), ["data", "audit", *options])
+    assert isinstance(result.exception, BenchError)

@@ -89,6 +89,9 @@ def cluster(shared: Path) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+TRAINING_STEPS = 80
+
+
 @dataclass
 class Clone:
     """The files that `snakemake` reads, and the runs that were started in their folder."""
@@ -96,6 +99,7 @@ class Clone:
     folder: Path
     environment: dict[str, str]
     config: str
+    training_steps: int = TRAINING_STEPS
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -188,7 +192,6 @@ FAULTS = {
     "tolerance_mm": [1.0],
     "seed": 0,
 }
-TRAINING_STEPS = 80
 # Seconds between two questions to the queue; a cluster with many users wants 40.
 EVERY = 2
 
@@ -225,7 +228,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> t
     local.complete("--cores", "2", "--until", "prepare_sat")
     copy = tmp_path_factory.mktemp("copy") / "prepared"
     shutil.copytree(folder, copy)
-    local.complete("--cores", "2")
+    local.complete("--cores", "2", "tables")
     return local, copy
 
 

@@ -29,6 +29,8 @@ class Clone:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
+            # The clone's folders, without modules, would stand before the packages of that name.
+            "PYTHONPATH": str(ROOT),
         }
 
     def snakemake(self, *arguments: str, timeout: float = 500) -> subprocess.CompletedProcess[str]:

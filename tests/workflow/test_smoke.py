@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
+
+from evaluation.jobs import job_reports
 
 RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 
@@ -110,3 +113,19 @@ def test_two_runs_at_once_are_refused(smoke):
         assert "another workflow works on this run" in done.stdout + done.stderr
     finally:
         kept.rename(victim)
+
+
+def test_workflow_report_is_one_file_that_loads_nothing(smoke):
+    smoke.run("--configfile", "config/smoke.yaml", "--report", "workflow.html")
+    page = (smoke.folder / "workflow.html").read_text(encoding="utf-8")
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?https?:", page)
+    assert "train_specialist" in page
+
+
+def test_every_job_says_where_it_ran_and_what_it_took(smoke):
+    reports = job_reports(smoke.folder / "results" / "smoke")
+    assert {report.status for report in reports} == {"done"}
+    assert all(report.host and report.started for report in reports)
+    (training,) = (r for r in reports if (r.stage, r.job) == ("train", "sat-nano"))
+    assert training.seconds > 0
+    assert "mem_mb=4000" in training.resources

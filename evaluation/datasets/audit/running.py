@@ -78,6 +78,8 @@ def audit(
     """
     if not scans:
         raise BenchError("there are no scans to compare", hint="`satbench data status` says why")
+    # By entry, so that a pair of entries always comes in one order.
+    scans = sorted(scans, key=lambda scan: scan.dataset)
     with tqdm(total=len(scans), desc="fingerprints", unit="scan", disable=None) as bar:
         made, failed = fingerprints(scans, store, jobs, lambda _scan: bar.update())
     if not made:

@@ -1,0 +1,1 @@
+"""Multi-decoder residual U-Net: one encoder for all entries, one decoder for each of them."""

@@ -1,0 +1,60 @@
+"""The multi-decoder as the benchmark sees it: `baselines.multi_decoder.adapter:MultiDecoder`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from baselines.multi_decoder.checkpoint import TrainedModel, model_from, read_checkpoint
+from baselines.multi_decoder.predict import predict_labels
+from baselines.multi_decoder.train import FINAL_FILE
+from evaluation.cases import ClassPlace, ImageCase, Part, Prediction, Segmentation
+from evaluation.datasets.registry import find_card
+from evaluation.models.protocol import ModelContext
+
+
+class MultiDecoder:
+    """Predicts with the checkpoint that the run trained, or with one named in the card.
+
+    Option of the card: `checkpoint`, a file. Preset and labels come from the checkpoint.
+    """
+
+    def __init__(self, context: ModelContext) -> None:
+        self._checkpoint = Path(str(context.options.get("checkpoint") or context.work / FINAL_FILE))
+
+    @cached_property
+    def model(self) -> TrainedModel:
+        """The model, loaded on first use; on a GPU if it was trained on one and one is there."""
+        model = model_from(read_checkpoint(self._checkpoint), self._checkpoint)
+        on_gpu = model.preset.device == "cuda" and torch.cuda.is_available()
+        model.network.to("cuda" if on_gpu else "cpu").eval()
+        return model
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """None for each class that the entry's decoder was trained on, otherwise the reason."""
+        trained = self.model.classes.get(dataset)
+        answer: dict[str, str | None] = {}
+        for entry in find_card(dataset).classes:
+            if trained is None:
+                answer[entry.name] = "there is no decoder for this entry"
+            elif entry.name in trained:
+                answer[entry.name] = None
+            elif entry.union_of:
+                answer[entry.name] = "a union of predicted classes, not predicted by name"
+            else:
+                answer[entry.name] = "not in the training's classes"
+        return answer
+
+    def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
+        """One layer of leaf labels; every class is a union of them."""
+        model, image = self.model, case.image()
+        labels = predict_labels(model, image, case.modality, case.dataset)
+        values = model.classes[case.dataset]
+        places = {
+            name: ClassPlace(kind="direct", parts=(Part(layer=0, values=tuple(values[name])),))
+            for name in classes
+        }
+        return Prediction(Segmentation((labels,), image.affine, places))

@@ -1,0 +1,90 @@
+"""What the multi-decoder costs in a run, for `satbench plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from baselines.leaves import leaves_of
+from baselines.multi_decoder.config import MODEL, Preset, load_preset
+from baselines.multi_decoder.network import KERNEL, count_weights
+from baselines.multi_decoder.prepare import BYTES_PER_VOXEL, trained_classes
+from evaluation.config import RunConfig
+from evaluation.datasets.card import DatasetCard
+from evaluation.planning import (
+    CPU_FLOPS,
+    GPU_FLOPS,
+    GPU_NAME,
+    PREDICTION_BYTES_PER_VOXEL,
+    RESAMPLE_SECONDS_PER_VOXEL,
+    SECONDS_PER_JOB,
+    Load,
+    ModelCost,
+    Work,
+    training_flops,
+    unet_flops,
+    windows,
+)
+
+# Weights and AdamW's two moments in the resume point, weights alone in the final file.
+CHECKPOINT_BYTES_PER_WEIGHT = 16.0
+
+
+def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+    """One joint training, and the prediction of each entry's test cases."""
+    preset = load_preset(config.presets.get(MODEL))
+    on_gpu = preset.device == "cuda"
+    outputs = {load.card.id: n_labels(load.card, config) for load in loads}
+    outputs = {name: count for name, count in outputs.items() if count > 1}
+    weights = count_weights(preset.network, outputs)
+    training = preset.training
+    labels = sum(outputs.values()) / max(1, len(outputs))
+    step = training_flops(forward_flops(preset, round(labels))) * training.batch
+    own_mm3 = prod(preset.grid.spacing_mm)
+    own = sum(load.n_train * load.voxels * load.voxel_mm3 / own_mm3 for load in loads)
+    read = sum(load.n_train * load.voxels for load in loads)
+    seconds = SECONDS_PER_JOB + (read + own) * RESAMPLE_SECONDS_PER_VOXEL
+    work = [
+        Work("prepare", MODEL, "", 0.0, seconds, own * BYTES_PER_VOXEL),
+        _work(
+            "train", "", training.steps * step, SECONDS_PER_JOB, on_gpu,
+            weights * CHECKPOINT_BYTES_PER_WEIGHT, 1,
+        ),
+    ]  # fmt: skip
+    for load in loads:
+        if load.card.id not in outputs:
+            continue
+        channels = outputs[load.card.id]
+        n_windows = windows(load.voxels * load.voxel_mm3 / own_mm3, training.patch, preset.overlap)
+        flops = load.n_test * n_windows * forward_flops(preset, channels)
+        native = load.n_test * load.voxels
+        # Probabilities go to the native grid label by label, linear: a tenth of the spline.
+        cpu = native * (1 + channels / 10) * RESAMPLE_SECONDS_PER_VOXEL
+        cpu += load.test_shards * SECONDS_PER_JOB
+        size = native * PREDICTION_BYTES_PER_VOXEL
+        work.append(_work("predict", load.card.id, flops, cpu, on_gpu, size, load.test_shards))
+    return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
+
+
+def n_labels(card: DatasetCard, config: RunConfig) -> int:
+    """Output channels of an entry's decoder, background included."""
+    names = trained_classes(card, config)
+    return len(leaves_of([card.class_entry(name) for name in names], card.id)) + 1
+
+
+def forward_flops(preset: Preset, channels: int) -> float:
+    """One patch through the encoder and one decoder; a residual block has two convolutions."""
+    sizes = preset.network
+    kernels = [(KERNEL,) * 3] * len(sizes.widths)
+    plain = unet_flops(preset.training.patch, sizes.widths, sizes.strides, kernels, channels)
+    # `unet_flops` counts two convolutions in each stage.
+    return plain * (sum(sizes.encoder_blocks) / len(sizes.widths) + sizes.decoder_blocks) / 2
+
+
+def _work(
+    stage: str, unit: str, flops: float, cpu: float, on_gpu: bool, size: float, jobs: int
+) -> Work:
+    # What the processor does between two windows keeps the GPU waiting.
+    gpu = flops / GPU_FLOPS + cpu if on_gpu else 0.0
+    seconds = cpu if on_gpu else cpu + flops / CPU_FLOPS
+    return Work(stage, MODEL, unit, gpu, seconds, size, jobs)

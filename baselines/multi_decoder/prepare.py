@@ -1,0 +1,207 @@
+"""Training cases on the network's own grid, read crop by crop later.
+
+`runs/multi-decoder/prepared/<dataset>/<case>/` holds `image.npy` (float16, normalised),
+`labels.npy` (disjoint leaf labels, see `baselines.leaves`), `points.npy` (leaf, x, y, z of voxels
+to centre crops on) and, last, `record.json`. `index.json` comes when all cases are there; a killed
+preparation goes on with the next case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from baselines.export import check_disk
+from baselines.leaves import Leaf, leaf_map, leaves_of, places_of
+from baselines.multi_decoder.config import MODEL, Grid, Preset, Triple
+from baselines.multi_decoder.grid import image_on_grid, labels_on_grid, normalise, own_shape
+from evaluation.cases import CASE_FILE, read_case_record, read_reference
+from evaluation.config import RunConfig
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.scope import classes_in_scope
+from evaluation.errors import BenchError
+from evaluation.files import atomic_path, write_text
+from evaluation.io import Array, read_volume
+from evaluation.paths import RunPaths
+from evaluation.workflow import read_split
+
+INDEX_FILE = "index.json"
+RECORD_FILE = "record.json"
+FORMAT = 1
+POINTS_PER_LEAF = 500
+BYTES_PER_VOXEL = 3  # float16 image and uint8 labels
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PreparedCase(_Record):
+    """A case in the store; `source` is a fingerprint of what it was made from."""
+
+    case: str
+    source: str
+    shape: Triple
+    resolved_voxels: int
+
+
+class PreparedEntry(_Record):
+    """An entry in the store: its labels, the classes as unions of them, and its cases."""
+
+    dataset: str
+    n_labels: int
+    classes: dict[str, tuple[int, ...]]
+    cases: tuple[PreparedCase, ...]
+
+
+class PreparedIndex(_Record):
+    """`index.json`: what the store holds."""
+
+    format: int
+    grid: Grid
+    entries: tuple[PreparedEntry, ...]
+
+
+def trained_classes(card: DatasetCard, config: RunConfig) -> tuple[str, ...]:
+    """Annotated classes of an entry that the run is about; unions follow from them."""
+    return tuple(c.name for c in classes_in_scope(card, config) if c.kind == "annotated")
+
+
+def prepare_run(paths: RunPaths, config: RunConfig, preset: Preset) -> PreparedIndex:
+    """Prepare the training cases of all entries of a run that have a split.
+
+    Cases that are there already, made from the same source for the same grid, are kept.
+
+    Raises:
+        BenchError: no entry has a training case, the disk is too small, or a case cannot be read.
+    """
+    store = paths.model_run(MODEL) / "prepared"
+    names = list(load_cards()) if config.entries == "all" else config.entries
+    cards = [find_card(name) for name in names]
+    train: dict[str, list[str]] = {}
+    for card in cards:
+        if trained_classes(card, config) and paths.split(card.id).is_file():
+            train[card.id] = [r.case for r in read_split(paths, card.id) if r.split == "train"]
+    if not any(train.values()):
+        raise BenchError(
+            "no entry of this run has a training case",
+            file=paths.root / "splits",
+            hint="standardise and split the data first; snakemake does so",
+        )
+    check_disk(store, _estimated_bytes(paths, train, preset.grid))
+    (store / INDEX_FILE).unlink(missing_ok=True)
+    entries = []
+    with tqdm(total=sum(map(len, train.values())), desc="prepare", unit="case") as bar:
+        for dataset, cases in train.items():
+            card = find_card(dataset)
+            classes = trained_classes(card, config)
+            leaves = leaves_of([card.class_entry(name) for name in classes], dataset)
+            prepared = []
+            for case in cases:
+                folder = store / dataset / case
+                source = paths.case(dataset, case)
+                prepared.append(prepare_case(folder, source, leaves, classes, preset.grid))
+                bar.update()
+            if prepared:
+                entries.append(
+                    PreparedEntry(
+                        dataset=dataset,
+                        n_labels=len(leaves) + 1,
+                        classes=places_of(leaves, classes),
+                        cases=tuple(prepared),
+                    )
+                )
+    index = PreparedIndex(format=FORMAT, grid=preset.grid, entries=tuple(entries))
+    write_text(store / INDEX_FILE, index.model_dump_json(indent=1) + "\n")
+    return index
+
+
+def prepare_case(
+    folder: Path, source: Path, leaves: Sequence[Leaf], classes: Sequence[str], grid: Grid
+) -> PreparedCase:
+    """Put one case on the own grid and write it.
+
+    Args:
+        folder: where its files go.
+        source: the standardised case.
+        leaves: labels of its entry.
+        classes: annotated classes that the labels stand for.
+        grid: spacing and intensities.
+
+    Raises:
+        BenchError: the case cannot be read or normalised.
+    """
+    record = read_case_record(source)
+    settings = f"{FORMAT}{grid.model_dump_json()}{[(x.value, sorted(x.classes)) for x in leaves]}"
+    digest = hashlib.sha256((source / CASE_FILE).read_bytes() + settings.encode()).hexdigest()
+    done = folder / RECORD_FILE
+    if done.is_file():
+        known = PreparedCase.model_validate_json(done.read_text(encoding="utf-8"))
+        if known.source == digest:
+            return known
+    done.unlink(missing_ok=True)
+    shape = own_shape(record.shape, record.spacing_mm, grid.spacing_mm)
+    image = image_on_grid(read_volume(source / "image.nii.gz").array, shape)
+    try:
+        normalised = normalise(image, record.modality, grid)
+    except BenchError as error:
+        raise BenchError(
+            f"training case `{record.case}` of `{record.dataset}`: {error.one_line}", file=source
+        ) from error
+    found = leaf_map(read_reference(source)[1], leaves, classes)
+    labels = labels_on_grid(found.labels, shape)
+    _write_array(folder / "image.npy", normalised.astype(np.float16))
+    _write_array(folder / "labels.npy", labels)
+    _write_array(folder / "points.npy", sample_points(labels, f"{record.dataset}/{record.case}"))
+    prepared = PreparedCase(
+        case=record.case, source=digest, shape=shape, resolved_voxels=found.resolved_voxels
+    )
+    write_text(done, prepared.model_dump_json() + "\n")
+    return prepared
+
+
+def sample_points(labels: Array, name: str) -> Array:
+    """Some voxels of every label that is there, rows (label, x, y, z) uint16 sorted by label."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    random = np.random.default_rng(seed)
+    rows = [np.zeros((0, 4), np.uint16)]
+    for value in np.unique(labels[labels > 0]):
+        voxels = np.argwhere(labels == value)
+        picked = voxels[random.permutation(len(voxels))[:POINTS_PER_LEAF]]
+        rows.append(np.insert(picked, 0, value, axis=1).astype(np.uint16))
+    return np.concatenate(rows)
+
+
+def read_index(store: Path) -> PreparedIndex:
+    """The index of a prepared store.
+
+    Raises:
+        BenchError: the store is not there or not complete.
+    """
+    path = store / INDEX_FILE
+    if not path.is_file():
+        raise BenchError(
+            "no prepared training data", file=path, hint="run `satbench multi-decoder prepare`"
+        )
+    return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def _write_array(path: Path, array: Array) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.ascontiguousarray(array))
+
+
+def _estimated_bytes(paths: RunPaths, train: dict[str, list[str]], grid: Grid) -> int:
+    total = 0
+    for dataset, cases in train.items():
+        for case in cases:
+            record = read_case_record(paths.case(dataset, case))
+            shape = own_shape(record.shape, record.spacing_mm, grid.spacing_mm)
+            total += BYTES_PER_VOXEL * int(np.prod(shape))
+    return total

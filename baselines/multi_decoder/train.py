@@ -1,0 +1,267 @@
+"""One plain training loop that can be killed at any moment and goes on exactly where it was.
+
+A step's batch is keyed by (seed, step) and the network has no random part, so weights, optimiser
+and step number are all that has to survive. On a CPU with the same number of threads a resumed
+training equals an undisturbed one bit by bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from baselines.multi_decoder.checkpoint import (
+    TrainedModel,
+    content_of,
+    model_from,
+    read_checkpoint,
+    save_checkpoint,
+)
+from baselines.multi_decoder.config import Preset, Training
+from baselines.multi_decoder.crops import Batch, CropSampler
+from baselines.multi_decoder.network import MultiDecoderNet
+from baselines.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
+from evaluation.errors import BenchError
+from evaluation.files import TEMPORARY_PREFIX, atomic_path
+
+LAST_FILE = "last.pt"
+FINAL_FILE = "checkpoint.pt"
+METRICS_FILE = "metrics.csv"
+COLUMNS = ("step", "learning_rate", "loss", "gradient_norm", "step_seconds")
+LOCK_WAIT_SECONDS = 60.0
+DECAY_POWER = 0.9
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training did: its final checkpoint, the steps done now, and their seconds."""
+
+    checkpoint: Path
+    steps_now: int
+    seconds: float
+
+
+def learning_rate(step: int, training: Training) -> float:
+    """Linear warm-up, then (1 - done) ** 0.9."""
+    if step < training.warm_up:
+        return training.learning_rate * (step + 1) / training.warm_up
+    done = (step - training.warm_up) / (training.steps - training.warm_up)
+    return training.learning_rate * (1 - done) ** DECAY_POWER
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy plus one minus the mean Dice of the foreground labels in the crops.
+
+    Args:
+        logits: (B, C, X, Y, Z).
+        labels: (B, X, Y, Z) int64, below C.
+    """
+    entropy = functional.cross_entropy(logits, labels)
+    probability = logits.softmax(dim=1)
+    target = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(probability.dtype)
+    axes = (0, 2, 3, 4)
+    both = (probability * target).sum(axes)[1:]
+    sizes = (probability.sum(axes) + target.sum(axes))[1:]
+    # Only labels that are there: most of an entry's labels are absent from a small crop, and
+    # their false voxels are the cross-entropy's business.
+    present = target.sum(axes)[1:] > 0
+    if not bool(present.any()):
+        return entropy
+    return entropy + 1 - (2 * both[present] / sizes[present]).mean()
+
+
+def check_device(preset: Preset) -> torch.device:
+    """The device that a preset asks for.
+
+    Raises:
+        BenchError: it wants a GPU and torch sees none. Raised before any data is read.
+    """
+    if preset.device == "cuda" and not torch.cuda.is_available():
+        raise BenchError(
+            "this preset trains on a GPU, and torch sees none",
+            found=f"torch {torch.__version__}, CUDA available: no",
+            expected="a CUDA build of torch on a machine with a GPU",
+            hint="submit the job to a GPU partition, or choose the preset `demo`",
+        )
+    return torch.device(preset.device)
+
+
+@contextmanager
+def only_writer(work: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+    """Hold the folder's lock: two trainings never write one folder.
+
+    Raises:
+        BenchError: another process holds it for longer than an orphan needs to finish.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / ".lock", timeout=wait_seconds):
+            yield
+    except Timeout as error:
+        raise BenchError(
+            "another training is writing this folder",
+            file=work,
+            hint="wait for it, or end it, then start again; nothing is lost",
+        ) from error
+
+
+def train(
+    work: Path, preset: Preset, seed: int, *, stop_after: int | None = None, progress: bool = True
+) -> Trained:
+    """Train from `work/prepared` to `work/checkpoint.pt`, resuming `work/last.pt` if it fits.
+
+    Args:
+        work: the model's folder in the run.
+        preset: all settings; the checkpoint keeps them.
+        seed: seed of weights and crops.
+        stop_after: leave after so many steps with only `last.pt` written, as if killed there.
+        progress: show a bar.
+
+    Raises:
+        BenchError: no GPU where one is wanted, no prepared data, data prepared for another grid,
+            another training in this folder, or the loss is no longer a number.
+    """
+    device = check_device(preset)
+    store = work / "prepared"
+    index = read_index(store)
+    if index.grid != preset.grid:
+        raise BenchError(
+            "the training data was prepared for another grid than the preset's",
+            file=store / INDEX_FILE,
+            hint="run `satbench multi-decoder prepare` with the same preset",
+        )
+    settings = f"{seed}{preset.model_dump_json(exclude={'description'})}".encode()
+    identity = hashlib.sha256(settings + (store / INDEX_FILE).read_bytes()).hexdigest()
+    with only_writer(work):
+        for leftover in work.glob(f"{TEMPORARY_PREFIX}*"):
+            leftover.unlink(missing_ok=True)
+        state = _resume(work, identity)
+        model = _start(state, work, preset, index, seed)
+        sampler = CropSampler(store, index, preset.training, seed)
+        return _loop(model, sampler, state, work, identity, device, stop_after, progress)
+
+
+def _resume(work: Path, identity: str) -> dict[str, Any] | None:
+    """The content of `last.pt`, unless it is unreadable or of other data or settings."""
+    path = work / LAST_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = read_checkpoint(path)
+    except BenchError as error:
+        _log.warning("starting from step 0: %s", error.one_line)
+        return None
+    if content.get("identity") != identity:
+        _log.warning("starting from step 0: %s is of other data or settings", path)
+        return None
+    return content
+
+
+def _start(
+    state: dict[str, Any] | None, work: Path, preset: Preset, index: PreparedIndex, seed: int
+) -> TrainedModel:
+    if state is not None:
+        return model_from(state, work / LAST_FILE)
+    torch.manual_seed(seed)
+    outputs = {entry.dataset: entry.n_labels for entry in index.entries}
+    classes = {
+        entry.dataset: {name: list(values) for name, values in entry.classes.items()}
+        for entry in index.entries
+    }
+    return TrainedModel(MultiDecoderNet(preset.network, outputs), preset, outputs, classes)
+
+
+def _loop(
+    model: TrainedModel,
+    sampler: CropSampler,
+    state: dict[str, Any] | None,
+    work: Path,
+    identity: str,
+    device: torch.device,
+    stop_after: int | None,
+    progress: bool,
+) -> Trained:
+    training, network = model.preset.training, model.network.to(device).train()
+    parameters = list(network.parameters())
+    optimiser = torch.optim.AdamW(
+        parameters, lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    first = 0
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+        first = int(state["step"])
+    last = training.steps if stop_after is None else min(training.steps, first + stop_after)
+    rows = _kept_rows(work / METRICS_FILE, first)
+    started = time.monotonic()
+    bar = tqdm(
+        range(first, last), initial=first, total=training.steps, desc="train", unit="step",
+        disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 20,
+    )  # fmt: skip
+    for step in bar:
+        step_started = time.monotonic()
+        rate = learning_rate(step, training)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.zero_grad(set_to_none=True)
+        loss = batch_loss(network, sampler.batch(step), device)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise BenchError(
+                f"the loss is no longer a number at step {step}", file=work,
+                hint="lower the learning rate in a preset of your own",
+            )  # fmt: skip
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, training.clip)
+        optimiser.step()
+        if step % training.log_every == 0 or step + 1 == training.steps:
+            seconds = round(time.monotonic() - step_started, 4)
+            values = (step, rate, value, float(norm), seconds)
+            rows.append({key: str(v) for key, v in zip(COLUMNS, values, strict=True)})
+            bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+        if (step + 1) % training.save_every == 0 or step + 1 == last:
+            _write_rows(work / METRICS_FILE, rows)
+            resume = {"identity": identity, "step": step + 1, "optimiser": optimiser.state_dict()}
+            save_checkpoint(work / LAST_FILE, content_of(model) | resume)
+    if last == training.steps:
+        save_checkpoint(work / FINAL_FILE, content_of(model) | {"identity": identity})
+    return Trained(work / FINAL_FILE, max(0, last - first), time.monotonic() - started)
+
+
+def batch_loss(network: MultiDecoderNet, batch: Batch, device: torch.device) -> Tensor:
+    """Mean loss of the samples of a batch, each under its own entry's decoder."""
+    labels = batch.labels.to(device)
+    total = torch.zeros((), device=device)
+    for rows, logits in network(batch.image.to(device), batch.entries).values():
+        total = total + len(rows) * segmentation_loss(logits, labels[rows])
+    return total / len(batch.entries)
+
+
+def _kept_rows(path: Path, first: int) -> list[dict[str, str]]:
+    """Rows of earlier steps, so that a resumed log has every step once."""
+    if first == 0 or not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [row for row in csv.DictReader(stream) if int(row["step"]) < first]
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

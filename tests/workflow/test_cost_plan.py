@@ -1,0 +1,136 @@
+"""`satbench plan` and `satbench jobs`: what a run will cost, and what it did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from baselines.config import load_preset
+from baselines.costs import count_weights
+from baselines.specialists import specialists_of
+from evaluation.cli import build
+from evaluation.config import load_config
+from evaluation.datasets.registry import load_cards
+from evaluation.jobs import job_reports, log_foot, log_head
+from evaluation.planning import CPU_FLOPS, estimate, training_flops, unet_flops, windows
+from evaluation.schema import COST, read_table
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = tuple(load_cards())
+CUBES = [(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def plan(*arguments: str) -> dict:
+    config = str(ROOT / "config" / "paper.yaml")
+    done = CliRunner().invoke(build(), ["plan", "--config", config, "--json", *arguments])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_flops_of_a_convolution_counted_by_hand():
+    # One stage of 4 x 4 x 4 voxels, 1 -> 2 -> 2 channels, 3 outputs.
+    assert unet_flops((4, 4, 4), [2], [(1, 1, 1)], [(3, 3, 3)], 3) == 2 * 64 * (27 * 6 + 6)
+
+
+def test_speed_of_a_thread_follows_from_the_measured_iteration():
+    forward = unet_flops((40, 56, 40), (32, 64, 128, 256), CUBES, [(3, 3, 3)] * 4, 3)
+    assert training_flops(forward) * 7 / 12.5 == pytest.approx(CPU_FLOPS, rel=0.02)
+
+
+def test_windows_of_a_small_scan_are_one():
+    assert windows(10, (32, 32, 32)) == 1
+    assert windows(2 * 32**3, (32, 32, 32)) == 16
+
+
+def test_weights_of_the_36_specialists_are_counted_as_built():
+    config, preset = load_config(ROOT / "config" / "paper.yaml"), load_preset("paper")
+    plans = [s for card in load_cards().values() for s in specialists_of(card, config)]
+    assert len(plans) == 36
+    counted = {s.id: count_weights(s, preset) for s in plans}
+    for s in plans:
+        assert s.pinned is not None
+        assert round(counted[s.id] / 1e6) == s.pinned.printed_size_millions
+    assert sum(counted.values()) == pytest.approx(1083.5e6, abs=5e4)
+
+
+def test_paper_is_estimated_without_data():
+    record = plan("--gpus", "8", "--cores", "64")
+    assert record["entries"] == 32
+    assert record["models"]["nnunet"]["networks"] == 36
+    assert record["models"]["sat-nano"]["parameters"] == 107_227_008
+    total = record["total"]
+    for key in ("gpu_hours", "cpu_hours", "wall_hours", "disk_gib"):
+        assert total[key] == pytest.approx(sum(s[key] for s in record["stages"]))
+        assert total[key] > 0
+    train = next(s for s in record["stages"] if s["stage"] == "train")
+    assert train["jobs"] == 37
+    assert train["wall_hours"] >= train["longest_job_hours"]
+
+
+def test_more_machines_take_less_wall_time_and_the_same_work():
+    few, many = plan("--gpus", "1", "--cores", "4"), plan("--gpus", "40", "--cores", "400")
+    assert many["total"]["wall_hours"] < few["total"]["wall_hours"]
+    assert many["total"]["gpu_hours"] == few["total"]["gpu_hours"]
+
+
+def test_number_of_training_jobs_is_the_workflows():
+    config = load_config(ROOT / "config" / "smoke.yaml")
+    found = estimate(config, config.entries, gpus=1, cores=2)
+    jobs = {stage.stage: stage.jobs for stage in found.stages}
+    assert {k: jobs[k] for k in ("standardise", "prepare", "train", "predict", "measure")} == {
+        "standardise": 2,
+        "prepare": 3,
+        "train": 3,
+        "predict": 6,
+        "measure": 6,
+    }
+    assert found.total.gpu_hours == 0
+
+
+def test_cost_table_says_that_it_is_an_estimate():
+    plan("--write")
+    table = read_table(Path("results/paper/tables/cost.parquet"), COST)
+    assert set(table["model"]) == {"sat-nano", "nnunet", "oracle", "empty"}
+    assert table["device"].str.startswith("estimate").all()
+    assert (table.set_index("model").loc[["sat-nano", "nnunet"], "train_seconds"] > 1e5).all()
+
+
+def test_jobs_of_a_run_done_failed_and_unfinished(tmp_path):
+    logs, benchmarks = tmp_path / "logs" / "train", tmp_path / "benchmarks" / "train"
+    logs.mkdir(parents=True)
+    benchmarks.mkdir(parents=True)
+    head = log_head({"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "n1"}) + "\n"
+    (logs / "good.log").write_text(head + f"done\n{log_foot(0)}\n")
+    (logs / "bad.log").write_text(head + f"satbench: disk full\n  file: x\n{log_foot(2)}\n")
+    crash = f'{log_foot(1)}\nTraceback (most recent call last):\n  File "x"\nValueError: no\n'
+    (logs / "crash.log").write_text(head + crash)
+    (logs / "killed.log").write_text(head + "train: 10%\n")
+    record = "s\th:m:s\tmax_rss\tcpu_time\tthreads\tresources\n"
+    record += "2.50\t0:00:02\t300.10\t2.10\t8\t{'tmpdir': '/tmp', 'mem_mb': 4000, 'gpu': 1}\n"
+    (benchmarks / "good.tsv").write_text(record)
+
+    found = {r.job: r for r in job_reports(tmp_path)}
+    assert {name: r.status for name, r in found.items()} == {
+        "good": "done",
+        "bad": "failed",
+        "crash": "failed",
+        "killed": "unfinished",
+    }
+    good = found["good"]
+    assert (good.host, good.slurm_job, good.seconds, good.threads) == ("n1", "17", 2.5, "8")
+    assert good.resources == "gpu=1 mem_mb=4000"
+    assert found["bad"].message == "satbench: disk full file: x"
+    assert found["crash"].message == "ValueError: no"
+
+    done = CliRunner().invoke(build(), ["jobs", "--run", str(tmp_path), "--failed"])
+    assert done.exit_code == 3
+    assert "good" not in done.stdout
+    assert str(logs / "bad.log") in done.stdout

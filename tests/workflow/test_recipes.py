@@ -1,0 +1,92 @@
+"""Container recipes and profiles: well-formed, and in step with the lock and with `make setup`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTRUCTIONS = {"FROM", "ARG", "RUN", "WORKDIR", "COPY", "ENV", "CMD"}
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """Instructions with their arguments, continuation lines joined."""
+    text = (ROOT / "Dockerfile").read_text()
+    lines = [x for x in text.splitlines() if x.strip() and not x.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines()
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in joined]
+
+
+def definition() -> dict[str, str]:
+    """Sections of the Apptainer recipe; the header is the section ``."""
+    head, *parts = re.split(r"^%(\w+)\n", (ROOT / "satbench.def").read_text(), flags=re.MULTILINE)
+    return {"": head, **dict(zip(parts[::2], parts[1::2], strict=True))}
+
+
+def torch_of_make() -> str:
+    found = re.search(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found
+    return found.group(1)
+
+
+def test_dockerfile_is_well_formed():
+    steps = dockerfile()
+    assert {name for name, _ in steps} <= INSTRUCTIONS
+    assert steps[0][0] == "FROM"
+    assert re.fullmatch(r"[\w./-]+:[\w.-]+", steps[0][1]), "the base image has a tag"
+    assert [name for name, _ in steps][-1] == "CMD"
+    for name, text in steps:
+        if name == "COPY":
+            assert "://" not in text
+            for source in text.split()[:-1]:
+                assert (ROOT / source).exists(), source
+        assert text.count('"') % 2 == 0
+
+
+@pytest.mark.parametrize("recipe", ["Dockerfile", "satbench.def"])
+def test_recipe_installs_what_make_setup_installs(recipe):
+    text = (ROOT / recipe).read_text()
+    assert f"TORCH={torch_of_make()}" in text
+    installs = re.findall(r"pip install (.*?)(?: \\| &&|\n)", text)
+    options = [x.replace("--no-cache-dir ", "") for x in installs]
+    assert len(options) == 3
+    assert "TORCH" in options[0]
+    assert options[1] == "--require-hashes --no-deps -r requirements.lock"
+    assert options[2] == "--no-deps --editable ."
+
+
+def test_definition_has_its_sections():
+    sections = definition()
+    assert re.search(r"^Bootstrap: docker$", sections[""], re.MULTILINE)
+    base = re.search(r"^From: (\S+)$", sections[""], re.MULTILINE)
+    assert base is not None
+    assert base.group(1) == dockerfile()[0][1], "both recipes start from one image"
+    assert set(sections) == {"", "arguments", "files", "post", "environment", "runscript", "test"}
+
+
+def test_torch_is_not_in_the_lock():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"^(torch|torchvision)==", lock, re.MULTILINE)
+    assert "--hash=sha256:" in lock
+
+
+def test_gpu_rules_are_the_ones_that_the_profile_sends_to_gpus():
+    profile = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text())
+    rules = set()
+    for path in ROOT.glob("*/rules.smk"):
+        for block in re.split(r"^\s*(?=(?:use )?rule )", path.read_text(), flags=re.MULTILINE):
+            if re.search(r"^\s+gpu=", block, re.MULTILINE):
+                named = re.match(r"(?:use rule \w+ as|rule) (\w+)", block)
+                assert named
+                rules.add(named.group(1))
+    assert set(profile["set-resources"]) == rules
+    assert {v["slurm_partition"] for v in profile["set-resources"].values()} == {"gpu"}
+
+
+def test_local_profile_of_a_large_machine_plans(clone):
+    profile = ("--profile", "profiles/many-core")
+    output = clone.run("-n", "--quiet", "rules", *profile, "--configfile", "config/smoke.yaml")
+    assert "train_specialist" in output
