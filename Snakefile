@@ -18,7 +18,11 @@ from evaluation.config import config_from
 from evaluation.errors import BenchError
 from evaluation.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
-from evaluation.slurm import refuse_while_jobs_are_left, remember_submission
+from evaluation.slurm import (
+    ask_until_answered,
+    refuse_while_jobs_are_left,
+    remember_submission,
+)
 from evaluation.watchdog import announce_workflow
 from evaluation.workflow import RunLock, announce, plan_entries, start_run
 
@@ -49,6 +53,7 @@ PATHS = RunPaths(ROOT)
 LOCK = RunLock(ROOT)
 
 announce_workflow()
+ask_until_answered()
 if workflow.is_main_process:
     announce(RUN, PLAN)
 

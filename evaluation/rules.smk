@@ -161,10 +161,30 @@ rule measure:
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
 
 
+rule audit:
+    """The same scan in two entries, or on two sides of a split, found by its content."""
+    input:
+        [PATHS.split(dataset) for dataset in PLAN.entries],
+    output:
+        PATHS.table("audit"),
+    log:
+        f"{PATHS.log_folder}/audit.log",
+    benchmark:
+        f"{ROOT}/benchmarks/audit.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 480 * attempt,
+    shell:
+        "{SATBENCH} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
+
+
 rule aggregate:
     """Score rows of all models -> tables; shards are joined on the way."""
     input:
         score_shards(RUN.models, PLAN.entries),
+        # Virtual patients share no scan by construction.
+        PATHS.table("audit") if RUN.data_kind == "real" else [],
     output:
         [
             PATHS.table(name)

@@ -7,12 +7,16 @@ a working folder.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evaluation.errors import BenchError
 from evaluation.files import write_text
@@ -33,6 +37,13 @@ _ENDED = {
 # Ids of Snakemake processes long gone; more than a run is ever started while jobs still live.
 KEPT = 50
 QUERY_SECONDS = 60
+PATIENCE_SECONDS = 20.0
+EXECUTOR = "snakemake_executor_plugin_slurm"
+_log = logging.getLogger(__name__)
+
+# The executor's question for the states of all jobs: command -> states by job id, and seconds.
+Answer = tuple[dict[str, str] | None, float | None]
+Question = Callable[[str, Any], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -109,3 +120,38 @@ def remember_submission(paths: RunPaths, logs: Sequence[str]) -> None:
     path = submissions_file(paths)
     known = path.read_text(encoding="utf-8").split() if path.is_file() else []
     write_text(path, "\n".join([*known, found.group(1)][-KEPT:]) + "\n")
+
+
+def ask_until_answered() -> None:
+    """Make the Slurm executor of this process repeat a question that Slurm did not answer.
+
+    The executor (2.8) forgets all jobs when a question fails, for instance while the controller
+    restarts, and then waits for ever. It also asks `sacct` after one slow answer, which never
+    knows the jobs of a cluster without accounting.
+    """
+    executor = sys.modules.get(EXECUTOR)
+    question = getattr(executor, "query_job_status", None)
+    if question is not None and not hasattr(question, "patient"):
+        executor.query_job_status = patient(question)  # type: ignore[union-attr]
+
+
+def patient(question: Question, wait_seconds: float = PATIENCE_SECONDS) -> Question:
+    """The same question, asked again, of `squeue` too, until there is an answer."""
+
+    async def ask(command: str, logger: Any) -> Answer:
+        name = re.search(r"--name[= ](\S+)", command)
+        commands = [command]
+        if name and not command.startswith("squeue"):
+            commands.append(
+                f"squeue --format='%i|%T' --states=all --noheader --name={name.group(1)}"
+            )
+        while True:
+            for asked in commands:
+                states, seconds = await question(asked, logger)
+                if states is not None:
+                    return states, seconds
+            _log.warning("Slurm does not say how the jobs are; asking again")
+            await asyncio.sleep(wait_seconds)
+
+    ask.patient = True  # type: ignore[attr-defined]
+    return ask
