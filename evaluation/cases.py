@@ -148,7 +148,8 @@ class CaseRecord(_Record):
 class PredictionRecord(_Record):
     """`prediction.json`: where each predicted class lives in the layers beside it.
 
-    With `own_grid`, the folder also holds `own-layer-*.nii.gz` on the model's own grid.
+    With `own_n_layers`, the folder also holds `own-layer-*.nii.gz` on the model's own grid, where
+    the same classes may be packed in another way.
     """
 
     model: str
@@ -156,7 +157,8 @@ class PredictionRecord(_Record):
     case: str
     n_layers: int
     classes: dict[str, ClassPlace]
-    own_grid: bool = False
+    own_n_layers: int = 0
+    own_classes: dict[str, ClassPlace] = {}
 
 
 @dataclass(frozen=True)
@@ -255,25 +257,33 @@ def write_prediction(
 ) -> PredictionRecord:
     """Write layers and, last, `prediction.json`."""
     write_layers(folder, prediction.segmentation)
-    if prediction.own_grid is not None:
-        write_layers(folder, prediction.own_grid, prefix="own-")
+    own = prediction.own_grid
+    if own is not None:
+        write_layers(folder, own, prefix="own-")
     record = PredictionRecord(
         model=model,
         dataset=case.dataset,
         case=case.case,
         n_layers=len(prediction.segmentation.layers),
         classes=dict(prediction.segmentation.classes),
-        own_grid=prediction.own_grid is not None,
+        own_n_layers=0 if own is None else len(own.layers),
+        own_classes={} if own is None else dict(own.classes),
     )
     write_text(folder / PREDICTION_FILE, record.model_dump_json(indent=2) + "\n")
     return record
 
 
+def read_prediction_record(folder: Path) -> PredictionRecord:
+    """Read and validate `prediction.json`."""
+    return _read_record(folder / PREDICTION_FILE, PredictionRecord)
+
+
 def read_prediction(folder: Path, own_grid: bool = False) -> tuple[PredictionRecord, Segmentation]:
     """A prediction's record and its layers (on the model's own grid if asked for)."""
-    record = _read_record(folder / PREDICTION_FILE, PredictionRecord)
-    prefix = "own-" if own_grid else ""
-    return record, read_layers(folder, record.n_layers, record.classes, prefix)
+    record = read_prediction_record(folder)
+    if own_grid:
+        return record, read_layers(folder, record.own_n_layers, record.own_classes, "own-")
+    return record, read_layers(folder, record.n_layers, record.classes)
 
 
 def _read_record(path: Path, kind: type[R]) -> R:

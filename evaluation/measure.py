@@ -24,6 +24,7 @@ from evaluation.cases import (
     ClassPlace,
     Segmentation,
     read_prediction,
+    read_prediction_record,
     read_reference,
     union_place,
 )
@@ -204,15 +205,10 @@ def _pair(
         if prediction is None:
             return resampled, None
         return resampled, resample_nearest(prediction, shape, affine)
-    if prediction is None or not read_prediction_has_own_grid(folder):
+    if prediction is None or not read_prediction_record(folder).own_n_layers:
         return None
     own = read_prediction(folder, own_grid=True)[1]
     return resample_nearest(reference, own.shape, own.affine), own
-
-
-def read_prediction_has_own_grid(folder: Path) -> bool:
-    """Whether the model also kept its answer on its own grid."""
-    return bool(json.loads((folder / PREDICTION_FILE).read_text(encoding="utf-8"))["own_grid"])
 
 
 def _place(segmentation: Segmentation, target: Target) -> ClassPlace | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +31,7 @@ from sat.measuring import Spent, spend
 from sat.model import SatModel
 from sat.predict import blended_probabilities
 from sat.prepare import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex, prepare_case
-from sat.prompts import PromptBook
+from sat.prompts import Key, PromptBook
 from sat.train import METRICS_FILE, train
 
 PRESET = "tiny"
@@ -47,7 +48,7 @@ def random_model(preset: Preset, n_prompts: int) -> SatModel:
     """A model with random weights and random text embeddings, in evaluation mode."""
     torch.manual_seed(0)
     embeddings = torch.randn(n_prompts, EMBEDDING_WIDTH)
-    keys = tuple(("ct", f"class {i}") for i in range(n_prompts))
+    keys: tuple[Key, ...] = tuple(("ct", f"class {i}") for i in range(n_prompts))
     book = PromptBook(keys, torch.nn.functional.normalize(embeddings, dim=-1))
     return SatModel(preset, book, {}).eval()
 
@@ -83,14 +84,18 @@ def compare_prompts(
         for _ in blended_probabilities(model.network, crop, part, inference, inference.patch):
             pass
 
+    def one_by_one(part: torch.Tensor) -> None:
+        for query in part:
+            once(query[None])
+
     once(queries[:1])
     together: dict[int, list[Spent]] = {n: [] for n in numbers}
     alone: dict[int, list[Spent]] = {min(n, single_passes): [] for n in numbers}
     for _ in range(rounds):
         for n, spent in together.items():
-            spent.append(spend(lambda n=n: once(queries[:n])))  # type: ignore[misc]
+            spent.append(spend(partial(once, queries[:n])))
         for n, spent in alone.items():
-            spent.append(spend(lambda n=n: [once(q[None]) for q in queries[:n]]))  # type: ignore[misc]
+            spent.append(spend(partial(one_by_one, queries[:n])))
     rows = []
     for n in numbers:
         timed = min(n, single_passes)
@@ -195,7 +200,7 @@ def split_training_step(preset: Preset, n_cases: int = 3, steps: int = STEPS) ->
 def _write_store(store: Path, preset: Preset, n_cases: int) -> int:
     grid = Grid((64, 48, 44), (5.0, 5.0, 6.0), (0.0, 0.0, 0.0))
     names: tuple[str, ...] = ()
-    cases = []
+    cases: list[str] = []
     for number in range(n_cases):
         phantom = draw_torso(np.random.default_rng(number), grid)
         image = oriented(hounsfield(phantom), phantom, Pose())

@@ -51,13 +51,16 @@ def full_run(preset: str, n_prompts: int, shape: Triple, spacing_mm: Millimetres
         encoded_at, windows, encoding.total = time.monotonic(), total, total
         encoding.update(done - encoding.n)
 
+    def on_done(_: str) -> None:
+        bar.update()
+
     answer = segment(
         model,
         large_scan(shape, spacing_mm),
         "ct",
         names,
         model.book.embeddings,
-        on_done=lambda _: bar.update(),
+        on_done=on_done,
         on_encoded=on_encoded,
     )
     bar.close()

@@ -122,7 +122,9 @@ def summarise(found: Sequence[Histogram]) -> dict[str, Any]:
             continue
         curve = np.mean(present, axis=0)
         curves.append(curve)
-        classes.append({"dataset": key[0], "class": key[1], "n_cases": len(present), **_best(curve)})
+        classes.append(
+            {"dataset": key[0], "class": key[1], "n_cases": len(present), **_best(curve)}
+        )
     everything = _best(np.mean(curves, axis=0)) if curves else None
     inside = sum((h.inside for h in found), np.zeros(BINS, np.int64))
     outside = sum((h.outside for h in found), np.zeros(BINS, np.int64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -14,7 +15,7 @@ class Console:
     """Two bars, one after the other: windows of the image, then classes. A context manager."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None
         self.progress = Progress(self._warn, self._encoded, self._segmented)
 
     def __enter__(self) -> Console:

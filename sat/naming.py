@@ -109,12 +109,21 @@ def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
     try:
         name = find_class(modality, plain).name
     except BenchError:
-        names = [info.name for info in vocabulary() if info.modality == modality]
-        close = tuple(get_close_matches(plain, names, n=2, cutoff=0.75))
-        return Prompt(plain, (), "text", similar_names=close)
+        return Prompt(plain, (), "text", similar_names=_spelled_alike(modality, plain))
     if _plain(name) in trained:
         return Prompt(trained[_plain(name)], (), "trained")
     return Prompt(name, (), "vocabulary")
+
+
+def _spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
+    """Classes of the vocabulary with a similar spelling, whatever the order of the words."""
+    names = {
+        " ".join(sorted(info.name.split())): info.name
+        for info in vocabulary()
+        if info.modality == modality
+    }
+    close = get_close_matches(" ".join(sorted(plain.split())), list(names), n=2, cutoff=0.75)
+    return tuple(names[words] for words in close)
 
 
 def embed(

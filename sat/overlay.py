@@ -99,7 +99,7 @@ def draw_overlay(
 
 
 def class_colours(n: int) -> list[tuple[float, float, float]]:
-    """Colours of n classes; eight that colour-blind readers tell apart, more from the hue circle."""
+    """Colours of n classes: eight that colour-blind readers tell apart, or the hue circle."""
     from matplotlib import colors
 
     first = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999"]
@@ -121,9 +121,7 @@ def _picture(volume: Array, axis: int, index: int) -> Array:
     return plane
 
 
-def _coloured(
-    labels: Array, colours: Sequence[tuple[float, float, float]]
-) -> NDArray[np.float64]:
+def _coloured(labels: Array, colours: Sequence[tuple[float, float, float]]) -> NDArray[np.float64]:
     table = np.array([(0.0, 0.0, 0.0, 0.0), *((*colour, _ALPHA) for colour in colours)])
     coloured: NDArray[np.float64] = table[labels]
     return coloured

@@ -54,6 +54,10 @@ class MultiDecoderNet(nn.Module):
             # each depth, of which only the last is used: both would be saved with its weights.
             del decoder.encoder
             decoder.seg_layers = decoder.seg_layers[-1:]
+            # The output sees signed features, as behind the published pre-activation blocks. Behind
+            # a rectifier, narrow networks stood still: a structure for which all channels had
+            # started below zero was never found.
+            decoder.stages[-1].blocks[-1].nonlin2 = nn.Identity()
             self.decoders[entry] = decoder
         self.apply(InitWeights_He(neg_slope=0.0))
 

@@ -62,7 +62,7 @@ def learning_rate(step: int, training: Training) -> float:
     if step < training.warm_up:
         return training.learning_rate * (step + 1) / training.warm_up
     done = (step - training.warm_up) / (training.steps - training.warm_up)
-    return training.learning_rate * (1 - done) ** DECAY_POWER
+    return training.learning_rate * math.pow(1 - done, DECAY_POWER)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:

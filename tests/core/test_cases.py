@@ -94,6 +94,20 @@ def test_case_and_prediction_round_trip(tmp_path):
     np.testing.assert_array_equal(layers.mask("liver"), image.array > 14)
 
 
+def test_own_grid_may_be_packed_in_another_way(tmp_path):
+    image = Volume(np.zeros((4, 4, 4), np.int16), AFFINE)
+    a, b = np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4), bool)
+    a[0], b[1] = True, True
+    native = pack_masks({"a": a, "b": b}, AFFINE, "direct")
+    coarse = pack_masks({"a": a[::2], "b": (a | b)[::2]}, np.diag([2.0, 1, 1, 1]), "direct")
+    assert len(native.layers) != len(coarse.layers)
+    case = ImageCase("toy", "case_1", "p1", "ct", tmp_path, (1.0, 1.0, 1.0), (4, 4, 4))
+    write_prediction(tmp_path / "answer", "toy-model", case, Prediction(native, own_grid=coarse))
+    assert image.array.shape == read_prediction(tmp_path / "answer")[1].shape
+    own = read_prediction(tmp_path / "answer", own_grid=True)[1]
+    np.testing.assert_array_equal(own.mask("b"), (a | b)[::2])
+
+
 def test_damaged_records_are_named(tmp_path):
     with pytest.raises(BenchError, match=r"case\.json is missing"):
         read_case_record(tmp_path)

@@ -53,8 +53,9 @@ def prepared(run: Path, preset) -> Path:
 
 
 def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
-    work = prepared(tiny_run, preset(steps=60))
-    train(work, preset(steps=60), 0, progress=False)
+    settings = preset(steps=40, batch=4, learning_rate=1e-2, foreground_p=1.0)
+    work = prepared(tiny_run, settings)
+    train(work, settings, 0, progress=False)
     scores = []
     for dataset in ("msd_hippocampus", "msd_spleen"):
         predict_shard(tiny_run, MODEL, dataset, 0)
@@ -69,7 +70,7 @@ def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
 
 
 def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
-    settings = preset(steps=30)
+    settings = preset(steps=20)
     work = prepared(tiny_run, settings)
     arguments = [sys.executable, "-c", _KILLED, str(work), settings.model_dump_json()]
     process = subprocess.Popen(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -80,14 +81,14 @@ def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
     process.wait()
     assert not (work / "checkpoint.pt").is_file(), "it was killed before the end"
     first = int(read_checkpoint(work / "last.pt")["step"])
-    assert 0 < first < 30
+    assert 0 < first < 20
     resumed = train(work, settings, 3, progress=False)
-    assert resumed.steps_now == 30 - first
+    assert resumed.steps_now == 20 - first
     parts = weights(work)
     with (work / "metrics.csv").open() as stream:
-        assert [int(row["step"]) for row in csv.DictReader(stream)] == list(range(30))
+        assert [int(row["step"]) for row in csv.DictReader(stream)] == list(range(20))
     (work / "last.pt").unlink()
-    assert train(work, settings, 3, progress=False).steps_now == 30
+    assert train(work, settings, 3, progress=False).steps_now == 20
     whole = weights(work)
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert train(work, settings, 3, progress=False).steps_now == 0, "nothing is left to do"
@@ -133,9 +134,9 @@ def test_the_batch_of_a_step_does_not_depend_on_the_steps_before(tiny_run, prese
 
 
 def test_two_trainings_never_write_one_folder(tmp_path):
-    with FileLock(tmp_path / ".lock"):
-        with pytest.raises(BenchError, match="another training"), only_writer(tmp_path, 0.1):
-            pass
+    held = FileLock(tmp_path / ".lock")
+    with held, pytest.raises(BenchError, match="another training"), only_writer(tmp_path, 0.1):
+        pass
     with only_writer(tmp_path, 0.1):
         pass
 

@@ -129,7 +129,7 @@ class Clone:
         """What the last started Snakemake has printed."""
         return self.log(len(self.started) - 1).read_text(errors="replace")
 
-    def finish(self, process: subprocess.Popen[bytes], timeout: float = 540) -> int:
+    def finish(self, process: subprocess.Popen[bytes], timeout: float = 800) -> int:
         return process.wait(timeout=timeout)
 
     def complete(self, *arguments: str) -> str:
@@ -147,7 +147,7 @@ class Clone:
         values |= {key.replace("_", "-"): value for key, value in changes.items()}
         path.write_text(yaml.safe_dump(values))
 
-    def until(self, reached: Callable[[], object], seconds: float = 240) -> None:
+    def until(self, reached: Callable[[], object], seconds: float = 600) -> None:
         """Wait for something to happen while the last started Snakemake runs."""
         deadline = time.monotonic() + seconds
         while not reached():

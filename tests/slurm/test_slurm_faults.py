@@ -11,7 +11,7 @@ import signal
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
 # Up to the tables; the report is not disturbed here.
 SLURM = ("--profile", "slurm", "tables")
 TRAIN = "rule_train_sat"
