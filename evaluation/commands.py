@@ -19,7 +19,7 @@ from evaluation import (
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
     commands_cohort.register(app)
-    commands_data.register(app)
+    commands_data.register(app, commands_metrics.bench_app)
     commands_classes.register(app, commands_data.data_app)
     commands_run.register(app)
     commands_plan.register(app)

@@ -12,10 +12,11 @@ FAULTS_FOUND = 3
 data_app = typer.Typer(help="Look at raw datasets before a run.", no_args_is_help=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
+def register(app: typer.Typer, bench_app: typer.Typer) -> None:
+    """Add the commands; `bench_app` is the group `satbench bench`."""
     app.command()(standardise)
     app.add_typer(data_app, name="data")
+    bench_app.command("data")(bench_data)
 
 
 def standardise(
@@ -43,7 +44,7 @@ def check(
     as_json: bool = typer.Option(False, "--json", help="Print every finding as JSON."),
 ) -> None:
     """Read every case of a raw root and report what is wrong with it (exit code 3 if anything)."""
-    from evaluation.datasets.check import check_root, count
+    from evaluation.datasets.check import check_root, count, finding_lines
     from evaluation.datasets.registry import find_card, load_cards
     from evaluation.datasets.status import is_present
     from evaluation.errors import BenchError
@@ -61,10 +62,8 @@ def check(
     if as_json:
         typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
-        for finding in findings:
-            if finding.verdict != "ok":
-                name = f"{finding.dataset} {finding.case}".strip()
-                typer.echo(f"{finding.verdict}: {name}: {finding.message}")
+        for line in finding_lines(findings):
+            typer.echo(line)
         typer.echo(f"{'entry':<20} {'ok':>6} {'note':>6} {'fault':>6} {'excluded':>9}")
         for name, row in count(findings).items():
             typer.echo(
@@ -72,3 +71,34 @@ def check(
             )
     if any(finding.verdict == "fault" for finding in findings):
         raise typer.Exit(FAULTS_FOUND)
+
+
+def bench_data(
+    data: Path | None = typer.Option(
+        None, "--data", help="Raw root with real datasets. Default: virtual patients."
+    ),
+    dataset: list[str] = typer.Option(
+        [], "--dataset", help="Only this entry (repeatable). Default: all that have data."
+    ),
+    patients: int = typer.Option(4, "--patients", min=2, help="Virtual patients of each entry."),
+    cases: int = typer.Option(20, "--cases", min=1, help="Cases of an entry at most."),
+    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
+    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
+) -> None:
+    """Cases per minute and bytes written by standardise, beside plain copying of the files."""
+    from evaluation.datasets.benchmark import PHANTOMS, report_lines, run_benchmark
+    from evaluation.datasets.registry import load_cards
+    from evaluation.datasets.status import present_entries
+    from evaluation.files import write_json
+
+    chosen = dataset or list(PHANTOMS)
+    if data is not None and not dataset:
+        there = present_entries(data)
+        chosen = [name for name in load_cards() if there[name]]
+    results = run_benchmark(
+        data, chosen, patients, rounds, cases, lambda line: typer.echo(line, err=True)
+    )
+    for line in report_lines(results, rounds):
+        typer.echo(line)
+    if out is not None:
+        write_json(out, [entry.as_dict() for entry in results])

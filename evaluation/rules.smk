@@ -9,6 +9,7 @@ from evaluation.workflow import (
     n_shards,
     n_test_shards,
     scope_digest,
+    split_digest,
     standardise_digest,
 )
 
@@ -98,7 +99,7 @@ rule split:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=lambda w: digest(find_card(w.dataset).split, RUN.seed, RUN.cohort),
+        settings=lambda w: split_digest(find_card(w.dataset), RUN),
     shell:
         "{SATBENCH} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
 

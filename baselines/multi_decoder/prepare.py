@@ -23,7 +23,7 @@ from baselines.multi_decoder.grid import image_on_grid, labels_on_grid, normalis
 from evaluation.cases import CASE_FILE, read_case_record, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
@@ -82,7 +82,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, preset: Preset) -> PreparedI
         BenchError: no entry has a training case, the disk is too small, or a case cannot be read.
     """
     store = paths.model_run(MODEL) / "prepared"
-    names = list(load_cards()) if config.entries == "all" else config.entries
+    names = entry_ids(config.entries)
     cards = [find_card(name) for name in names]
     train: dict[str, list[str]] = {}
     for card in cards:

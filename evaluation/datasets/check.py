@@ -119,6 +119,26 @@ def content_hash(image: Volume) -> str:
     return digest.hexdigest()
 
 
+def finding_lines(findings: Sequence[Finding], most: int = 5) -> Iterator[str]:
+    """One line for each finding that is not `ok`; of the same kind in one entry, the first few.
+
+    A wrong card is wrong for every case: thousands of equal lines would hide the others.
+    """
+    shown: dict[tuple[str, str, str], int] = {}
+    for finding in findings:
+        if finding.verdict == "ok":
+            continue
+        first = finding.message.partition(";")[0].replace(finding.case or "\0", "")
+        kind = (finding.dataset, finding.verdict, first)
+        shown[kind] = shown.get(kind, 0) + 1
+        if shown[kind] <= most:
+            name = f"{finding.dataset} {finding.case}".strip()
+            yield f"{finding.verdict}: {name}: {finding.message}"
+    for (dataset, verdict, _), number in shown.items():
+        if number > most:
+            yield f"{verdict}: {dataset}: {number - most} more like that (--json lists all)"
+
+
 def count(findings: Sequence[Finding]) -> Mapping[str, dict[str, int]]:
     """Number of findings by entry and verdict."""
     table: dict[str, dict[str, int]] = {}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from baselines.specialists import count_parameters, find_specialist, pinned_plans, specialists_of
 from evaluation.cli import build
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.errors import BenchError
 
 
@@ -54,7 +54,7 @@ def test_the_table_is_the_papers(shared: Path) -> None:
 
 def test_cards_and_table_name_the_same_specialists_with_as_many_leaves() -> None:
     found = {}
-    for card in load_cards().values():
+    for card in load_cards(CARD_FOLDER).values():
         for plan in specialists_of(card, config()):
             found[plan.id] = plan
     assert set(found) == set(pinned_plans())

@@ -20,6 +20,7 @@ from evaluation.evaluate.pairing import Settings
 from evaluation.evaluate.running import evaluate
 from evaluation.evaluate.summary import summarise
 from evaluation.io import Volume, read_volume, write_volume
+from evaluation.metrics.values import distinct_values
 from evaluation.schema import SCORES, read_table
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -183,8 +184,11 @@ def test_bad_predictions_are_named_and_the_others_are_scored(folders, tmp_path):
     result = run(
         *folders, "--labels", named, "--out", tmp_path / "t.parquet", "--resample", "nearest"
     )
-    status = read_table(tmp_path / "t.parquet", SCORES).set_index("case")["status"]
-    assert set(status[["other_shape", "other_origin"]]) == {"scored"}
+    rows = read_table(tmp_path / "t.parquet", SCORES).set_index("case")
+    moved = rows.loc[["other_shape", "other_origin"]]
+    assert set(moved["status"]) == {"scored"}
+    assert moved["reason"].str.contains("resampled").all()
+    assert not rows.loc["case0", "reason"].str.contains("resampled").any()
 
 
 def test_a_broken_reference_costs_only_its_own_case(folders, tmp_path):
@@ -223,6 +227,8 @@ def test_unusable_arguments(folders, tmp_path):
         ("background: 0\n", "no class"),
         ("liver: ../../x\n", "no usable label"),
         ("liver: liver.nii.gz\n", "has no value"),
+        ("liver: 1\nliver: 2\n", "`liver` is there twice"),
+        ("classes: {liver: 1}\n", "a mapping, not a label"),
     ):
         bad_labels.write_text(text)
         with pytest.raises(BenchError, match=words):
@@ -245,6 +251,11 @@ def test_unusable_arguments(folders, tmp_path):
     locked.write_text("not a folder")
     with pytest.raises(BenchError, match="cannot be written"):
         run(reference, prediction, "--out", locked / "s.parquet")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(BenchError, match="output is a folder"):
+        run(reference, prediction, "--out", tmp_path / "folder.csv")
+    with pytest.raises(BenchError, match="folder cannot be written"):
+        run(reference, prediction, "--out", "/proc/s.parquet")
     if os.geteuid() != 0:
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
@@ -346,3 +357,41 @@ def test_when_no_reference_can_be_read(folders, tmp_path):
     assert result.exit_code == 3
     assert "no case was scored" in result.output
     assert len(read_table(tmp_path / "s.parquet", SCORES)) == 0
+
+
+def test_what_no_class_names_is_background_and_reported(folders, tmp_path):
+    extra = labels().astype(np.int16)
+    extra[0, 0, :3] = 7
+    extra[0, 1, 0] = -300
+    write_volume(folders[1] / "case0.nii.gz", Volume(extra, AFFINE))
+    for _ in range(2):  # the second call measures nothing and still says so
+        result = run(*folders, "--out", tmp_path / "s.parquet")
+        assert result.exit_code == 0
+        assert "value 7 belongs to no class" in result.output
+        assert "value -300 belongs to no class" in result.output
+        assert "1 predictions: case0" in result.output
+    rows = read_table(tmp_path / "s.parquet", SCORES)
+    assert (rows.loc[rows["case"] == "case0", "dsc"] == 1).all()
+    for side, names in (("ref", ("liver",)), ("pred", ("liver", "lung"))):
+        for name in names:
+            mask = (labels() == 1).astype(np.uint8)
+            write_volume(tmp_path / f"{side}/s1/{name}.nii.gz", Volume(mask, AFFINE))
+    result = run(tmp_path / "ref", tmp_path / "pred", "--out", tmp_path / "t.parquet")
+    assert "mask file lung.nii.gz belongs to no class" in result.output
+
+
+def test_files_that_cannot_be_searched_for_labels_are_named(folders, tmp_path):
+    for path in folders[0].iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(BenchError, match=r"3 of 3 files cannot be used: volume cannot be read"):
+        evaluate(*folders, tmp_path / "s.parquet", EMPTY)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int64, bool])
+def test_distinct_values_are_those_of_unique(kind):
+    generator = np.random.default_rng(0)
+    low, high = (0, 2) if kind is bool else (np.iinfo(kind).min, np.iinfo(kind).max)
+    array = generator.integers(max(low, -40_000), min(high, 60_000), (7, 6, 5)).astype(kind)
+    for view in (array, np.asfortranarray(array), array[::-1, :, ::2]):
+        assert distinct_values(view) == set(np.unique(view).tolist())
+    assert distinct_values(np.array([-(1 << 40), 3])) == {-(1 << 40), 3}

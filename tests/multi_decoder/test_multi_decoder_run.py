@@ -53,7 +53,7 @@ def prepared(run: Path, preset) -> Path:
 
 
 def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
-    settings = preset(steps=40, batch=4, learning_rate=1e-2, foreground_p=1.0)
+    settings = preset(steps=30, batch=4, learning_rate=1e-2, foreground_p=1.0)
     work = prepared(tiny_run, settings)
     train(work, settings, 0, progress=False)
     scores = []

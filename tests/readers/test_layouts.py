@@ -10,7 +10,7 @@ import pytest
 from evaluation.cases import read_image_case, read_reference
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import get_reader
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.datasets.standardise import patient_of, standardise_case
 
 UID = "1.3.6.1.4.1.14519.5.2.1.6279.6001.120196332569034738680965284519"
@@ -323,7 +323,7 @@ def test_nsclc_masks_in_another_orientation(tmp_path: Path, phantom, raw_files) 
 
 def test_every_entry_has_a_layout_test() -> None:
     others = {"msd_prostate", "totalsegmentator", "brainptm", "han_seg", "chaos_ct", "chaos_mr"}
-    assert set(load_cards()) == set(LABEL_MAPS) | others | {"nsclc"}
+    assert set(load_cards(CARD_FOLDER)) == set(LABEL_MAPS) | others | {"nsclc"}
 
 
 def test_suffixes_in_upper_case_and_another_top_folder(tmp_path, phantom, raw_files) -> None:

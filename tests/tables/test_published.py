@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from evaluation.classes.vocabulary import vocabulary
-from evaluation.datasets.registry import find_card, load_cards
+from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.published import check_claims, published, published_beside_ours
 from evaluation.schema import CLAIMS, PUBLISHED, to_arrow
 
@@ -49,7 +49,7 @@ def test_keys_are_ours() -> None:
         known[key].in_lesion_group for key in zip(lesions["modality"], lesions["key"], strict=True)
     )
     entries = published("dataset")
-    assert set(entries["key"]) == set(load_cards())
+    assert set(entries["key"]) == set(load_cards(CARD_FOLDER))
     for printed, key in zip(entries["printed_row"], entries["key"], strict=True):
         assert find_card(printed).id == key
     regions = {info.region for info in vocabulary()}

@@ -1,0 +1,163 @@
+"""A dataset of one's own: one card in config/datasets, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from evaluation.cli import build
+from evaluation.config import RunConfig, freeze
+from evaluation.datasets.check import check_root, finding_lines
+from evaluation.datasets.registry import entry_ids, find_card, forget_cards, load_cards
+from evaluation.datasets.shards import read_rows, standardise_shard
+from evaluation.datasets.splits import committed_split, write_split
+from evaluation.errors import BenchError
+from evaluation.io import Volume, write_volume
+from evaluation.measure import measure_shard
+from evaluation.models.running import predict_shard
+from evaluation.paths import RunPaths
+from evaluation.run_tables import aggregate_run
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch):
+    """An empty working folder; cards are read anew before and after."""
+    monkeypatch.chdir(tmp_path)
+    forget_cards()
+    committed_split.cache_clear()
+    yield tmp_path
+    forget_cards()
+    committed_split.cache_clear()
+
+
+def invoke(*arguments: object):
+    result = CliRunner().invoke(build(), [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def add_knee(clone: Path, **changes: object) -> Path:
+    """The template of `satbench new dataset`, filled in as the guide says."""
+    invoke("new", "dataset", "my_knee")
+    path = clone / "config/datasets/my_knee.yaml"
+    card = yaml.safe_load(path.read_text())
+    scan = {"image": "scans/{case}_pd.nii[.gz]", "label": "truth/{case}_seg.nii[.gz]"}
+    card |= {
+        "title": "My Knee Study",
+        "modality": "mri",
+        "folder": "Knee Study/release",
+        "reader_args": {"scans": [scan]},
+        "classes": [
+            {"name": "left hippocampus", "values": [1, 2]},
+            {"name": "patellar cartilage", "values": [2]},
+        ],
+        "ignore_values": [255],
+        "patient_pattern": "^(.*)_v[0-9]$",
+        "split": {"train": 4, "test": 2, "rule": "seeded"},
+        "expected_cases": 6,
+        "expected_patients": 3,
+    }
+    path.write_text(yaml.safe_dump(card | changes))
+    forget_cards()
+    return path
+
+
+def write_knees(raw_root: Path) -> None:
+    generator = np.random.default_rng(0)
+    for case in (f"P{patient} {visit}" for patient in range(3) for visit in ("a", "b")):
+        name = case.replace(" a", "_v1").replace(" b", "_v2")
+        truth = np.zeros((10, 9, 6), dtype=np.uint8)
+        truth[2:7, 2:7, 1:5] = 1
+        truth[4:7, 2:7, 1:5] = 2
+        truth[0, 0, 0] = 255
+        image = generator.normal(100, 20, truth.shape).astype(np.float32)
+        affine = np.diag([-0.8, -0.8, 3.0, 1.0])
+        folder = raw_root / "Knee Study/release"
+        write_volume(folder / f"scans/{name}_pd.nii.gz", Volume(image, affine))
+        write_volume(folder / f"truth/{name}_seg.nii.gz", Volume(truth, affine))
+    (raw_root / "Knee Study/release/scans/._P0_v1_pd.nii.gz").write_bytes(b"junk")
+
+
+def test_from_an_empty_card_to_the_tables(clone: Path) -> None:
+    add_knee(clone)
+    write_knees(clone / "raw")
+    result = invoke("data", "check", "--raw-root", "raw", "--dataset", "my knee study")
+    assert result.exit_code == 0, result.output
+    config = RunConfig(
+        name="knee", data_kind="real", raw_root="raw", entries=["my_knee"], models=["oracle"]
+    )
+    run = clone / "results/knee"
+    paths = RunPaths(run)
+    freeze(config, paths.config)
+    rows = read_rows(standardise_shard(run, "my_knee", 0))
+    assert [row.status for row in rows] == ["ok"] * 6
+    write_split(run, "my_knee")
+    predict_shard(run, "oracle", "my_knee", 0)
+    measure_shard(run, "oracle", "my_knee", 0)
+    aggregate_run(run)
+    classes = pd.read_parquet(paths.table("class")).set_index("class")
+    assert set(classes.loc["patellar cartilage", "region"]) == {"unassigned"}
+    assert set(classes["dsc"]) == {1.0}
+    regions = pd.read_parquet(paths.table("region"))
+    assert "unassigned" not in set(regions["region"])
+
+
+def test_all_stays_the_benchmark_and_lists_of_ones_own_count(clone: Path) -> None:
+    assert "my_knee" not in load_cards()
+    path = add_knee(clone)
+    assert find_card("My knee study").id == "my_knee"
+    assert len(load_cards()) == 33
+    assert len(entry_ids("all")) == 32
+    assert entry_ids(["my_knee"]) == ["my_knee"]
+    path.with_suffix(".csv").write_text("case,patient,split\nP0_v1,P0,test\nP1_v1,P1,train\n")
+    committed_split.cache_clear()
+    assert [row.split for row in committed_split("my_knee") or ()] == ["test", "train"]
+
+
+def test_a_name_that_is_in_use_is_refused(clone: Path) -> None:
+    folder = clone / "config/datasets"
+    for changes, words in (
+        ({"title": "MSD Spleen"}, "`MSD Spleen` belongs to another dataset"),
+        ({"specialists": [{"id": "msd_liver"}]}, "`msd_liver` belongs to another dataset"),
+    ):
+        path = add_knee(clone, **changes)
+        with pytest.raises(BenchError, match=words) as caught:
+            load_cards()
+        assert str(path.relative_to(clone)) in str(caught.value)
+        path.unlink()
+        forget_cards()
+    path = add_knee(clone)
+    (folder / "msd_spleen.yaml").write_text(path.read_text().replace("my_knee", "msd_spleen"))
+    with pytest.raises(BenchError, match="taken by an entry of the benchmark"):
+        load_cards()
+    (folder / "msd_spleen.yaml").unlink()
+    path.write_text(path.read_text() + "modality: ct\n")
+    with pytest.raises(BenchError, match="`modality` is there twice"):
+        load_cards()
+    path.rename(path.with_suffix(".yml"))
+    with pytest.raises(BenchError, match=r"ends in \.yaml"):
+        load_cards()
+
+
+def test_new_dataset_wants_a_free_id(clone: Path) -> None:
+    for name, words in (("My-Knee", "no dataset id"), ("msd_spleen", "already")):
+        with pytest.raises(BenchError, match=words):
+            invoke("new", "dataset", name)
+    invoke("new", "dataset", "my_knee")
+    with pytest.raises(BenchError, match="already"):
+        invoke("new", "dataset", "my_knee")
+
+
+def test_a_wrong_card_does_not_flood_the_terminal(clone: Path) -> None:
+    add_knee(clone, ignore_values=[])
+    write_knees(clone / "raw")
+    lines = list(finding_lines(list(check_root(clone / "raw", [find_card("my_knee")])), most=2))
+    assert len(lines) == 3
+    assert "found: [255]" in lines[0]
+    assert lines[-1] == "fault: my_knee: 4 more like that (--json lists all)"
