@@ -80,6 +80,17 @@ localrules:
 rule all:
     default_target: True
     input:
+        # Not only the ends: whatever is deleted is made again, with all that hangs on it. The
+        # prepared training data are left out; they may go when a training is done.
+        [shard_outputs(dataset) for dataset in PLAN.entries],
+        [
+            model_files(model, dataset)
+            for model in RUN.models
+            for dataset in PLAN.entries
+        ],
+        prediction_shards(RUN.models, PLAN.entries),
+        score_shards(RUN.models, PLAN.entries),
+        rules.aggregate.output,
         rules.report.output,
         rules.record.output,
         DIAGNOSTICS,

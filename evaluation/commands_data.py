@@ -50,6 +50,8 @@ def check(
     from evaluation.errors import BenchError
 
     cards = [find_card(name) for name in dataset] or list(load_cards().values())
+    if not raw_root.is_dir():
+        raise BenchError("the raw root is not a folder", file=raw_root, hint="check --raw-root")
     absent = [card.folder for card in cards if not is_present(card, raw_root)]
     if len(absent) == len(cards):
         raise BenchError(

@@ -25,19 +25,27 @@ def shard_outputs(dataset):
     return [PATHS.case_shard(dataset, k) for k in shards]
 
 
-def score_shards(models, entries):
+def test_shards(models, entries):
+    """Model, dataset and shard of everything that is predicted and scored."""
     return [
-        PATHS.score_shard(model, dataset, k)
+        (model, dataset, k)
         for model in models
         for dataset in entries
         for k in range(n_test_shards(find_card(dataset), RUN))
     ]
 
 
-def model_files(wildcards):
+def prediction_shards(models, entries):
+    return [PATHS.prediction_shard(*shard) for shard in test_shards(models, entries)]
+
+
+def score_shards(models, entries):
+    return [PATHS.score_shard(*shard) for shard in test_shards(models, entries)]
+
+
+def model_files(model, dataset):
     """What a model's training leaves behind; models without a training need none."""
-    find = TRAINED.get(wildcards.model)
-    return find(wildcards.dataset) if find else []
+    return TRAINED[model](dataset) if model in TRAINED else []
 
 
 def any_of(models):
@@ -108,7 +116,7 @@ rule predict:
     """Images only -> layers, and a status for each case."""
     input:
         PATHS.split("{dataset}"),
-        model_files,
+        lambda w: model_files(w.model, w.dataset),
     output:
         PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
     log:

@@ -65,12 +65,14 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
         except BenchError as error:
             yield Finding(card.id, "", "fault", error.one_line)
             continue
+        patients: dict[str, dict[str, str]] = {}
         for raw in tqdm(cases, desc=f"check {card.id}", unit="case", disable=None):
             if raw.case in card.exclude:
                 yield Finding(card.id, raw.case, "excluded", card.exclude[raw.case])
                 continue
             try:
-                patient_of(card, raw.case)
+                patient = patient_of(card, raw.case)
+                patients.setdefault(patient.lower(), {})[patient] = raw.case
                 scan = reader.read(raw)
                 image, _, missing = standardised(card, raw, scan, card.classes)
             except BenchError as error:
@@ -93,6 +95,14 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 spacing_mm=" ".join(f"{mm:g}" for mm in image.spacing_mm),
                 orientation=orientation_of(scan.image.affine),
             )
+        for spellings in patients.values():
+            if len(spellings) > 1:
+                names = " and ".join(f"`{name}` (case {case})" for name, case in spellings.items())
+                message = (
+                    f"patients {names} differ in upper and lower case only: a split takes them for "
+                    "different people; rename the files if they are one"
+                )
+                yield Finding(card.id, "", "fault", message)
 
 
 def _duplicate(

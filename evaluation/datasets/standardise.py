@@ -163,6 +163,8 @@ def _from_label_map(
     affine: NDArray[np.float64],
     annotated: Sequence[ClassEntry],
 ) -> Segmentation:
+    from evaluation.metrics.values import distinct_values  # numba: only where voxels are read
+
     present = distinct_values(label_map)
     known = {0, *card.ignore_values}.union(*(entry.values or () for entry in card.annotated))
     if unknown := sorted(present - known):
@@ -231,17 +233,6 @@ def compact(array: Array, file: Path) -> Array:
     return array.astype(np.float32, copy=False)
 
 
-def distinct_values(label_map: Array) -> set[int]:
-    """All values of an integer label map, without sorting its voxels."""
-    low, high = int(label_map.min()), int(label_map.max())
-    if high - low > 1 << 20:
-        return set(np.unique(label_map).tolist())
-    seen = np.zeros(high - low + 1, dtype=bool)
-    for index in range(label_map.shape[-1]):
-        seen[label_map[..., index].astype(np.int64) - low] = True
-    return {int(value) + low for value in np.flatnonzero(seen)}
-
-
 def patient_of(card: DatasetCard, case: str) -> str:
     """The patient of a case, by the card's rule.
 
@@ -254,7 +245,7 @@ def patient_of(card: DatasetCard, case: str) -> str:
             f"card `{card.id}`: patient_pattern does not fit a case",
             found=case,
             expected=card.patient_pattern,
-            hint="correct `patient_pattern` in the card",
+            hint="correct `patient_pattern` in the card, or rename the file",
         )
     if _CASE_ID.fullmatch(case) is None or case == "shards":
         raise BenchError(

@@ -161,3 +161,14 @@ def test_a_wrong_card_does_not_flood_the_terminal(clone: Path) -> None:
     assert len(lines) == 3
     assert "found: [255]" in lines[0]
     assert lines[-1] == "fault: my_knee: 4 more like that (--json lists all)"
+
+
+def test_patients_that_differ_in_case_only_are_named(clone: Path) -> None:
+    add_knee(clone)
+    write_knees(clone / "raw")
+    folder = clone / "raw/Knee Study/release"
+    (folder / "scans/P0_v1_pd.nii.gz").rename(folder / "scans/p0_v1_pd.nii.gz")
+    cards = [find_card("my_knee")]
+    findings = [f for f in check_root(clone / "raw", cards) if f.verdict != "ok"]
+    assert len(findings) == 1
+    assert "`P0` (case P0_v2) and `p0` (case p0_v1)" in findings[0].message

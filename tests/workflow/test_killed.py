@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from conftest import Clone, make_clone
 
 RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 # Stage -> files that appear while it is under way, and whether the whole process group dies or
@@ -36,7 +35,7 @@ def newest(folder: Path, pattern: str) -> float:
     return max(times, default=0.0)
 
 
-def kill_when(clone: Clone, pattern: str, how: str) -> None:
+def kill_when(clone, pattern: str, how: str) -> None:
     """Start the workflow and kill it as soon as a new file of that pattern appears."""
     before = newest(clone.folder, pattern)
     log = clone.folder / "killed.log"
@@ -63,8 +62,7 @@ def kill_when(clone: Clone, pattern: str, how: str) -> None:
         process.wait()
 
 
-def test_killed_in_every_stage_it_ends_with_the_same_tables(smoke, tmp_path):
-    clone = make_clone(tmp_path)
+def test_killed_in_every_stage_it_ends_with_the_same_tables(smoke, clone):
     for _stage, pattern, how in STAGES:
         kill_when(clone, pattern, how)
     clone.run(*RUN)

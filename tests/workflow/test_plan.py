@@ -38,8 +38,8 @@ def test_paper_is_planned_without_data(clone, profile):
 def test_real_run_without_any_data_stops_with_a_way_on(clone):
     done = clone.snakemake("--cores", "1")
     assert done.returncode != 0
-    assert "none of the run's entries has data" in done.stderr
-    assert "satbench data status" in done.stderr
+    assert "none of the run's entries has data" in done.stdout + done.stderr
+    assert "satbench data status" in done.stdout + done.stderr
 
 
 def test_unknown_configuration_key_is_named(clone):
@@ -56,4 +56,4 @@ def test_unknown_entry_is_named(clone):
     path.write_text(yaml.safe_dump(values))
     done = clone.snakemake("-n", "--configfile", "config/smoke.yaml")
     assert done.returncode != 0
-    assert "did you mean `msd_spleen`" in done.stderr
+    assert "did you mean `msd_spleen`" in done.stdout + done.stderr

@@ -118,13 +118,13 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def expected_path(folder: Path, pattern: str, values: Mapping[str, str]) -> Path:
     """The path that a pattern stands for, for a message: unknown placeholders become `*`.
 
-    Of the alternatives, the one whose folder exists is named.
+    Of the alternatives, the longest one whose folder exists is named.
     """
     paths = [
         folder.joinpath(*(_PLACEHOLDER.sub(lambda m: values.get(m[1], "*"), s) for s in segments))
         for segments in _alternatives(pattern)
     ]
-    return next((p for p in paths if p.parent.is_dir()), paths[-1])
+    return next((p for p in reversed(paths) if p.parent.is_dir()), paths[-1])
 
 
 def _segment_regex(segment: str, values: Mapping[str, str]) -> str:
