@@ -17,6 +17,7 @@ from evaluation.io import Volume
 from sat.config import Inference, Preset, Triple
 from sat.features import WindowFeatures
 from sat.grid import GridMap, crop_and_normalise, padded_shape, resample_image
+from sat.memory import give_back_free_memory
 from sat.model import SatModel
 from sat.native import LayerPacker, decision_map, to_native
 from sat.network import SatNetwork
@@ -94,8 +95,11 @@ def blended_probabilities(
                     weighted = (logits.float().sigmoid() * on_device).cpu()
                 for (a, b, c), answer in zip(places, weighted, strict=True):
                     blended[:, a : a + window[0], b : b + window[1], c : c + window[2]] += answer
+                # Otherwise they stay until the next windows and the next prompts have theirs.
+                del logits, weighted, answer
             for row in range(len(part)):
                 yield start + row, (blended[row] / total)[:x, :y, :z]
+            del blended
 
 
 def segment(
@@ -146,6 +150,7 @@ def segment(
             decision = decision_map(probability, preset.inference.interpolate)
             native.add(names[number], "direct", to_native(decision, origin, grid))
             own.add(names[number], "direct", to_native(decision, origin, same))
+            give_back_free_memory()
             if on_done is not None:
                 on_done(names[number])
     return Prediction(

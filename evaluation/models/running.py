@@ -19,10 +19,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from evaluation.cases import (
-    PREDICTION_FILE,
     ImageCase,
     Prediction,
     read_image_case,
+    read_prediction_record,
     write_prediction,
 )
 from evaluation.config import load_frozen
@@ -73,7 +73,7 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
         return target
     todo = []
     for case in cases:
-        if (paths.prediction(model_id, dataset, case.case) / PREDICTION_FILE).is_file():
+        if _is_predicted(paths.prediction(model_id, dataset, case.case)):
             status.append(CaseStatus(case.case, "ok", seconds=seconds_before.get(case.case, 0.0)))
         else:
             todo.append(case)
@@ -84,6 +84,15 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     progress.close()
     _write_status(target, status)
     return target
+
+
+def _is_predicted(folder: Path) -> bool:
+    """Whether a whole prediction is there; a damaged record means predicting again."""
+    try:
+        read_prediction_record(folder)
+    except BenchError:
+        return False
+    return True
 
 
 def _readable_cases(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 # Stage -> files that appear while it is under way, and whether the whole process group dies or
@@ -49,7 +50,7 @@ def kill_when(clone, pattern: str, how: str) -> None:
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while newest(clone.folder, pattern) <= before:
             assert process.poll() is None, f"ended before {pattern}:\n{log.read_text()[-3000:]}"
             assert time.monotonic() < deadline, log.read_text()[-3000:]
@@ -62,6 +63,8 @@ def kill_when(clone, pattern: str, how: str) -> None:
         process.wait()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_killed_in_every_stage_it_ends_with_the_same_tables(smoke, clone):
     for _stage, pattern, how in STAGES:
         kill_when(clone, pattern, how)
