@@ -13,11 +13,12 @@ import pytest
 
 RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 # Stage -> files that appear while it is under way, and whether the whole process group dies or
-# Snakemake alone, whose job then goes on as an orphan.
+# Snakemake alone, whose jobs then must end by themselves. SAT-Nano comes before nnU-Net's
+# preparation, since both run side by side and its training is the shorter one here.
 STAGES = (
     ("standardise", "results/smoke/cases/*/*/case.json", "group"),
-    ("prepare", "results/smoke/runs/nnunet/*/preprocessed/*/dataset_fingerprint.json", "group"),
     ("train SAT-Nano", "results/smoke/runs/sat-nano/last.pt", "alone"),
+    ("prepare", "results/smoke/runs/nnunet/*/preprocessed/*/dataset_fingerprint.json", "group"),
     ("train nnU-Net", "results/smoke/runs/nnunet/**/checkpoint_latest.pth", "group"),
     ("predict", "results/smoke/predictions/*/*/*/prediction.json", "group"),
     ("measure", "results/smoke/scores/*/*/shards/*.journal.jsonl", "alone"),
