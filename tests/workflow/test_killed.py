@@ -28,13 +28,11 @@ TABLES = ("overall", "dataset", "dataset_class", "class", "region", "ranks", "pa
 
 
 def newest(folder: Path, pattern: str) -> float:
-    times = []
-    for path in folder.glob(pattern):
-        try:
-            times.append(path.stat().st_mtime)
-        except FileNotFoundError:
-            continue  # renamed or deleted by the run that is under way
-    return max(times, default=0.0)
+    """Time of the newest such file; files and folders may vanish while the run goes on."""
+    try:
+        return max((path.stat().st_mtime for path in folder.glob(pattern)), default=0.0)
+    except FileNotFoundError:
+        return 0.0
 
 
 def kill_when(clone, pattern: str, how: str) -> None:
