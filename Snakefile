@@ -16,15 +16,15 @@ from snakemake.utils import min_version, validate
 
 from evaluation.config import config_from
 from evaluation.errors import BenchError
-from evaluation.jobs import HEAD_VARIABLE
+from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
-from evaluation.slurm import (
+from evaluation.workflow.slurm import (
     ask_until_answered,
     refuse_while_jobs_are_left,
     remember_submission,
 )
-from evaluation.watchdog import announce_workflow
-from evaluation.workflow import RunLock, announce, plan_entries, start_run
+from evaluation.workflow.watchdog import announce_workflow
+from evaluation.workflow.plan import RunLock, announce, plan_entries, start_run
 
 min_version("9.18")
 

@@ -6,10 +6,9 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from evaluation.datasets.registry import load_record
-from evaluation.errors import BenchError, did_you_mean
+from evaluation.records import Record, read_preset
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "paper"
@@ -17,11 +16,7 @@ DEFAULT_PRESET = "paper"
 Fold = Literal["all"] | Annotated[int, Field(ge=0, le=4)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Network(_Part):
+class Network(Record):
     """What is changed in the plan; what is left out stays as nnU-Net or Table 7 has it.
 
     With `patch_cap`, strides and stages follow from the smaller patch by nnU-Net's own rule.
@@ -35,7 +30,7 @@ class Network(_Part):
     batch_size: int | None = Field(default=None, ge=1)
 
 
-class Schedule(_Part):
+class Schedule(Record):
     """Length and optimiser of a short training.
 
     A specialist with n leaf labels trains for max(at_least, base + per_class * n) iterations,
@@ -62,7 +57,7 @@ class Schedule(_Part):
         return ceil(iterations / self.iterations_per_epoch)
 
 
-class NnunetPreset(_Part):
+class NnunetPreset(Record):
     """One way to make specialists.
 
     `planned` lets nnU-Net plan, `pinned` writes Table 7's configuration as a plan. Without
@@ -94,23 +89,10 @@ class NnunetPreset(_Part):
         return self
 
 
-def preset_names() -> list[str]:
-    """Names of the built-in presets."""
-    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
-
-
-def load_preset(name: str | None) -> NnunetPreset:
+def load_preset(name: str | None = None) -> NnunetPreset:
     """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
 
     Raises:
         BenchError: no such preset, or an invalid one (file, field and what was found).
     """
-    name = name or DEFAULT_PRESET
-    path = Path(name) if name.endswith(".yaml") else PRESET_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        raise BenchError(
-            f"no nnU-Net preset `{name}`",
-            file=path,
-            hint=did_you_mean(name, preset_names()),
-        )
-    return load_record(path, NnunetPreset)
+    return read_preset(name or DEFAULT_PRESET, PRESET_FOLDER, NnunetPreset, "nnU-Net")

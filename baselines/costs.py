@@ -9,7 +9,7 @@ from baselines.config import NnunetPreset, load_preset
 from baselines.jobs import MODEL
 from baselines.specialists import SpecialistPlan, specialists_of
 from evaluation.config import RunConfig
-from evaluation.planning import (
+from evaluation.workflow.estimate import (
     CPU_FLOPS,
     GPU_FLOPS,
     GPU_NAME,

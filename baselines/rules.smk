@@ -3,13 +3,13 @@
 from baselines.config import load_preset as load_nnunet_preset
 from baselines.specialists import specialists_of
 from evaluation.datasets.registry import find_card
-from evaluation.workflow import digest, scope_digest
+from evaluation.workflow.plan import digest, scope_digest
 
 NNUNET = "nnunet"
 NNUNET_WORK = PATHS.model_run(NNUNET)
 
 if NNUNET in RUN.models:
-    NNUNET_PRESET = load_nnunet_preset(RUN.presets.get(NNUNET, "paper"))
+    NNUNET_PRESET = load_nnunet_preset(RUN.presets.get(NNUNET))
     NNUNET_GPUS = int(NNUNET_PRESET.device == "cuda")
     SPECIALISTS = {
         specialist.id: dataset

@@ -33,7 +33,7 @@ from evaluation.cases import read_case_record
 from evaluation.errors import BenchError
 from evaluation.files import write_json
 from evaluation.paths import RunPaths
-from evaluation.workflow import read_split
+from evaluation.workflow.plan import read_split
 
 LOCK_WAIT_S = 60.0
 _EPOCH = re.compile(r"^[\d :.-]*Epoch (\d+)\s*$")

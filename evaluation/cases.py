@@ -14,33 +14,30 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import write_text
 from evaluation.io import Affine, Array, Volume, read_volume, same_grid, write_volume
 from evaluation.modality import Modality as Modality
+from evaluation.records import Record
 
 Kind = Literal["annotated", "generated", "direct", "union"]
 CASE_FILE = "case.json"
 PREDICTION_FILE = "prediction.json"
 
 
-R = TypeVar("R", bound="_Record")
+R = TypeVar("R", bound=Record)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Part(_Record):
+class Part(Record):
     """Voxels of one layer whose value is in `values`."""
 
     layer: int
     values: tuple[int, ...]
 
 
-class ClassPlace(_Record):
+class ClassPlace(Record):
     """Where a class lives.
 
     `kind` is `annotated` or `generated` (a union of annotated classes) in a reference, and
@@ -121,7 +118,7 @@ def union_place(places: Iterable[ClassPlace], kind: Kind) -> ClassPlace:
     return ClassPlace(kind=kind, parts=parts)
 
 
-class CaseRecord(_Record):
+class CaseRecord(Record):
     """`case.json`: what is known of a standardised case.
 
     `not_annotated` are classes of the dataset that this case has no annotation for; a class in
@@ -140,12 +137,12 @@ class CaseRecord(_Record):
     n_layers: int
     classes: dict[str, ClassPlace]
     not_annotated: tuple[str, ...] = ()
-    source_sha256: dict[str, str] = {}
+    source_sha256: dict[str, str] = Field(default={})
     sequence: str | None = None
     settings: str = ""
 
 
-class PredictionRecord(_Record):
+class PredictionRecord(Record):
     """`prediction.json`: where each predicted class lives in the layers beside it.
 
     With `own_n_layers`, the folder also holds `own-layer-*.nii.gz` on the model's own grid, where
@@ -158,7 +155,7 @@ class PredictionRecord(_Record):
     n_layers: int
     classes: dict[str, ClassPlace]
     own_n_layers: int = 0
-    own_classes: dict[str, ClassPlace] = {}
+    own_classes: dict[str, ClassPlace] = Field(default={})
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from evaluation import __version__
 from evaluation.errors import BenchError
-from evaluation.jobs import HEAD_VARIABLE, log_foot, log_head
-from evaluation.watchdog import end_with_workflow
+from evaluation.workflow.jobs import HEAD_VARIABLE, log_foot, log_head
+from evaluation.workflow.watchdog import end_with_workflow
 
 GROUP = "satbench.commands"
 UNUSABLE = 2

@@ -6,32 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from evaluation.datasets.registry import invalid_record, load_record
 from evaluation.errors import BenchError
 from evaluation.files import write_text
+from evaluation.records import Record, invalid_record, load_record
 
 Space = Literal["native", "resampled", "own"]
 
 
-class Cohort(BaseModel):
+class Cohort(Record):
     """A virtual cohort that the run writes itself, in the raw layouts of its entries."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     patients: int = Field(default=14, ge=2, description="virtual patients of each entry")
     test_patients: int = Field(default=4, ge=1, description="how many of them are the test split")
 
 
-class RunConfig(BaseModel):
+class RunConfig(Record):
     """What one run does.
 
     The run's folder is `results/<name>`; a run of phantoms never passes for one of real data
     because `data_kind` travels with every table.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names the run folder")
     data_kind: Literal["synthetic", "real"]

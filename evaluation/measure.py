@@ -40,7 +40,7 @@ from evaluation.models.running import read_support
 from evaluation.paths import RunPaths
 from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
 from evaluation.schema import SCORES, spacing_text, write_table
-from evaluation.workflow import cases_to_predict
+from evaluation.workflow.plan import cases_to_predict
 
 Row = dict[str, Any]
 

@@ -4,7 +4,7 @@ import re
 
 from evaluation.datasets.registry import find_card
 from evaluation.models.card import find_model
-from evaluation.workflow import (
+from evaluation.workflow.plan import (
     digest,
     n_shards,
     n_test_shards,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.classes.regions import region_of
 from evaluation.files import write_text
-from evaluation.provenance import code_version
+from evaluation.workflow.provenance import code_version
 from reports.gallery import Picture
 from reports.leaderboard_rows import (
     Ids,

@@ -1,8 +1,8 @@
 """Score rows as the drill-down needs them: one value per model, entry, class and case.
 
 Tables say how good a model is on average; this module says on which cases. It never changes a
-number: policies come from `evaluation.policies`, the kind of a generated class (direct before
-union) follows the tables.
+number: policies come from `evaluation.tables.policies`, the kind of a generated class (direct
+before union) follows the tables.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.paths import RunPaths
-from evaluation.policies import policy_values, status_codes
 from evaluation.schema import spacing_from_text
-from evaluation.scores import load_rows
+from evaluation.tables.policies import policy_values, status_codes
+from evaluation.tables.scores import load_rows
 from reports.source import Protocol
 
 METRIC_NAMES = ("dsc", "nsd")

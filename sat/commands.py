@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from evaluation.commands_bench import bench_group
+from evaluation.commands.bench import bench_group
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -34,7 +34,7 @@ def prepare(run: Path = Run) -> None:
     from sat.prepare import prepare_run
 
     config = load_frozen(run)
-    preset = load_preset(config.presets.get(MODEL_ID, "nano"))
+    preset = load_preset(config.presets.get(MODEL_ID))
     index = prepare_run(RunPaths(run), config, MODEL_ID, preset)
     cases = sum(len(entry.cases) for entry in index.entries)
     classes = sum(len(entry.classes) for entry in index.entries)
@@ -51,7 +51,7 @@ def train(
     from sat.config import load_preset
 
     config = load_frozen(run)
-    preset = load_preset(config.presets.get(MODEL_ID, "nano"))
+    preset = load_preset(config.presets.get(MODEL_ID))
     import torch
 
     from sat import train as training

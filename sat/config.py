@@ -9,23 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from evaluation.datasets.registry import load_record
-from evaluation.errors import BenchError, did_you_mean
+from evaluation.records import Record, read_preset
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
+DEFAULT_PRESET = "nano"
 Triple = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 Range = tuple[float, float]
 Probability = float
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NetworkSizes(_Part):
+class NetworkSizes(Record):
     """Sizes of the vision backbone, the query decoder and the mask head (paper, section 3.3)."""
 
     in_channels: int = Field(ge=1, description="the grey image is repeated to so many channels")
@@ -67,7 +63,7 @@ class NetworkSizes(_Part):
         return self
 
 
-class PromptSettings(_Part):
+class PromptSettings(Record):
     """How a class name becomes a query.
 
     `embedding`: `scaled` multiplies the unit-length text embedding by the square root of its
@@ -84,7 +80,7 @@ class PromptSettings(_Part):
     query_length: Literal["sqrt", "unit", "free"]
 
 
-class Grid(_Part):
+class Grid(Record):
     """The model's own grid and its intensities (paper, section 4.2)."""
 
     spacing_mm: Millimetres
@@ -94,7 +90,7 @@ class Grid(_Part):
     rescale_unit: bool = Field(default=False, description="map the z-scores to [0, 1]")
 
 
-class Augmentation(_Part):
+class Augmentation(Record):
     """Random changes of a training crop; `*_p` are probabilities."""
 
     zoom_p: float = 0.0
@@ -111,7 +107,7 @@ class Augmentation(_Part):
     gamma: Range = (0.7, 1.5)
 
 
-class Sampling(_Part):
+class Sampling(Record):
     """Which case, which crop and which prompts a training sample has."""
 
     entry_balance: Literal["equal", "sqrt"] = Field(
@@ -137,7 +133,7 @@ class Sampling(_Part):
     )
 
 
-class Loss(_Part):
+class Loss(Record):
     """Binary cross-entropy plus Dice with squared denominator, equal weights (paper, eq. 10).
 
     `dice_over`: a class that the crop does not show has no overlap to learn from; `present`
@@ -149,7 +145,7 @@ class Loss(_Part):
     smooth: float = 1.0
 
 
-class Training(_Part):
+class Training(Record):
     """One plain loop of AdamW with linear warm-up and cosine to zero over the steps."""
 
     device: Literal["cpu", "cuda"]
@@ -173,7 +169,7 @@ class Training(_Part):
     loss: Loss = Loss()
 
 
-class Inference(_Part):
+class Inference(Record):
     """Sliding windows and the way to the native grid.
 
     `interpolate` says what is interpolated trilinearly and thresholded on the native grid: the
@@ -188,7 +184,7 @@ class Inference(_Part):
     memory_mib: int = Field(default=1024, ge=1, description="for features, and for prompts")
 
 
-class Preset(_Part):
+class Preset(Record):
     """Everything that one kind of SAT-Nano is made of."""
 
     name: str
@@ -211,20 +207,10 @@ class Preset(_Part):
         return self
 
 
-def preset_names() -> list[str]:
-    """Names of the shipped presets."""
-    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
-
-
-def load_preset(name: str) -> Preset:
-    """A shipped preset by name, or a preset file by path.
+def load_preset(name: str | None = None) -> Preset:
+    """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
 
     Raises:
-        BenchError: there is none of that name, or the file is not a valid preset.
+        BenchError: no such preset, or an invalid one (file, field and what was found).
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else PRESET_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        raise BenchError(
-            f"no SAT-Nano preset `{name}`", file=path, hint=did_you_mean(name, preset_names())
-        )
-    return load_record(path, Preset)
+    return read_preset(name or DEFAULT_PRESET, PRESET_FOLDER, Preset, "SAT-Nano")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from evaluation.config import RunConfig
-from evaluation.planning import (
+from evaluation.workflow.estimate import (
     CPU_FLOPS,
     GPU_FLOPS,
     GPU_NAME,
@@ -34,7 +34,7 @@ TO_NATIVE_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
 
 def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """One joint training on all entries, and the prediction of each entry's test cases."""
-    preset = load_preset(config.presets.get(MODEL, "nano"))
+    preset = load_preset(config.presets.get(MODEL))
     training, weights = preset.training, count_weights(preset)
     on_gpu = training.device == "cuda"
     stored = sum(load.n_train * own_voxels(load, preset) for load in loads)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from evaluation.cases import (
@@ -35,6 +34,7 @@ from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
 from evaluation.io import Array, Volume, read_volume
 from evaluation.paths import RunPaths
+from evaluation.records import Record
 from sat.config import Grid, Millimetres, Preset, Triple
 from sat.grid import (
     GridMap,
@@ -50,11 +50,7 @@ POINTS_PER_CLASS = 1000
 FORMAT = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClassPoints(_Record):
+class ClassPoints(Record):
     """Where a class's sampled voxels lie in `points.npy`, and how many voxels it has in all."""
 
     start: int
@@ -62,7 +58,7 @@ class ClassPoints(_Record):
     voxels: int
 
 
-class PreparedRecord(_Record):
+class PreparedRecord(Record):
     """`record.json` of a prepared case; `source` says what it was made from."""
 
     source: str
@@ -76,7 +72,7 @@ class PreparedRecord(_Record):
     label_size: Triple
 
 
-class PreparedEntry(_Record):
+class PreparedEntry(Record):
     """One dataset in the store: its classes in scope, generated ones included."""
 
     dataset: str
@@ -86,7 +82,7 @@ class PreparedEntry(_Record):
     cases: tuple[str, ...]
 
 
-class PreparedIndex(_Record):
+class PreparedIndex(Record):
     """`index.json`: what the store holds."""
 
     format: int

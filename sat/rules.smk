@@ -1,14 +1,14 @@
 """SAT-Nano: one joint training on all entries of the run."""
 
 from evaluation.datasets.registry import find_card
-from evaluation.workflow import digest, n_test_shards, scope_digest
+from evaluation.workflow.plan import digest, n_test_shards, scope_digest
 from sat.config import load_preset
 
 SAT = "sat-nano"
 SAT_WORK = PATHS.model_run(SAT)
 
 if SAT in RUN.models:
-    SAT_PRESET = load_preset(RUN.presets.get(SAT, "nano"))
+    SAT_PRESET = load_preset(RUN.presets.get(SAT))
     SAT_GPUS = int(SAT_PRESET.training.device == "cuda")
     TRAINED[SAT] = lambda dataset: [SAT_WORK / "checkpoint.pt"]
     PREDICTION_GPUS[SAT] = min(SAT_GPUS, 1)

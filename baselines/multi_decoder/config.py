@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from evaluation.datasets.registry import load_record
-from evaluation.errors import BenchError, did_you_mean
+from evaluation.records import Record, read_preset
 
 MODEL = "multi-decoder"
 PRESET_FOLDER = Path(__file__).parent / "presets"
@@ -18,11 +17,7 @@ Triple = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Network(_Part):
+class Network(Record):
     """Sizes of the encoder; each decoder mirrors them.
 
     `strides` are the max-pooling before each stage; the first is 1.
@@ -50,7 +45,7 @@ class Network(_Part):
         return x, y, z
 
 
-class Grid(_Part):
+class Grid(Record):
     """The network's own grid, the same for all entries, and its intensities."""
 
     spacing_mm: Millimetres
@@ -58,7 +53,7 @@ class Grid(_Part):
     mri_percentiles: tuple[float, float]
 
 
-class Augmentation(_Part):
+class Augmentation(Record):
     """Chances and ranges; no mirroring, which would exchange left and right."""
 
     spatial_p: float = Field(default=0.0, ge=0, le=1, description="of a turn and zoom")
@@ -67,7 +62,7 @@ class Augmentation(_Part):
     intensity_p: float = Field(default=0.0, ge=0, le=1, description="of each change of intensity")
 
 
-class Training(_Part):
+class Training(Record):
     """Length, optimiser, sampling. A batch holds crops of several entries."""
 
     steps: int = Field(ge=1)
@@ -90,7 +85,7 @@ class Training(_Part):
         return self
 
 
-class Preset(_Part):
+class Preset(Record):
     """Everything that decides a training, apart from data and seed."""
 
     description: str
@@ -108,23 +103,10 @@ class Preset(_Part):
         return self
 
 
-def preset_names() -> list[str]:
-    """Names of the built-in presets."""
-    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
-
-
-def load_preset(name: str | None) -> Preset:
+def load_preset(name: str | None = None) -> Preset:
     """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
 
     Raises:
         BenchError: no such preset, or an invalid one (file, field and what was found).
     """
-    name = name or DEFAULT_PRESET
-    path = Path(name) if name.endswith(".yaml") else PRESET_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        raise BenchError(
-            f"no multi-decoder preset `{name}`",
-            file=path,
-            hint=did_you_mean(name, preset_names()),
-        )
-    return load_record(path, Preset)
+    return read_preset(name or DEFAULT_PRESET, PRESET_FOLDER, Preset, "multi-decoder")

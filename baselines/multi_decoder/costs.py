@@ -11,7 +11,7 @@ from baselines.multi_decoder.network import KERNEL, count_weights
 from baselines.multi_decoder.prepare import BYTES_PER_VOXEL, trained_classes
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
-from evaluation.planning import (
+from evaluation.workflow.estimate import (
     CPU_FLOPS,
     GPU_FLOPS,
     GPU_NAME,

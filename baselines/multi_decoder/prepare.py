@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from baselines.export import check_disk
@@ -29,7 +28,8 @@ from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
 from evaluation.io import Array, read_volume
 from evaluation.paths import RunPaths
-from evaluation.workflow import read_split
+from evaluation.records import Record
+from evaluation.workflow.plan import read_split
 
 INDEX_FILE = "index.json"
 RECORD_FILE = "record.json"
@@ -38,11 +38,7 @@ POINTS_PER_LEAF = 500
 BYTES_PER_VOXEL = 3  # float16 image and uint8 labels
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PreparedCase(_Record):
+class PreparedCase(Record):
     """A case in the store; `source` is a fingerprint of what it was made from."""
 
     case: str
@@ -51,7 +47,7 @@ class PreparedCase(_Record):
     resolved_voxels: int
 
 
-class PreparedEntry(_Record):
+class PreparedEntry(Record):
     """An entry in the store: its labels, the classes as unions of them, and its cases."""
 
     dataset: str
@@ -60,7 +56,7 @@ class PreparedEntry(_Record):
     cases: tuple[PreparedCase, ...]
 
 
-class PreparedIndex(_Record):
+class PreparedIndex(Record):
     """`index.json`: what the store holds."""
 
     format: int

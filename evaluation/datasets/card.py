@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from evaluation.modality import Modality
+from evaluation.records import Card, Record
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 Access = Literal["open", "registration", "agreement", "unavailable"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Licence(_Part):
+class Licence(Record):
     """Under which terms the data may be used; `verified` = read at the source."""
 
     name: str
@@ -28,7 +25,7 @@ class Licence(_Part):
     note: str | None = None
 
 
-class Source(_Part):
+class Source(Record):
     """Where to get it, and what to do there."""
 
     name: str
@@ -36,7 +33,7 @@ class Source(_Part):
     steps: str = Field(description="what to download and into which folder under raw_root")
 
 
-class ClassEntry(_Part):
+class ClassEntry(Record):
     """One class of the entry: exactly one of `values`, `file` and `union_of`.
 
     `values` are raw values of the label map, `file` is the name of a structure's own mask file
@@ -65,7 +62,7 @@ class ClassEntry(_Part):
         return self
 
 
-class Split(_Part):
+class Split(Record):
     """Table 7's counts (cases), and by which rule the committed list was made."""
 
     train: int
@@ -77,14 +74,14 @@ class Split(_Part):
     note: str | None = None
 
 
-class Specialist(_Part):
+class Specialist(Record):
     """One nnU-Net of Table 7; `classes` are the annotated classes it covers (default: all)."""
 
     id: str = Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9]+)?$")
     classes: tuple[str, ...] | None = None
 
 
-class Overlap(_Part):
+class Overlap(Record):
     """Another entry that shares scans with this one."""
 
     dataset: Slug
@@ -92,7 +89,7 @@ class Overlap(_Part):
     verified: bool
 
 
-class DatasetCard(_Part):
+class DatasetCard(Card):
     """One of the 32 entries (or a user's own dataset).
 
     `folder` is looked for under `raw_root`. `expected_cases` counts scans (one sequence or frame
@@ -121,7 +118,7 @@ class DatasetCard(_Part):
     reader: str = Field(
         description="a reader's name in evaluation/datasets/readers, or module:object"
     )
-    reader_args: dict[str, Any] = {}
+    reader_args: dict[str, Any] = Field(default={})
     classes: tuple[ClassEntry, ...]
     ignore_values: tuple[int, ...] = ()
     patient_pattern: str = Field(

@@ -10,51 +10,14 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import yaml
-from pydantic import BaseModel, ValidationError
+from typing import Literal
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.strict_yaml import load_yaml
+from evaluation.records import read_cards
 
-R = TypeVar("R", bound=BaseModel)
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/datasets")
-
-
-def load_record(path: Path, kind: type[R]) -> R:
-    """Read one YAML file into a typed record.
-
-    Raises:
-        BenchError: names the file and, for every fault, the field and what was found.
-    """
-    try:
-        data: Any = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        found = " ".join(str(error).split())
-        raise BenchError("file cannot be read as YAML", file=path, found=found) from error
-    if not isinstance(data, dict):
-        raise BenchError("file holds no mapping", file=path, found=type(data).__name__)
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise invalid_record(path, kind, error) from error
-
-
-def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationError) -> BenchError:
-    """One message for all faults of a record, with a hint where a key is merely misspelt."""
-    faults = []
-    for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"]) or "(whole record)"
-        hint = ""
-        if fault["type"] == "extra_forbidden":
-            hint = " - " + did_you_mean(str(fault["loc"][-1]), list(kind.model_fields))
-        faults.append(f"{field}: {fault['msg']}{hint}")
-    return BenchError(
-        f"not a valid {kind.__name__}", file=path, found="\n            ".join(faults)
-    )
 
 
 def load_cards(folder: Path | None = None) -> dict[str, DatasetCard]:
@@ -91,18 +54,7 @@ def _load(*folders: Path) -> dict[str, DatasetCard]:
     for folder in folders:
         for path in sorted(folder.glob("*.yml")):
             raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
-        for path in sorted(folder.glob("*.yaml")):
-            card = load_record(path, DatasetCard)
-            if card.id != path.stem:
-                raise BenchError(
-                    "card id and file name differ", file=path, found=card.id, expected=path.stem
-                )
-            if card.id in cards:
-                raise BenchError(
-                    f"the id `{card.id}` is taken by an entry of the benchmark",
-                    file=path,
-                    hint="choose another id and file name",
-                )
+        for path, card in read_cards(folder, DatasetCard, cards):
             _claim(owners, _spellings(card), card, path, "name")
             _claim(networks, {s.id: s.id for s in card.specialists}, card, path, "specialist")
             cards[card.id] = card

@@ -82,7 +82,7 @@ def standardise_shard(
     }
     if wanted is None:
         # The plan's module imports the dataset modules; the other way round only in here.
-        from evaluation.workflow import shard_cases
+        from evaluation.workflow.plan import shard_cases
 
         wanted = shard_cases(card, config, shard, sorted(discovered))
     scope = tuple(classes_in_scope(card, config))

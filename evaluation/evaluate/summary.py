@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evaluation.policies import policy_values, status_codes
 from evaluation.schema import STATUSES
+from evaluation.tables.policies import policy_values, status_codes
 
 _SHOWN = [status for status in STATUSES if status != "scored"]
 
@@ -28,7 +28,7 @@ class Summary:
 
 
 def summarise(rows: pd.DataFrame, policy: str) -> Summary:
-    """Means under a policy (`evaluation.policies`); the rows stay as they are.
+    """Means under a policy (`evaluation.tables.policies`); the rows stay as they are.
 
     Args:
         rows: score rows of one model and one dataset.

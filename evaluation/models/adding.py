@@ -14,9 +14,9 @@ from evaluation.measure import measure_shard
 from evaluation.models.card import find_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
-from evaluation.provenance import write_record
-from evaluation.run_tables import aggregate_run
-from evaluation.workflow import n_test_shards
+from evaluation.tables.run_tables import aggregate_run
+from evaluation.workflow.plan import n_test_shards
+from evaluation.workflow.provenance import write_record
 
 
 def add_model(run: Path, model_id: str, say: Callable[[str], None], jobs: int = 1) -> None:

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from evaluation.datasets.registry import load_record
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.records import Card, Record, read_cards
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")
@@ -21,11 +21,7 @@ USER_CARD_FOLDER = Path("config/models")
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PredictionFolder(_Part):
+class PredictionFolder(Record):
     """Predictions made elsewhere: `<folder>/<dataset>/<case>.nii.gz` or one mask per class.
 
     `labels` maps a dataset to class -> value (or list of values) of its label maps; without it,
@@ -34,10 +30,10 @@ class PredictionFolder(_Part):
 
     kind: Literal["prediction-folder"]
     folder: str
-    labels: dict[str, dict[str, int | list[int]]] = {}
+    labels: dict[str, dict[str, int | list[int]]] = Field(default={})
 
 
-class Command(_Part):
+class Command(Record):
     """A program: `{input}` holds `<case>.nii.gz` images and `request.json`; it fills `{output}`.
 
     It answers as a prediction folder for that dataset would look like: `<case>.nii.gz` with
@@ -46,19 +42,19 @@ class Command(_Part):
 
     kind: Literal["command"]
     command: list[str] = Field(min_length=1)
-    labels: dict[str, dict[str, int | list[int]]] = {}
+    labels: dict[str, dict[str, int | list[int]]] = Field(default={})
     timeout_s: float = 24 * 3600.0
 
 
-class PythonObject(_Part):
+class PythonObject(Record):
     """A Python object, `module:object`, called with a `ModelContext`."""
 
     kind: Literal["python"]
     object: str = Field(pattern=r"^[\w.]+:\w+$")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
 
 
-class ModelCard(_Part):
+class ModelCard(Card):
     """What is known of a model, and how to ask it.
 
     `trained_on` lists dataset ids (contamination column); the special word `run` stands for the
@@ -91,18 +87,7 @@ def load_model_cards(user_folder: Path = USER_CARD_FOLDER) -> dict[str, ModelCar
     """Built-in cards and the user's own, by id; a user's card must not take a built-in id."""
     cards: dict[str, ModelCard] = {}
     for folder in (CARD_FOLDER, user_folder):
-        for path in sorted(folder.glob("*.yaml")):
-            card = load_record(path, ModelCard)
-            if card.id != path.stem:
-                raise BenchError(
-                    "card id and file name differ", file=path, found=card.id, expected=path.stem
-                )
-            if card.id in cards:
-                raise BenchError(
-                    f"model id `{card.id}` is taken by a built-in model",
-                    file=path,
-                    hint="choose another id and file name",
-                )
+        for _, card in read_cards(folder, ModelCard, cards):
             cards[card.id] = card
     return cards
 

@@ -33,7 +33,7 @@ from evaluation.files import atomic_path, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
-from evaluation.workflow import cases_to_predict
+from evaluation.workflow.plan import cases_to_predict
 
 log = logging.getLogger(__name__)
 

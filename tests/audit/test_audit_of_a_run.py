@@ -21,7 +21,7 @@ from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.io import Volume
 from evaluation.schema import AUDIT, read_table
-from evaluation.views import find_links
+from evaluation.tables.views import find_links
 
 Draw = Callable[..., Volume]
 

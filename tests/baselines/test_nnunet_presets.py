@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from baselines.config import Network, NnunetPreset, Schedule, load_preset, preset_names
+from baselines.config import PRESET_FOLDER, Network, NnunetPreset, Schedule, load_preset
 from baselines.jobs import choose_device
 from baselines.plans import CONFIGURATION, describe, differences, plan_to_train, spacing_faults
 from baselines.specialists import pinned_plans
 from evaluation.errors import BenchError
+from evaluation.records import preset_names
 
 PLANNED: dict[str, Any] = {
     "plans_name": "nnUNetPlans",
@@ -46,8 +47,8 @@ def preset(mode: str = "planned", **network: Any) -> NnunetPreset:
 
 
 def test_built_in_presets_load() -> None:
-    assert set(preset_names()) >= {"paper", "hippocampus", "demo", "smoke"}
-    for name in preset_names():
+    assert set(preset_names(PRESET_FOLDER)) >= {"paper", "hippocampus", "demo", "smoke"}
+    for name in preset_names(PRESET_FOLDER):
         load_preset(name)
     paper = load_preset("paper")
     assert paper.mode == "pinned"

@@ -21,7 +21,7 @@ from evaluation.io import Volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
-from evaluation.run_tables import aggregate_run
+from evaluation.tables.run_tables import aggregate_run
 
 
 @pytest.fixture

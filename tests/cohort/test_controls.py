@@ -19,7 +19,7 @@ from evaluation.models.card import find_model
 from evaluation.models.fitted_controls import best_cut_off, best_window
 from evaluation.models.protocol import Model
 from evaluation.paths import RunPaths
-from evaluation.workflow import n_shards
+from evaluation.workflow.plan import n_shards
 
 ENTRIES = ["msd_spleen", "acdc"]
 CONTROLS = ["oracle", "empty", "shifted", "threshold", "mean-map"]

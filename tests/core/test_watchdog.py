@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 JOB = (
-    "import time; from evaluation.watchdog import end_with_workflow; end_with_workflow(); "
+    "import time; from evaluation.workflow.watchdog import end_with_workflow; end_with_workflow(); "
     "print('up', flush=True); time.sleep(60)"
 )
 

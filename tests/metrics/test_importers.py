@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.errors import BenchError
-from evaluation.importers import (
+from evaluation.evaluate.importers import (
     import_challenger_table,
     import_nnunet_summary,
     import_touchstone_pair,

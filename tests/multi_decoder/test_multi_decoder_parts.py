@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.multi_decoder.config import load_preset, preset_names
+from baselines.multi_decoder.config import PRESET_FOLDER, load_preset
 from baselines.multi_decoder.costs import model_cost
 from baselines.multi_decoder.grid import (
     image_on_grid,
@@ -20,7 +20,8 @@ from baselines.multi_decoder.train import check_device, learning_rate, segmentat
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.planning import Load
+from evaluation.records import preset_names
+from evaluation.workflow.estimate import Load
 
 
 def test_an_image_passes_its_own_entrys_decoder_only(preset):
@@ -49,8 +50,8 @@ def test_encoder_is_shared_and_saved_once(preset):
 
 
 def test_presets_are_valid_and_paper_has_the_published_widths():
-    assert preset_names() == ["demo", "paper", "smoke"]
-    for name in preset_names():
+    assert preset_names(PRESET_FOLDER) == ["demo", "paper", "smoke"]
+    for name in preset_names(PRESET_FOLDER):
         assert load_preset(name).description
     assert load_preset(None).network.widths == (32, 64, 128, 256, 320)
     with pytest.raises(BenchError, match="no multi-decoder preset"):

@@ -23,9 +23,9 @@ from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import load_cards
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
-from evaluation.run_tables import aggregate_run
 from evaluation.schema import SCORES, write_table
-from evaluation.synthetic_scores import SyntheticScores, synthetic_scores
+from evaluation.tables.run_tables import aggregate_run
+from evaluation.tables.synthetic import SyntheticScores, synthetic_scores
 
 ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}
 MODELS = {"sat-nano": 0.0, "nnunet": 0.03, "oracle": 0.2}

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.aggregate import aggregate
 from evaluation.config import RunConfig
-from evaluation.grid import build_grids
 from evaluation.paths import RunPaths
 from evaluation.published import published
-from evaluation.synthetic_scores import collection_shape, synthetic_scores
-from evaluation.views import find_links
+from evaluation.tables.aggregate import aggregate
+from evaluation.tables.grid import build_grids
+from evaluation.tables.synthetic import collection_shape, synthetic_scores
+from evaluation.tables.views import find_links
 from reports.leaderboard import board_payload, write_leaderboard
 from reports.leaderboard_rows import BINS, EXACT_VALUES, _spread
 from reports.pages import embedded_json

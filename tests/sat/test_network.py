@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
-from sat.config import load_preset, preset_names
+from evaluation.records import preset_names
+from sat.config import PRESET_FOLDER, load_preset
 from sat.network import SatNetwork, position_code
 from sat.weights import count_parameters, load_released, read_checkpoint
 
@@ -49,7 +50,7 @@ def test_unused_first_norms_are_counted_but_frozen(nano):
     assert all(".norm1." in name for name in frozen)
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", preset_names(PRESET_FOLDER))
 def test_every_preset_builds_a_network(name):
     preset = load_preset(name)
     assert preset.name == name

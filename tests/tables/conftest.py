@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from evaluation.grid import Grid, build_grids
 from evaluation.schema import SCORES
-from evaluation.scores import Expected
-from evaluation.views import Links
+from evaluation.tables.grid import Grid, build_grids
+from evaluation.tables.scores import Expected
+from evaluation.tables.views import Links
 
 NO_LINKS = Links({}, frozenset(), "")
 MakeRow = Callable[..., dict[str, Any]]

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.aggregate import aggregate
-from evaluation.grid import build_grids
 from evaluation.schema import TABLES, to_arrow
-from evaluation.scores import Expected
-from evaluation.synthetic_scores import synthetic_scores
-from evaluation.views import Links, find_links
+from evaluation.tables.aggregate import aggregate
+from evaluation.tables.grid import build_grids
+from evaluation.tables.scores import Expected
+from evaluation.tables.synthetic import synthetic_scores
+from evaluation.tables.views import Links, find_links
 
 NO_LINKS = Links({}, frozenset(), "")
 

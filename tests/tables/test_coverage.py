@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from evaluation.comparison import compare
-from evaluation.samples import Sample, reduce_entry
-from evaluation.statistics import bootstrap, patient_weights
-from evaluation.targets import Universe, dataset_targets, overall_targets
+from evaluation.tables.comparison import compare
+from evaluation.tables.samples import Sample, reduce_entry
+from evaluation.tables.statistics import bootstrap, patient_weights
+from evaluation.tables.targets import Universe, dataset_targets, overall_targets
 
 N_SLOTS = (4, 1, 8)
 TRUTH = (0.8, 0.6, 0.7)

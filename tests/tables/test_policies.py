@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.errors import BenchError
-from evaluation.policies import CODE, false_positives, policy_values, status_codes
 from evaluation.schema import STATUSES
+from evaluation.tables.policies import CODE, false_positives, policy_values, status_codes
 
 NAN = float("nan")
 # status, reference voxels, prediction voxels -> present-only, paper

@@ -11,9 +11,9 @@ from evaluation.cli import build
 from evaluation.config import Cohort, RunConfig, freeze
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
-from evaluation.run_tables import MADE_HERE, aggregate_run
 from evaluation.schema import SCORES, TABLES, read_table, write_table
-from evaluation.synthetic_scores import collection_shape, synthetic_scores
+from evaluation.tables.run_tables import MADE_HERE, aggregate_run
+from evaluation.tables.synthetic import collection_shape, synthetic_scores
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 3, "acdc": 6, "promise12": 4}
 
@@ -116,9 +116,9 @@ def test_a_broken_score_file_is_named(run: Path) -> None:
 
 
 def test_sensitivity_names_a_choice_that_flips_the_winner(row, grid_of) -> None:
-    from evaluation.aggregate import aggregate
-    from evaluation.scores import Expected
-    from evaluation.sensitivity import sensitivity
+    from evaluation.tables.aggregate import aggregate
+    from evaluation.tables.scores import Expected
+    from evaluation.tables.sensitivity import sensitivity
 
     rows = []
     for case in range(4):

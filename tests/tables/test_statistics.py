@@ -8,7 +8,8 @@ from scipy.stats import kendalltau
 from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from evaluation.comparison import (
+from evaluation.schema import PAIRS, RANKS, to_arrow
+from evaluation.tables.comparison import (
     TOO_SMALL,
     compare,
     holm,
@@ -16,15 +17,14 @@ from evaluation.comparison import (
     sign_flip,
     wilcoxon,
 )
-from evaluation.decisions import decide, scopes_of
-from evaluation.grid import build_grids
-from evaluation.ranking import kendall_tau
-from evaluation.samples import macro, sample
-from evaluation.schema import PAIRS, RANKS, to_arrow
-from evaluation.statistics import bootstrap, patient_weights
-from evaluation.synthetic_scores import synthetic_scores
-from evaluation.targets import universe_of
-from evaluation.views import Links
+from evaluation.tables.decisions import decide, scopes_of
+from evaluation.tables.grid import build_grids
+from evaluation.tables.ranking import kendall_tau
+from evaluation.tables.samples import macro, sample
+from evaluation.tables.statistics import bootstrap, patient_weights
+from evaluation.tables.synthetic import synthetic_scores
+from evaluation.tables.targets import universe_of
+from evaluation.tables.views import Links
 
 NO_LINKS = Links({}, frozenset(), "")
 SHAPE = {
@@ -89,7 +89,7 @@ def test_intervals_hold_the_estimate_and_shrink_with_n(known) -> None:
 
 
 def test_one_patient_has_no_interval(row, grid_of) -> None:
-    from evaluation.scores import Expected
+    from evaluation.tables.scores import Expected
 
     grid = grid_of([row("m", "word", "1", "liver"), row("m", "word", "2", "liver", patient="1")])
     universe = universe_of(grid, Expected("synthetic"))

@@ -14,9 +14,9 @@ from baselines.specialists import specialists_of
 from evaluation.cli import build
 from evaluation.config import load_config
 from evaluation.datasets.registry import load_cards
-from evaluation.jobs import job_reports, log_foot, log_head
-from evaluation.planning import CPU_FLOPS, estimate, training_flops, unet_flops, windows
 from evaluation.schema import COST, read_table
+from evaluation.workflow.estimate import CPU_FLOPS, estimate, training_flops, unet_flops, windows
+from evaluation.workflow.jobs import job_reports, log_foot, log_head
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = tuple(load_cards())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from evaluation.slurm import patient
+from evaluation.workflow.slurm import patient
 
 
 def test_unanswered_question_is_repeated():
@@ -39,7 +39,7 @@ def test_empty_answer_is_an_answer():
 def test_executor_is_made_patient_once(monkeypatch):
     import snakemake_executor_plugin_slurm as executor
 
-    from evaluation.slurm import ask_until_answered
+    from evaluation.workflow.slurm import ask_until_answered
 
     monkeypatch.setattr(executor, "query_job_status", executor.query_job_status)
     ask_until_answered()

@@ -7,7 +7,7 @@ import re
 
 import pandas as pd
 
-from evaluation.jobs import job_reports
+from evaluation.workflow.jobs import job_reports
 
 RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 

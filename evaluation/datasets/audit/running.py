@@ -157,7 +157,7 @@ def _summary(
 
 def _groups(accepted: pd.DataFrame, most: int = 5) -> list[list[str]]:
     """The largest groups of linked patients: one huge group would betray a false link."""
-    from evaluation.views import find_links
+    from evaluation.tables.views import find_links
 
     members: dict[str, list[str]] = {}
     for (dataset, patient), name in find_links({}, accepted).person.items():

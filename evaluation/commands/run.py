@@ -64,7 +64,7 @@ def add(
 
 def record(run: Path = RUN) -> None:
     """Write the run record: code, configuration, inputs, packages, seconds, memory."""
-    from evaluation.provenance import write_record
+    from evaluation.workflow.provenance import write_record
 
     typer.echo(write_record(run))
 
@@ -88,7 +88,7 @@ def doctor(
     raw_root: Path | None = typer.Option(None, "--raw-root", help="Instead of the configured one."),
 ) -> None:
     """Check this machine: packages, torch and CUDA, disk, Slurm partitions, raw data."""
-    from evaluation.doctor import examine
+    from evaluation.workflow.doctor import examine
 
     findings = examine(config, raw_root)
     for finding in findings:

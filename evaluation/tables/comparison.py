@@ -15,9 +15,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.samples import Floats, Sample, macro, weights_by_model
-from evaluation.statistics import Replicates, bootstrap
-from evaluation.targets import Targets, Universe
+from evaluation.tables.samples import Floats, Sample, macro, weights_by_model
+from evaluation.tables.statistics import Replicates, bootstrap
+from evaluation.tables.targets import Targets, Universe
 
 MIN_PATIENTS = 11
 TOO_SMALL = "n too small"

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from evaluation.samples import Floats, Sample, weights_by_model
-from evaluation.targets import Targets, Universe
+from evaluation.tables.samples import Floats, Sample, weights_by_model
+from evaluation.tables.targets import Targets, Universe
 
 LEVEL = 0.95
 N_BOOTSTRAPS = 1000

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.policies import ABSENT, CODE, status_codes
 from evaluation.schema import KINDS, spacing_from_text
-from evaluation.scores import Expected
-from evaluation.views import Links
+from evaluation.tables.policies import ABSENT, CODE, status_codes
+from evaluation.tables.scores import Expected
+from evaluation.tables.views import Links
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.grid import EntryGrid, Grid
-from evaluation.policies import ABSENT, CODE, policy_values
-from evaluation.targets import Targets, Universe
+from evaluation.tables.grid import EntryGrid, Grid
+from evaluation.tables.policies import ABSENT, CODE, policy_values
+from evaluation.tables.targets import Targets, Universe
 
 Floats = NDArray[np.float64]
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.aggregate import Block, Setting, block_of, settings_of, with_clean
-from evaluation.comparison import MIN_PATIENTS, N_FLIPS, TOO_SMALL, PairTable, compare, holm
-from evaluation.grid import Grid
-from evaluation.ranking import Ranking, by_significance, rank
-from evaluation.samples import Floats, Sample, sample
 from evaluation.schema import METRICS, TABLES
-from evaluation.scores import Expected
-from evaluation.statistics import N_BOOTSTRAPS, patient_weights
-from evaluation.targets import (
+from evaluation.tables.aggregate import Block, Setting, block_of, settings_of, with_clean
+from evaluation.tables.comparison import MIN_PATIENTS, N_FLIPS, TOO_SMALL, PairTable, compare, holm
+from evaluation.tables.grid import Grid
+from evaluation.tables.ranking import Ranking, by_significance, rank
+from evaluation.tables.samples import Floats, Sample, sample
+from evaluation.tables.scores import Expected
+from evaluation.tables.statistics import N_BOOTSTRAPS, patient_weights
+from evaluation.tables.targets import (
     Targets,
     Universe,
     dataset_targets,

@@ -38,7 +38,7 @@ PACKAGES = (
 
 def code_version() -> str:
     """Version of the package, with the commit where the code runs from a clone."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

@@ -24,8 +24,8 @@ from evaluation.classes.regions import (
     composition_keys,
     region_of,
 )
-from evaluation.grid import Grid
-from evaluation.scores import Expected
+from evaluation.tables.grid import Grid
+from evaluation.tables.scores import Expected
 
 Strings = NDArray[np.str_]
 

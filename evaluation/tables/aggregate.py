@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.comparison import patient_means
-from evaluation.grid import Grid
-from evaluation.policies import ABSENT, CODE, false_positives
-from evaluation.samples import Floats, Sample, macro, sample
 from evaluation.schema import COVERAGES, POLICIES, TABLES, Table
-from evaluation.scores import Expected
-from evaluation.statistics import N_BOOTSTRAPS, bootstrap, patient_weights
-from evaluation.targets import (
+from evaluation.tables.comparison import patient_means
+from evaluation.tables.grid import Grid
+from evaluation.tables.policies import ABSENT, CODE, false_positives
+from evaluation.tables.samples import Floats, Sample, macro, sample
+from evaluation.tables.scores import Expected
+from evaluation.tables.statistics import N_BOOTSTRAPS, bootstrap, patient_weights
+from evaluation.tables.targets import (
     Targets,
     Universe,
     class_targets,

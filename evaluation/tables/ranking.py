@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from evaluation.comparison import PairTable
-from evaluation.samples import Floats, Sample, macro
-from evaluation.statistics import bootstrap
-from evaluation.targets import Targets, Universe
+from evaluation.tables.comparison import PairTable
+from evaluation.tables.samples import Floats, Sample, macro
+from evaluation.tables.statistics import bootstrap
+from evaluation.tables.targets import Targets, Universe
 
 SIGNIFICANT = 0.05
 

@@ -8,13 +8,13 @@ from time import perf_counter
 
 import numpy as np
 
-from evaluation.decisions import scopes_of
-from evaluation.grid import build_grids
-from evaluation.samples import Sample, macro, sample
-from evaluation.statistics import bootstrap, patient_weights
-from evaluation.synthetic_scores import collection_shape, synthetic_scores
-from evaluation.targets import Targets, Universe, universe_of
-from evaluation.views import find_links
+from evaluation.tables.decisions import scopes_of
+from evaluation.tables.grid import build_grids
+from evaluation.tables.samples import Sample, macro, sample
+from evaluation.tables.statistics import bootstrap, patient_weights
+from evaluation.tables.synthetic import collection_shape, synthetic_scores
+from evaluation.tables.targets import Targets, Universe, universe_of
+from evaluation.tables.views import find_links
 
 LIMIT_S = 5.0
 _LOOP_DRAWS = 3

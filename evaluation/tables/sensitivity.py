@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from evaluation.ranking import kendall_tau
 from evaluation.schema import METRICS, SENSITIVITY
+from evaluation.tables.ranking import kendall_tau
 
 HEADLINE = {
     "policy": "present-only",

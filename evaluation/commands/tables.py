@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from evaluation.commands_bench import bench_group
+from evaluation.commands.bench import bench_group
 
 RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
 
@@ -24,7 +24,7 @@ def aggregate(
     draws: int = typer.Option(1000, "--draws", min=100, help="Bootstraps for the intervals."),
 ) -> None:
     """Turn the score rows of a run into its tables."""
-    from evaluation.run_tables import aggregate_run
+    from evaluation.tables.run_tables import aggregate_run
 
     for line in aggregate_run(run, draws):
         typer.echo(line)
@@ -53,7 +53,7 @@ def bench_statistics(
     repeats: int = typer.Option(5, "--repeats", min=1, help="Times; the median is printed."),
 ) -> None:
     """Time the bootstrap of overall, dataset and region means on rows of the collection's size."""
-    from evaluation.bench_statistics import bench
+    from evaluation.tables.benchmark import bench
 
     for line in bench(models, scale, draws, repeats):
         typer.echo(line)

@@ -121,7 +121,7 @@ def import_nnunet(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import nnU-Net's summary.json (DSC and voxel counts; it has no NSD)."""
-    from evaluation.importers import import_nnunet_summary
+    from evaluation.evaluate.importers import import_nnunet_summary
 
     _keep(import_nnunet_summary(summary, model, dataset, labels), out, policy, modality)
 
@@ -140,7 +140,7 @@ def import_touchstone(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import the Touchstone pair of tables (case x class; blank = class absent)."""
-    from evaluation.importers import import_touchstone_pair
+    from evaluation.evaluate.importers import import_touchstone_pair
 
     frame = import_touchstone_pair(dsc, nsd, model, dataset, tolerance_mm)
     _keep(frame, out, policy, modality)
@@ -161,7 +161,7 @@ def import_challenger(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import challengeR's long table (task, algorithm, case, value; NA = missing prediction)."""
-    from evaluation.importers import import_challenger_table
+    from evaluation.evaluate.importers import import_challenger_table
 
     _one_of("--metric", metric, ("dsc", "nsd"))
     columns = {"algorithm": algorithm, "case": case, "value": value, "task": task}

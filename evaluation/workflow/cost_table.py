@@ -9,8 +9,8 @@ import pandas as pd
 
 from evaluation.config import RunConfig
 from evaluation.paths import RunPaths
-from evaluation.planning import Estimate, Load, ModelCost
 from evaluation.schema import COST, write_table
+from evaluation.workflow.estimate import Estimate, Load, ModelCost
 
 # What the rules ask for at the first attempt (rules.smk): the most that a job should take.
 GPU_MEMORY_MIB = 64000 * 1e6 / 2**20

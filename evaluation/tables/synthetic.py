@@ -15,7 +15,7 @@ import pandas as pd
 
 from evaluation.datasets.registry import load_cards
 from evaluation.schema import SCORES
-from evaluation.scores import Expected
+from evaluation.tables.scores import Expected
 
 
 @dataclass(frozen=True)

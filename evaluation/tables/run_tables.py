@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.aggregate import aggregate
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.decisions import decide
 from evaluation.errors import BenchError
-from evaluation.grid import Grid, build_grids
 from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
-from evaluation.policies import ABSENT, CODE
 from evaluation.published import check_claims, published_beside_ours
 from evaluation.schema import AUDIT, COMPLETENESS, TABLES, read_table, write_table
-from evaluation.scores import Expected, join_shards, load_rows
-from evaluation.sensitivity import sensitivity
-from evaluation.statistics import N_BOOTSTRAPS
-from evaluation.views import Links, find_links
+from evaluation.tables.aggregate import aggregate
+from evaluation.tables.decisions import decide
+from evaluation.tables.grid import Grid, build_grids
+from evaluation.tables.policies import ABSENT, CODE
+from evaluation.tables.scores import Expected, join_shards, load_rows
+from evaluation.tables.sensitivity import sensitivity
+from evaluation.tables.statistics import N_BOOTSTRAPS
+from evaluation.tables.views import Links, find_links
 
 MADE_HERE = (
     "dataset", "dataset_class", "class", "region", "lesion", "overall", "ranks", "pairs",

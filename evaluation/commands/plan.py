@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from evaluation.config import RunConfig
-    from evaluation.planning import Estimate
+    from evaluation.workflow.estimate import Estimate
 
 FAILED_JOBS = 3
 
@@ -33,8 +33,8 @@ def plan(
 ) -> None:
     """Estimate GPU hours, CPU hours, disk and wall time of a run, before anyone starts."""
     from evaluation.config import load_config
-    from evaluation.planning import estimate
-    from evaluation.workflow import plan_entries
+    from evaluation.workflow.estimate import estimate
+    from evaluation.workflow.plan import plan_entries
 
     settings = load_config(config)
     if raw_root is not None:
@@ -42,14 +42,18 @@ def plan(
     entries = plan_entries(settings).entries
     found = estimate(settings, entries, gpus=gpus, cores=cores)
     if write:
-        from evaluation.cost_table import write_cost
+        from evaluation.workflow.cost_table import write_cost
 
         typer.echo(f"wrote {write_cost(settings, found)}", err=True)
     typer.echo(json.dumps(_record(settings, found), indent=2) if as_json else _text(found))
 
 
 def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
-    from evaluation.cost_table import peak_memory_mib, predict_seconds_per_case, train_seconds
+    from evaluation.workflow.cost_table import (
+        peak_memory_mib,
+        predict_seconds_per_case,
+        train_seconds,
+    )
 
     return {
         "run": settings.name,
@@ -93,15 +97,16 @@ def _text(found: Estimate) -> str:
         for name, cost in found.models.items()
     ]
     columns = ["model", "networks", "weights", "GPU hours", "CPU hours", "device"]
-    from evaluation import planning
+    from evaluation.workflow import estimate
 
     sizes = f"{found.measured_sizes} of {len(found.loads)} entries with measured sizes of scans"
     notes = (
-        f"An estimate on the high side: {sizes}, the others assumed; {planning.GPU_NAME} at "
-        f"{planning.GPU_FLOPS / 1e12:.0f} TFLOP/s, {planning.CPU_FLOPS / 1e9:.0f} GFLOP/s for a "
+        f"An estimate on the high side: {sizes}, the others assumed; {estimate.GPU_NAME} at "
+        f"{estimate.GPU_FLOPS / 1e12:.0f} TFLOP/s, {estimate.CPU_FLOPS / 1e9:.0f} GFLOP/s for a "
         f"CPU thread. Wall hours: {found.gpus} GPUs and {found.cores} cores, one stage after the "
-        "other; a single job is never split. Origins of all constants: evaluation/planning.py "
-        "and the modules `costs` of the models. Afterwards, the table `runtime` has what it took."
+        "other; a single job is never split. Origins of all constants: "
+        "evaluation/workflow/estimate.py and the modules `costs` of the models. Afterwards, the "
+        "table `runtime` has what it took."
     )
     tables = (
         tabulate(rows, headers=head, floatfmt=",.2f"),
@@ -116,7 +121,7 @@ def jobs(
     as_json: bool = typer.Option(False, "--json", help="Print every field as JSON."),
 ) -> None:
     """Say what ran where, how long, with which resources, and what failed (exit code 3)."""
-    from evaluation.jobs import job_reports
+    from evaluation.workflow.jobs import job_reports
 
     reports = job_reports(run)
     shown = [r for r in reports if not failed or r.status != "done"]

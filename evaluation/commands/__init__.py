@@ -1,0 +1,28 @@
+"""Sub-commands of the `satbench` command line that evaluation adds, one module for each topic."""
+
+from __future__ import annotations
+
+import typer
+
+from evaluation.commands import (
+    audit,
+    classes,
+    cohort,
+    data,
+    metrics,
+    plan,
+    run,
+    tables,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this package's commands to the command line."""
+    cohort.register(app)
+    data.register(app, metrics.bench_app)
+    classes.register(app, data.data_app)
+    run.register(app)
+    plan.register(app)
+    metrics.register(app)
+    tables.register(app)
+    audit.register(data.data_app, metrics.bench_app)

@@ -1,0 +1,107 @@
+"""Typed records in YAML files: cards, presets, configurations, read with errors that help."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evaluation.errors import BenchError, did_you_mean
+from evaluation.strict_yaml import load_yaml
+
+R = TypeVar("R", bound=BaseModel)
+C = TypeVar("C", bound="Card")
+
+
+class Record(BaseModel):
+    """A record that refuses unknown keys and does not change once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Card(Record):
+    """What every card has: an id, which is also the name of its file."""
+
+    id: str
+
+
+def load_record(path: Path, kind: type[R]) -> R:
+    """Read one YAML file into a typed record.
+
+    Raises:
+        BenchError: names the file and, for every fault, the field and what was found.
+    """
+    try:
+        data: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = " ".join(str(error).split())
+        raise BenchError("file cannot be read as YAML", file=path, found=found) from error
+    if not isinstance(data, dict):
+        raise BenchError("file holds no mapping", file=path, found=type(data).__name__)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise invalid_record(path, kind, error) from error
+
+
+def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationError) -> BenchError:
+    """One message for all faults of a record, with a hint where a key is merely misspelt."""
+    faults = []
+    for fault in error.errors():
+        field = ".".join(str(part) for part in fault["loc"]) or "(whole record)"
+        hint = ""
+        if fault["type"] == "extra_forbidden":
+            hint = " - " + did_you_mean(str(fault["loc"][-1]), list(kind.model_fields))
+        faults.append(f"{field}: {fault['msg']}{hint}")
+    return BenchError(
+        f"not a valid {kind.__name__}", file=path, found="\n            ".join(faults)
+    )
+
+
+def read_cards(folder: Path, kind: type[C], taken: Container[str]) -> Iterator[tuple[Path, C]]:
+    """The cards of a folder with their files, in alphabetical order.
+
+    Args:
+        folder: may be missing, then it holds no card.
+        kind: the record of these cards.
+        taken: ids of earlier folders; looked at anew for each card.
+
+    Raises:
+        BenchError: a card is not valid, is not named after its id, or takes an id that is used.
+    """
+    for path in sorted(folder.glob("*.yaml")):
+        card = load_record(path, kind)
+        if card.id != path.stem:
+            raise BenchError(
+                "card id and file name differ", file=path, found=card.id, expected=path.stem
+            )
+        if card.id in taken:
+            raise BenchError(
+                f"the id `{card.id}` is taken by an entry of the benchmark",
+                file=path,
+                hint="choose another id and file name",
+            )
+        yield path, card
+
+
+def preset_names(folder: Path) -> list[str]:
+    """Names of the presets in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
+    """A preset of the folder by its name, or a file of the user's (a path that ends in `.yaml`).
+
+    Raises:
+        BenchError: no such preset, or an invalid one (file, field and what was found).
+    """
+    own = name.endswith((".yaml", ".yml"))
+    path = Path(name) if own else folder / f"{name}.yaml"
+    if not path.is_file():
+        raise BenchError(
+            f"no {title} preset `{name}`", file=path, hint=did_you_mean(name, preset_names(folder))
+        )
+    return load_record(path, kind)

@@ -1,0 +1,1 @@
+"""From score rows to tables: policies, means, intervals, comparisons, ranks."""
