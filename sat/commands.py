@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
     sat = typer.Typer(help="SAT-Nano: prepare its training data, train it, look for its errors.")
     sat.command("prepare")(prepare)
     sat.command("train")(train)
+    sat.command("launch")(launch)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     app.add_typer(sat, name="sat")
@@ -61,6 +63,27 @@ def train(
     typer.echo(
         f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, {result.checkpoint}"
     )
+
+
+def launch(
+    run: Path = Run,
+    threads: int = typer.Option(1, min=1, help="CPU threads on each node."),
+    gpus: int = typer.Option(0, min=0, help="GPUs of the whole job, a process for each."),
+    nodes: int = typer.Option(1, min=1, help="Nodes of the Slurm job that this runs in."),
+) -> None:
+    """Train on several GPUs by torchrun, on several nodes by srun; otherwise as `train`."""
+    from evaluation.config import load_frozen
+    from sat import launch as launcher
+    from sat.config import load_preset
+
+    layout = launcher.find_layout(gpus, nodes, threads, os.environ)
+    if layout.alone:
+        train(run, threads)
+        return
+    from sat.train import check_device
+
+    check_device(load_preset(load_frozen(run).presets.get(MODEL_ID)).training)
+    launcher.launch(run, layout)
 
 
 def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:

@@ -50,12 +50,14 @@ if SAT in RUN.models:
         threads: 8 if SAT_GPUS else 1
         resources:
             gpu=SAT_GPUS,
+            nodes=1,
             mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
         params:
             settings=digest(SAT_PRESET, RUN.seed),
         shell:
-            "{SATBENCH} sat train --run {ROOT} --threads {threads} > {log} 2>&1"
+            "{SATBENCH} sat launch --run {ROOT} --threads {threads} --gpus {resources.gpu}"
+            " --nodes {resources.nodes} > {log} 2>&1"
 
     rule side_swaps:
         """How often left and right are exchanged in the predictions."""
