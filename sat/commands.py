@@ -73,16 +73,16 @@ def launch(
 ) -> None:
     """Train on several GPUs by torchrun, on several nodes by srun; otherwise as `train`."""
     from evaluation.config import load_frozen
+    from evaluation.workflow.gpu import require_gpu
     from sat import launch as launcher
     from sat.config import load_preset
 
     layout = launcher.find_layout(gpus, nodes, threads, os.environ)
+    if load_preset(load_frozen(run).presets.get(MODEL_ID)).training.device == "cuda":
+        require_gpu(layout.processes)
     if layout.alone:
         train(run, threads)
         return
-    from sat.train import check_device
-
-    check_device(load_preset(load_frozen(run).presets.get(MODEL_ID)).training)
     launcher.launch(run, layout)
 
 

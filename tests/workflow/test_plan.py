@@ -42,6 +42,17 @@ def test_real_run_without_any_data_stops_with_a_way_on(clone):
     assert "satbench data status" in done.stdout + done.stderr
 
 
+def test_model_whose_card_wants_a_gpu_is_predicted_on_one(clone):
+    card = "{id: mine, title: M, description: d, citation: c, licence: MIT, gpu: true,"
+    card += " adapter: {kind: command, command: [mine, '{input}', '{output}']}}"
+    (clone.folder / "config" / "models").mkdir(exist_ok=True)
+    (clone.folder / "config" / "models" / "mine.yaml").write_text(card)
+    smoke = ("--configfile", "config/smoke.yaml", "--config", "models=[mine, oracle]")
+    output = clone.run("-n", "--quiet", "rules", *smoke)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE))
+    assert (counts["predict_on_gpu"], counts["predict"]) == ("2", "2")
+
+
 def test_unknown_configuration_key_is_named(clone):
     path = clone.folder / "config" / "smoke.yaml"
     path.write_text(path.read_text() + "tolerance: 2\n")
