@@ -28,11 +28,12 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-lint: $(READY) ## ruff, mypy, snakefmt and the import contract
+lint: $(READY) ## ruff, mypy, snakefmt, hadolint and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check $(SMK)
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/lint-imports
 
 format: $(READY) ## write the house format
