@@ -9,7 +9,9 @@ SAT_WORK = PATHS.model_run(SAT)
 
 if SAT in RUN.models:
     SAT_PRESET = load_preset(RUN.presets.get(SAT))
-    SAT_GPUS = int(SAT_PRESET.training.device == "cuda")
+    # A process of the preset for each GPU. With fewer (`gpu` in the profile, or --resources
+    # gpu=N on one machine), processes take turns and learn the same.
+    SAT_GPUS = SAT_PRESET.training.processes * (SAT_PRESET.training.device == "cuda")
     TRAINED[SAT] = lambda dataset: [SAT_WORK / "checkpoint.pt"]
     PREDICTION_GPUS[SAT] = min(SAT_GPUS, 1)
 
@@ -47,11 +49,11 @@ if SAT in RUN.models:
         benchmark:
             ROOT / "benchmarks" / "train" / f"{SAT}.tsv"
         priority: 20
-        threads: 8 if SAT_GPUS else 1
+        threads: max(1, 8 * SAT_GPUS)
         resources:
             gpu=SAT_GPUS,
             nodes=1,
-            mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
+            mem_mb=lambda w, attempt: max(4000, 32000 * SAT_GPUS) * attempt,
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
         params:
             settings=digest(SAT_PRESET, RUN.seed),

@@ -34,7 +34,10 @@ def require_gpu(count: int = 1, *, torch: bool = True) -> None:
             else f"this job needs {count} GPUs of this node, and cannot use them",
             found=fault,
             hint="ask the scheduler for one (slurm/README.md, GPUs), install a CUDA build of "
-            "torch (`make setup TORCH=...`), or choose presets for a CPU",
+            "torch (`make setup TORCH=...`), or choose presets for a CPU"
+            if count == 1
+            else "fewer GPUs learn the same: `gpu` of the rule in the profile, or "
+            "`snakemake --resources gpu=1` on one machine (slurm/README.md, GPUs)",
         )
 
 
