@@ -81,12 +81,17 @@ def find_layout(gpus: int, nodes: int, threads: int, environment: Mapping[str, s
 
 def one_node_command(layout: Layout, training: Sequence[str]) -> list[str]:
     """Torchrun on this machine, which finds a free port itself."""
-    return [*_torchrun(layout), "--standalone", *training]
+    return _torchrun(layout, ["--standalone"], training)
 
 
 def srun_command(layout: Layout, training: Sequence[str], allocation: Allocation) -> list[str]:
     """One torchrun on each node of the allocation; all end when one fails."""
     gpus = [f"--gpus-per-node={layout.processes}"] if layout.processes > 1 else []
+    meeting = [
+        "--rdzv-backend=c10d",
+        f"--rdzv-id={allocation.job}",
+        f"--rdzv-endpoint={allocation.endpoint}",
+    ]
     return [
         "srun",
         f"--nodes={layout.nodes}",
@@ -95,22 +100,21 @@ def srun_command(layout: Layout, training: Sequence[str], allocation: Allocation
         f"--cpus-per-task={allocation.cpus_per_node}",
         *gpus,
         "--kill-on-bad-exit=1",
-        *_torchrun(layout),
-        "--rdzv-backend=c10d",
-        f"--rdzv-id={allocation.job}",
-        f"--rdzv-endpoint={allocation.endpoint}",
-        *training,
+        *_torchrun(layout, meeting, training),
     ]
 
 
-def _torchrun(layout: Layout) -> list[str]:
+def _torchrun(layout: Layout, meeting: Sequence[str], training: Sequence[str]) -> list[str]:
     return [
         sys.executable,
         "-m",
         "torch.distributed.run",
         f"--nnodes={layout.nodes}",
         f"--nproc-per-node={layout.processes}",
-        "--max-restarts=0",  # a restart would begin anew; the workflow's next attempt goes on
+        "--max-restarts=0",  # the workflow's next attempt goes on from the last resume point
+        *meeting,
+        "--",  # or torchrun takes options of the training for abbreviations of its own
+        *training,
     ]
 
 

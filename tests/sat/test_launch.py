@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import parse_args as torchrun_arguments
 from typer.testing import CliRunner
 
 from evaluation.cli import build
@@ -58,11 +59,12 @@ def test_more_processes_than_threads_get_one_each():
 def test_one_node_is_torchruns_own_business():
     layout = Layout(1, 8, 2)
     command = one_node_command(layout, training_command(Path("results/paper"), layout))
-    assert command[1:6] == [
-        "-m", "torch.distributed.run", "--nnodes=1", "--nproc-per-node=8", "--max-restarts=0",
-    ]  # fmt: skip
-    assert command[6] == "--standalone"
-    assert command[8:] == ["sat", "train", "--run", "results/paper", "--threads", "2"]
+    assert command[1:3] == ["-m", "torch.distributed.run"]
+    read = torchrun_arguments(command[3:])
+    assert (read.nnodes, read.nproc_per_node, read.standalone) == ("1", "8", True)
+    assert Path(read.training_script).name == "satbench"
+    training = ["sat", "train", "--run", "results/paper", "--threads", "2"]
+    assert read.training_script_args == training
 
 
 def test_srun_starts_one_torchrun_on_each_node_and_says_where_they_meet():
@@ -72,10 +74,11 @@ def test_srun_starts_one_torchrun_on_each_node_and_says_where_they_meet():
         "srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=8",
         "--gpus-per-node=4", "--kill-on-bad-exit=1",
     ]  # fmt: skip
-    assert command[-1] == "train"
-    options = set(command)
-    assert {"--nnodes=2", "--nproc-per-node=4", "--rdzv-endpoint=10.0.0.7:23456"} <= options
-    assert "--standalone" not in options
+    assert command[8:10] == ["-m", "torch.distributed.run"]
+    read = torchrun_arguments(command[10:])
+    assert (read.nnodes, read.nproc_per_node, read.standalone) == ("2", "4", False)
+    assert (read.rdzv_endpoint, read.rdzv_id) == ("10.0.0.7:23456", "123456")
+    assert read.training_script == "train"
     without = srun_command(Layout(2, 1, 8), ["train"], Allocation(1, "n1", 8))
     assert not any("gpus" in word for word in without)
 
