@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import typer
@@ -18,7 +19,6 @@ def register(app: typer.Typer) -> None:
     sat = typer.Typer(help="SAT-Nano: prepare its training data, train it, look for its errors.")
     sat.command("prepare")(prepare)
     sat.command("train")(train)
-    sat.command("launch")(launch)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     app.add_typer(sat, name="sat")
@@ -45,45 +45,46 @@ def prepare(run: Path = Run) -> None:
 
 def train(
     run: Path = Run,
-    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of torch, in each process."),
+    processes: int = typer.Option(
+        1, min=0, help="Processes on all nodes, one a GPU; 0: for each that Slurm shows."
+    ),
+    nodes: int = typer.Option(1, min=1, help="Nodes of a Slurm job to spread them over."),
 ) -> None:
-    """Train SAT-Nano on everything prepared; goes on where a killed training stopped."""
+    """Train SAT-Nano on everything prepared; goes on where a killed training stopped.
+
+    Several processes share each step. Started by torchrun, the command is one of them.
+    """
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
     from sat.config import load_preset
 
     config = load_frozen(run)
     preset = load_preset(config.presets.get(MODEL_ID))
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        from evaluation.workflow.gpu import require_gpu
+        from sat.launch import launch, shown_gpus
+
+        processes = processes or max(1, shown_gpus(os.environ)) * nodes
+        if preset.training.device == "cuda":
+            require_gpu(max(1, processes // nodes))
+        if processes > 1:
+            program = [sys.argv[0], "sat", "train", "--run", str(run), "--threads", str(threads)]
+            launch(program, processes, nodes, threads)
+            return
     import torch
 
     from sat import train as training
+    from sat.distributed import team_of_environment
 
+    team = team_of_environment()
     torch.set_num_threads(threads)
     result = training.train(RunPaths(run).model_run(MODEL_ID), preset, config.seed)
-    typer.echo(
-        f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, {result.checkpoint}"
-    )
-
-
-def launch(
-    run: Path = Run,
-    threads: int = typer.Option(1, min=1, help="CPU threads on each node."),
-    gpus: int = typer.Option(0, min=0, help="GPUs of the whole job, a process for each."),
-    nodes: int = typer.Option(1, min=1, help="Nodes of the Slurm job that this runs in."),
-) -> None:
-    """Train on several GPUs by torchrun, on several nodes by srun; otherwise as `train`."""
-    from evaluation.config import load_frozen
-    from evaluation.workflow.gpu import require_gpu
-    from sat import launch as launcher
-    from sat.config import load_preset
-
-    layout = launcher.find_layout(gpus, nodes, threads, os.environ)
-    if load_preset(load_frozen(run).presets.get(MODEL_ID)).training.device == "cuda":
-        require_gpu(layout.processes)
-    if layout.alone:
-        train(run, threads)
-        return
-    launcher.launch(run, layout)
+    if team.leads:
+        typer.echo(
+            f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, "
+            f"{result.checkpoint}"
+        )
 
 
 def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:

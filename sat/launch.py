@@ -1,8 +1,7 @@
-"""Start SAT-Nano's training on as many GPUs as the scheduler gave: one, one node's, several nodes'.
+"""Starting a training on several processes: torchrun on one node, srun and torchrun on several.
 
-One process needs nothing besides. Several on one node are started by torchrun; on several nodes
-inside a Slurm job, srun starts one torchrun on each of them. Which rank does what is the
-training's business (`sat.train`); this module only finds out who is there and builds commands.
+Under Slurm, Snakemake's job step runs the shell on the first node of the allocation and strips
+the list of nodes from the environment, so Slurm is asked for the address of the first node.
 """
 
 from __future__ import annotations
@@ -13,181 +12,143 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from evaluation.errors import BenchError
 from evaluation.workflow.jobs import HEAD_VARIABLE
-from evaluation.workflow.watchdog import VARIABLE as WORKFLOW_VARIABLE
+from evaluation.workflow.watchdog import VARIABLE as WORKFLOW
 
-# Where the processes of several nodes meet: a port of its own for each of 10,000 jobs.
-FIRST_PORT = 20000
-PORTS = 10000
+JOB = "SLURM_JOB_ID"
+FIRST_PORT, PORTS = 20_000, 10_000
 QUERY_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a training is spread: `processes` on each of `nodes`, each with so many CPU threads."""
-
-    nodes: int
-    processes: int
-    threads: int
-
-    @property
-    def alone(self) -> bool:
-        """Whether there is one process in all, which needs no launcher."""
-        return self.nodes == self.processes == 1
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """What Slurm gave to this job: its number, its first node's address, CPUs on each node."""
-
-    job: int
-    address: str
-    cpus_per_node: int
-
-    @property
-    def endpoint(self) -> str:
-        """Where the processes meet, `address:port`."""
-        return f"{self.address}:{FIRST_PORT + self.job % PORTS}"
-
-
-def find_layout(gpus: int, nodes: int, threads: int, environment: Mapping[str, str]) -> Layout:
-    """One process for each GPU; one on each node where there is none.
+def torchrun_command(
+    program: Sequence[str], processes: int, nodes: int = 1, endpoint: str | None = None
+) -> list[str]:
+    """The torchrun command that starts `processes` of a Python program in all.
 
     Args:
-        gpus: GPUs of the whole job, as in `--gpus` of sbatch. With 0, those that Slurm shows to
-            this node count (`gres` or `--gpus-per-node` instead of `gpu`).
-        nodes: nodes of the job.
-        threads: CPU threads of each node, shared by its processes.
-        environment: of this process.
+        program: a Python script and its arguments.
+        processes: on all nodes together.
+        nodes: the command has to be started once on each.
+        endpoint: `host:port` where several nodes meet; its port also names the meeting.
 
     Raises:
-        BenchError: the GPUs cannot be shared equally by the nodes.
+        BenchError: the processes cannot be spread evenly, or several nodes have no endpoint.
     """
-    if gpus % nodes:
+    if processes % nodes:
         raise BenchError(
-            "a training wants the same number of GPUs on each of its nodes",
-            found=f"{gpus} GPUs on {nodes} nodes",
-            hint="`gpu` of rule train_sat counts over all nodes: make it a multiple of `nodes`",
+            f"{processes} processes cannot be spread evenly over {nodes} nodes",
+            hint="ask for a multiple of the nodes",
         )
-    visible = environment.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in environment else ""
-    shown = len(re.findall(r"[^,\s]+", visible)) if visible != "NoDevFiles" else 0
-    processes = gpus // nodes or max(1, shown)
-    return Layout(nodes, processes, max(1, threads // processes))
+    meeting = ["--standalone"]
+    if nodes > 1:
+        if endpoint is None:
+            raise BenchError("several nodes need an endpoint to meet at", expected="host:port")
+        meeting = [
+            f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}",
+            f"--rdzv-id={endpoint.rpartition(':')[2]}",
+        ]  # fmt: skip
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *meeting]
+    # After `--`, because torchrun would take our `--run` for a short form of an option of its own.
+    return [*torchrun, f"--nproc-per-node={processes // nodes}", "--", *program]
 
 
-def one_node_command(layout: Layout, training: Sequence[str]) -> list[str]:
-    """Torchrun on this machine, which finds a free port itself."""
-    return _torchrun(layout, ["--standalone"], training)
+def srun_command(command: Sequence[str], nodes: int, threads: int) -> list[str]:
+    """The srun command that starts a command once on each node of the allocation.
 
-
-def srun_command(layout: Layout, training: Sequence[str], allocation: Allocation) -> list[str]:
-    """One torchrun on each node of the allocation; all end when one fails."""
-    gpus = [f"--gpus-per-node={layout.processes}"] if layout.processes > 1 else []
-    meeting = [
-        "--rdzv-backend=c10d",
-        f"--rdzv-id={allocation.job}",
-        f"--rdzv-endpoint={allocation.endpoint}",
-    ]
+    Args:
+        command: what to start.
+        nodes: number of nodes.
+        threads: CPUs of each node.
+    """
     return [
-        "srun",
-        f"--nodes={layout.nodes}",
-        f"--ntasks={layout.nodes}",
-        "--ntasks-per-node=1",
-        f"--cpus-per-task={allocation.cpus_per_node}",
-        *gpus,
-        "--kill-on-bad-exit=1",
-        *_torchrun(layout, meeting, training),
-    ]
+        "srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1",
+        f"--cpus-per-task={threads}", "--kill-on-bad-exit=1", *command,
+    ]  # fmt: skip
 
 
-def _torchrun(layout: Layout, meeting: Sequence[str], training: Sequence[str]) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nnodes={layout.nodes}",
-        f"--nproc-per-node={layout.processes}",
-        "--max-restarts=0",  # the workflow's next attempt goes on from the last resume point
-        *meeting,
-        "--",  # or torchrun takes options of the training for abbreviations of its own
-        *training,
-    ]
-
-
-def training_command(run: Path, layout: Layout) -> list[str]:
-    """What each process does."""
-    satbench = str(Path(sys.executable).with_name("satbench"))
-    return [satbench, "sat", "train", "--run", str(run), "--threads", str(layout.threads)]
-
-
-def find_allocation(environment: Mapping[str, str]) -> Allocation:
-    """The Slurm job that this process belongs to.
-
-    Snakemake's job step removes most of Slurm's variables, so Slurm itself is asked.
+def slurm_endpoint(environment: Mapping[str, str]) -> str:
+    """Where the nodes of this Slurm job meet: the first one's address, and a port by the job.
 
     Raises:
-        BenchError: this is no Slurm job, or Slurm does not answer.
+        BenchError: not inside a Slurm job, or Slurm does not answer.
     """
-    job = environment.get("SLURM_JOB_ID", "")
+    job = environment.get(JOB, "")
     if not job.isdigit():
         raise BenchError(
-            "a training on several nodes runs inside a Slurm job",
-            found="SLURM_JOB_ID is not set",
-            hint="use `snakemake --profile slurm` (slurm/README.md, GPUs), or one node",
-        )
-    shown = _ask("scontrol", "show", "job", "--oneliner", job)
-    nodes = _ask("scontrol", "show", "hostnames", _field("NodeList", shown)).split()
-    node = _ask("scontrol", "show", "node", "--oneliner", nodes[0])
-    return Allocation(int(job), _field("NodeAddr", node), int(_field("CPUs/Task", shown)))
+            "a training on several nodes is started inside a Slurm job", found=f"no {JOB}",
+            hint="submit it with `snakemake --profile slurm`, or train on one node",
+        )  # fmt: skip
+    nodes = _field(_scontrol("show", "job", "-o", job), "NodeList")
+    head = _scontrol("show", "hostnames", nodes).split()[0]
+    address = _field(_scontrol("show", "node", "-o", head), "NodeAddr")
+    return f"{address}:{FIRST_PORT + int(job) % PORTS}"
 
 
-def _ask(*command: str) -> str:
+def _scontrol(*arguments: str) -> str:
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=True
-        ).stdout
+        answer = subprocess.run(
+            ["scontrol", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=QUERY_SECONDS,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or error
-        raise BenchError(
-            "cannot ask Slurm on which nodes this job runs",
-            found=str(said).strip(),
-            expected=f"an answer to `{' '.join(command)}`",
-        ) from error
+        raise BenchError("cannot ask Slurm for the nodes of this job", found=str(said)) from error
+    return answer.stdout
 
 
-def _field(name: str, shown: str) -> str:
-    found = re.search(rf"(?:^|\s){re.escape(name)}=(\S+)", shown)
+def _field(text: str, name: str) -> str:
+    """The value of `name=value` in an answer of scontrol; ` ExcNodeList=` is another name."""
+    found = re.search(rf"(?:^|\s){name}=(\S+)", text)
     if found is None:
-        raise BenchError(f"Slurm does not say the job's {name}", found=shown.strip()[:400])
-    return found.group(1)
+        raise BenchError("Slurm's answer is not understood", found=text[:200], expected=name)
+    return found[1]
 
 
-def children_environment(layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
-    """Environment of the processes: one log has one head, and only we write it.
+def cpus_of_node(environment: Mapping[str, str]) -> int:
+    """CPUs that this Slurm job has on each node; a job's step has one unless it asks."""
+    return int(_field(_scontrol("show", "job", "-o", environment[JOB]), "CPUs/Task"))
 
-    On other nodes, the number of this machine's workflow process would mean another process or
-    none; there, Slurm ends them with their job.
+
+def shown_gpus(environment: Mapping[str, str]) -> int:
+    """GPUs that Slurm shows to this node of the job; 0 outside of Slurm.
+
+    For a profile that asks by `gres` or `--gpus-per-node`, which the rule does not see.
     """
-    dropped = {HEAD_VARIABLE, *([WORKFLOW_VARIABLE] if layout.nodes > 1 else [])}
-    return {name: value for name, value in environment.items() if name not in dropped}
+    shown = environment.get("CUDA_VISIBLE_DEVICES", "") if JOB in environment else ""
+    return 0 if shown == "NoDevFiles" else len(re.findall(r"[^,\s]+", shown))
 
 
-def launch(run: Path, layout: Layout) -> None:
-    """Train with several processes, and wait for them.
+def children_environment(
+    nodes: int, threads: int, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Environment of the processes: a log has one head and one foot, which this process writes.
+
+    On other nodes the number of the workflow's process means nothing, so it is left out there;
+    Slurm ends those processes with their job.
+    """
+    dropped = {HEAD_VARIABLE, *([WORKFLOW] if nodes > 1 else [])}
+    kept = {name: value for name, value in environment.items() if name not in dropped}
+    # Threads of torch are set by the program itself; without a value torchrun prints a warning.
+    return {"OMP_NUM_THREADS": str(threads), **kept}
+
+
+def launch(program: Sequence[str], processes: int, nodes: int, threads: int) -> None:
+    """Start `processes` on `nodes` and wait for them.
 
     Raises:
-        BenchError: a process failed; what it said stands in the same log.
+        BenchError: one of them failed; what it said stands in the same log.
     """
-    training = training_command(run, layout)
-    if layout.nodes == 1:
-        command = one_node_command(layout, training)
+    if nodes == 1:
+        command = torchrun_command(program, processes)
     else:
-        command = srun_command(layout, training, find_allocation(os.environ))
-    child = subprocess.Popen(command, env=children_environment(layout, os.environ))
+        command = torchrun_command(program, processes, nodes, slurm_endpoint(os.environ))
+        command = srun_command(command, nodes, cpus_of_node(os.environ))
+    child = subprocess.Popen(command, env=children_environment(nodes, threads, os.environ))
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         code = child.wait()
@@ -198,8 +159,6 @@ def launch(run: Path, layout: Layout) -> None:
             child.wait()
     if code != 0:
         raise BenchError(
-            f"a training of {layout.nodes} x {layout.processes} processes ended with exit code "
-            f"{code}",
-            hint="the reason stands above in this log; the same command goes on from the last "
-            "resume point",
+            f"a training of {processes} processes ended with exit code {code}",
+            hint="the reason stands above; the same command goes on from the last resume point",
         )

@@ -65,9 +65,7 @@ class Stepper:
         self._shared: DistributedDataParallel | None = None
         if team.size > 1:
             devices = [device.index] if device.type == "cuda" else None
-            self._shared = DistributedDataParallel(
-                model, device_ids=devices, broadcast_buffers=False
-            )
+            self._shared = DistributedDataParallel(model, device_ids=devices)
 
     def state(self) -> dict[str, Any]:
         """What a resume point keeps of it besides the weights."""

@@ -1,6 +1,4 @@
-"""How a training is spread over GPUs and nodes, before anything starts."""
-
-from pathlib import Path
+"""How a training is spread over GPUs and nodes; `test_distributed.py` trains with two processes."""
 
 import pytest
 from torch.distributed.run import parse_args as torchrun_arguments
@@ -12,95 +10,61 @@ from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.workflow.watchdog import VARIABLE
-from sat.launch import (
-    Allocation,
-    Layout,
-    children_environment,
-    find_allocation,
-    find_layout,
-    one_node_command,
-    srun_command,
-    training_command,
-)
+from sat.launch import children_environment, launch, shown_gpus, torchrun_command
 
 IN_SLURM = {"SLURM_JOB_ID": "7"}
 
 
 @pytest.mark.parametrize(
-    ("gpus", "nodes", "environment", "expected"),
+    ("environment", "expected"),
     [
-        (0, 1, {}, Layout(1, 1, 16)),
-        (1, 1, {}, Layout(1, 1, 16)),
-        (8, 1, {}, Layout(1, 8, 2)),
-        (16, 2, {}, Layout(2, 8, 2)),
-        (0, 2, {}, Layout(2, 1, 16)),
-        # `gres` instead of `gpu`: Slurm shows this node's.
-        (0, 2, IN_SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, Layout(2, 4, 4)),
-        (0, 1, IN_SLURM | {"CUDA_VISIBLE_DEVICES": "GPU-8a,GPU-8b"}, Layout(1, 2, 8)),
-        (0, 1, IN_SLURM | {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, Layout(1, 1, 16)),
+        (IN_SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, 4),
+        (IN_SLURM | {"CUDA_VISIBLE_DEVICES": "GPU-8a,GPU-8b"}, 2),
+        (IN_SLURM | {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 0),
+        (IN_SLURM, 0),
         # Outside of Slurm the variable is the user's choice of a GPU, not a request for all.
-        (1, 1, {"CUDA_VISIBLE_DEVICES": "0,1"}, Layout(1, 1, 16)),
-        (0, 1, {"CUDA_VISIBLE_DEVICES": "0,1"}, Layout(1, 1, 16)),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, 0),
     ],
 )
-def test_a_process_for_each_gpu(gpus, nodes, environment, expected):
-    assert find_layout(gpus, nodes, 16, environment) == expected
+def test_gpus_are_those_that_slurm_shows(environment, expected):
+    assert shown_gpus(environment) == expected
 
 
-def test_gpus_that_nodes_cannot_share_equally_are_refused():
-    with pytest.raises(BenchError, match="3 GPUs on 2 nodes"):
-        find_layout(3, 2, 8, {})
-
-
-def test_more_processes_than_threads_get_one_each():
-    assert find_layout(8, 1, 1, {}).threads == 1
-
-
-def test_one_node_is_torchruns_own_business():
-    layout = Layout(1, 8, 2)
-    command = one_node_command(layout, training_command(Path("results/paper"), layout))
-    assert command[1:3] == ["-m", "torch.distributed.run"]
-    read = torchrun_arguments(command[3:])
-    assert (read.nnodes, read.nproc_per_node, read.standalone) == ("1", "8", True)
-    assert Path(read.training_script).name == "satbench"
-    training = ["sat", "train", "--run", "results/paper", "--threads", "2"]
-    assert read.training_script_args == training
-
-
-def test_srun_starts_one_torchrun_on_each_node_and_says_where_they_meet():
-    layout = Layout(2, 4, 2)
-    command = srun_command(layout, ["train"], Allocation(123456, "10.0.0.7", 8))
-    assert command[:7] == [
-        "srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=8",
-        "--gpus-per-node=4", "--kill-on-bad-exit=1",
-    ]  # fmt: skip
-    assert command[8:10] == ["-m", "torch.distributed.run"]
-    read = torchrun_arguments(command[10:])
-    assert (read.nnodes, read.nproc_per_node, read.standalone) == ("2", "4", False)
-    assert (read.rdzv_endpoint, read.rdzv_id) == ("10.0.0.7:23456", "123456")
-    assert read.training_script == "train"
-    without = srun_command(Layout(2, 1, 8), ["train"], Allocation(1, "n1", 8))
-    assert not any("gpus" in word for word in without)
+def test_torchrun_reads_its_options_and_leaves_ours_alone():
+    program = ["/bin/satbench", "sat", "train", "--run", "results/paper", "--threads", "2"]
+    read = torchrun_arguments(torchrun_command(program, 8)[3:])
+    assert (read.nproc_per_node, read.standalone, read.max_restarts) == ("8", True, 0)
+    assert [read.training_script, *read.training_script_args] == program
+    read = torchrun_arguments(torchrun_command(program, 16, 2, "10.0.0.7:20042")[3:])
+    assert (read.nnodes, read.nproc_per_node, read.standalone) == ("2", "8", False)
 
 
 def test_a_process_number_does_not_travel_to_another_machine():
-    ours = {HEAD_VARIABLE: "1", VARIABLE: "4711", "HOME": "/home/me"}
-    assert children_environment(Layout(1, 2, 1), ours) == {VARIABLE: "4711", "HOME": "/home/me"}
-    assert children_environment(Layout(2, 1, 1), ours) == {"HOME": "/home/me"}
+    ours = {HEAD_VARIABLE: "1", VARIABLE: "4711", "OMP_NUM_THREADS": "3"}
+    here = children_environment(1, 8, ours)
+    assert here == {VARIABLE: "4711", "OMP_NUM_THREADS": "3"}
+    assert children_environment(2, 8, ours) == {"OMP_NUM_THREADS": "3"}
+    assert children_environment(1, 8, {}) == {"OMP_NUM_THREADS": "8"}
 
 
-def test_several_nodes_need_a_slurm_job():
-    with pytest.raises(BenchError, match="runs inside a Slurm job"):
-        find_allocation({})
+def test_a_process_that_fails_ends_the_others_and_the_log_is_named(tmp_path, capfd):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, time\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    sys.exit('satbench: rank 1 gives up')\n"
+        "time.sleep(500)\n"
+    )
+    with pytest.raises(BenchError, match=r"2 processes ended .*\n.*stands above"):
+        launch([str(program)], processes=2, nodes=1, threads=1)
+    assert "satbench: rank 1 gives up" in capfd.readouterr().err
 
 
 def test_a_gpu_preset_without_a_gpu_starts_no_process(tmp_path, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("evaluation.workflow.gpu.DRIVER", "libno-such-driver.so.1")
     values = {"name": "t", "data_kind": "real", "raw_root": ".", "models": ["sat-nano"]}
     freeze(RunConfig.model_validate(values), RunPaths(tmp_path).config)
-    arguments = ["sat", "launch", "--run", str(tmp_path), "--gpus", "8"]
+    arguments = ["sat", "train", "--run", str(tmp_path), "--processes", "8"]
     done = CliRunner().invoke(build(), arguments)
     assert isinstance(done.exception, BenchError)
     assert "needs 8 GPUs of this node" in str(done.exception)

@@ -47,7 +47,7 @@ def training_processes(clone) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if "launch" in words and "sat" in words and process.cwd() == str(clone.folder):
+            if "train" in words and "sat" in words and process.cwd() == str(clone.folder):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

@@ -67,7 +67,7 @@ def test_second_run_does_nothing(smoke):
 def test_cosmetic_edits_retrain_nothing(smoke):
     rules = smoke.folder / "sat" / "rules.smk"
     before = rules.read_text()
-    edited = before.replace("{SATBENCH} sat launch ", "{SATBENCH}  sat launch ") + "\n# x\n"
+    edited = before.replace("{SATBENCH} sat train ", "{SATBENCH}  sat train ") + "\n# x\n"
     assert edited.count("{SATBENCH}  sat") == 1
     config = smoke.folder / "config" / "smoke.yaml"
     config_before = config.read_text()
