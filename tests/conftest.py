@@ -72,7 +72,7 @@ class Clone:
         while not reached():
             assert self.started[-1].poll() is None, f"ended before:\n{self.said[-4000:]}"
             assert time.monotonic() < deadline, f"did not happen:\n{self.said[-4000:]}"
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def finish(self, timeout: float = 800) -> None:
         """Wait for the last started Snakemake, which succeeds."""
