@@ -29,10 +29,11 @@ from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, atomic_path
 from sat.config import Preset, Training
 from sat.data import Batch, CropDataset, Group, training_groups
-from sat.losses import LossParts, prompt_separation, segmentation_loss
+from sat.losses import LossParts, prompt_separation
 from sat.model import SatModel, model_content, model_from, save_content
 from sat.prepare import INDEX_FILE, read_index
 from sat.prompts import Key, PromptBook, write_prompt_book
+from sat.supervision import supervised_loss
 from sat.weights import read_checkpoint
 
 LAST_FILE = "last.pt"
@@ -246,9 +247,9 @@ def _forward(
     model: SatModel, embeddings: Tensor, batch: Batch, device: torch.device
 ) -> tuple[Tensor, LossParts]:
     queries = model.queries(embeddings)[batch.prompts.to(device)]
-    logits: Tensor = model.network(batch.image.to(device), queries)
+    outputs = model.network(batch.image.to(device), queries)
     targets, valid = batch.targets.to(device), batch.valid.to(device)
-    return logits, segmentation_loss(logits, targets, valid, model.preset.training.loss)
+    return supervised_loss(outputs, targets, valid, model.preset.training.loss)
 
 
 def _step_seed(seed: int, step: int) -> int:
