@@ -84,7 +84,7 @@ def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
             file=origin,
             found=f"format {content.get('format')}, keys {sorted(map(str, content))[:6]}",
             expected=f"format {FORMAT}",
-            hint="released weights of the authors are loaded by the preset `released-v1`",
+            hint="`satbench sat convert-released` makes one of the authors' released weights",
         )
     try:
         preset = Preset.model_validate_json(content["preset"])

@@ -169,6 +169,8 @@ def embed(
                 found=f"embeddings of {vectors.shape[1]} values",
                 expected=f"{book.embeddings.shape[1]}",
             )
+        if folder is not None:
+            _require_same_encoder(model, encoder, folder)
         encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
     answer, embeddings = [], []
     for prompt in prompts:
@@ -180,6 +182,20 @@ def embed(
             answer.append(replace(prompt, nearest=_nearest(model, modality, vector)))
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
+
+
+def _require_same_encoder(model: SatModel, encoder: TextEncoder, folder: Path) -> None:
+    """A class in the checkpoint must come out of the encoder as it went in."""
+    key, known = model.book.keys[0], model.book.embeddings[0]
+    again = encoder.embed([prompt_text(model.preset.prompts, key)])[0]
+    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
+    if (again - known).norm() > 0.01 * known.norm():
+        raise BenchError(
+            "this is not the text encoder that the checkpoint was made with",
+            file=folder,
+            found=f"another embedding of `{key[1]}`, off by "
+            f"{float((again - known).norm() / known.norm()):.2f} of its length",
+        )
 
 
 def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[str, ...]:

@@ -33,6 +33,12 @@ def first_name(key: str) -> str:
     return key
 
 
+def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict of a released file, bare or wrapped as `{"model_state_dict": ...}`."""
+    wrapped = content.get(WRAPPER)
+    return wrapped if isinstance(wrapped, Mapping) else content
+
+
 def load_released(state_dict: Mapping[str, Any], sizes: NetworkSizes | None = None) -> SatNetwork:
     """The network with the weights of the first public release.
 
@@ -49,8 +55,7 @@ def load_released(state_dict: Mapping[str, Any], sizes: NetworkSizes | None = No
         BenchError: names every key that is missing, unknown, of a wrong shape, no tensor of
             floating-point numbers, or in contradiction to its second name.
     """
-    wrapped = state_dict.get(WRAPPER)
-    given: Mapping[str, Any] = wrapped if isinstance(wrapped, Mapping) else state_dict
+    given = unwrapped(state_dict)
     sizes = sizes or load_preset("nano").network
     with torch.device("meta"):
         network = SatNetwork(sizes)
