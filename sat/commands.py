@@ -204,8 +204,9 @@ def bench_sat_full(
     prompts: int = typer.Option(362, min=1, help="Number of prompts."),
     shape: tuple[int, int, int] = typer.Option((400, 400, 130), help="Voxels x, y, z."),
     spacing: tuple[float, float, float] = typer.Option((1, 1, 3), help="Voxel size in mm."),
+    device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
-    limit_gib: float = typer.Option(20.0, help="Fail above this peak memory."),
+    limit_gib: float = typer.Option(20.0, help="Fail above this peak of the process's memory."),
     out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
 ) -> None:
     """One prediction of all classes with random weights of full size; time and peak memory."""
@@ -217,7 +218,7 @@ def bench_sat_full(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    results = full_run(preset, prompts, shape, spacing)
+    results = full_run(preset, prompts, shape, spacing, device)
     for name, value in results.items():
         typer.echo(f"{name}: {value}")
     if out is not None:
