@@ -148,7 +148,8 @@ def segment(
     """
     from evaluation.errors import BenchError
 
-    if modality not in ("ct", "mri"):
+    kind = modality.lower()
+    if kind not in ("ct", "mri"):
         raise BenchError("unknown modality", found=modality, expected="ct or mri")
     import torch
 
@@ -159,7 +160,7 @@ def segment(
         torch.set_num_threads(threads)
     request = Request(
         image=image,
-        modality="ct" if modality == "ct" else "mri",
+        modality="ct" if kind == "ct" else "mri",
         checkpoint=checkpoint,
         out=out,
         prompts=tuple(prompt),
