@@ -214,6 +214,8 @@ class Preset(Record):
         ):
             if any(p % s for p, s in zip(patch, stride, strict=True)):
                 raise ValueError(f"{label}.patch {patch} is no multiple of the strides {stride}")
+            if patch == stride:
+                raise ValueError(f"{label}.patch {patch} leaves one voxel at the bottleneck")
         return self
 
 
