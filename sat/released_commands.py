@@ -17,6 +17,7 @@ licence: see the release
 parameters: 107227008
 # Its authors trained it on their training splits of these datasets.
 trained_on: [{datasets}]
+gpu: true
 adapter:
   kind: python
   object: sat.adapter:SatNano
