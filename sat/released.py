@@ -102,8 +102,7 @@ def convert_released(
     keys = tuple((info.modality, info.name) for info in vocabulary())
     embeddings = encoder.embed([prompt_text(preset.prompts, key) for key in keys])
     trained = {entry: tuple(find_card(entry).class_names) for entry in entry_ids("all")}
-    model = SatModel(preset, PromptBook(keys, embeddings), trained)
-    model.network = network
+    model = SatModel(preset, PromptBook(keys, embeddings), trained, network)
     model.projection.layers.load_state_dict(side.projection)
     if tuned_encoder is not None:
         encoder.save(tuned_encoder)

@@ -31,7 +31,7 @@ from sat.naming import embed, resolve
 from sat.network import SatNetwork
 from sat.released import ReleasedFiles, convert_released, read_text_side
 from sat.text import TextEncoder, encoder_shapes
-from sat.weights import read_checkpoint
+from sat.weights import load_released, read_checkpoint
 
 WORDS = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "modality", "plane", "unknown", "region",
@@ -158,9 +158,7 @@ def test_a_run_evaluates_the_released_weights(
     answer = model.predict(case, ["spleen"])
 
     # The first release by hand: z-score, [0, 1], windows of half overlap, mean of probabilities.
-    network = SatNetwork(load_preset("nano").network).eval()
-    state = read_checkpoint(network_file)["model_state_dict"]
-    network.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
+    network = load_released(read_checkpoint(network_file))
     clipped = scan.array.clip(-500, 1000)
     grey = torch.from_numpy((clipped - clipped.min()) / (clipped.max() - clipped.min()))
     grey = torch.nn.functional.pad(grey, (0, 2))

@@ -91,11 +91,11 @@ def test_the_loss_weighs_scales_by_halves():
 
 
 def test_a_training_with_both_predicts_like_any_other(tmp_path, toy):
-    values = toy.preset(steps=40, learning_rate=5e-3, checkpoint_every=20).model_dump()
+    values = toy.preset(steps=30, learning_rate=5e-3, checkpoint_every=15).model_dump()
     values["network"] |= {"memory": "multi-scale", "deep_supervision": True}
     preset = type(toy.preset()).model_validate(values)
     toy.store(tmp_path, preset)
-    train(tmp_path, preset, seed=0, stop_after=20, progress=False)
+    train(tmp_path, preset, seed=0, stop_after=15, progress=False)
     before = read_checkpoint(tmp_path / "last.pt")["network"]
     train(tmp_path, preset, seed=0, progress=False)
     model = load_model(tmp_path / "checkpoint.pt")
