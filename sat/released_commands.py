@@ -48,6 +48,9 @@ def convert_released(
     projection: str | None = typer.Option(
         None, "--projection", help="Name of the projection head, if the text tower has several."
     ),
+    preset: str = typer.Option(
+        "released-v1", help="Preset by name or as a file, for other windows or less memory."
+    ),
     card: str | None = typer.Option(
         None, "--card", help="Also write config/models/NAME.yaml, for `satbench add NAME`."
     ),
@@ -56,10 +59,12 @@ def convert_released(
 
     Nothing is downloaded, and no code in the files is run.
     """
+    from sat.config import load_preset
     from sat.released import ReleasedFiles, convert_released
 
     card_path = None if card is None else _free_card(card)
-    side = convert_released(ReleasedFiles(network, text, encoder, projection), out, tuned_encoder)
+    files = ReleasedFiles(network, text, encoder, projection)
+    side = convert_released(files, out, tuned_encoder, load_preset(preset))
     where = text if side.encoder is not None else encoder
     typer.echo(f"text encoder from {where}, projection head `{side.projection_name}`")
     if side.unused:

@@ -26,7 +26,6 @@ from evaluation.paths import RunPaths
 from evaluation.records import load_record
 from sat.adapter import SatNano
 from sat.config import load_preset
-from sat.model import save_content
 from sat.naming import embed, resolve
 from sat.network import SatNetwork
 from sat.released import ReleasedFiles, convert_released, read_text_side
@@ -90,6 +89,11 @@ def converted(encoder, tower, network_file, tmp_path_factory) -> Iterator[Path]:
     arguments = ["sat", "convert-released", "--network", str(network_file), "--text", str(text)]
     arguments += ["--encoder", str(encoder), "-o", str(out), "--card", "sat-nano-released"]
     arguments += ["--tuned-encoder", str(folder / "tuned")]
+    # The released window of 288 x 288 x 96 takes minutes on a CPU.
+    values = load_preset("released-v1").model_dump(mode="json")
+    values["inference"]["patch"] = PATCH
+    (folder / "preset.yaml").write_text(json.dumps(values))
+    arguments += ["--preset", str(folder / "preset.yaml")]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         result = CliRunner().invoke(build(), arguments)
@@ -97,11 +101,6 @@ def converted(encoder, tower, network_file, tmp_path_factory) -> Iterator[Path]:
     assert result.exit_code == 0, result.output
     assert "projection head `mlp_embed`" in result.stdout
     assert "not used: temperature" in result.stderr
-    # The released window of 288 x 288 x 96 takes minutes on a CPU.
-    content = read_checkpoint(out)
-    preset = json.loads(content["preset"])
-    preset["inference"]["patch"] = PATCH
-    save_content(out, {**content, "preset": json.dumps(preset)})
     yield folder
     out.unlink()
 
@@ -223,6 +222,30 @@ def test_the_encoder_of_the_folder_serves_where_the_tower_has_none(encoder, towe
 class _Harmful:
     def __reduce__(self):
         return (print, ("this must never be printed",))
+
+
+def test_a_folder_s_own_weights_are_read_safely(encoder, tower, tmp_path, capsys):
+    folder = _copied(encoder, tmp_path / "bin", "config.json", "vocab.txt")
+    weights = {
+        key.removeprefix("module.bert_model."): value
+        for key, value in tower.items()
+        if "bert_model" in key
+    }
+    # As the folders of 2020 have them: a pickle, with parts of a masked-language model.
+    torch.save(weights | {"cls.predictions.bias": torch.zeros(21)}, folder / "pytorch_model.bin")
+    texts = ["Modality:ct, Plane:Unknown, Region:Unknown, Anatomy Name:liver"]
+    given = TextEncoder(encoder, "pooler", weights=weights).embed(texts)
+    assert torch.equal(TextEncoder(folder, "pooler").embed(texts), given)
+    assert capsys.readouterr().err == ""
+    lacking = {key: value for key, value in weights.items() if "pooler" not in key}
+    torch.save(lacking, folder / "pytorch_model.bin")
+    TextEncoder(folder, "mean")
+    with pytest.raises(BenchError, match=r"incomplete[\s\S]*pooler.dense.bias"):
+        TextEncoder(folder, "pooler")
+    torch.save(_Harmful(), folder / "pytorch_model.bin")
+    with pytest.raises(BenchError, match="text encoder cannot be read"):
+        TextEncoder(folder, "pooler")
+    assert "never be printed" not in capsys.readouterr().out
 
 
 def test_what_is_wrong_with_released_files_is_told(
