@@ -52,7 +52,9 @@ class SatModel(nn.Module):
         queries: Tensor = self.projection(embeddings)
         return queries
 
-    def forward(self, image: Tensor, embeddings: Tensor, prompts: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, embeddings: Tensor, prompts: Tensor
+    ) -> Tensor | tuple[Tensor, ...]:
         """One pass of the training.
 
         Args:
@@ -61,9 +63,9 @@ class SatModel(nn.Module):
             prompts: (B, P) rows of them for each image.
 
         Returns:
-            Logits (B, P, X, Y, Z).
+            Logits (B, P, X, Y, Z); with deep supervision, those of coarser scales behind them.
         """
-        logits: Tensor = self.network(image, self.queries(embeddings)[prompts])
+        logits: Tensor | tuple[Tensor, ...] = self.network(image, self.queries(embeddings)[prompts])
         return logits
 
     @property
