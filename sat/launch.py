@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
 from evaluation.errors import BenchError
+from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.workflow.watchdog import VARIABLE as WORKFLOW
 
 JOB = "SLURM_JOB_ID"
@@ -107,19 +109,56 @@ def _field(text: str, name: str) -> str:
     return found[1]
 
 
-def become(program: Sequence[str], processes: int, nodes: int, threads: int) -> None:
-    """Replace this process by the launcher of `processes` on `nodes`; it does not return.
+def cpus_of_node(environment: Mapping[str, str]) -> int:
+    """CPUs that this Slurm job has on each node; a job's step has one unless it asks."""
+    return int(_field(_scontrol("show", "job", "-o", environment[JOB]), "CPUs/Task"))
 
-    On other nodes the number of the workflow's process means nothing, so it is left out there.
+
+def shown_gpus(environment: Mapping[str, str]) -> int:
+    """GPUs that Slurm shows to this node of the job; 0 outside of Slurm.
+
+    For a profile that asks by `gres` or `--gpus-per-node`, which the rule does not see.
     """
-    environment = dict(os.environ)
+    shown = environment.get("CUDA_VISIBLE_DEVICES", "") if JOB in environment else ""
+    return 0 if shown == "NoDevFiles" else len(re.findall(r"[^,\s]+", shown))
+
+
+def children_environment(
+    nodes: int, threads: int, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Environment of the processes: a log has one head and one foot, which this process writes.
+
+    On other nodes the number of the workflow's process means nothing, so it is left out there;
+    Slurm ends those processes with their job.
+    """
+    dropped = {HEAD_VARIABLE, *([WORKFLOW] if nodes > 1 else [])}
+    kept = {name: value for name, value in environment.items() if name not in dropped}
+    # Threads of torch are set by the program itself; without a value torchrun prints a warning.
+    return {"OMP_NUM_THREADS": str(threads), **kept}
+
+
+def launch(program: Sequence[str], processes: int, nodes: int, threads: int) -> None:
+    """Start `processes` on `nodes` and wait for them.
+
+    Raises:
+        BenchError: one of them failed; what it said stands in the same log.
+    """
     if nodes == 1:
         command = torchrun_command(program, processes)
     else:
-        environment.pop(WORKFLOW, None)
-        endpoint = slurm_endpoint(environment)
-        command = torchrun_command(program, processes, nodes, endpoint)
-        command = srun_command(command, nodes, threads * processes // nodes)
-    # Threads of torch are set by the program itself; without a value torchrun prints a warning.
-    environment.setdefault("OMP_NUM_THREADS", str(threads))
-    os.execvpe(command[0], command, environment)  # noqa: S606 - a fixed list, no shell wanted
+        command = torchrun_command(program, processes, nodes, slurm_endpoint(os.environ))
+        command = srun_command(command, nodes, cpus_of_node(os.environ))
+    child = subprocess.Popen(command, env=children_environment(nodes, threads, os.environ))
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if code != 0:
+        raise BenchError(
+            f"a training of {processes} processes ended with exit code {code}",
+            hint="the reason stands above; the same command goes on from the last resume point",
+        )

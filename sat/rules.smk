@@ -12,6 +12,9 @@ if SAT in RUN.models:
     SAT_PROCESSES = SAT_PRESET.training.processes
     SAT_GPUS = SAT_PROCESSES if SAT_PRESET.training.device == "cuda" else 0
     SAT_THREADS = 8 if SAT_GPUS else 1
+    # A process for each GPU that the job gets: fewer than the preset's (`gpu` in the profile, or
+    # --resources gpu=N on one machine) take turns and learn the same.
+    SAT_SPREAD = "{resources.gpu}" if SAT_GPUS else str(SAT_PROCESSES)
     TRAINED[SAT] = lambda dataset: [SAT_WORK / "checkpoint.pt"]
     PREDICTION_GPUS[SAT] = min(SAT_GPUS, 1)
 
@@ -39,10 +42,7 @@ if SAT in RUN.models:
             "{SATBENCH} sat prepare --run {ROOT} > {log} 2>&1"
 
     rule train_sat:
-        """The longest single job, so it starts first; a killed training goes on by itself.
-
-        With several processes torchrun starts one for each GPU.
-        """
+        """The longest single job, so it starts first; a killed training goes on by itself."""
         input:
             rules.prepare_sat.output,
         output:
@@ -55,18 +55,18 @@ if SAT in RUN.models:
         threads: SAT_THREADS * SAT_PROCESSES
         resources:
             gpu=SAT_GPUS,
-            # Crops read ahead: eight workers for each GPU with two batches each.
+            nodes=1,
+            # On GPUs: crops read ahead, by eight workers for each with two batches each.
             mem_mb=lambda w, attempt: (
-                max(64000, 24000 * SAT_GPUS) * attempt
-                if SAT_GPUS
-                else 4000 * SAT_PROCESSES * attempt
+                (max(64000, 32000 * SAT_GPUS) if SAT_GPUS else 4000 * SAT_PROCESSES)
+                * attempt
             ),
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
         params:
             settings=digest(SAT_PRESET, RUN.seed),
         shell:
-            "{SATBENCH} sat train --run {ROOT} --processes {SAT_PROCESSES}"
-            " --threads {SAT_THREADS} > {log} 2>&1"
+            "{SATBENCH} sat train --run {ROOT} --threads {SAT_THREADS} --nodes {resources.nodes}"
+            " --processes " + SAT_SPREAD + " > {log} 2>&1"
 
     rule side_swaps:
         """How often left and right are exchanged in the predictions."""
