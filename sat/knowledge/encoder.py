@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX
-from sat.text import HEAD_FILE, Pooling, load_bert, load_head, pooled
+from sat.knowledge.settings import Pooling, Trainable
+from sat.text import TextEncoder, pooled
+from sat.text_head import HEAD_FILE, load_head
 
 Tokens = tuple[int, ...]
 # Texts of like length go through the encoder together: little of the work is padding.
@@ -76,11 +78,11 @@ class LearningEncoder(nn.Module):
         self,
         folder: Path,
         pooling: Pooling,
-        trainable: int | Literal["all", "head"],
+        trainable: Trainable,
         max_tokens: int,
     ) -> None:
         super().__init__()
-        tokenizer, self.bert = load_bert(folder)
+        tokenizer, self.bert = TextEncoder(folder, pooling).parts
         self._tokenizer, self._pooling, self._trainable = tokenizer, pooling, trainable
         positions = getattr(self.bert.config, "max_position_embeddings", max_tokens)
         if max_tokens > positions:
@@ -180,7 +182,7 @@ class LearningEncoder(nn.Module):
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _layers(bert: nn.Module, folder: Path) -> nn.ModuleList:
+def _layers(bert: Any, folder: Path) -> nn.ModuleList:
     """The transformer layers of a BERT-like model, whatever its library calls them."""
     number = bert.config.num_hidden_layers
     for module in bert.modules():

@@ -9,10 +9,8 @@ from pydantic import ValidationError
 
 from evaluation.errors import BenchError
 from evaluation.records import Record, invalid_record
-from sat.knowledge.settings import KnowledgeSettings
-from sat.text import Pooling, TextEncoder
-
-RECORD_FILE = "knowledge.json"
+from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings, Pooling
+from sat.text import TextEncoder
 
 
 class TextRecord(Record):

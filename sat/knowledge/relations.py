@@ -50,5 +50,5 @@ def read_relations(path: Path) -> Knowledge:
             faults.append(f"line {line}: `{triplet.head}` {triplet.relation} itself")
         found.setdefault(tuple(plain(part) for part in triplet), triplet)
     refuse_faults(path, faults)
-    line = f"relations of {path.name}: {len(found):,} triplets"
-    return Knowledge((), tuple(found.values()), (line,))
+    title = f"relations of {path.name}: {len(found):,} triplets"
+    return Knowledge((), tuple(found.values()), (title,))

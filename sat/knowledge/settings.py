@@ -8,11 +8,22 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.records import Record, read_preset
-from sat.knowledge.contrastive import TEMPERATURE, Form
-from sat.knowledge.umls import PAPER_TRIPLETS
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
+# Beside an encoder that stage 1 made, written last: its presence says that it is complete.
+RECORD_FILE = "knowledge.json"
+TEMPERATURE = 0.07
+# The paper's number of UMLS triplets: the row limit of a spreadsheet less its header.
+PAPER_TRIPLETS = 1_048_575
+Form = Literal["infonce", "eq4"]
+Pooling = Literal["mean", "pooler"]
+Trainable = int | Literal["all", "head"]
+
+
+def text_folder(work: Path) -> Path:
+    """Where a run keeps the text encoder that its own stage 1 made; `work` is the model's."""
+    return work / "text"
 
 
 class Sources(Record):
@@ -45,8 +56,8 @@ class KnowledgeSettings(Record):
     description: str
     sources: Sources = Sources()
     encoder: str = Field(default="minilm", description="`minilm`, or a folder of Hugging Face form")
-    pooling: Literal["mean", "pooler"] = "mean"
-    trainable: int | Literal["all", "head"] = 3
+    pooling: Pooling = "mean"
+    trainable: Trainable = 3
     max_tokens: int = Field(default=256, ge=8, description="of a longer text, a random window")
     batch: int = Field(ge=2, description="rows of a step: pairs and triplets together")
     triplet_part: float = Field(

@@ -18,9 +18,8 @@ from pathlib import Path
 from evaluation.errors import BenchError
 from sat.knowledge.records import Knowledge, Pair, Triplet
 from sat.knowledge.rrf import RrfFolder
+from sat.knowledge.settings import PAPER_TRIPLETS
 
-# The paper's number of triplets, which is the row limit of a spreadsheet less its header.
-PAPER_TRIPLETS = 1_048_575
 ANATOMY_TYPES = ("T017", "T018", "T021", "T022", "T023", "T024", "T029", "T030")
 LESION_TYPES = ("T019", "T020", "T037", "T046", "T047", "T190", "T191")
 # Synonyms, allowed qualifiers, explicit non-relations and deleted ones say nothing of anatomy.
