@@ -29,8 +29,7 @@ from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, atomic_path
 from sat.config import Preset, Training
 from sat.data import Batch, CropDataset, Group, training_groups
-from sat.encoders import encoder_digest
-from sat.knowledge.settings import text_folder
+from sat.encoders import encoder_digest, run_folder
 from sat.losses import LossParts, prompt_separation, segmentation_loss
 from sat.model import SatModel, model_content, model_from, save_content
 from sat.prepare import INDEX_FILE, read_index
@@ -162,7 +161,9 @@ def _start(
     for group in groups:
         trained[group.dataset] = (*trained.get(group.dataset, ()), *group.classes)
     keys: list[Key] = [(group.modality, name) for group in groups for name in group.classes]
-    book: PromptBook = write_prompt_book(preset.prompts, sorted(set(keys)), text_folder(work))
+    book: PromptBook = write_prompt_book(
+        preset.prompts, sorted(set(keys)), run_folder(preset.prompts, work)
+    )
     torch.manual_seed(seed)
     return SatModel(preset, book, trained)
 
