@@ -150,8 +150,8 @@ def test_another_seed_or_knowledge_starts_afresh(tmp_path, caplog, tiny_settings
 
 def test_it_learns_the_definitions_of_the_classes(tmp_path, tiny_bert, tiny_settings):
     settings = tiny_settings(
-        trainable="all", batch=64, steps=60, learning_rate=5e-3, triplet_part=0.25,
-        checkpoint_every=60,
+        trainable="all", batch=64, steps=30, learning_rate=5e-3, triplet_part=0.25,
+        checkpoint_every=30,
     )  # fmt: skip
     train_text(tmp_path / "text", settings, seed=0, progress=False)
     before = definition_recall(TextEncoder(tiny_bert).embed, class_definitions())
