@@ -4,7 +4,9 @@ FROM python:3.11-slim-bookworm
 # A CPU or a CUDA build of torch, as for `make setup`.
 ARG TORCH=torch==2.13.0
 
-# Compilers for the few packages without a wheel, git for the version in run records.
+# Compilers for the few packages without a wheel, git for the version in run records. Versions are
+# not pinned: Debian removes the old ones, and nothing of them is in a result.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends build-essential git make \
  && rm -rf /var/lib/apt/lists/*

@@ -5,6 +5,7 @@ VENV ?= .venv
 CORES ?= 2
 RAW_ROOT ?= ../shared/data
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -28,11 +29,12 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-lint: $(READY) ## ruff, mypy, snakefmt and the import contract
+lint: $(READY) ## ruff, mypy, snakefmt, hadolint and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check $(SMK)
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/lint-imports
 
 format: $(READY) ## write the house format
@@ -59,7 +61,7 @@ hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 
 bench-metrics bench-data bench-sat bench-sat-full bench-statistics: bench-%: $(READY)
-	$(BIN)/satbench bench $*
+	$(BIN)/satbench bench $* $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment
 	rm -rf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

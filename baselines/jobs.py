@@ -17,8 +17,8 @@ from baselines.specialists import SpecialistPlan, find_specialist
 from evaluation.cases import read_case_record
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
-from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
+from evaluation.workflow.gpu import require_gpu
 
 MODEL = "nnunet"
 STOCK_TRAINER = "nnUNetTrainer"
@@ -89,18 +89,12 @@ def choose_device(preset: NnunetPreset, asked: str) -> str:
     wanted = preset.device if asked == "auto" else asked
     if wanted == "cpu":
         return "cpu"
+    if wanted == "cuda":
+        require_gpu()
+        return "cuda"
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise BenchError(
-            "this training needs a GPU, and torch sees no CUDA device",
-            found=f"torch {torch.__version__}",
-            hint="ask the scheduler for a GPU, install a CUDA build of torch "
-            "(`make setup TORCH=...`), or use a CPU preset such as `demo`",
-        )
-    return "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def data_digest(job: Job, cases: Sequence[Path], plan: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ if NNUNET in RUN.models:
         resources:
             gpu=NNUNET_GPUS,
             mem_mb=lambda w, attempt: (32000 if NNUNET_GPUS else 4000) * attempt,
-            runtime=lambda w, attempt: 4320 if NNUNET_GPUS else 120,
+            runtime=(4320 if NNUNET_GPUS else 120) * len(NNUNET_PRESET.folds),
         params:
             settings=digest(NNUNET_PRESET, RUN.seed),
         shell:

@@ -48,6 +48,18 @@ def model_files(model, dataset):
     return TRAINED[model](dataset) if model in TRAINED else []
 
 
+def predicts_on_gpu(model):
+    """As its preset says for a model that is trained here, else as its card does."""
+    return PREDICTION_GPUS.get(model, find_model(model).gpu)
+
+
+def prediction_settings(wildcards):
+    return digest(
+        find_model(wildcards.model).adapter,
+        scope_digest(find_card(wildcards.dataset), RUN),
+    )
+
+
 def any_of(models):
     """A wildcard constraint; the empty list matches nothing."""
     return "|".join(re.escape(model) for model in models) or "(?!)"
@@ -124,27 +136,29 @@ rule predict:
     benchmark:
         f"{ROOT}/benchmarks/predict/{{model}}/{{dataset}}-{{shard}}.tsv"
     wildcard_constraints:
-        model=any_of(m for m in RUN.models if not PREDICTION_GPUS.get(m)),
+        model=any_of(m for m in RUN.models if not predicts_on_gpu(m)),
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
     params:
-        settings=lambda w: digest(
-            find_model(w.model).adapter, scope_digest(find_card(w.dataset), RUN)
-        ),
+        settings=prediction_settings,
+        device="",
     shell:
         "{SATBENCH} predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
-        " --shard {wildcards.shard} > {log} 2>&1"
+        " --shard {wildcards.shard} {params.device} > {log} 2>&1"
 
 
 use rule predict as predict_on_gpu with:
     wildcard_constraints:
-        model=any_of(m for m in RUN.models if PREDICTION_GPUS.get(m)),
+        model=any_of(m for m in RUN.models if predicts_on_gpu(m)),
     resources:
         gpu=1,
         mem_mb=lambda w, attempt: 32000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
+    params:
+        settings=prediction_settings,
+        device="--gpu",
 
 
 rule measure:

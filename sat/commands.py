@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import typer
 
 from evaluation.commands.bench import bench_group
 from sat.knowledge.commands import register as register_knowledge
+from sat.released_commands import convert_released
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -21,6 +24,7 @@ def register(app: typer.Typer) -> None:
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     register_knowledge(sat)
+    sat.command("convert-released")(convert_released)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)
     bench = bench_group(app)
@@ -45,24 +49,46 @@ def prepare(run: Path = Run) -> None:
 
 def train(
     run: Path = Run,
-    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of torch, in each process."),
+    processes: int = typer.Option(
+        1, min=0, help="Processes on all nodes, one a GPU; 0: for each that Slurm shows."
+    ),
+    nodes: int = typer.Option(1, min=1, help="Nodes of a Slurm job to spread them over."),
 ) -> None:
-    """Train SAT-Nano on everything prepared; goes on where a killed training stopped."""
+    """Train SAT-Nano on everything prepared; goes on where a killed training stopped.
+
+    Several processes share each step. Started by torchrun, the command is one of them.
+    """
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
     from sat.config import load_preset
 
     config = load_frozen(run)
     preset = load_preset(config.presets.get(MODEL_ID))
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        from evaluation.workflow.gpu import require_gpu
+        from sat.launch import launch, shown_gpus
+
+        processes = processes or max(1, shown_gpus(os.environ)) * nodes
+        if preset.training.device == "cuda":
+            require_gpu(max(1, processes // nodes))
+        if processes > 1:
+            program = [sys.argv[0], "sat", "train", "--run", str(run), "--threads", str(threads)]
+            launch(program, processes, nodes, threads)
+            return
     import torch
 
     from sat import train as training
+    from sat.distributed import team_of_environment
 
+    team = team_of_environment()
     torch.set_num_threads(threads)
     result = training.train(RunPaths(run).model_run(MODEL_ID), preset, config.seed)
-    typer.echo(
-        f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, {result.checkpoint}"
-    )
+    if team.leads:
+        typer.echo(
+            f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, "
+            f"{result.checkpoint}"
+        )
 
 
 def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:
@@ -148,7 +174,8 @@ def segment(
     """
     from evaluation.errors import BenchError
 
-    if modality not in ("ct", "mri"):
+    kind = modality.lower()
+    if kind not in ("ct", "mri"):
         raise BenchError("unknown modality", found=modality, expected="ct or mri")
     import torch
 
@@ -159,7 +186,7 @@ def segment(
         torch.set_num_threads(threads)
     request = Request(
         image=image,
-        modality="ct" if modality == "ct" else "mri",
+        modality="ct" if kind == "ct" else "mri",
         checkpoint=checkpoint,
         out=out,
         prompts=tuple(prompt),
@@ -204,8 +231,9 @@ def bench_sat_full(
     prompts: int = typer.Option(362, min=1, help="Number of prompts."),
     shape: tuple[int, int, int] = typer.Option((400, 400, 130), help="Voxels x, y, z."),
     spacing: tuple[float, float, float] = typer.Option((1, 1, 3), help="Voxel size in mm."),
+    device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
-    limit_gib: float = typer.Option(20.0, help="Fail above this peak memory."),
+    limit_gib: float = typer.Option(20.0, help="Fail above this peak of the process's memory."),
     out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
 ) -> None:
     """One prediction of all classes with random weights of full size; time and peak memory."""
@@ -217,7 +245,7 @@ def bench_sat_full(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    results = full_run(preset, prompts, shape, spacing)
+    results = full_run(preset, prompts, shape, spacing, device)
     for name, value in results.items():
         typer.echo(f"{name}: {value}")
     if out is not None:

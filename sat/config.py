@@ -39,6 +39,14 @@ class NetworkSizes(Record):
     dropout: float = Field(ge=0, lt=1)
     mask_hidden: int = Field(ge=1)
     mask_output: Literal["linear", "gelu"]
+    memory: Literal["bottleneck", "multi-scale"] = Field(
+        default="bottleneck",
+        description="what queries attend to: the last stage (the first release), or all stages "
+        "averaged onto its grid and projected (later releases)",
+    )
+    deep_supervision: bool = Field(
+        default=False, description="coarser decoder stages answer in training, too (later releases)"
+    )
 
     @property
     def total_stride(self) -> Triple:
@@ -54,8 +62,10 @@ class NetworkSizes(Record):
             raise ValueError(f"{len(self.widths)} widths need as many strides")
         if self.strides[0] != (1, 1, 1):
             raise ValueError("the first stage keeps the full resolution: its stride is 1 1 1")
-        if self.widths[-1] != self.query_width:
+        if self.memory == "bottleneck" and self.widths[-1] != self.query_width:
             raise ValueError("the bottleneck is the queries' memory: widths[-1] = query_width")
+        if self.deep_supervision and len(self.widths) < 3:
+            raise ValueError("deep_supervision needs a decoder stage below the full resolution")
         if self.query_width % self.heads:
             raise ValueError("query_width must be a multiple of heads")
         if not self.pixel_projection and self.pixel_width != self.widths[0]:
@@ -138,8 +148,20 @@ class Sampling(Record):
     volume_repeat: bool = Field(
         default=False, description="a volume counts HWD / patch times its classes / 32 times"
     )
+    curriculum: dict[str, Probability] = Field(
+        default={}, description="dataset id -> part of the steps after which it joins"
+    )
+    crops_per_group: int = Field(
+        default=1, ge=1, description="crops of a step, in turn, that are of one entry and size"
+    )
     class_first_p: float = Field(
         default=0.5, description="centre on a voxel of a random class, else on any foreground"
+    )
+    density_candidates: int = Field(
+        default=1,
+        ge=1,
+        description="voxels that compete for the centre of a crop, each with "
+        "a chance in proportion to the classes that a crop there shows; 1: no competition",
     )
     jitter: float = Field(
         default=0.0, ge=0, le=1, description="random shift of the crop, as a part of half a patch"
@@ -162,13 +184,26 @@ class Loss(Record):
     smooth: float = 1.0
 
 
+class Validation(Record):
+    """Choice of the checkpoint on patients of the training split that are not trained on."""
+
+    part: float = Field(gt=0, lt=1, description="part of each entry's training patients")
+    every: int = Field(ge=1, description="steps from one validation to the next")
+    most: int = Field(default=10, ge=1, description="at most so many cases of an entry")
+
+
 class Training(Record):
-    """One plain loop of AdamW with linear warm-up and cosine to zero over the steps."""
+    """One plain loop of AdamW with linear warm-up and cosine to zero over the steps.
+
+    A step has `batch` x `accumulate` x `processes` crops. Fewer processes take turns and learn
+    the same; more processes make larger steps.
+    """
 
     device: Literal["cpu", "cuda"]
     steps: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    accumulate: int = Field(default=1, ge=1, description="batches of one optimiser step")
+    batch: int = Field(ge=1, description="crops in one pass of one process")
+    accumulate: int = Field(default=1, ge=1, description="batches of a process in one step")
+    processes: int = Field(default=1, ge=1, description="processes that share a step, one a GPU")
     patch: Triple = Field(description="crop in voxels of the own grid")
     pad_to: Literal["stride", "patch"] = Field(
         description="zeros at the far end up to a multiple of the stride, or the whole patch"
@@ -181,6 +216,9 @@ class Training(Record):
     checkpoint_every: int = Field(ge=1)
     log_every: int = Field(default=10, ge=1)
     workers: int = Field(default=0, ge=0, description="processes that read crops ahead")
+    validation: Validation | None = Field(
+        default=None, description="none: train on all cases and keep the last weights"
+    )
     sampling: Sampling
     augmentation: Augmentation = Augmentation()
     loss: Loss = Loss()
@@ -221,6 +259,8 @@ class Preset(Record):
         ):
             if any(p % s for p, s in zip(patch, stride, strict=True)):
                 raise ValueError(f"{label}.patch {patch} is no multiple of the strides {stride}")
+            if patch == stride:
+                raise ValueError(f"{label}.patch {patch} leaves one voxel at the bottleneck")
         return self
 
 

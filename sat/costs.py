@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from evaluation.config import RunConfig
@@ -41,12 +42,15 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     read = sum(load.n_train * load.voxels for load in loads)
     seconds = SECONDS_PER_JOB + (stored + read) * RESAMPLE_SECONDS_PER_VOXEL
     store = stored * STORE_BYTES_PER_VOXEL
-    crops = training.steps * training.accumulate * training.batch
+    crops = training.steps * training.accumulate * training.processes * training.batch
     prompts = training.sampling.max_prompts or max((load.n_classes for load in loads), default=1)
     flops = crops * training_flops(forward_flops(preset, training.patch, prompts))
     work = [
         Work("prepare", MODEL, "", 0.0, seconds, store),
-        _work("train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1),
+        replace(
+            _work("train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1),
+            gpus=training.processes,
+        ),
         *(_prediction(load, preset, on_gpu) for load in loads),
     ]
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")

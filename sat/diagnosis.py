@@ -18,11 +18,11 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from sat.calibration import histograms, summarise, validation_patients
+from sat.checkpoints import FINAL_FILE
 from sat.diagnostics import SideSwaps, side_pairs, side_swaps
 from sat.model import load_model
 from sat.neighbours import Confusions, confusions, rows_of
 from sat.prepare import INDEX_FILE, cases_of_split, datasets_of_run, read_index
-from sat.train import FINAL_FILE
 
 
 def diagnose_run(

@@ -38,6 +38,7 @@ class Prompt:
             modality; or `text`, which no class is called.
         nearest: trained classes with the most similar text, for prompts that are not trained.
         similar_names: classes of the vocabulary that are spelled alike, for `text`.
+        trained_for: another modality that the checkpoint was trained on the class for.
     """
 
     name: str
@@ -45,17 +46,19 @@ class Prompt:
     origin: Origin
     nearest: tuple[str, ...] = ()
     similar_names: tuple[str, ...] = ()
+    trained_for: Modality | None = None
 
     @property
     def warning(self) -> str | None:
         """What the user should know before trusting the answer."""
         if self.origin == "trained":
             return None
-        what = (
-            "is a class of the vocabulary that this checkpoint was not trained on"
-            if self.origin == "vocabulary"
-            else "is no known class; its text goes to the text encoder"
-        )
+        if self.origin == "text":
+            what = "is no known class; its text goes to the text encoder"
+        elif self.trained_for is not None:
+            what = f"is a class that this checkpoint was trained on for {self.trained_for} only"
+        else:
+            what = "is a class of the vocabulary that this checkpoint was not trained on"
         parts = [f"`{self.name}` {what}", "nearest trained classes: " + ", ".join(self.nearest)]
         if self.similar_names:
             parts.insert(1, "did you mean " + " or ".join(f"`{n}`" for n in self.similar_names))
@@ -111,7 +114,8 @@ def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
         return Prompt(plain, (), "text", similar_names=_spelled_alike(modality, plain))
     if _plain(name) in trained:
         return Prompt(trained[_plain(name)], (), "trained")
-    return Prompt(name, (), "vocabulary")
+    other = next((m for m, known in model.book.keys if known == name), None)
+    return Prompt(name, (), "vocabulary", trained_for=other)
 
 
 def _spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
@@ -149,23 +153,19 @@ def embed(
     new = [prompt for prompt in prompts if prompt.origin != "trained"]
     encoded: dict[str, Tensor] = {}
     if new:
-        own = settings.encoder in ("folder", "knowledge") and settings.folder is None
-        if own and text_encoder is None:
+        own = settings.encoder in ("folder", "knowledge")
+        if own and settings.folder is None and text_encoder is None:
             raise BenchError(
                 "this checkpoint's text encoder is not part of it, and a prompt is new to it",
                 found=", ".join(prompt.name for prompt in new[:5]),
                 hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
                 "that trained one), or only trained classes",
             )
-        asked: list[Key] = [(modality, prompt.name) for prompt in new]
-        vectors = embed_prompts(settings, asked, text_encoder, book.keys)
-        if vectors.shape[1] != book.embeddings.shape[1]:
-            raise BenchError(
-                "the text encoder does not fit the checkpoint",
-                file=text_encoder,
-                found=f"embeddings of {vectors.shape[1]} values",
-                expected=f"{book.embeddings.shape[1]}",
-            )
+        # The first trained class once more: it tells another encoder.
+        asked: list[Key] = [book.keys[0], *((modality, prompt.name) for prompt in new)]
+        again, *vectors = embed_prompts(settings, asked, text_encoder, book.keys)
+        if own:
+            _require_same_encoder(model, again, text_encoder or settings.folder)
         encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
     answer, embeddings = [], []
     for prompt in prompts:
@@ -177,6 +177,26 @@ def embed(
             answer.append(replace(prompt, nearest=_nearest(model, modality, vector)))
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
+
+
+def _require_same_encoder(model: SatModel, again: Tensor, folder: Path | str | None) -> None:
+    """The first class of the checkpoint must come out of the encoder as it went in."""
+    key, known = model.book.keys[0], model.book.embeddings[0]
+    if again.shape != known.shape:
+        raise BenchError(
+            "the text encoder does not fit the checkpoint",
+            file=folder,
+            found=f"embeddings of {len(again)} values",
+            expected=f"{len(known)}",
+        )
+    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
+    if (again - known).norm() > 0.01 * known.norm():
+        raise BenchError(
+            "this is not the text encoder that the checkpoint was made with",
+            file=folder,
+            found=f"another embedding of `{key[1]}`, off by "
+            f"{float((again - known).norm() / known.norm()):.2f} of its length",
+        )
 
 
 def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[str, ...]:

@@ -10,7 +10,12 @@ SAT_WORK = PATHS.model_run(SAT)
 
 if SAT in RUN.models:
     SAT_PRESET = load_preset(RUN.presets.get(SAT))
-    SAT_GPUS = int(SAT_PRESET.training.device == "cuda")
+    SAT_PROCESSES = SAT_PRESET.training.processes
+    SAT_GPUS = SAT_PROCESSES if SAT_PRESET.training.device == "cuda" else 0
+    SAT_THREADS = 8 if SAT_GPUS else 1
+    # A process for each GPU that the job gets: fewer than the preset's (`gpu` in the profile, or
+    # --resources gpu=N on one machine) take turns and learn the same.
+    SAT_SPREAD = "{resources.gpu}" if SAT_GPUS else str(SAT_PROCESSES)
     TRAINED[SAT] = lambda dataset: [SAT_WORK / "checkpoint.pt"]
     PREDICTION_GPUS[SAT] = min(SAT_GPUS, 1)
 
@@ -78,15 +83,21 @@ if SAT in RUN.models:
         benchmark:
             ROOT / "benchmarks" / "train" / f"{SAT}.tsv"
         priority: 20
-        threads: 8 if SAT_GPUS else 1
+        threads: SAT_THREADS * SAT_PROCESSES
         resources:
             gpu=SAT_GPUS,
-            mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
+            nodes=1,
+            # On GPUs: crops read ahead, by eight workers for each with two batches each.
+            mem_mb=lambda w, attempt: (
+                (max(64000, 32000 * SAT_GPUS) if SAT_GPUS else 4000 * SAT_PROCESSES)
+                * attempt
+            ),
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
         params:
             settings=digest(SAT_PRESET, RUN.seed),
         shell:
-            "{SATBENCH} sat train --run {ROOT} --threads {threads} > {log} 2>&1"
+            "{SATBENCH} sat train --run {ROOT} --threads {SAT_THREADS} --nodes {resources.nodes}"
+            " --processes " + SAT_SPREAD + " > {log} 2>&1"
 
     rule side_swaps:
         """How often left and right are exchanged in the predictions."""

@@ -1,13 +1,143 @@
-"""What several test areas share."""
+"""What several test areas share: the development data, and clones that run the workflow."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Clone:
+    """The files that `snakemake` reads, in an empty folder; and what was started there."""
+
+    folder: Path
+    environment: dict[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(BIN / "snakemake"), *arguments]
+
+    def snakemake(self, *arguments: str, timeout: float = 500) -> subprocess.CompletedProcess[str]:
+        return self._call(self.command(*arguments), timeout)
+
+    def run(self, *arguments: str, timeout: float = 500) -> str:
+        """Run to the end and return everything that was printed; fail the test otherwise."""
+        done = self.snakemake(*arguments, timeout=timeout)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output[-6000:]
+        return output
+
+    def satbench(self, *arguments: str) -> str:
+        """What a `satbench` command prints on stdout; fail the test if it fails."""
+        done = self._call([str(BIN / "satbench"), *arguments], 500)
+        assert done.returncode == 0, done.stderr[-6000:]
+        return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Snakemake in a session of its own; its output goes to `snakemake-N.log`."""
+        with self._log(len(self.started)).open("wb") as stream:
+            process = subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    @property
+    def said(self) -> str:
+        """What the last started Snakemake has printed."""
+        return self._log(len(self.started) - 1).read_text(errors="replace")
+
+    def until(self, reached: Callable[[], object], seconds: float = 600) -> None:
+        """Wait for something to happen while the last started Snakemake runs."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert self.started[-1].poll() is None, f"ended before:\n{self.said[-4000:]}"
+            assert time.monotonic() < deadline, f"did not happen:\n{self.said[-4000:]}"
+            time.sleep(0.2)
+
+    def finish(self, timeout: float = 800) -> None:
+        """Wait for the last started Snakemake, which succeeds."""
+        assert self.started[-1].wait(timeout) == 0, self.said[-6000:]
+
+    def stop(self) -> None:
+        """Kill what is still running."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def edit_profile(self, **changes: Any) -> None:
+        """What an administrator does: edit `slurm/config.yaml` (`set_resources` are merged)."""
+        path = self.folder / "slurm" / "config.yaml"
+        values = yaml.safe_load(path.read_text())
+        for rule, resources in changes.pop("set_resources", {}).items():
+            values["set-resources"].setdefault(rule, {}).update(resources)
+        values |= {key.replace("_", "-"): value for key, value in changes.items()}
+        path.write_text(yaml.safe_dump(values))
+
+    def _log(self, number: int) -> Path:
+        return self.folder / f"snakemake-{number}.log"
+
+    def _call(self, command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+def make_clone(folder: Path, **variables: str) -> Clone:
+    """A clone whose processes have these environment variables besides."""
+    shutil.copy(ROOT / "Snakefile", folder)
+    for package in ("evaluation", "sat", "baselines", "reports"):
+        (folder / package).mkdir()
+        shutil.copy(ROOT / package / "rules.smk", folder / package)
+    for name in ("config", "profiles", "slurm"):
+        shutil.copytree(ROOT / name, folder / name)
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        # The clone's folders, without modules, would stand before the packages of that name.
+        "PYTHONPATH": str(ROOT),
+        **variables,
+    }
+    return Clone(folder, environment)
+
+
+@pytest.fixture(scope="session")
+def new_clone() -> Callable[..., Clone]:
+    """`new_clone(folder, **variables)` makes a clone in an empty folder."""
+    return make_clone
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A clone in an empty folder."""
+    return make_clone(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -104,9 +104,9 @@ def _text(found: Estimate) -> str:
         f"An estimate on the high side: {sizes}, the others assumed; {estimate.GPU_NAME} at "
         f"{estimate.GPU_FLOPS / 1e12:.0f} TFLOP/s, {estimate.CPU_FLOPS / 1e9:.0f} GFLOP/s for a "
         f"CPU thread. Wall hours: {found.gpus} GPUs and {found.cores} cores, one stage after the "
-        "other; a single job is never split. Origins of all constants: "
-        "evaluation/workflow/estimate.py and the modules `costs` of the models. Afterwards, the "
-        "table `runtime` has what it took."
+        "other; GPUs share a training where its preset has several processes. Origins of all "
+        "constants: evaluation/workflow/estimate.py and the modules `costs` of the models. "
+        "Afterwards, the table `runtime` has what it took."
     )
     tables = (
         tabulate(rows, headers=head, floatfmt=",.2f"),

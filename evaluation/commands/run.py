@@ -29,9 +29,18 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: Path = RUN, model: str = MODEL, dataset: str = DATASET, shard: int = SHARD
+    run: Path = RUN,
+    model: str = MODEL,
+    dataset: str = DATASET,
+    shard: int = SHARD,
+    gpu: bool = typer.Option(False, "--gpu", help="Stop at once if there is no GPU here."),
 ) -> None:
     """Predict the test cases of a shard (the model sees images only)."""
+    if gpu:
+        from evaluation.models.card import find_model
+        from evaluation.workflow.gpu import require_gpu
+
+        require_gpu(torch=find_model(model).adapter.kind == "python")
     from evaluation.models.running import predict_shard
 
     typer.echo(predict_shard(run, model, dataset, shard))

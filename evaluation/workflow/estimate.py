@@ -94,7 +94,8 @@ class Load:
 class Work:
     """One kind of job: `jobs` alike, each with these totals of seconds and the bytes it leaves.
 
-    `cpu_seconds` are of one thread. A job on a GPU takes `gpu_seconds` of wall time.
+    `cpu_seconds` are of one thread. A job on a GPU takes `gpu_seconds` of wall time, less where
+    up to `gpus` of them share it.
     """
 
     stage: str
@@ -104,6 +105,12 @@ class Work:
     cpu_seconds: float = 0.0
     disk_bytes: float = 0.0
     jobs: int = 1
+    gpus: int = 1
+
+    def wall_seconds(self, gpus: int) -> float:
+        """Of one of the jobs, with so many GPUs at hand."""
+        shared = self.gpu_seconds / max(1, min(self.gpus, gpus))
+        return max(shared, self.cpu_seconds) / self.jobs
 
 
 @dataclass(frozen=True)
@@ -303,7 +310,7 @@ def _stage(stage: str, work: Sequence[Work], gpus: int, cores: int) -> StageCost
     parts = [w for w in work if w.stage == stage]
     gpu = sum(w.gpu_seconds for w in parts)
     cpu = sum(w.cpu_seconds for w in parts)
-    longest = max((max(w.gpu_seconds, w.cpu_seconds) / w.jobs for w in parts), default=0.0)
+    longest = max((w.wall_seconds(gpus) for w in parts), default=0.0)
     wall = max(gpu / max(gpus, 1), cpu / max(cores, 1), longest)
     return StageCost(
         stage,

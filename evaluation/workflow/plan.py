@@ -117,8 +117,18 @@ def shard_cases(
 
 
 def read_split(paths: RunPaths, dataset: str) -> list[SplitRow]:
-    """The effective split of a run."""
+    """The effective split of a run.
+
+    Raises:
+        BenchError: the run has none yet.
+    """
     path = paths.split(dataset)
+    if not path.is_file():
+        raise BenchError(
+            f"`{dataset}` is not split yet in this run",
+            file=path,
+            hint=f"`satbench split --run {paths.root} --dataset {dataset}`, or the workflow",
+        )
     with path.open(newline="") as stream:
         return [SplitRow(r["case"], r["patient"], r["split"]) for r in csv.DictReader(stream)]
 

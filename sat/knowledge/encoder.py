@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX
 from sat.knowledge.settings import Pooling, Trainable
 from sat.text import TextEncoder, pooled
 from sat.text_head import HEAD_FILE, load_head
@@ -165,7 +164,7 @@ class LearningEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write config, tokenizer, weights and the linear map; each file is whole or not there."""
-        temporary = folder / f"{TEMPORARY_PREFIX}encoder"
+        temporary = folder / ".saving"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:

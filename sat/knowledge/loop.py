@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 import time
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
+from evaluation.training_folder import kept_rows, write_rows
 from sat.knowledge.contrastive import contrastive_loss
 from sat.knowledge.encoder import LearningEncoder, Tokens
 from sat.knowledge.sampling import Division, TextBatch, text_batch
@@ -72,7 +72,7 @@ class TextLoop:
                 (window for step in range(settings.steps) for window in self.draw(step)[1]),
                 progress,
             )
-        rows = _kept_rows(out / METRICS_FILE, first)
+        rows = kept_rows(out / METRICS_FILE, first)
         self.encoder.train()
         bar = tqdm(
             range(first, last), initial=first, total=settings.steps, desc="text", unit="step",
@@ -84,7 +84,7 @@ class TextLoop:
                 rows.append({key: str(value) for key, value in row.items()})
                 bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
-                _write_rows(out / METRICS_FILE, rows)
+                write_rows(out / METRICS_FILE, COLUMNS, rows)
                 content = {
                     "identity": identity, "step": step + 1, "learned": self.encoder.learned(),
                     "optimiser": self.optimiser.state_dict(),
@@ -173,18 +173,3 @@ def _accuracy(left: Tensor, right: Tensor, drawn: TextBatch) -> float:
         for i, k in enumerate(nearest)
     ]
     return sum(right_ones) / len(right_ones)
-
-
-def _kept_rows(path: Path, first: int) -> list[dict[str, str]]:
-    """Rows of earlier steps, so that a resumed log has every step once."""
-    if first == 0 or not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [row for row in csv.DictReader(stream) if int(row["step"]) < first]
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

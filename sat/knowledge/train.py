@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, sha256, write_text
+from evaluation.files import sha256, write_text
+from evaluation.training_folder import only_writer
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.loop import LAST_FILE, TextLoop
 from sat.knowledge.open_set import class_names
@@ -28,7 +29,6 @@ from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings
 from sat.knowledge.sources import gather, held_out
 from sat.text import minilm_folder
 from sat.text_head import HEAD_FILE
-from sat.train import only_writer
 from sat.weights import read_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -90,8 +90,6 @@ def train_text(
     with only_writer(out):
         if _complete(out, identity):
             return TrainedText(out, 0, 0.0)
-        for leftover in out.glob(f"{TEMPORARY_PREFIX}*.*"):
-            leftover.unlink(missing_ok=True)
         state = _resume(out, identity)
         kept = held_out(settings.held_out)
         division = divide(knowledge, kept, () if settings.class_pairs else class_names())

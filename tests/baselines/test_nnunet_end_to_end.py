@@ -20,7 +20,7 @@ from baselines.jobs import find_job
 from baselines.process import environment, message_of, run_child
 from baselines.training import plan_report, prepare_specialist, train_specialist
 from evaluation.cases import Prediction, read_image_case, read_reference
-from evaluation.config import load_frozen
+from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.models.protocol import BatchModel, ModelContext
 from evaluation.paths import RunPaths
@@ -176,3 +176,27 @@ def test_a_second_process_is_told_that_the_specialist_is_taken(tmp_path: Path) -
 def test_training_wants_a_preparation(tiny_run: Path) -> None:
     with pytest.raises(BenchError, match="not prepared"):
         train_specialist(tiny_run, MUSCLES)
+
+
+@pytest.mark.long
+def test_five_folds_are_trained_and_averaged(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "folds"
+    shutil.copytree(tiny_run, run)
+    paths, config = RunPaths(run), load_frozen(run)
+    preset = tmp_path / "folds.yaml"
+    text = Path(config.presets["nnunet"]).read_text().replace("base: 24", "base: 4")
+    preset.write_text(text + "folds: [0, 1, 2, 3, 4]\n")
+    freeze(config.model_copy(update={"presets": {"nnunet": str(preset)}}), paths.config)
+    split = paths.split("totalsegmentator")
+    split.write_text(split.read_text().replace("s0004,s0004,test", "s0004,s0004,train"))
+    prepare_specialist(run, ORGANS)
+    record = json.loads(train_specialist(run, ORGANS).read_text())
+    assert record["folds"] == [0, 1, 2, 3, 4]
+    folder = paths.model_run("nnunet") / ORGANS
+    assert len({(folder / name).stat().st_ino for name in record["checkpoints"]}) == 5
+
+    context = ModelContext("nnunet", paths, load_frozen(run), folder.parent, str(preset), {})
+    case = read_image_case(paths.case("totalsegmentator", "s0005"))
+    (answer,) = NnunetSpecialists(context).predict_all([case], ["liver", "spleen"])
+    assert isinstance(answer[1], Prediction)
+    assert set(answer[1].segmentation.classes) == {"liver", "spleen"}

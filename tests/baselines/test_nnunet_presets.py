@@ -128,6 +128,6 @@ def test_a_gpu_preset_without_a_gpu_stops_at_once(monkeypatch: pytest.MonkeyPatc
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BenchError, match="no CUDA device"):
+    with pytest.raises(BenchError, match="needs a GPU"):
         choose_device(load_preset("paper"), "auto")
     assert choose_device(load_preset("demo"), "auto") == "cpu"

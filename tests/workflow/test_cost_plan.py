@@ -81,6 +81,15 @@ def test_more_machines_take_less_wall_time_and_the_same_work():
     assert many["total"]["gpu_hours"] == few["total"]["gpu_hours"]
 
 
+def test_gpus_of_a_node_share_the_joint_training():
+    alone, shared = plan("--gpus", "1"), plan("--gpus", "8")
+    longest = [
+        next(s["longest_job_hours"] for s in record["stages"] if s["stage"] == "train")
+        for record in (alone, shared)
+    ]
+    assert longest[0] == pytest.approx(8 * longest[1])
+
+
 def test_number_of_training_jobs_is_the_workflows():
     config = load_config(ROOT / "config" / "smoke.yaml")
     found = estimate(config, config.entries, gpus=1, cores=2)

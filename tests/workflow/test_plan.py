@@ -48,11 +48,32 @@ def test_stage_1_belongs_to_a_run_that_asks_for_it(clone):
     assert re.search(rf"rule train_sat:\n +input: .*{record}", output)
 
 
+def test_sat_nano_asks_for_the_gpus_of_its_preset_or_those_that_are_there(clone):
+    target = "results/paper/runs/sat-nano/checkpoint.pt"
+    for arguments, gpus in (("--profile slurm", "8"), ("--cores 16 --resources gpu=1", "1")):
+        output = clone.run("-n", *arguments.split(), "--", target)
+        rule = output.partition("rule train_sat:")[2]
+        asked = re.search(r"^    resources: (.*)$", rule, flags=re.MULTILINE)
+        assert asked
+        assert {f"gpu={gpus}", "nodes=1"} <= set(asked[1].split(", "))
+
+
 def test_real_run_without_any_data_stops_with_a_way_on(clone):
     done = clone.snakemake("--cores", "1")
     assert done.returncode != 0
     assert "none of the run's entries has data" in done.stdout + done.stderr
     assert "satbench data status" in done.stdout + done.stderr
+
+
+def test_model_whose_card_wants_a_gpu_is_predicted_on_one(clone):
+    card = "{id: mine, title: M, description: d, citation: c, licence: MIT, gpu: true,"
+    card += " adapter: {kind: command, command: [mine, '{input}', '{output}']}}"
+    (clone.folder / "config" / "models").mkdir(exist_ok=True)
+    (clone.folder / "config" / "models" / "mine.yaml").write_text(card)
+    smoke = ("--configfile", "config/smoke.yaml", "--config", "models=[mine, oracle]")
+    output = clone.run("-n", "--quiet", "rules", *smoke)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE))
+    assert (counts["predict_on_gpu"], counts["predict"]) == ("2", "2")
 
 
 def test_unknown_configuration_key_is_named(clone):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,11 @@ def test_definition_has_its_sections():
     assert base is not None
     assert base.group(1) == dockerfile()[0][1], "both recipes start from one image"
     assert set(sections) == {"", "arguments", "files", "post", "environment", "runscript", "test"}
+
+
+@pytest.mark.parametrize("section", ["post", "environment", "runscript", "test"])
+def test_sections_of_the_definition_are_shell(section):
+    subprocess.run(["sh", "-n"], input=definition()[section], text=True, check=True)
 
 
 def test_torch_is_not_in_the_lock():

@@ -67,10 +67,12 @@ def test_second_run_does_nothing(smoke):
 def test_cosmetic_edits_retrain_nothing(smoke):
     rules = smoke.folder / "sat" / "rules.smk"
     before = rules.read_text()
+    edited = before.replace("{SATBENCH} sat train ", "{SATBENCH}  sat train ") + "\n# x\n"
+    assert edited.count("{SATBENCH}  sat") == 1
     config = smoke.folder / "config" / "smoke.yaml"
     config_before = config.read_text()
     try:
-        rules.write_text(before.replace("satbench sat train ", "satbench  sat train ") + "\n# x\n")
+        rules.write_text(edited)
         config.write_text("# a comment\n" + config_before)
         assert planned(smoke) == set()
     finally:

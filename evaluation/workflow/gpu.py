@@ -1,0 +1,75 @@
+"""Is there a GPU? Asked by every job that wants one, in its first second."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from evaluation.errors import BenchError
+
+DRIVER = "libcuda.so.1"
+
+
+def require_gpu(count: int = 1, *, torch: bool = True) -> None:
+    """Stop now rather than compute for days on a CPU.
+
+    What needs no torch is asked first, since loading torch takes longer than a second on a busy
+    node.
+
+    Args:
+        count: GPUs of this node that the job uses.
+        torch: the GPU is for torch in this process; otherwise a driver with a device is enough.
+
+    Raises:
+        BenchError: no GPU, or too few.
+    """
+    fault = _driver_fault(count) or (torch and (_build_fault() or _torch_fault(count)))
+    if fault:
+        raise BenchError(
+            "this job needs a GPU, and there is none that it can use"
+            if count == 1
+            else f"this job needs {count} GPUs of this node, and cannot use them",
+            found=fault,
+            hint="ask the scheduler for one (slurm/README.md, GPUs), install a CUDA build of "
+            "torch (`make setup TORCH=...`), or choose presets for a CPU"
+            if count == 1
+            else "fewer GPUs learn the same: `gpu` of the rule in the profile, or "
+            "`snakemake --resources gpu=1` on one machine (slurm/README.md, GPUs)",
+        )
+
+
+def _driver_fault(wanted: int) -> str | None:
+    """Asked of the driver itself; None if it shows as many devices."""
+    try:
+        driver = ctypes.CDLL(DRIVER)
+    except OSError:
+        return f"no NVIDIA driver on this machine ({DRIVER} cannot be loaded)"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return "the NVIDIA driver does not start"
+    found = count.value
+    return None if found >= wanted else f"the NVIDIA driver shows {found} device(s) to this process"
+
+
+def _build_fault() -> str | None:
+    """Whether torch was built without CUDA, read from its version file without loading it."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    version = Path(spec.origin).with_name("version.py")
+    text = version.read_text(encoding="utf-8") if version.is_file() else ""
+    if re.search(r"^cuda\b[^=]*= None$", text, re.MULTILINE):
+        return "this torch is built for CPUs only"
+    return None
+
+
+def _torch_fault(wanted: int) -> str | None:
+    if find_spec("torch") is None:
+        return None
+    # Loaded by name: this package must be importable without torch.
+    torch = importlib.import_module("torch")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return None if found >= wanted else f"torch {torch.__version__} sees {found} CUDA device(s)"
