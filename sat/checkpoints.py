@@ -16,6 +16,7 @@ from typing import Any
 from evaluation.errors import BenchError
 from sat.config import Preset
 from sat.distributed import Team
+from sat.encoders import encoder_digest
 from sat.model import SatModel, model_content, save_content
 from sat.prepare import INDEX_FILE
 from sat.weights import read_checkpoint
@@ -29,10 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 def identity_of(preset: Preset, seed: int, crops: int, store: Path) -> str:
-    """What a training's weights depend on: seed, settings, crops of a step, and the data."""
+    """What a training's weights depend on: seed, settings, crops, text encoder, and the data."""
     values = preset.model_dump(mode="json", exclude={"description"})
     values["training"] = {k: v for k, v in values["training"].items() if k not in _ARRANGEMENT}
     text = json.dumps([seed, crops, values], sort_keys=True)
+    text += encoder_digest(preset.prompts, store.parent)
     return hashlib.sha256(text.encode() + (store / INDEX_FILE).read_bytes()).hexdigest()
 
 
