@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from evaluation.commands.bench import bench_group
+from sat.atlas.commands import register as register_atlas
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     sat.command("train")(train)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
+    register_atlas(sat)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)
     bench = bench_group(app)

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.records import Record, read_preset
+from sat.atlas.settings import AtlasTraining
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "nano"
@@ -164,6 +165,11 @@ class Training(Record):
     checkpoint_every: int = Field(ge=1)
     log_every: int = Field(default=10, ge=1)
     workers: int = Field(default=0, ge=0, description="processes that read crops ahead")
+    initial_encoder: str | None = Field(
+        default=None,
+        description="start from this encoder, relative to the model's folder in the run "
+        "(`atlas/encoder.pt` is stage 2's)",
+    )
     sampling: Sampling
     augmentation: Augmentation = Augmentation()
     loss: Loss = Loss()
@@ -194,6 +200,9 @@ class Preset(Record):
     grid: Grid
     training: Training
     inference: Inference
+    atlas: AtlasTraining | None = Field(
+        default=None, description="text-atlas stage before the training; none by default"
+    )
 
     @model_validator(mode="after")
     def _patches_fit(self) -> Preset:

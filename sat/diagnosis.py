@@ -109,7 +109,7 @@ def _calibrate(
             "the prepared cases lie on another grid than the checkpoint's", file=store,
             hint="run `satbench sat prepare` with the preset of the checkpoint",
         )  # fmt: skip
-    cases = {dataset: _validation_cases(paths, dataset, part)[:most] for dataset in datasets}
+    cases = {dataset: validation_cases(paths, dataset, part)[:most] for dataset in datasets}
     found = list(tqdm(histograms(loaded, store, cases), desc="calibrate", unit="mask"))
     return {
         "available": True,
@@ -123,7 +123,8 @@ def _calibrate(
     }
 
 
-def _validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
+def validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
+    """Training cases of a fixed part of the training patients (see `validation_patients`)."""
     with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] == "train"]
     chosen = validation_patients([row["patient"] for row in rows], part)

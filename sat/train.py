@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, atomic_path
+from sat.atlas.transfer import initial_digest, start_encoder
 from sat.config import Preset, Training
 from sat.data import Batch, CropDataset, Group, training_groups
 from sat.losses import LossParts, prompt_separation, segmentation_loss
@@ -123,7 +124,8 @@ def train(
     store = work / "prepared"
     index = read_index(store)
     identity = hashlib.sha256(
-        f"{seed}{preset.model_dump_json()}".encode() + (store / INDEX_FILE).read_bytes()
+        f"{seed}{preset.model_dump_json()}{initial_digest(work, preset)}".encode()
+        + (store / INDEX_FILE).read_bytes()
     ).hexdigest()
     with only_writer(work):
         for leftover in work.glob(f"{TEMPORARY_PREFIX}*"):
@@ -161,7 +163,9 @@ def _start(
     keys: list[Key] = [(group.modality, name) for group in groups for name in group.classes]
     book: PromptBook = write_prompt_book(preset.prompts, sorted(set(keys)))
     torch.manual_seed(seed)
-    return SatModel(preset, book, trained)
+    model = SatModel(preset, book, trained)
+    start_encoder(model, work)
+    return model
 
 
 def _loop(
