@@ -74,7 +74,11 @@ class AtlasRun:
 
 
 def prepare_atlas(
-    work: Path, preset: Preset, seed: int, held_out: Mapping[str, Sequence[str]]
+    work: Path,
+    preset: Preset,
+    seed: int,
+    held_out: Mapping[str, Sequence[str]],
+    book: PromptBook | None = None,
 ) -> AtlasRun:
     """Check everything that stage 2 needs.
 
@@ -83,6 +87,8 @@ def prepare_atlas(
         preset: with the section `atlas`.
         seed: of the run.
         held_out: dataset -> training cases kept out to measure retrieval on.
+        book: prompts with their embeddings, if they are at hand; otherwise the preset's text
+            encoder embeds the classes of the store.
 
     Raises:
         BenchError: the preset has no such stage, no GPU where one is wanted, no prepared data, or
@@ -99,7 +105,8 @@ def prepare_atlas(
     index = read_index(store)
     groups = training_groups(store, index, preset)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
-    book = write_prompt_book(preset.prompts, keys)
+    book = book or write_prompt_book(preset.prompts, keys)
+    book.rows(keys)
     hidden = {dataset: set(cases) for dataset, cases in held_out.items()}
     cases = {entry.dataset: set(entry.cases) for entry in index.entries}
     kept = {name: found - hidden.get(name, set()) for name, found in cases.items()}

@@ -12,6 +12,7 @@ from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.files import write_text
 from evaluation.io import Volume
 from sat.config import Preset, load_preset
+from sat.prompts import PromptBook
 from sat.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
 
 ENTRIES = {
@@ -84,12 +85,23 @@ def write_store(work: Path, preset: Preset, n_cases: int = 3) -> None:
     write_text(work / "prepared" / "index.json", index.model_dump_json())
 
 
+KEYS = tuple(sorted((m, name) for m, classes in ENTRIES.values() for name in classes))
+
+
+def toy_book() -> PromptBook:
+    """Embeddings as a text encoder would give them, one text for both livers."""
+    names = sorted({name for _, name in KEYS})
+    vectors = torch.randn(len(names), 12, generator=torch.Generator().manual_seed(0))
+    return PromptBook(KEYS, torch.stack([vectors[names.index(name)] for _, name in KEYS]))
+
+
 @dataclass(frozen=True)
 class Toy:
     preset: Callable[..., Preset]
     store: Callable[..., None]
+    book: Callable[[], PromptBook]
 
 
 @pytest.fixture(scope="session")
 def toy() -> Toy:
-    return Toy(toy_preset, write_store)
+    return Toy(toy_preset, write_store, toy_book)

@@ -119,7 +119,7 @@ def test_regions_learn_to_find_their_texts(tmp_path, toy):
     preset = toy.preset(steps=60)
     toy.store(tmp_path, preset)
     held_out = {"toy_ct": ["toy_ct2"], "toy_mri": ["toy_mri2"]}
-    run = prepare_atlas(tmp_path, preset, 0, held_out)
+    run = prepare_atlas(tmp_path, preset, 0, held_out, toy.book())
     train_atlas(run, progress=False)
     found = measure_atlas(run)
     assert found["after"]["texts"] == 4
@@ -131,7 +131,7 @@ def test_regions_learn_to_find_their_texts(tmp_path, toy):
 def test_a_step_without_regions_has_none(tmp_path, toy):
     preset = toy.preset()
     toy.store(tmp_path, preset)
-    run = prepare_atlas(tmp_path, preset, 0, {})
+    run = prepare_atlas(tmp_path, preset, 0, {}, toy.book())
     model = run.new_model()
     vectors, concept = encode_regions(model, [run.training[0]], run.concepts, 10**6)
     assert len(vectors) == len(concept) == 0
