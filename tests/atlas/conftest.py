@@ -12,12 +12,12 @@ from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.files import write_text
 from evaluation.io import Volume
 from sat.config import Preset, load_preset
-from sat.prompts import PromptBook
 from sat.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
+from sat.prompts import PromptBook
 
 ENTRIES = {
     "toy_ct": ("ct", {"left kidney": 1, "right kidney": 2, "liver": 3}),
-    "toy_mri": ("mri", {"liver": 1, "prostate": 2}),
+    "toy_mri": ("mri", {"liver": 3, "prostate": 5}),
 }
 
 

@@ -116,9 +116,9 @@ def test_retrieval_counts():
 
 
 def test_regions_learn_to_find_their_texts(tmp_path, toy):
-    preset = toy.preset(steps=60)
-    toy.store(tmp_path, preset)
-    held_out = {"toy_ct": ["toy_ct2"], "toy_mri": ["toy_mri2"]}
+    preset = toy.preset(steps=60, learning_rate=1e-2)
+    toy.store(tmp_path, preset, 4)
+    held_out = {"toy_ct": ["toy_ct3"], "toy_mri": ["toy_mri3"]}
     run = prepare_atlas(tmp_path, preset, 0, held_out, toy.book())
     train_atlas(run, progress=False)
     found = measure_atlas(run)
