@@ -1,0 +1,198 @@
+"""One variant with one seed: a run of its own beside the run that lends it cases and crops.
+
+`<run>/ablation/<variant>-<seed>` is a run folder like any other: `satbench report --run` and
+`satbench sat diagnose --run` read it. Cases, splits and prepared crops are links to the lender's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from evaluation.config import RunConfig, freeze, load_frozen
+from evaluation.datasets.registry import find_card
+from evaluation.errors import BenchError
+from evaluation.files import write_json, write_text
+from evaluation.measure import measure_shard
+from evaluation.models.running import predict_shard
+from evaluation.paths import RunPaths
+from evaluation.schema import TABLES, read_table
+from evaluation.tables.run_tables import aggregate_run
+from evaluation.workflow.plan import n_test_shards
+from sat.ablation.confusion import class_confusions
+from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
+from sat.ablation.variants import Variant
+from sat.atlas.setup import prepare_atlas
+from sat.atlas.training import measure_atlas, train_atlas
+from sat.config import Preset
+from sat.diagnosis import confusion_counts, validation_cases
+from sat.model import load_model
+from sat.prepare import INDEX_FILE, datasets_of_run, read_index
+from sat.train import FINAL_FILE, train
+
+MODEL = "sat-nano"
+RESULT_FILE = "result.json"
+COST_FILE = "cost.json"
+BOOTSTRAPS = 100
+
+
+def run_folder(run: Path, variant: Variant, seed: int) -> Path:
+    """Folder of one variant with one seed."""
+    return run / "ablation" / f"{variant.name}-{seed}"
+
+
+def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[str, Any]:
+    """Train, predict the test cases, measure, and ask again by synonyms.
+
+    What is finished is kept: a whole run with the same settings is not repeated, and a killed one
+    goes on in the middle of its training.
+
+    Args:
+        run: folder of the run that lends its cases, splits and prepared crops.
+        variant: which of the ways.
+        seed: of the training.
+        preset: from `variant_preset`.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        BenchError: the run has no prepared crops, or they lie on another grid.
+    """
+    folder = run_folder(run, variant, seed)
+    store = RunPaths(run).model_run(MODEL) / "prepared"
+    if read_index(store).grid != preset.grid:
+        raise BenchError("the prepared cases lie on another grid than the preset's", file=store)
+    settings = preset.model_dump_json() + (store / INDEX_FILE).read_text(encoding="utf-8")
+    identity = hashlib.sha256(f"{seed} {settings}".encode()).hexdigest()
+    done = _read(folder / RESULT_FILE)
+    if done.get("identity") == identity:
+        return done
+    lend(run, folder, preset, seed)
+    cost = _train(folder, variant, seed, preset, identity)
+    work = RunPaths(folder).model_run(MODEL)
+    result: dict[str, Any] = {
+        "identity": identity,
+        "variant": variant.name,
+        "seed": seed,
+        "steps": preset.training.steps,
+        "atlas_steps": preset.atlas.steps if preset.atlas else 0,
+        **cost,
+        "retrieval": _read(work / "atlas" / "retrieval.json") or None,
+        **evaluate(folder),
+        "synonyms": {},
+    }
+    for name in SETS if variant.encoder != "class-id" else ():
+        asked = folder / f"asked-by-{name}"
+        lend(run, asked, preset, seed)
+        target = RunPaths(asked).model_run(MODEL) / FINAL_FILE
+        rename_prompts(load_model(work / FINAL_FILE), read_synonyms(name), target)
+        result["synonyms"][name] = evaluate(asked)
+    write_json(folder / RESULT_FILE, result)
+    return result
+
+
+def lend(run: Path, folder: Path, preset: Preset, seed: int) -> None:
+    """Make a run folder that shares cases, splits and prepared crops with another run."""
+    source, target = RunPaths(run), RunPaths(folder)
+    target.model_run(MODEL).mkdir(parents=True, exist_ok=True)
+    prepared = Path("runs") / MODEL / "prepared"
+    for name in (Path("cases"), Path("splits"), prepared):
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(source.root / name, link.parent))
+    file = folder / "preset.yaml"
+    write_text(file, yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False))
+    config = load_frozen(run).model_copy(
+        update={"models": [MODEL], "presets": {MODEL: str(file)}, "seed": seed, "space": ["native"]}
+    )
+    freeze(config, target.config)
+    not_run = source.not_run
+    if not_run.is_file():
+        write_text(target.not_run, not_run.read_text(encoding="utf-8"))
+
+
+def _train(
+    folder: Path, variant: Variant, seed: int, preset: Preset, identity: str
+) -> dict[str, Any]:
+    """Both trainings, with their CPU seconds; what is done is done."""
+    paths = RunPaths(folder)
+    work, file = paths.model_run(MODEL), paths.model_run(MODEL) / COST_FILE
+    cost = _read(file)
+    if cost.pop("identity", None) == identity and (work / FINAL_FILE).is_file():
+        return cost
+    cost = {"atlas_cpu_seconds": 0.0}
+    whole = True
+    if variant.atlas and preset.atlas is not None:
+        started = time.process_time()
+        part = preset.atlas.validation_part
+        config = load_frozen(folder)
+        held_out = {
+            dataset: validation_cases(paths, dataset, part)
+            for dataset in datasets_of_run(paths, config)
+        }
+        atlas = prepare_atlas(work, preset, seed, held_out)
+        whole = train_atlas(atlas).steps_now == preset.atlas.steps
+        cost["atlas_cpu_seconds"] = round(time.process_time() - started, 1)
+        measure_atlas(atlas)
+    started = time.process_time()
+    whole &= train(work, preset, seed).steps_now == preset.training.steps
+    cost["cpu_seconds"] = round(time.process_time() - started, 1)
+    # A training that went on after a kill knows the seconds of its last part only.
+    cost["cpu_seconds_of_everything"] = whole
+    write_json(file, {"identity": identity, **cost})
+    return cost
+
+
+def evaluate(folder: Path) -> dict[str, Any]:
+    """Predict and measure the test cases with the project's own code, and count confusions."""
+    paths, config = RunPaths(folder), load_frozen(folder)
+    datasets = datasets_of_run(paths, config)
+    for dataset in datasets:
+        for shard in range(n_test_shards(find_card(dataset), config)):
+            predict_shard(folder, MODEL, dataset, shard)
+            measure_shard(folder, MODEL, dataset, shard)
+    aggregate_run(folder, BOOTSTRAPS)
+    sides, neighbours = confusion_counts(paths, config, MODEL, datasets)
+    return {
+        **_means(paths, config),
+        "sides": sides,
+        "neighbours": neighbours,
+        "classes": asdict(class_confusions(paths, config, MODEL, datasets)),
+    }
+
+
+def _means(paths: RunPaths, config: RunConfig) -> dict[str, Any]:
+    """Mean over entries of the mean over classes, and the mean of each entry, native grid."""
+    overall = _chosen(paths, "overall")
+    statistic = overall[overall["statistic"] == "entries"]
+    entries = _chosen(paths, "dataset")
+    return {
+        "dsc": float(statistic["value"].iloc[0]),
+        "entries": {
+            str(row["dataset"]): float(row["value"]) for _, row in entries.iterrows()
+        },
+        "data_kind": config.data_kind,
+    }
+
+
+def _chosen(paths: RunPaths, name: str) -> pd.DataFrame:
+    frame = read_table(paths.table(name), TABLES[name])
+    return frame
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is no whole file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
