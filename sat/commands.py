@@ -8,6 +8,7 @@ import typer
 
 from evaluation.commands.bench import bench_group
 from sat.atlas.commands import register as register_atlas
+from sat.knowledge.commands import register as register_knowledge
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     register_atlas(sat)
+    register_knowledge(sat)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)
     bench = bench_group(app)

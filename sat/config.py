@@ -71,14 +71,25 @@ class PromptSettings(Record):
     length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
     `unit` leaves it at unit length, `raw` as the encoder gave it. `query_length`: `sqrt` scales
     the projected query to length sqrt(d), `unit` to 1, `free` leaves it.
+
+    `encoder`: `minilm` is the packaged one; `folder` one in Hugging Face form; `knowledge` one
+    that stage 1 made, in `folder` or, without it, in the run by the preset `knowledge`;
+    `class-id` a fixed random vector for each class, without any text (an ablation).
     """
 
-    encoder: Literal["minilm", "folder"] = "minilm"
+    encoder: Literal["minilm", "folder", "knowledge", "class-id"] = "minilm"
+    folder: str | None = Field(default=None, description="of the encoder (folder, knowledge)")
+    knowledge: str = Field(default="quick", description="preset of stage 1, by name or as a file")
     pooling: Literal["mean", "pooler"] = "mean"
     template: str = Field(default="{name}", description="text with the fields name and modality")
     embedding: Literal["scaled", "standardised", "unit", "raw"]
     projection: Literal["mlp", "none"] = "mlp"
     query_length: Literal["sqrt", "unit", "free"]
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether stage 1 belongs to the run."""
+        return self.encoder == "knowledge" and self.folder is None
 
 
 class Grid(Record):

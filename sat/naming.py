@@ -21,8 +21,7 @@ from evaluation.cases import Modality
 from evaluation.classes import find_class, vocabulary
 from evaluation.errors import BenchError
 from sat.model import SatModel
-from sat.prompts import prompt_text
-from sat.text import TextEncoder, minilm_folder
+from sat.prompts import Key, embed_prompts
 
 N_NEAREST = 3
 Origin = Literal["trained", "vocabulary", "text"]
@@ -150,22 +149,20 @@ def embed(
     new = [prompt for prompt in prompts if prompt.origin != "trained"]
     encoded: dict[str, Tensor] = {}
     if new:
-        if settings.encoder == "folder" and text_encoder is None:
+        own = settings.encoder in ("folder", "knowledge") and settings.folder is None
+        if own and text_encoder is None:
             raise BenchError(
                 "this checkpoint's text encoder is not part of it, and a prompt is new to it",
                 found=", ".join(prompt.name for prompt in new[:5]),
-                hint="give the encoder's folder with --text-encoder, or only trained classes",
+                hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
+                "that trained one), or only trained classes",
             )
-        folder = text_encoder if settings.encoder == "folder" else None
-        encoder = TextEncoder(
-            folder or minilm_folder(), settings.pooling, unit_length=settings.embedding != "raw"
-        )
-        texts = [prompt_text(settings, (modality, prompt.name)) for prompt in new]
-        vectors = encoder.embed(texts)
+        asked: list[Key] = [(modality, prompt.name) for prompt in new]
+        vectors = embed_prompts(settings, asked, text_encoder, book.keys)
         if vectors.shape[1] != book.embeddings.shape[1]:
             raise BenchError(
                 "the text encoder does not fit the checkpoint",
-                file=folder,
+                file=text_encoder,
                 found=f"embeddings of {vectors.shape[1]} values",
                 expected=f"{book.embeddings.shape[1]}",
             )

@@ -30,6 +30,8 @@ from evaluation.files import TEMPORARY_PREFIX, atomic_path
 from sat.atlas.transfer import initial_digest, start_encoder
 from sat.config import Preset, Training
 from sat.data import Batch, CropDataset, Group, training_groups
+from sat.encoders import encoder_digest
+from sat.knowledge.settings import text_folder
 from sat.losses import LossParts, prompt_separation, segmentation_loss
 from sat.model import SatModel, model_content, model_from, save_content
 from sat.prepare import INDEX_FILE, read_index
@@ -124,7 +126,8 @@ def train(
     store = work / "prepared"
     index = read_index(store)
     identity = hashlib.sha256(
-        f"{seed}{preset.model_dump_json()}{initial_digest(work, preset)}".encode()
+        f"{seed}{preset.model_dump_json()}{encoder_digest(preset.prompts, work)}".encode()
+        + initial_digest(work, preset).encode()
         + (store / INDEX_FILE).read_bytes()
     ).hexdigest()
     with only_writer(work):
@@ -161,7 +164,7 @@ def _start(
     for group in groups:
         trained[group.dataset] = (*trained.get(group.dataset, ()), *group.classes)
     keys: list[Key] = [(group.modality, name) for group in groups for name in group.classes]
-    book: PromptBook = write_prompt_book(preset.prompts, sorted(set(keys)))
+    book: PromptBook = write_prompt_book(preset.prompts, sorted(set(keys)), text_folder(work))
     torch.manual_seed(seed)
     model = SatModel(preset, book, trained)
     start_encoder(model, work)

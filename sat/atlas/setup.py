@@ -16,6 +16,7 @@ from sat.atlas.sampling import label_balanced, region_groups
 from sat.atlas.settings import AtlasTraining
 from sat.config import Preset, Training
 from sat.data import Batch, CropDataset, Group, training_groups
+from sat.knowledge.settings import text_folder
 from sat.prepare import INDEX_FILE, read_index
 from sat.prompts import Key, PromptBook, write_prompt_book
 from sat.train import check_device
@@ -105,7 +106,7 @@ def prepare_atlas(
     index = read_index(store)
     groups = training_groups(store, index, preset)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
-    book = book or write_prompt_book(preset.prompts, keys)
+    book = book or write_prompt_book(preset.prompts, keys, text_folder(work))
     book.rows(keys)
     hidden = {dataset: set(cases) for dataset, cases in held_out.items()}
     cases = {entry.dataset: set(entry.cases) for entry in index.entries}

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from evaluation.errors import BenchError
-
-TEMPERATURE = 0.07
-Form = Literal["infonce", "eq4"]
+from sat.knowledge.settings import TEMPERATURE, Form
 
 
 def contrastive_loss(
