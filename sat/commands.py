@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from evaluation.commands.bench import bench_group
+from sat.ablation.commands import ablation
 from sat.atlas.commands import register as register_atlas
 from sat.knowledge.commands import register as register_knowledge
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     register_atlas(sat)
+    sat.command("ablation")(ablation)
     register_knowledge(sat)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)

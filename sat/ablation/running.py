@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from dataclasses import asdict
@@ -28,12 +27,14 @@ from evaluation.schema import TABLES, read_table
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.workflow.plan import n_test_shards
 from sat.ablation.confusion import class_confusions
+from sat.ablation.files import read_json
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import Variant
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
 from sat.config import Preset
 from sat.diagnosis import confusion_counts, validation_cases
+from sat.encoders import encoder_digest
 from sat.model import load_model
 from sat.prepare import INDEX_FILE, datasets_of_run, read_index
 from sat.train import FINAL_FILE, train
@@ -41,6 +42,7 @@ from sat.train import FINAL_FILE, train
 MODEL = "sat-nano"
 RESULT_FILE = "result.json"
 COST_FILE = "cost.json"
+# Intervals are not shown here.
 BOOTSTRAPS = 100
 
 
@@ -71,9 +73,10 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
     store = RunPaths(run).model_run(MODEL) / "prepared"
     if read_index(store).grid != preset.grid:
         raise BenchError("the prepared cases lie on another grid than the preset's", file=store)
-    settings = preset.model_dump_json() + (store / INDEX_FILE).read_text(encoding="utf-8")
-    identity = hashlib.sha256(f"{seed} {settings}".encode()).hexdigest()
-    done = _read(folder / RESULT_FILE)
+    settings = preset.model_dump_json() + encoder_digest(preset.prompts, store.parent)
+    index = (store / INDEX_FILE).read_text(encoding="utf-8")
+    identity = hashlib.sha256(f"{seed} {settings} {index}".encode()).hexdigest()
+    done = read_json(folder / RESULT_FILE)
     if done.get("identity") == identity:
         return done
     lend(run, folder, preset, seed)
@@ -86,7 +89,7 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
         "steps": preset.training.steps,
         "atlas_steps": preset.atlas.steps if preset.atlas else 0,
         **cost,
-        "retrieval": _read(work / "atlas" / "retrieval.json") or None,
+        "retrieval": read_json(work / "atlas" / "retrieval.json") or None,
         **evaluate(folder),
         "synonyms": {},
     }
@@ -126,7 +129,7 @@ def _train(
     """Both trainings, with their CPU seconds; what is done is done."""
     paths = RunPaths(folder)
     work, file = paths.model_run(MODEL), paths.model_run(MODEL) / COST_FILE
-    cost = _read(file)
+    cost = read_json(file)
     if cost.pop("identity", None) == identity and (work / FINAL_FILE).is_file():
         return cost
     cost = {"atlas_cpu_seconds": 0.0}
@@ -172,27 +175,22 @@ def evaluate(folder: Path) -> dict[str, Any]:
 
 def _means(paths: RunPaths, config: RunConfig) -> dict[str, Any]:
     """Mean over entries of the mean over classes, and the mean of each entry, native grid."""
-    overall = _chosen(paths, "overall")
-    statistic = overall[overall["statistic"] == "entries"]
-    entries = _chosen(paths, "dataset")
+    overall, entries = _ranked(paths, "overall"), _ranked(paths, "dataset")
+    mean = overall.loc[overall["statistic"] == "entries", "dsc"]
     return {
-        "dsc": float(statistic["value"].iloc[0]),
+        "dsc": float(mean.item()),
         "entries": {
-            str(row["dataset"]): float(row["value"]) for _, row in entries.iterrows()
+            str(name): float(value)
+            for name, value in zip(entries["dataset"], entries["dsc"], strict=True)
         },
         "data_kind": config.data_kind,
     }
 
 
-def _chosen(paths: RunPaths, name: str) -> pd.DataFrame:
+def _ranked(paths: RunPaths, name: str) -> pd.DataFrame:
+    """Rows of a table as models are ranked: native grid, present classes, the paper's split."""
     frame = read_table(paths.table(name), TABLES[name])
+    wanted = {"policy": "present-only", "space": "native", "view": "paper"}
+    for column, value in wanted.items():
+        frame = frame[frame[column] == value]
     return frame
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where there is no whole file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
