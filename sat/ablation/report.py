@@ -17,6 +17,12 @@ from sat.ablation.variants import VARIANTS
 
 TABLE_FILE, JSON_FILE, CSV_FILE = "ablation.md", "ablation.json", "ablation.csv"
 NOT_POSSIBLE = "not possible"
+READING = (
+    "Sides and classes: counts over all seeds. `in another class`: predictions that lie mostly in "
+    "the reference of another annotated class of their entry; empty ones are not counted. "
+    "`neighbours confused` needs numbered rows (ribs, vertebrae, discs); `no row` means that the "
+    "run has none. Synonyms were never prompts of a training."
+)
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:
@@ -124,12 +130,7 @@ def _notes(
         + (f"; stage 2: {_listed(atlas)} steps before it. " if atlas else ". ")
         + "CPU s: one training, stage 2 included, mean over seeds.",
         "",
-        (
-            "Sides and classes: counts over all seeds. `in another class`: predictions that lie mostly "
-            "in the reference of another annotated class of their entry; empty ones are not counted. "
-            "`neighbours confused` needs numbered rows (ribs, vertebrae, discs); `no row` means that "
-            "the run has none. Synonyms were never prompts of a training."
-        ),
+        READING,
     ]
     if text_cost:
         lines += ["", f"Stage 1, once for all seeds: {_stage_1(text_cost)}."]
