@@ -2,6 +2,7 @@
 
 from evaluation.datasets.registry import find_card
 from evaluation.workflow.plan import digest, n_test_shards, scope_digest
+from sat.atlas.settings import ENCODER_FILE, FOLDER as ATLAS
 from sat.config import load_preset
 from sat.knowledge.settings import RECORD_FILE, load_settings, text_folder
 
@@ -66,11 +67,45 @@ if SAT in RUN.models:
                 "{SATBENCH} sat knowledge train --preset {params.preset} --out {params.folder} "
                 "--seed {params.seed} --threads {threads} > {log} 2>&1"
 
+    SAT_START = []
+    if SAT_PRESET.atlas is not None:
+        SAT_START = [SAT_WORK / ATLAS / ENCODER_FILE]
+
+        rule train_atlas:
+            """Regions of the encoder against class texts; the training below starts from it."""
+            input:
+                rules.prepare_sat.output,
+                SAT_TEXT,
+            output:
+                SAT_START,
+            log:
+                PATHS.log_folder / "train" / f"{SAT}-atlas.log",
+            benchmark:
+                ROOT / "benchmarks" / "train" / f"{SAT}-atlas.tsv"
+            priority: 20
+            threads: 8 if SAT_GPUS else 1
+            resources:
+                gpu=min(SAT_GPUS, 1),
+                mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
+                runtime=2880 if SAT_GPUS else 120,
+            params:
+                settings=digest(
+                    SAT_PRESET.atlas,
+                    SAT_PRESET.network,
+                    SAT_PRESET.prompts,
+                    SAT_PRESET.training.patch,
+                    SAT_PRESET.training.sampling,
+                    RUN.seed,
+                ),
+            shell:
+                "{SATBENCH} sat atlas train --run {ROOT} --threads {threads} > {log} 2>&1"
+
     rule train_sat:
         """The longest single job, so it starts first; a killed training goes on by itself."""
         input:
             rules.prepare_sat.output,
             SAT_TEXT,
+            SAT_START,
         output:
             SAT_WORK / "checkpoint.pt",
         log:

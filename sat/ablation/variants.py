@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluation.errors import BenchError
-from sat.atlas.settings import AtlasTraining
-from sat.atlas.setup import FOLDER
-from sat.atlas.training import ENCODER_FILE
+from sat.atlas.settings import ENCODER_FILE, FOLDER, AtlasTraining
 from sat.config import Preset
 
 

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from evaluation.records import Record
 
+FOLDER = "atlas"
+ENCODER_FILE = "encoder.pt"
+
 
 class AtlasTraining(Record):
     """Second stage of the knowledge injection (paper, section 4.1 and eq. 4).

@@ -13,15 +13,13 @@ from evaluation.errors import BenchError
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, concepts_of
 from sat.atlas.sampling import label_balanced, region_groups
-from sat.atlas.settings import AtlasTraining
+from sat.atlas.settings import FOLDER, AtlasTraining
 from sat.config import Preset, Training
 from sat.data import Batch, CropDataset, Group, training_groups
 from sat.knowledge.settings import text_folder
 from sat.prepare import INDEX_FILE, read_index
 from sat.prompts import Key, PromptBook, write_prompt_book
 from sat.train import check_device
-
-FOLDER = "atlas"
 
 
 @dataclass(frozen=True)

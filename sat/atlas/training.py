@@ -24,6 +24,7 @@ from evaluation.files import TEMPORARY_PREFIX, atomic_path, write_json
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import encode_regions
 from sat.atlas.retrieval import retrieve
+from sat.atlas.settings import ENCODER_FILE
 from sat.atlas.setup import AtlasRun
 from sat.atlas.transfer import save_encoder
 from sat.knowledge.contrastive import contrastive_loss
@@ -32,7 +33,6 @@ from sat.train import learning_rate, only_writer
 from sat.weights import read_checkpoint
 
 LAST_FILE = "last.pt"
-ENCODER_FILE = "encoder.pt"
 METRICS_FILE = "metrics.csv"
 RETRIEVAL_FILE = "retrieval.json"
 COLUMNS = (
