@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.records import Record, read_preset
-from sat.atlas.settings import AtlasTraining
+from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "nano"
@@ -212,8 +212,21 @@ class Preset(Record):
     training: Training
     inference: Inference
     atlas: AtlasTraining | None = Field(
-        default=None, description="text-atlas stage before the training; none by default"
+        default=None,
+        description="text-atlas stage; the training starts from it with "
+        "`initial_encoder: atlas/encoder.pt`",
     )
+
+    @property
+    def trains_atlas(self) -> bool:
+        """Whether stage 2 belongs to the run."""
+        return self.training.initial_encoder == STAGE_2_ENCODER
+
+    @model_validator(mode="after")
+    def _stage_2_is_there(self) -> Preset:
+        if self.trains_atlas and self.atlas is None:
+            raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
+        return self
 
     @model_validator(mode="after")
     def _patches_fit(self) -> Preset:

@@ -47,7 +47,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     work = [
         Work("prepare", MODEL, "", 0.0, seconds, store),
         _work("train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1),
-        *([] if preset.atlas is None else [_atlas(preset, on_gpu)]),
+        *([_atlas(preset, on_gpu)] if preset.trains_atlas else []),
         *(_prediction(load, preset, on_gpu) for load in loads),
     ]
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")

@@ -2,7 +2,6 @@
 
 from evaluation.datasets.registry import find_card
 from evaluation.workflow.plan import digest, n_test_shards, scope_digest
-from sat.atlas.settings import ENCODER_FILE, FOLDER as ATLAS
 from sat.config import load_preset
 from sat.knowledge.settings import RECORD_FILE, load_settings, text_folder
 
@@ -68,8 +67,8 @@ if SAT in RUN.models:
                 "--seed {params.seed} --threads {threads} > {log} 2>&1"
 
     SAT_START = []
-    if SAT_PRESET.atlas is not None:
-        SAT_START = [SAT_WORK / ATLAS / ENCODER_FILE]
+    if SAT_PRESET.trains_atlas:
+        SAT_START = [SAT_WORK / SAT_PRESET.training.initial_encoder]
 
         rule train_atlas:
             """Regions of the encoder against class texts; the training below starts from it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluation.errors import BenchError
-from sat.atlas.settings import ENCODER_FILE, FOLDER, AtlasTraining
+from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
 from sat.config import Preset
 
 
@@ -94,5 +94,5 @@ def variant_preset(
         values["prompts"] |= {"folder": str(text_folder.resolve())}
     if variant.atlas:
         values["atlas"] = atlas_settings(base, atlas_steps).model_dump()
-        values["training"] |= {"initial_encoder": f"{FOLDER}/{ENCODER_FILE}"}
+        values["training"] |= {"initial_encoder": STAGE_2_ENCODER}
     return Preset.model_validate(values)

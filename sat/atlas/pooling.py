@@ -44,12 +44,14 @@ def pool_regions(scales: Sequence[Tensor], masks: Sequence[Tensor], sample: Tens
         (R, sum of C_s) float32.
     """
     parts = []
-    for features, mask in zip(scales, masks, strict=True):
-        flat, weights = features.float().flatten(2), mask.flatten(1)
-        pooled = flat.new_zeros(len(weights), flat.shape[1])
-        # Crop by crop: features are never copied for each of their regions.
-        for crop in range(len(flat)):
-            chosen = (sample == crop).nonzero().squeeze(1)
-            pooled = pooled.index_copy(0, chosen, weights[chosen] @ flat[crop].T)
-        parts.append(pooled / weights.sum(1, keepdim=True))
+    # Sums over whole crops: not in half precision.
+    with torch.autocast(sample.device.type, enabled=False):
+        for features, mask in zip(scales, masks, strict=True):
+            flat, weights = features.float().flatten(2), mask.flatten(1)
+            pooled = flat.new_zeros(len(weights), flat.shape[1])
+            # Crop by crop: features are never copied for each of their regions.
+            for crop in range(len(flat)):
+                chosen = (sample == crop).nonzero().squeeze(1)
+                pooled = pooled.index_copy(0, chosen, weights[chosen] @ flat[crop].T)
+            parts.append(pooled / weights.sum(1, keepdim=True))
     return torch.cat(parts, dim=1)

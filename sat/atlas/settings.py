@@ -10,6 +10,8 @@ from evaluation.records import Record
 
 FOLDER = "atlas"
 ENCODER_FILE = "encoder.pt"
+# As `training.initial_encoder` of a preset names it.
+STAGE_2_ENCODER = f"{FOLDER}/{ENCODER_FILE}"
 
 
 class AtlasTraining(Record):

@@ -136,7 +136,11 @@ def _step(
     numbers = range(step * settings.batches_per_step, (step + 1) * settings.batches_per_step)
     batches = (run.training[number] for number in numbers)
     optimiser.zero_grad(set_to_none=True)
-    vectors, concept = encode_regions(model, batches, run.concepts, settings.minimum_voxels)
+    training = run.preset.training
+    # bfloat16 has the range of float32, so no gradient needs scaling.
+    amp = training.mixed_precision and training.device == "cuda"
+    with torch.autocast(training.device, torch.bfloat16, enabled=amp):
+        vectors, concept = encode_regions(model, batches, run.concepts, settings.minimum_voxels)
     kinds = len(concept.unique())
     loss, norm, hits = math.nan, math.nan, math.nan
     if kinds > 1:

@@ -20,10 +20,12 @@ from evaluation.errors import BenchError
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
 from sat.ablation import running
+from sat.ablation.commands import ablation
 from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report
 from sat.ablation.running import run_variant
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import VARIANTS, find_variant, variant_preset
+from sat.atlas.commands import retrieval
 from sat.atlas.settings import AtlasTraining
 from sat.config import Preset, load_preset
 from sat.model import load_model
@@ -171,6 +173,17 @@ def test_one_table_of_all_runs(run, results):
     assert rows["dsc_term"].isna().tolist() == [True, False]
     stored = json.loads((run / "ablation" / JSON_FILE).read_text())
     assert [r["dsc"] for r in stored["runs"]] == [r["dsc"] for r in results.values()]
+
+
+def test_commands_on_a_finished_run(run, results, capsys):
+    retrieval(run=run / "ablation" / "stage-2-7", threads=1)
+    after = results["stage-2"]["retrieval"]["after"]
+    assert f"after: R@1 {100 * after['recall_at_1']:.1f} %" in capsys.readouterr().out
+    ablation(
+        run=run, variants="class-id,stage-2", seeds="7", steps=2, atlas_steps=2, knowledge=None,
+        threads=1,
+    )  # fmt: skip
+    assert "| stage 2 on untuned text | 1 |" in capsys.readouterr().out
 
 
 def test_variants_change_the_prompts_and_the_start_only():

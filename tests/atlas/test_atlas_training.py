@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from evaluation.errors import BenchError
 from evaluation.files import sha256
@@ -15,6 +16,7 @@ from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
 from sat.atlas.transfer import load_encoder, save_encoder
 from sat.blocks import Backbone
+from sat.config import Preset
 from sat.model import SatModel, load_model, model_content, save_content
 from sat.prompts import PromptBook
 from sat.train import train
@@ -157,6 +159,10 @@ def test_what_cannot_work_is_refused(tmp_path, toy):
         prepare_atlas(tmp_path, preset, 0, {}, toy.book())
     with pytest.raises(BenchError, match="no text-atlas stage"):
         prepare_atlas(tmp_path, preset.model_copy(update={"atlas": None}), 0, {})
+    with pytest.raises(ValidationError, match="needs the section atlas"):
+        Preset.model_validate(
+            toy.preset({"initial_encoder": "atlas/encoder.pt"}).model_dump() | {"atlas": None}
+        )
     toy.store(tmp_path, preset)
     with pytest.raises(BenchError, match="no class is large enough"):
         prepare_atlas(tmp_path, toy.preset(minimum_voxels=10**6), 0, {}, toy.book())
