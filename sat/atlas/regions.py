@@ -52,21 +52,59 @@ def visible(batch: Batch, minimum_voxels: int) -> tuple[Tensor, Tensor]:
     return sample, column
 
 
+def same_regions(masks: Tensor, sample: Tensor) -> Tensor:
+    """A number (R,) for each region, shared by classes that have the same voxels of one crop.
+
+    A crop that shows one kidney has one region for `kidney` and `left kidney`: both texts are
+    right for it, and neither is a negative of the other.
+
+    Args:
+        masks: (R, X, Y, Z) bool.
+        sample: (R,) crop of each region.
+    """
+    voxels = masks.flatten(1).sum(1)
+    number = torch.arange(len(masks))
+    for row in range(len(masks)):
+        alike = (sample[:row] == sample[row]) & (voxels[:row] == voxels[row])
+        for other in alike.nonzero().squeeze(1).tolist():
+            if torch.equal(masks[other], masks[row]):
+                number[row] = number[other]
+                break
+    return number
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Encoded regions; there may be none.
+
+    Attributes:
+        vectors: (R, width) of unit length.
+        concept: (R,) the text that belongs to each.
+        region: (R,) the same number for the same voxels.
+    """
+
+    vectors: Tensor
+    concept: Tensor
+    region: Tensor
+
+
 def encode_regions(
     model: AtlasModel, batches: Iterable[Batch], concepts: Concepts, minimum_voxels: int
-) -> tuple[Tensor, Tensor]:
-    """Vectors (R, width) of all regions in some batches, and the concept (R,) of each.
-
-    R may be zero.
-    """
+) -> Regions:
+    """All regions in some batches."""
     device = next(model.parameters()).device
-    vectors, found = [torch.zeros(0, 0, device=device)], [torch.zeros(0, dtype=torch.long)]
+    vectors, concept, region = [], [], []
+    count = 0
     for batch in batches:
         sample, column = visible(batch, minimum_voxels)
-        if len(sample):
-            masks = batch.targets[sample, column].to(device)
-            vectors.append(model.regions(batch.image.to(device), masks, sample.to(device)))
-            found.append(concepts.of_row[batch.prompts[sample, column]])
-    if len(vectors) > 1:
-        del vectors[0]
-    return torch.cat(vectors), torch.cat(found).to(device)
+        if not len(sample):
+            continue
+        masks = batch.targets[sample, column]
+        vectors.append(model.regions(batch.image.to(device), masks.to(device), sample.to(device)))
+        concept.append(concepts.of_row[batch.prompts[sample, column]])
+        region.append(same_regions(masks, sample) + count)
+        count += len(sample)
+    if not vectors:
+        nothing = torch.zeros(0, dtype=torch.long, device=device)
+        return Regions(torch.zeros(0, 0, device=device), nothing, nothing)
+    return Regions(torch.cat(vectors), torch.cat(concept).to(device), torch.cat(region).to(device))

@@ -56,16 +56,22 @@ def _rate(part: int, whole: int) -> float | None:
     return round(part / whole, 5) if whole else None
 
 
-def count_retrieval(similarity: Tensor, concept: Tensor, names: Sequence[str]) -> Retrieval:
+def count_retrieval(
+    similarity: Tensor, concept: Tensor, region: Tensor, names: Sequence[str]
+) -> Retrieval:
     """Count hits and confusions; a tie counts against the region's own text.
 
     Args:
         similarity: (R, K) of regions and texts.
-        concept: (R,) the right text of each region.
+        concept: (R,) the text that each region is asked for.
+        region: (R,) the same number for the same voxels; a text that is right for them as well
+            is no competitor.
         names: class name of each text.
     """
     own = similarity.gather(1, concept[:, None])
-    rank = (similarity >= own).sum(1)
+    wanted = torch.nn.functional.one_hot(concept, len(names))
+    right = ((region[:, None] == region[None, :]).long() @ wanted) > 0
+    rank = ((similarity >= own) & ~right).sum(1) + 1
     number = {name: k for k, name in enumerate(names)}
     sides = {k: number.get(other_side(name) or "", -1) for name, k in number.items()}
     rows = {
@@ -99,7 +105,10 @@ def retrieve(
 ) -> Retrieval:
     """Retrieval of the regions in some batches, the model in evaluation mode."""
     model.eval()
-    vectors, found = encode_regions(model, batches, concepts, minimum_voxels)
-    texts = model.texts(concepts.embeddings.to(vectors.device))
-    similarity = vectors @ texts.T if len(found) else texts.new_zeros(0, len(texts))
-    return count_retrieval(similarity.cpu(), found.cpu(), concepts.names)
+    found = encode_regions(model, batches, concepts, minimum_voxels)
+    texts = model.texts(concepts.embeddings.to(found.concept.device))
+    empty = texts.new_zeros(0, len(texts))
+    similarity = found.vectors @ texts.T if len(found.concept) else empty
+    return count_retrieval(
+        similarity.cpu(), found.concept.cpu(), found.region.cpu(), concepts.names
+    )

@@ -140,14 +140,16 @@ def _step(
     # bfloat16 has the range of float32, so no gradient needs scaling.
     amp = training.mixed_precision and training.device == "cuda"
     with torch.autocast(training.device, torch.bfloat16, enabled=amp):
-        vectors, concept = encode_regions(model, batches, run.concepts, settings.minimum_voxels)
-    kinds = len(concept.unique())
+        found = encode_regions(model, batches, run.concepts, settings.minimum_voxels)
+    concept, kinds = found.concept, len(found.concept.unique())
     loss, norm, hits = math.nan, math.nan, math.nan
     if kinds > 1:
-        texts = model.texts(run.concepts.embeddings.to(vectors.device))
+        texts = model.texts(run.concepts.embeddings.to(concept.device))
+        # Two numberings, kept apart: the same voxels, and the same text.
         total = contrastive_loss(
-            vectors, texts[concept], concept, temperature=settings.temperature,
-            form=settings.loss, mask_duplicates=settings.mask_duplicates,
+            found.vectors, texts[concept], found.region + len(texts), concept,
+            temperature=settings.temperature, form=settings.loss,
+            mask_duplicates=settings.mask_duplicates,
         )  # fmt: skip
         loss = float(total.detach())
         if not math.isfinite(loss):
@@ -158,7 +160,7 @@ def _step(
         total.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf))
         optimiser.step()
-        hits = float(((vectors @ texts.T).argmax(1) == concept).float().mean())
+        hits = float(((found.vectors.float() @ texts.T).argmax(1) == concept).float().mean())
     return {
         "loss": loss,
         "regions": len(concept),

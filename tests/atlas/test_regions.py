@@ -10,7 +10,7 @@ import torch
 from evaluation.errors import BenchError
 from sat.atlas.model import AtlasModel
 from sat.atlas.pooling import pool_regions, scale_masks
-from sat.atlas.regions import concepts_of, encode_regions
+from sat.atlas.regions import concepts_of, encode_regions, same_regions
 from sat.atlas.retrieval import count_retrieval
 from sat.atlas.sampling import label_balanced, label_repeats, region_groups, volume_chances
 from sat.atlas.setup import prepare_atlas
@@ -107,12 +107,24 @@ def test_retrieval_counts():
     similarity[1, :2] = torch.tensor([0.9, 0.8])
     similarity[2, 2:4] = torch.tensor([0.5, 0.6])
     # The last region is equally close to all seven texts.
-    found = count_retrieval(similarity, torch.tensor([0, 1, 2, 4]), names)
+    concept = torch.tensor([0, 1, 2, 4])
+    found = count_retrieval(similarity, concept, torch.arange(4), names)
     assert (found.regions, found.texts) == (4, 7)
     assert (found.first, found.first_five) == (1, 3)
     assert (found.sided, found.side_confused) == (2, 1)
     assert (found.in_row, found.neighbour_confused) == (1, 1)
     assert found.report()["recall_at_1"] == 0.25
+    # If the first two are the same voxels, both texts are right for both.
+    found = count_retrieval(similarity, concept, torch.tensor([0, 0, 1, 2]), names)
+    assert found.first == 2
+
+
+def test_the_same_voxels_of_a_crop_are_one_region():
+    masks = torch.zeros(5, 2, 2, 2, dtype=torch.bool)
+    masks[:4, 0, 0, 0] = True
+    masks[4, 1, 1, 1] = True
+    # Left and whole of one crop; another crop; the same crop again; as large, but elsewhere.
+    assert same_regions(masks, torch.tensor([0, 0, 1, 0, 0])).tolist() == [0, 0, 2, 0, 4]
 
 
 def test_regions_learn_to_find_their_texts(tmp_path, toy):
@@ -133,5 +145,5 @@ def test_a_step_without_regions_has_none(tmp_path, toy):
     toy.store(tmp_path, preset)
     run = prepare_atlas(tmp_path, preset, 0, {}, toy.book())
     model = run.new_model()
-    vectors, concept = encode_regions(model, [run.training[0]], run.concepts, 10**6)
-    assert len(vectors) == len(concept) == 0
+    found = encode_regions(model, [run.training[0]], run.concepts, 10**6)
+    assert len(found.vectors) == len(found.concept) == len(found.region) == 0
