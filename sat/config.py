@@ -86,6 +86,12 @@ class PromptSettings(Record):
     projection: Literal["mlp", "none"] = "mlp"
     query_length: Literal["sqrt", "unit", "free"]
 
+    @model_validator(mode="after")
+    def _folder_is_used(self) -> PromptSettings:
+        if self.folder is not None and self.encoder not in ("folder", "knowledge"):
+            raise ValueError(f"the encoder `{self.encoder}` is in no folder")
+        return self
+
     @property
     def trains_text(self) -> bool:
         """Whether stage 1 belongs to the run."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from sat.knowledge.records import Knowledge, Pair, Triplet, read_rows
+from evaluation.classes import vocabulary
+from sat.knowledge.records import Knowledge, Pair, Triplet, plain, read_rows
 
 DATA = Path(__file__).parent / "data"
 
@@ -34,15 +35,19 @@ def open_set() -> Knowledge:
 
 
 @cache
-def class_concepts() -> dict[tuple[str, str], str]:
-    """(modality, class name) of the 362 classes -> concept id in the open set."""
-    return {
-        (row["modality"], row["class_name"]): row["concept_id"]
-        for _, row in read_rows(DATA / "sat_classes.csv", ("modality", "class_name", "concept_id"))
-    }
+def class_names() -> tuple[str, ...]:
+    """The 341 names of the benchmark's 362 classes."""
+    return tuple(dict.fromkeys(info.name for info in vocabulary()))
 
 
 @cache
-def class_names() -> tuple[str, ...]:
-    """The 341 names of the 362 classes, in the order of the table."""
-    return tuple(dict.fromkeys(name for _, name in class_concepts()))
+def class_definitions() -> dict[str, tuple[str, ...]]:
+    """Class name -> its definitions, the first one the most fitting."""
+    concepts = {
+        plain(row["class_name"]): row["concept_id"]
+        for _, row in read_rows(DATA / "sat_classes.csv", ("modality", "class_name", "concept_id"))
+    }
+    texts: dict[str, list[str]] = {}
+    for pair in open_set().pairs:
+        texts.setdefault(pair.concept_id, []).append(pair.definition)
+    return {name: tuple(texts[concepts[plain(name)]]) for name in class_names()}

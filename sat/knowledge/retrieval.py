@@ -11,9 +11,8 @@ from tabulate import tabulate
 from torch import Tensor
 
 from sat.diagnostics import side_pairs
-from sat.knowledge.open_set import class_names, open_set
+from sat.knowledge.open_set import class_definitions, class_names
 from sat.knowledge.records import plain
-from sat.knowledge.sampling import definitions_by_name
 from sat.neighbours import rows_of
 
 Embed = Callable[[Sequence[str]], Tensor]
@@ -116,11 +115,9 @@ def examine(embed: Embed, held_out: Mapping[str, Sequence[str]]) -> dict[str, An
         embed: texts to rows of unit length.
         held_out: concepts with definitions that no training saw, or none.
     """
-    concepts = definitions_by_name(open_set().pairs)
-    classes = {name: concepts[plain(name)][1] for name in class_names()}
     return {
         "held_out": definition_recall(embed, held_out),
-        "classes": definition_recall(embed, classes),
+        "classes": definition_recall(embed, class_definitions()),
         "confusion": confusion(embed),
     }
 

@@ -20,8 +20,6 @@ from sat.knowledge.records import Knowledge, Pair, Triplet
 from sat.knowledge.rrf import RrfFolder
 from sat.knowledge.settings import PAPER_TRIPLETS
 
-ANATOMY_TYPES = ("T017", "T018", "T021", "T022", "T023", "T024", "T029", "T030")
-LESION_TYPES = ("T019", "T020", "T037", "T046", "T047", "T190", "T191")
 # Synonyms, allowed qualifiers, explicit non-relations and deleted ones say nothing of anatomy.
 _DROPPED = {"SY", "AQ", "QB", "XR", "DEL"}
 _WORDS = {

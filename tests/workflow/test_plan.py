@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from evaluation.config import json_schema, load_config
-from sat.config import load_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,18 +35,24 @@ def test_paper_is_planned_without_data(clone, profile):
     assert not (clone.folder / "results" / "paper").exists(), "a dry run writes nothing"
 
 
-def test_stage_2_is_planned_where_the_preset_asks_for_it(clone):
-    preset = load_preset("tiny").model_dump(mode="json")
-    preset["atlas"] = {"steps": 10}
-    preset["training"] |= {"initial_encoder": "atlas/encoder.pt"}
-    (clone.folder / "mine.yaml").write_text(yaml.safe_dump(preset))
+def test_knowledge_stages_belong_to_a_run_that_asks_for_them(clone):
     path = clone.folder / "config" / "smoke.yaml"
     values = yaml.safe_load(path.read_text())
-    values["presets"] |= {"sat-nano": "mine.yaml"}
-    path.write_text(yaml.safe_dump(values))
-    output = clone.run("-n", "--quiet", "rules", "--configfile", "config/smoke.yaml")
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE))
-    assert (counts["train_atlas"], counts["train_sat"]) == ("1", "1")
+    preset = yaml.safe_load((ROOT / "sat" / "presets" / "smoke.yaml").read_text())
+    preset["prompts"]["encoder"] = "knowledge"
+    preset["atlas"] = {"steps": 10}
+    preset["training"]["initial_encoder"] = "atlas/encoder.pt"
+    (clone.folder / "mine.yaml").write_text(yaml.safe_dump(preset))
+    path.write_text(yaml.safe_dump(values | {"presets": {"sat-nano": "mine.yaml"}}))
+    output = clone.run("-n", "--configfile", "config/smoke.yaml")
+    assert "rule train_text:" in output
+    work = "results/smoke/runs/sat-nano"
+    record, encoder = f"{work}/text/knowledge.json", f"{work}/atlas/encoder.pt"
+    assert re.search(rf"rule train_atlas:
+ +input: .*{record}
+ +output: {encoder}", output)
+    assert re.search(rf"rule train_sat:
+ +input: .*{record}, {encoder}", output)
 
 
 def test_real_run_without_any_data_stops_with_a_way_on(clone):
