@@ -32,7 +32,8 @@ from sat.model import SatModel
 from sat.predict import blended_probabilities
 from sat.prepare import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex, prepare_case
 from sat.prompts import Key, PromptBook
-from sat.train import METRICS_FILE, train
+from sat.train import train
+from sat.training_log import METRICS_FILE
 
 PRESET = "tiny"
 PROMPTS = (1, 8, 32, 128)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import typer
@@ -49,9 +50,14 @@ def prepare(run: Path = Run) -> None:
 
 def train(
     run: Path = Run,
-    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of torch, in each process."),
+    processes: int = typer.Option(1, min=1, help="Processes, one a GPU, started by torchrun."),
+    nodes: int = typer.Option(1, min=1, help="Nodes of a Slurm job to spread them over."),
 ) -> None:
-    """Train SAT-Nano on everything prepared; goes on where a killed training stopped."""
+    """Train SAT-Nano on everything prepared; goes on where a killed training stopped.
+
+    Several processes share each step. Started by torchrun, the command is one of them.
+    """
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
     from sat.config import load_preset
@@ -61,12 +67,21 @@ def train(
     import torch
 
     from sat import train as training
+    from sat.distributed import check_device, team_of_environment
+    from sat.launch import become
 
+    team = team_of_environment()
+    if processes > 1 and team.size == 1:
+        check_device(preset.training)
+        program = [sys.argv[0], "sat", "train", "--run", str(run), "--threads", str(threads)]
+        become(program, processes, nodes, threads)
     torch.set_num_threads(threads)
     result = training.train(RunPaths(run).model_run(MODEL_ID), preset, config.seed)
-    typer.echo(
-        f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, {result.checkpoint}"
-    )
+    if team.leads:
+        typer.echo(
+            f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, "
+            f"{result.checkpoint}"
+        )
 
 
 def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:

@@ -139,8 +139,20 @@ class Sampling(Record):
     volume_repeat: bool = Field(
         default=False, description="a volume counts HWD / patch times its classes / 32 times"
     )
+    curriculum: dict[str, Probability] = Field(
+        default={}, description="dataset id -> part of the steps after which it joins"
+    )
+    crops_per_group: int = Field(
+        default=1, ge=1, description="crops of a step, in turn, that are of one entry and size"
+    )
     class_first_p: float = Field(
         default=0.5, description="centre on a voxel of a random class, else on any foreground"
+    )
+    density_candidates: int = Field(
+        default=1,
+        ge=1,
+        description="voxels that compete for the centre of a crop, each with "
+        "a chance in proportion to the classes that a crop there shows; 1: no competition",
     )
     jitter: float = Field(
         default=0.0, ge=0, le=1, description="random shift of the crop, as a part of half a patch"
@@ -163,13 +175,26 @@ class Loss(Record):
     smooth: float = 1.0
 
 
+class Validation(Record):
+    """Choice of the checkpoint on patients of the training split that are not trained on."""
+
+    part: float = Field(gt=0, lt=1, description="part of each entry's training patients")
+    every: int = Field(ge=1, description="steps from one validation to the next")
+    most: int = Field(default=10, ge=1, description="at most so many cases of an entry")
+
+
 class Training(Record):
-    """One plain loop of AdamW with linear warm-up and cosine to zero over the steps."""
+    """One plain loop of AdamW with linear warm-up and cosine to zero over the steps.
+
+    A step has `batch` x `accumulate` x `processes` crops. Fewer processes take turns and learn
+    the same; more processes make larger steps.
+    """
 
     device: Literal["cpu", "cuda"]
     steps: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    accumulate: int = Field(default=1, ge=1, description="batches of one optimiser step")
+    batch: int = Field(ge=1, description="crops in one pass of one process")
+    accumulate: int = Field(default=1, ge=1, description="batches of a process in one step")
+    processes: int = Field(default=1, ge=1, description="processes that share a step, one a GPU")
     patch: Triple = Field(description="crop in voxels of the own grid")
     pad_to: Literal["stride", "patch"] = Field(
         description="zeros at the far end up to a multiple of the stride, or the whole patch"
@@ -186,6 +211,9 @@ class Training(Record):
         default=None,
         description="start from this encoder, relative to the model's folder in the run "
         "(`atlas/encoder.pt` is stage 2's)",
+    )
+    validation: Validation | None = Field(
+        default=None, description="none: train on all cases and keep the last weights"
     )
     sampling: Sampling
     augmentation: Augmentation = Augmentation()

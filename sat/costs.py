@@ -41,7 +41,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     read = sum(load.n_train * load.voxels for load in loads)
     seconds = SECONDS_PER_JOB + (stored + read) * RESAMPLE_SECONDS_PER_VOXEL
     store = stored * STORE_BYTES_PER_VOXEL
-    crops = training.steps * training.accumulate * training.batch
+    crops = training.steps * training.accumulate * training.processes * training.batch
     prompts = training.sampling.max_prompts or max((load.n_classes for load in loads), default=1)
     flops = crops * training_flops(forward_flops(preset, training.patch, prompts))
     work = [

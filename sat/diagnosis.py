@@ -18,11 +18,11 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from sat.calibration import histograms, summarise, validation_patients
+from sat.checkpoints import FINAL_FILE
 from sat.diagnostics import SideSwaps, side_pairs, side_swaps
 from sat.model import load_model
 from sat.neighbours import Confusions, confusions, rows_of
 from sat.prepare import INDEX_FILE, cases_of_split, datasets_of_run, read_index
-from sat.train import FINAL_FILE
 
 
 def diagnose_run(
@@ -110,7 +110,7 @@ def _calibrate(
             "the prepared cases lie on another grid than the checkpoint's", file=store,
             hint="run `satbench sat prepare` with the preset of the checkpoint",
         )  # fmt: skip
-    cases = {dataset: validation_cases(paths, dataset, part)[:most] for dataset in datasets}
+    cases = {dataset: _validation_cases(paths, dataset, part)[:most] for dataset in datasets}
     found = list(tqdm(histograms(loaded, store, cases), desc="calibrate", unit="mask"))
     return {
         "available": True,
@@ -124,8 +124,7 @@ def _calibrate(
     }
 
 
-def validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
-    """Training cases of a fixed part of the training patients (see `validation_patients`)."""
+def _validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
     with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] == "train"]
     chosen = validation_patients([row["patient"] for row in rows], part)

@@ -28,33 +28,36 @@ def segmentation_loss(logits: Tensor, targets: Tensor, valid: Tensor, settings: 
         settings: form of the Dice term.
 
     Returns:
-        Cross-entropy is the mean over voxels, then over valid prompts. Dice is one minus the
-        overlap of every valid prompt, then their mean; prompts that the crop does not show are
-        left out with `dice_over: present`. `pooled` sums over the classes of a sample inside the
-        fraction, as the paper prints it.
+        Means over the samples of each sample's mean over its valid prompts, so that a sample
+        counts the same whatever it is stacked with; one without any counts as zero.
+        Cross-entropy is the mean over voxels, Dice one minus the overlap of a prompt; prompts
+        that the crop does not show are left out of the latter with `dice_over: present`.
+        `pooled` sums over the classes of a sample inside the fraction, as the paper prints it.
     """
     logits, targets = logits.float().flatten(2), targets.float().flatten(2)
     weights = valid.float()
     voxelwise = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, targets, reduction="none"
     )
-    cross_entropy = _mean(voxelwise.mean(-1), weights)
+    cross_entropy = _mean_of_means(voxelwise.mean(-1), weights)
     probabilities = logits.sigmoid()
     overlap = (probabilities * targets).sum(-1)
     size = (probabilities * probabilities).sum(-1) + targets.sum(-1)
     if settings.dice_over == "present":
         weights = weights * (targets.amax(-1) > 0)
     if settings.dice == "pooled":
-        overlap, size = (overlap * weights).sum(1), (size * weights).sum(1)
-        weights = weights.amax(1)
+        overlap = (overlap * weights).sum(1, keepdim=True)
+        size = (size * weights).sum(1, keepdim=True)
+        weights = weights.amax(1, keepdim=True)
     ratio = (2 * overlap + settings.smooth) / (size + settings.smooth)
-    dice = _mean(1 - ratio, weights)
+    dice = _mean_of_means(1 - ratio, weights)
     return LossParts(cross_entropy + dice, cross_entropy, dice)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean; zero, with a gradient of zero, if no weight is left."""
-    return (values * weights).sum() / weights.sum().clamp(min=1.0)
+def _mean_of_means(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over rows of each row's weighted mean; a row without weight is zero, gradient too."""
+    rows: Tensor = (values * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+    return rows.mean()
 
 
 @torch.no_grad()

@@ -49,6 +49,20 @@ class SatModel(nn.Module):
         queries: Tensor = self.projection(embeddings)
         return queries
 
+    def forward(self, image: Tensor, embeddings: Tensor, prompts: Tensor) -> Tensor:
+        """One pass of the training.
+
+        Args:
+            image: (B, 1, X, Y, Z).
+            embeddings: (N, E) of all known prompts.
+            prompts: (B, P) rows of them for each image.
+
+        Returns:
+            Logits (B, P, X, Y, Z).
+        """
+        logits: Tensor = self.network(image, self.queries(embeddings)[prompts])
+        return logits
+
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 from tqdm import tqdm
 
 from evaluation.cases import (
@@ -73,13 +74,17 @@ class PreparedRecord(Record):
 
 
 class PreparedEntry(Record):
-    """One dataset in the store: its classes in scope, generated ones included."""
+    """One dataset in the store: its classes in scope, generated ones included.
+
+    `patients` names each case's patient; a case that is not in it is a patient of its own.
+    """
 
     dataset: str
     modality: Modality
     classes: tuple[str, ...]
     specialists: dict[str, tuple[str, ...]]
     cases: tuple[str, ...]
+    patients: dict[str, str] = Field(default={})
 
 
 class PreparedIndex(Record):
@@ -200,10 +205,19 @@ def read_index(store: Path) -> PreparedIndex:
     return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
 
 
-def cases_of_split(paths: RunPaths, dataset: str, split: Literal["train", "test"]) -> list[str]:
+Side = Literal["train", "test"]
+
+
+def cases_of_split(paths: RunPaths, dataset: str, split: Side) -> list[str]:
     """Cases of one side of a dataset's split, sorted."""
+    return sorted(patients_of_split(paths, dataset, split))
+
+
+def patients_of_split(paths: RunPaths, dataset: str, split: Side) -> dict[str, str]:
+    """The patient of each case of one side of a dataset's split."""
     with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
-        return sorted(row["case"] for row in csv.DictReader(stream) if row["split"] == split)
+        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
+    return {row["case"]: row["patient"] for row in rows}
 
 
 def datasets_of_run(paths: RunPaths, config: RunConfig) -> list[str]:
@@ -253,6 +267,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, model: str, preset: Preset) 
                 classes=scope,
                 specialists={s.id: s.classes for s in card.specialists if s.classes},
                 cases=tuple(cases[dataset]),
+                patients=patients_of_split(paths, dataset, "train"),
             )
         )
     index = PreparedIndex(format=FORMAT, grid=preset.grid, entries=tuple(entries))

@@ -10,7 +10,9 @@ SAT_WORK = PATHS.model_run(SAT)
 
 if SAT in RUN.models:
     SAT_PRESET = load_preset(RUN.presets.get(SAT))
-    SAT_GPUS = int(SAT_PRESET.training.device == "cuda")
+    SAT_PROCESSES = SAT_PRESET.training.processes
+    SAT_GPUS = SAT_PROCESSES if SAT_PRESET.training.device == "cuda" else 0
+    SAT_THREADS = 8 if SAT_GPUS else 1
     TRAINED[SAT] = lambda dataset: [SAT_WORK / "checkpoint.pt"]
     PREDICTION_GPUS[SAT] = min(SAT_GPUS, 1)
 
@@ -100,7 +102,10 @@ if SAT in RUN.models:
                 "{SATBENCH} sat atlas train --run {ROOT} --threads {threads} > {log} 2>&1"
 
     rule train_sat:
-        """The longest single job, so it starts first; a killed training goes on by itself."""
+        """The longest single job, so it starts first; a killed training goes on by itself.
+
+        With several processes torchrun starts one for each GPU.
+        """
         input:
             rules.prepare_sat.output,
             SAT_TEXT,
@@ -112,15 +117,21 @@ if SAT in RUN.models:
         benchmark:
             ROOT / "benchmarks" / "train" / f"{SAT}.tsv"
         priority: 20
-        threads: 8 if SAT_GPUS else 1
+        threads: SAT_THREADS * SAT_PROCESSES
         resources:
             gpu=SAT_GPUS,
-            mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
+            # Crops read ahead: eight workers for each GPU with two batches each.
+            mem_mb=lambda w, attempt: (
+                max(64000, 24000 * SAT_GPUS) * attempt
+                if SAT_GPUS
+                else 4000 * SAT_PROCESSES * attempt
+            ),
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
         params:
             settings=digest(SAT_PRESET, RUN.seed),
         shell:
-            "{SATBENCH} sat train --run {ROOT} --threads {threads} > {log} 2>&1"
+            "{SATBENCH} sat train --run {ROOT} --processes {SAT_PROCESSES}"
+            " --threads {SAT_THREADS} > {log} 2>&1"
 
     rule side_swaps:
         """How often left and right are exchanged in the predictions."""

@@ -7,20 +7,16 @@ training equals an undisturbed one bit by bit.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -37,13 +33,12 @@ from baselines.multi_decoder.crops import Batch, CropSampler
 from baselines.multi_decoder.network import MultiDecoderNet
 from baselines.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, atomic_path
+from evaluation.training_folder import kept_rows, only_writer, write_rows
 
 LAST_FILE = "last.pt"
 FINAL_FILE = "checkpoint.pt"
 METRICS_FILE = "metrics.csv"
 COLUMNS = ("step", "learning_rate", "loss", "gradient_norm", "step_seconds")
-LOCK_WAIT_SECONDS = 60.0
 DECAY_POWER = 0.9
 _log = logging.getLogger(__name__)
 
@@ -102,25 +97,6 @@ def check_device(preset: Preset) -> torch.device:
     return torch.device(preset.device)
 
 
-@contextmanager
-def only_writer(work: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
-    """Hold the folder's lock: two trainings never write one folder.
-
-    Raises:
-        BenchError: another process holds it for longer than an orphan needs to finish.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work / ".lock", timeout=wait_seconds):
-            yield
-    except Timeout as error:
-        raise BenchError(
-            "another training is writing this folder",
-            file=work,
-            hint="wait for it, or end it, then start again; nothing is lost",
-        ) from error
-
-
 def train(
     work: Path, preset: Preset, seed: int, *, stop_after: int | None = None, progress: bool = True
 ) -> Trained:
@@ -149,8 +125,6 @@ def train(
     settings = f"{seed}{preset.model_dump_json(exclude={'description'})}".encode()
     identity = hashlib.sha256(settings + (store / INDEX_FILE).read_bytes()).hexdigest()
     with only_writer(work):
-        for leftover in work.glob(f"{TEMPORARY_PREFIX}*"):
-            leftover.unlink(missing_ok=True)
         state = _resume(work, identity)
         model = _start(state, work, preset, index, seed)
         sampler = CropSampler(store, index, preset.training, seed)
@@ -207,7 +181,7 @@ def _loop(
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
     last = training.steps if stop_after is None else min(training.steps, first + stop_after)
-    rows = _kept_rows(work / METRICS_FILE, first)
+    rows = kept_rows(work / METRICS_FILE, first)
     started = time.monotonic()
     bar = tqdm(
         range(first, last), initial=first, total=training.steps, desc="train", unit="step",
@@ -235,7 +209,7 @@ def _loop(
             rows.append({key: str(v) for key, v in zip(COLUMNS, values, strict=True)})
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
         if (step + 1) % training.save_every == 0 or step + 1 == last:
-            _write_rows(work / METRICS_FILE, rows)
+            write_rows(work / METRICS_FILE, COLUMNS, rows)
             resume = {"identity": identity, "step": step + 1, "optimiser": optimiser.state_dict()}
             save_checkpoint(work / LAST_FILE, content_of(model) | resume)
     if last == training.steps:
@@ -250,18 +224,3 @@ def batch_loss(network: MultiDecoderNet, batch: Batch, device: torch.device) -> 
     for rows, logits in network(batch.image.to(device), batch.entries).values():
         total = total + len(rows) * segmentation_loss(logits, labels[rows])
     return total / len(batch.entries)
-
-
-def _kept_rows(path: Path, first: int) -> list[dict[str, str]]:
-    """Rows of earlier steps, so that a resumed log has every step once."""
-    if first == 0 or not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [row for row in csv.DictReader(stream) if int(row["step"]) < first]
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

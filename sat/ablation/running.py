@@ -32,12 +32,13 @@ from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import Variant
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
+from sat.checkpoints import FINAL_FILE
 from sat.config import Preset
-from sat.diagnosis import confusion_counts, validation_cases
+from sat.diagnosis import confusion_counts
 from sat.encoders import encoder_digest
 from sat.model import load_model
 from sat.prepare import INDEX_FILE, datasets_of_run, read_index
-from sat.train import FINAL_FILE, train
+from sat.train import train
 
 MODEL = "sat-nano"
 RESULT_FILE = "result.json"
@@ -136,13 +137,7 @@ def _train(
     whole = True
     if variant.atlas and preset.atlas is not None:
         started = time.process_time()
-        part = preset.atlas.validation_part
-        config = load_frozen(folder)
-        held_out = {
-            dataset: validation_cases(paths, dataset, part)
-            for dataset in datasets_of_run(paths, config)
-        }
-        atlas = prepare_atlas(work, preset, seed, held_out)
+        atlas = prepare_atlas(work, preset, seed)
         whole = train_atlas(atlas).steps_now == preset.atlas.steps
         cost["atlas_cpu_seconds"] = round(time.process_time() - started, 1)
         measure_atlas(atlas)

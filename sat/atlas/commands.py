@@ -53,18 +53,11 @@ def _atlas_of(run: Path, threads: int) -> AtlasRun:
     from evaluation.paths import RunPaths
     from sat.atlas.setup import prepare_atlas
     from sat.config import load_preset
-    from sat.diagnosis import validation_cases
-    from sat.prepare import datasets_of_run
 
     torch.set_num_threads(threads)
-    config, paths = load_frozen(run), RunPaths(run)
+    config = load_frozen(run)
     preset = load_preset(config.presets.get("sat-nano"))
-    part = preset.atlas.validation_part if preset.atlas else 0.0
-    held_out = {
-        dataset: validation_cases(paths, dataset, part) if part else []
-        for dataset in datasets_of_run(paths, config)
-    }
-    return prepare_atlas(paths.model_run("sat-nano"), preset, config.seed, held_out)
+    return prepare_atlas(RunPaths(run).model_run("sat-nano"), preset, config.seed)
 
 
 def _tell(found: dict[str, object]) -> None:

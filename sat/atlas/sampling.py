@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from evaluation.errors import BenchError
-from sat.data import Group
+from sat.groups import Group
 from sat.prompts import Key
 
 

@@ -14,12 +14,14 @@ from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, concepts_of
 from sat.atlas.sampling import label_balanced, region_groups
 from sat.atlas.settings import FOLDER, AtlasTraining
-from sat.config import Preset, Training
-from sat.data import Batch, CropDataset, Group, training_groups
+from sat.config import Preset, Training, Validation
+from sat.data import Batch, CropDataset
+from sat.distributed import check_device
+from sat.groups import Group, training_groups
 from sat.knowledge.settings import text_folder
 from sat.prepare import INDEX_FILE, read_index
 from sat.prompts import Key, PromptBook, write_prompt_book
-from sat.train import check_device
+from sat.validation import held_out_cases
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,7 @@ class AtlasRun:
     @property
     def schedule(self) -> Training:
         """The segmentation's training with the steps and rates of this stage."""
-        chosen = self.settings
-        return self.preset.training.model_copy(
-            update={
-                "steps": chosen.steps,
-                "learning_rate": chosen.learning_rate,
-                "warm_up": chosen.warm_up,
-            }
-        )
+        return _schedule(self.preset, self.settings)
 
     def new_model(self) -> AtlasModel:
         """The model before the first step; the same for the same seed."""
@@ -69,15 +64,12 @@ class AtlasRun:
     def validation_batches(self) -> Iterator[Batch]:
         """Crops to measure retrieval on."""
         if self.validation is not None:
-            yield from (self.validation[n] for n in range(self.settings.validation_batches))
+            for number in range(self.settings.validation_batches):
+                yield from self.validation[number]
 
 
 def prepare_atlas(
-    work: Path,
-    preset: Preset,
-    seed: int,
-    held_out: Mapping[str, Sequence[str]],
-    book: PromptBook | None = None,
+    work: Path, preset: Preset, seed: int, book: PromptBook | None = None
 ) -> AtlasRun:
     """Check everything that stage 2 needs.
 
@@ -85,7 +77,6 @@ def prepare_atlas(
         work: the model's folder in the run, with `prepared`.
         preset: with the section `atlas`.
         seed: of the run.
-        held_out: dataset -> training cases kept out to measure retrieval on.
         book: prompts with their embeddings, if they are at hand; otherwise the preset's text
             encoder embeds the classes of the store.
 
@@ -106,14 +97,19 @@ def prepare_atlas(
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
     book = book or write_prompt_book(preset.prompts, keys, text_folder(work))
     book.rows(keys)
+    part = settings.validation_part
+    held_out = held_out_cases(index, Validation(part=part, every=1) if part else None)
     hidden = {dataset: set(cases) for dataset, cases in held_out.items()}
     cases = {entry.dataset: set(entry.cases) for entry in index.entries}
     kept = {name: found - hidden.get(name, set()) for name, found in cases.items()}
     rows = {key: row for row, key in enumerate(book.keys)}
 
-    def crops(chosen: Mapping[str, set[str]], number: int) -> CropDataset:
+    scheduled = preset.model_copy(update={"training": _schedule(preset, settings)})
+    crops_of_step = settings.batches_per_step * preset.training.batch
+
+    def crops(chosen: Mapping[str, set[str]], key: int) -> CropDataset:
         usable = _balanced(region_groups(groups, chosen, settings.minimum_voxels), settings)
-        return CropDataset(store, usable, rows, preset, number)
+        return CropDataset(store, usable, rows, scheduled, key, crops_of_step)
 
     embeddings = hashlib.sha256(book.embeddings.numpy().tobytes()).hexdigest()
     crops_from = preset.training.model_dump_json(
@@ -136,6 +132,11 @@ def prepare_atlas(
         identity=hashlib.sha256(repr(parts).encode()).hexdigest(),
         seed=seed,
     )
+
+
+def _schedule(preset: Preset, settings: AtlasTraining) -> Training:
+    chosen = settings.model_dump(include={"steps", "learning_rate", "warm_up"})
+    return preset.training.model_copy(update=chosen)
 
 
 def _balanced(groups: Sequence[Group], settings: AtlasTraining) -> list[Group]:

@@ -6,12 +6,10 @@ a killed training goes on exactly where it was.
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ import torch
 from tqdm import tqdm
 
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, atomic_path, write_json
+from evaluation.files import write_json
+from evaluation.training_folder import kept_rows, only_writer, write_rows
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import encode_regions
 from sat.atlas.retrieval import retrieve
@@ -29,7 +28,7 @@ from sat.atlas.setup import AtlasRun
 from sat.atlas.transfer import save_encoder
 from sat.knowledge.contrastive import contrastive_loss
 from sat.model import save_content
-from sat.train import learning_rate, only_writer
+from sat.steps import learning_rate
 from sat.weights import read_checkpoint
 
 LAST_FILE = "last.pt"
@@ -62,8 +61,6 @@ def train_atlas(run: AtlasRun, *, stop_after: int | None = None, progress: bool 
         BenchError: another training is in this folder, or the loss is no longer a number.
     """
     with only_writer(run.folder):
-        for leftover in run.folder.glob(f"{TEMPORARY_PREFIX}*"):
-            leftover.unlink(missing_ok=True)
         return _loop(run, _resume(run), stop_after, progress)
 
 
@@ -97,7 +94,7 @@ def _loop(
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
     last = settings.steps if stop_after is None else min(settings.steps, first + stop_after)
-    rows = _kept_rows(run.folder / METRICS_FILE, first)
+    rows = kept_rows(run.folder / METRICS_FILE, first)
     started = time.monotonic()
     model.train()
     bar = tqdm(
@@ -113,7 +110,7 @@ def _loop(
             rows.append({key: str(value) for key, value in row.items()})
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
-            _write_rows(run.folder / METRICS_FILE, rows)
+            write_rows(run.folder / METRICS_FILE, COLUMNS, rows)
             save_content(
                 run.folder / LAST_FILE,
                 {
@@ -134,7 +131,7 @@ def _step(
     started = time.monotonic()
     settings = run.settings
     numbers = range(step * settings.batches_per_step, (step + 1) * settings.batches_per_step)
-    batches = (run.training[number] for number in numbers)
+    batches = (batch for number in numbers for batch in run.training[number])
     optimiser.zero_grad(set_to_none=True)
     training = run.preset.training
     # bfloat16 has the range of float32, so no gradient needs scaling.
@@ -194,18 +191,3 @@ def measure_atlas(run: AtlasRun) -> dict[str, Any]:
         found[when] = counts.report()
     write_json(run.folder / RETRIEVAL_FILE, found)
     return found
-
-
-def _kept_rows(path: Path, first: int) -> list[dict[str, str]]:
-    """Rows of earlier steps, so that a resumed log has every step once."""
-    if first == 0 or not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [row for row in csv.DictReader(stream) if int(row["step"]) < first]
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

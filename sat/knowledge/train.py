@@ -19,6 +19,7 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, sha256, write_text
+from evaluation.training_folder import only_writer
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.loop import LAST_FILE, TextLoop
 from sat.knowledge.open_set import class_names
@@ -28,7 +29,6 @@ from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings
 from sat.knowledge.sources import gather, held_out
 from sat.text import minilm_folder
 from sat.text_head import HEAD_FILE
-from sat.train import only_writer
 from sat.weights import read_checkpoint
 
 _log = logging.getLogger(__name__)

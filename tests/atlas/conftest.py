@@ -43,7 +43,7 @@ def toy_preset(training: dict | None = None, **atlas: object) -> Preset:
     values["inference"] |= {"patch": (16, 16, 8)}
     values["atlas"] = {
         "steps": 8, "width": 16, "learning_rate": 3e-3, "checkpoint_every": 2, "log_every": 1,
-        "batches_per_step": 2, "validation_batches": 6, **atlas,
+        "batches_per_step": 2, "validation_part": 0, "validation_batches": 6, **atlas,
     }  # fmt: skip
     return Preset.model_validate(values)
 

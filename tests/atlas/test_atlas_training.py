@@ -34,7 +34,7 @@ from sat.config import Preset
 preset = Preset.model_validate_json({preset!r})
 content = torch.load({book!r}, weights_only=True)
 book = PromptBook(tuple(content["keys"]), content["embeddings"])
-run = prepare_atlas(Path({work!r}), preset, 3, {{}}, book)
+run = prepare_atlas(Path({work!r}), preset, 3, book)
 train_atlas(run, progress=False)
 """
 
@@ -53,7 +53,7 @@ def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for work in (whole, killed):
         toy.store(work, preset)
-    train_atlas(prepare_atlas(whole, preset, 3, {}, toy.book()), progress=False)
+    train_atlas(prepare_atlas(whole, preset, 3, toy.book()), progress=False)
     book, file = toy.book(), tmp_path / "book.pt"
     torch.save({"keys": book.keys, "embeddings": book.embeddings}, file)
     code = _KILLED.format(work=str(killed), preset=preset.model_dump_json(), book=str(file))
@@ -65,7 +65,7 @@ def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     process.wait()
     assert (killed / "atlas/last.pt").is_file()
     # Wherever the kill fell: from here on step by step, stopping once more.
-    run = prepare_atlas(killed, preset, 3, {}, toy.book())
+    run = prepare_atlas(killed, preset, 3, toy.book())
     train_atlas(run, stop_after=1, progress=False)
     train_atlas(run, progress=False)
     assert all(torch.equal(v, _state(killed)[k]) for k, v in _state(whole).items())
@@ -80,7 +80,7 @@ def test_the_segmentation_takes_exactly_the_encoder(tmp_path, toy):
     toy.store(tmp_path, preset)
     with pytest.raises(BenchError, match="encoder that is not there"):
         train(tmp_path, preset, seed=0, progress=False)
-    train_atlas(prepare_atlas(tmp_path, preset, 5, {}, toy.book()), progress=False)
+    train_atlas(prepare_atlas(tmp_path, preset, 5, toy.book()), progress=False)
     given = read_checkpoint(tmp_path / "atlas/encoder.pt")["encoder"]
     # With a learning rate of nothing and no decay, the checkpoint holds the start.
     preset, plain = (
@@ -156,18 +156,18 @@ def test_old_checkpoints_without_an_initial_encoder_load(tmp_path, toy):
 def test_what_cannot_work_is_refused(tmp_path, toy):
     preset = toy.preset()
     with pytest.raises(BenchError, match="satbench sat prepare"):
-        prepare_atlas(tmp_path, preset, 0, {}, toy.book())
+        prepare_atlas(tmp_path, preset, 0, toy.book())
     with pytest.raises(BenchError, match="no text-atlas stage"):
-        prepare_atlas(tmp_path, preset.model_copy(update={"atlas": None}), 0, {})
+        prepare_atlas(tmp_path, preset.model_copy(update={"atlas": None}), 0)
     with pytest.raises(ValidationError, match="needs the section atlas"):
         Preset.model_validate(
             toy.preset({"initial_encoder": "atlas/encoder.pt"}).model_dump() | {"atlas": None}
         )
     toy.store(tmp_path, preset)
     with pytest.raises(BenchError, match="no class is large enough"):
-        prepare_atlas(tmp_path, toy.preset(minimum_voxels=10**6), 0, {}, toy.book())
+        prepare_atlas(tmp_path, toy.preset(minimum_voxels=10**6), 0, toy.book())
     with pytest.raises(BenchError, match="not trained to its end"):
-        measure_atlas(prepare_atlas(tmp_path, preset, 0, {}, toy.book()))
-    train_atlas(prepare_atlas(tmp_path, preset, 0, {}, toy.book()), stop_after=2, progress=False)
+        measure_atlas(prepare_atlas(tmp_path, preset, 0, toy.book()))
+    train_atlas(prepare_atlas(tmp_path, preset, 0, toy.book()), stop_after=2, progress=False)
     with pytest.raises(BenchError, match="not trained to its end"):
-        measure_atlas(prepare_atlas(tmp_path, preset, 0, {}, toy.book()))
+        measure_atlas(prepare_atlas(tmp_path, preset, 0, toy.book()))

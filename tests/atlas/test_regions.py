@@ -15,7 +15,7 @@ from sat.atlas.retrieval import count_retrieval
 from sat.atlas.sampling import label_balanced, label_repeats, region_groups, volume_chances
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
-from sat.data import training_groups
+from sat.groups import training_groups
 from sat.knowledge.contrastive import contrastive_loss
 from sat.prepare import read_index
 from sat.prompts import PromptBook
@@ -128,10 +128,9 @@ def test_the_same_voxels_of_a_crop_are_one_region():
 
 
 def test_regions_learn_to_find_their_texts(tmp_path, toy):
-    preset = toy.preset(steps=60, learning_rate=1e-2)
-    toy.store(tmp_path, preset, 4)
-    held_out = {"toy_ct": ["toy_ct3"], "toy_mri": ["toy_mri3"]}
-    run = prepare_atlas(tmp_path, preset, 0, held_out, toy.book())
+    preset = toy.preset(steps=100, learning_rate=1e-2, validation_part=0.25)
+    toy.store(tmp_path, preset, 6)
+    run = prepare_atlas(tmp_path, preset, 0, toy.book())
     train_atlas(run, progress=False)
     found = measure_atlas(run)
     assert found["after"]["texts"] == 4
@@ -143,7 +142,7 @@ def test_regions_learn_to_find_their_texts(tmp_path, toy):
 def test_a_step_without_regions_has_none(tmp_path, toy):
     preset = toy.preset()
     toy.store(tmp_path, preset)
-    run = prepare_atlas(tmp_path, preset, 0, {}, toy.book())
+    run = prepare_atlas(tmp_path, preset, 0, toy.book())
     model = run.new_model()
-    found = encode_regions(model, [run.training[0]], run.concepts, 10**6)
+    found = encode_regions(model, run.training[0], run.concepts, 10**6)
     assert len(found.vectors) == len(found.concept) == len(found.region) == 0

@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filelock import FileLock
 
 from baselines.multi_decoder.adapter import MultiDecoder
 from baselines.multi_decoder.checkpoint import model_from, read_checkpoint
 from baselines.multi_decoder.config import MODEL, Augmentation
 from baselines.multi_decoder.crops import CropSampler
 from baselines.multi_decoder.prepare import prepare_run, read_index
-from baselines.multi_decoder.train import only_writer, train
+from baselines.multi_decoder.train import train
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
@@ -131,14 +130,6 @@ def test_the_batch_of_a_step_does_not_depend_on_the_steps_before(tiny_run, prese
     seen = {name for step in range(12) for name in one.batch(step).entries}
     assert seen == {"msd_hippocampus", "msd_spleen"}
     assert int(first.labels.max()) >= 1, "crops are centred on a class"
-
-
-def test_two_trainings_never_write_one_folder(tmp_path):
-    held = FileLock(tmp_path / ".lock")
-    with held, pytest.raises(BenchError, match="another training"), only_writer(tmp_path, 0.1):
-        pass
-    with only_writer(tmp_path, 0.1):
-        pass
 
 
 class _Evil:

@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from evaluation.errors import BenchError
 from sat.config import Augmentation, Loss, load_preset
-from sat.data import CropDataset, choose_prompts, place_crop, training_groups
+from sat.data import CropDataset
+from sat.distributed import check_device
 from sat.encoders import class_id_vectors
+from sat.groups import training_groups
 from sat.losses import prompt_separation, segmentation_loss
 from sat.model import load_model
 from sat.predict import segment
 from sat.prepare import read_index, read_record
-from sat.train import check_device, learning_rate, only_writer, train
+from sat.sampling import place_crop
+from sat.steps import learning_rate
+from sat.train import train
 from sat.weights import read_checkpoint
 
 
@@ -120,15 +123,6 @@ def test_it_learns_a_toy_problem(tmp_path, toy):
         assert float(list(csv.DictReader(stream))[-1]["prompt_separation"]) > 0.3
 
 
-def test_a_second_training_of_one_folder_is_refused(tmp_path):
-    with (
-        FileLock(tmp_path / ".lock"),
-        pytest.raises(BenchError, match="another training"),
-        only_writer(tmp_path, wait_seconds=0.1),
-    ):
-        pass
-
-
 def test_a_gpu_preset_stops_at_once_without_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BenchError, match="torch sees none"):
@@ -162,12 +156,12 @@ def test_a_batch_depends_on_its_number_alone(tmp_path, toy):
     first = CropDataset(store, groups, rows, preset, seed=5)
     second = CropDataset(store, groups, rows, preset, seed=5)
     first[0], first[1]
-    a, b = first[7], second[7]
+    (a,), (b,) = first[7], second[7]
     assert torch.equal(a.image, b.image)
     assert torch.equal(a.targets, b.targets)
     assert a.image.shape == (2, 1, 16, 16, 8)
     assert a.targets.shape == (2, 3, 16, 16, 8)
-    assert not torch.equal(a.image, second[8].image)
+    assert not torch.equal(a.image, second[8][0].image)
     # The union is the two balls, after every move of image and labels.
     by_name = dict(zip(groups[0].classes, a.targets[0], strict=True))
     assert torch.equal(by_name["ball"], by_name["left ball"] | by_name["right ball"])
@@ -196,18 +190,6 @@ def test_crops_stay_inside_the_volume():
     crop, offset = place_crop((40, 10, 8), (16, 16, 8), (39, 5, 4), 0.0, random)
     assert crop == (slice(24, 40), slice(0, 10), slice(0, 8))
     assert offset == (0, 0, 0)
-
-
-def test_present_prompts_come_first(tmp_path, toy):
-    preset = toy.preset()
-    toy.store(tmp_path, preset, n_cases=1)
-    record = read_record(tmp_path / "prepared/toy/case0")
-    sampling = preset.training.sampling.model_copy(update={"max_prompts": 2, "absent_ratio": 0.5})
-    layers = np.ones((1, 4, 4, 4), dtype=np.uint8)
-    chosen = choose_prompts(
-        ("right ball", "left ball", "ball"), record, layers, sampling, np.random.default_rng(0)
-    )
-    assert sorted(chosen) == ["ball", "left ball"]
 
 
 def test_loss_of_known_values():

@@ -48,11 +48,8 @@ def test_knowledge_stages_belong_to_a_run_that_asks_for_them(clone):
     assert "rule train_text:" in output
     work = "results/smoke/runs/sat-nano"
     record, encoder = f"{work}/text/knowledge.json", f"{work}/atlas/encoder.pt"
-    assert re.search(rf"rule train_atlas:
- +input: .*{record}
- +output: {encoder}", output)
-    assert re.search(rf"rule train_sat:
- +input: .*{record}, {encoder}", output)
+    assert re.search(rf"rule train_atlas:\n +input: .*{record}\n +output: {encoder}", output)
+    assert re.search(rf"rule train_sat:\n +input: .*{record}, {encoder}", output)
 
 
 def test_real_run_without_any_data_stops_with_a_way_on(clone):
