@@ -134,6 +134,8 @@ def _notes(
     ]
     if text_cost:
         lines += ["", f"Stage 1, once for all seeds: {_stage_1(text_cost)}."]
+    if not all(result["cpu_seconds_of_everything"] for result in results):
+        lines += ["", "A training went on after a kill: its CPU s are those of its last part."]
     pairs = _differences(rows)
     if pairs:
         lines += ["", "Difference to untuned text with the same seed: " + "; ".join(pairs) + "."]

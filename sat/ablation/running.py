@@ -1,6 +1,6 @@
 """One variant with one seed: a run of its own beside the run that lends it cases and crops.
 
-`<run>/ablation/<variant>-<seed>` is a run folder like any other: `satbench report --run` and
+`<run>/ablation/<variant>-<seed>` is a run folder like any other: `satbench aggregate --run` and
 `satbench sat diagnose --run` read it. Cases, splits and prepared crops are links to the lender's.
 """
 
@@ -23,8 +23,8 @@ from evaluation.files import write_json, write_text
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
-from evaluation.schema import TABLES, read_table
-from evaluation.tables.run_tables import aggregate_run
+from evaluation.tables.aggregate import aggregate
+from evaluation.tables.run_tables import load_grids
 from evaluation.workflow.plan import n_test_shards
 from sat.ablation.confusion import class_confusions
 from sat.ablation.files import read_json
@@ -158,19 +158,23 @@ def evaluate(folder: Path) -> dict[str, Any]:
         for shard in range(n_test_shards(find_card(dataset), config)):
             predict_shard(folder, MODEL, dataset, shard)
             measure_shard(folder, MODEL, dataset, shard)
-    aggregate_run(folder, BOOTSTRAPS)
     sides, neighbours = confusion_counts(paths, config, MODEL, datasets)
     return {
-        **_means(paths, config),
+        **_means(folder, config),
         "sides": sides,
         "neighbours": neighbours,
         "classes": asdict(class_confusions(paths, config, MODEL, datasets)),
     }
 
 
-def _means(paths: RunPaths, config: RunConfig) -> dict[str, Any]:
-    """Mean over entries of the mean over classes, and the mean of each entry, native grid."""
-    overall, entries = _ranked(paths, "overall"), _ranked(paths, "dataset")
+def _means(folder: Path, config: RunConfig) -> dict[str, Any]:
+    """Mean over entries of the mean over classes, and the mean of each entry.
+
+    As the tables have them: native grid, classes that the reference shows, direct answers.
+    """
+    loaded = load_grids(folder)
+    tables = aggregate(loaded.all_models[0], loaded.expected, BOOTSTRAPS, config.seed)
+    overall, entries = _ranked(tables["overall"]), _ranked(tables["dataset"])
     mean = overall.loc[overall["statistic"] == "entries", "dsc"]
     return {
         "dsc": float(mean.item()),
@@ -182,10 +186,8 @@ def _means(paths: RunPaths, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _ranked(paths: RunPaths, name: str) -> pd.DataFrame:
-    """Rows of a table as models are ranked: native grid, present classes, the paper's split."""
-    frame = read_table(paths.table(name), TABLES[name])
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     wanted = {"policy": "present-only", "space": "native", "view": "paper"}
     for column, value in wanted.items():
-        frame = frame[frame[column] == value]
-    return frame
+        table = table[table[column] == value]
+    return table

@@ -129,7 +129,7 @@ def test_a_variant_is_a_run_that_is_measured(run, results):
         counts = result["classes"]
         assert sum(counts.values()) == 3, "three annotated classes of one test case of ACDC"
     folder = run / "ablation" / "stage-2-7"
-    scores = pd.read_parquet(folder / "scores/sat-nano/acdc.parquet")
+    scores = pd.read_parquet(folder / "scores/sat-nano/acdc/shards/0.parquet")
     assert sorted(scores["class"]) == sorted([*CLASSES["acdc"][1], "ventricle cavity"])
     checkpoint = read_checkpoint(folder / "runs/sat-nano/checkpoint.pt")
     assert checkpoint["initial_encoder"]["file"] == "atlas/encoder.pt"
