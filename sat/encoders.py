@@ -21,6 +21,11 @@ from sat.text_head import HEAD_FILE
 CLASS_ID_WIDTH = 384
 
 
+def run_folder(settings: PromptSettings, work: Path) -> Path | None:
+    """The text encoder that a run makes for itself, if its prompts ask for one."""
+    return text_folder(work) if settings.trains_text else None
+
+
 def encoder_folder(settings: PromptSettings, given: Path | None = None) -> Path:
     """The folder of the text encoder.
 
@@ -70,7 +75,7 @@ def encoder_digest(settings: PromptSettings, work: Path) -> str:
     """
     if settings.encoder in ("minilm", "class-id"):
         return ""
-    folder = encoder_folder(settings, text_folder(work))
+    folder = encoder_folder(settings, run_folder(settings, work))
     files = [folder / "model.safetensors", folder / HEAD_FILE]
     return "".join(sha256(path) for path in files if path.is_file())
 

@@ -34,8 +34,8 @@ from sat.checkpoints import (
 from sat.config import Preset
 from sat.data import Batch, CropDataset
 from sat.distributed import Team, check_device, crops_of_step, joined
+from sat.encoders import run_folder
 from sat.groups import Group, training_groups
-from sat.knowledge.settings import text_folder
 from sat.model import SatModel, model_from
 from sat.prepare import PreparedIndex, read_index
 from sat.prompts import Key, PromptBook, write_prompt_book
@@ -103,7 +103,9 @@ def start_model(
     if state is not None:
         return model_from(state, work / LAST_FILE)
     keys: list[Key] = [(entry.modality, name) for entry in index.entries for name in entry.classes]
-    book: PromptBook = write_prompt_book(preset.prompts, sorted(set(keys)), text_folder(work))
+    book: PromptBook = write_prompt_book(
+        preset.prompts, sorted(set(keys)), run_folder(preset.prompts, work)
+    )
     torch.manual_seed(seed)
     model = SatModel(preset, book, {entry.dataset: entry.classes for entry in index.entries})
     start_encoder(model, work)

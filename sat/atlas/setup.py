@@ -17,8 +17,8 @@ from sat.atlas.settings import FOLDER, AtlasTraining
 from sat.config import Preset, Training, Validation
 from sat.data import Batch, CropDataset
 from sat.distributed import check_device
+from sat.encoders import run_folder
 from sat.groups import Group, training_groups
-from sat.knowledge.settings import text_folder
 from sat.prepare import INDEX_FILE, read_index
 from sat.prompts import Key, PromptBook, write_prompt_book
 from sat.validation import held_out_cases
@@ -95,7 +95,7 @@ def prepare_atlas(
     index = read_index(store)
     groups = training_groups(store, index, preset)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
-    book = book or write_prompt_book(preset.prompts, keys, text_folder(work))
+    book = book or write_prompt_book(preset.prompts, keys, run_folder(preset.prompts, work))
     book.rows(keys)
     part = settings.validation_part
     held_out = held_out_cases(index, Validation(part=part, every=1) if part else None)

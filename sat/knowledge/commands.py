@@ -211,22 +211,21 @@ def _report(encoder: str | Path, before: str | None, part: float | None, out: Pa
     from sat.knowledge.train import base_folder
     from sat.text import TextEncoder
 
-    chosen = base_folder(str(encoder))
-    made = read_record(chosen) if (chosen / RECORD_FILE).is_file() else None
-    if part is None:
-        part = (made.settings if made else load_settings(DEFAULT_PRESET)).held_out
-    if before is None and made is not None:
-        before = made.settings.encoder
+    folder = base_folder(str(encoder))
+    settings = load_settings(DEFAULT_PRESET)
+    if (folder / RECORD_FILE).is_file():
+        settings = read_record(folder).settings
+        before = before or settings.encoder
+    kept = held_out(settings.held_out if part is None else part)
+    compared = {str(encoder): folder}
+    if before is not None:
+        compared = {"before": base_folder(before), "after": folder}
     columns = {}
-    for title, name in (("before", before), (str(encoder) if before is None else "after", encoder)):
-        if name is None:
-            continue
-        folder = base_folder(str(name))
-        stage_1 = (folder / RECORD_FILE).is_file()
-        pooling = made.pooling if made else "mean"
-        loaded = load_text_encoder(folder) if stage_1 else TextEncoder(folder, pooling)
-        columns[title] = examine(loaded.embed, held_out(part))
+    for title, place in compared.items():
+        made = (place / RECORD_FILE).is_file()
+        loaded = load_text_encoder(place) if made else TextEncoder(place, settings.pooling)
+        columns[title] = examine(loaded.embed, kept)
     typer.echo(table(columns))
     if out is not None:
-        write_json(out, {"encoder": str(encoder), "before": before, "held_out": part, **columns})
+        write_json(out, {"folders": compared, "held_out": len(kept), **columns})
         typer.echo(str(out))

@@ -38,8 +38,6 @@ def recall(queries: Tensor, texts: Tensor, meanings: Sequence[str]) -> dict[str,
         `n`, `r1`, `r5`, `r10` (0 to 1). Ties count against the query, so that an encoder that
         makes one vector of everything finds nothing.
     """
-    if not len(queries):
-        return {"n": 0, **{f"r{k}": float("nan") for k in AT}}
     numbers: dict[str, int] = {}
     meaning = torch.tensor([numbers.setdefault(m, len(numbers)) for m in meanings])
     ranks = []
@@ -53,9 +51,7 @@ def recall(queries: Tensor, texts: Tensor, meanings: Sequence[str]) -> dict[str,
 
 
 def definition_recall(embed: Embed, definitions: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Recall of the first definition of each name among those of all names."""
-    if not definitions:
-        return recall(torch.empty(0, 1), torch.empty(0, 1), [])
+    """Recall of the first definition of each name among those of all names (one or more)."""
     texts = [found[0] for found in definitions.values()]
     return recall(embed(list(definitions)), embed(texts), [plain(text) for text in texts])
 
@@ -113,10 +109,10 @@ def examine(embed: Embed, held_out: Mapping[str, Sequence[str]]) -> dict[str, An
 
     Args:
         embed: texts to rows of unit length.
-        held_out: concepts with definitions that no training saw, or none.
+        held_out: concepts with definitions that no training saw; without any, nothing is said.
     """
     return {
-        "held_out": definition_recall(embed, held_out),
+        "held_out": definition_recall(embed, held_out) if held_out else None,
         "classes": definition_recall(embed, class_definitions()),
         "confusion": confusion(embed),
     }
@@ -126,6 +122,8 @@ def table(columns: Mapping[str, dict[str, Any]]) -> str:
     """Encoders side by side, one column each: title -> what `examine` found."""
     rows = []
     for title, part in (("held-out definitions", "held_out"), ("class definitions", "classes")):
+        if any(found[part] is None for found in columns.values()):
+            continue
         n = next(iter(columns.values()))[part]["n"]
         for k in AT:
             values = (f"{100 * found[part][f'r{k}']:.1f}" for found in columns.values())

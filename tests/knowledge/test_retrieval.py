@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sat.knowledge.retrieval import confusion, definition_recall, examine, recall, table
+from sat.knowledge.retrieval import confusion, examine, recall, table
 from sat.knowledge.sources import held_out
 from sat.text import TextEncoder, minilm_folder
 
@@ -32,7 +32,6 @@ def test_one_vector_for_everything_finds_nothing():
     same = torch.ones(20, 3)
     assert recall(same, same, [str(i) for i in range(20)])["r10"] == 0
     assert recall(same, same, ["x"] * 20)["r1"] == 1
-    assert definition_recall(lambda texts: torch.ones(len(texts), 3), {})["n"] == 0
 
 
 def test_confusions_of_made_up_vectors():
