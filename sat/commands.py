@@ -11,6 +11,7 @@ from evaluation.commands.bench import bench_group
 from sat.ablation.commands import ablation
 from sat.atlas.commands import register as register_atlas
 from sat.knowledge.commands import register as register_knowledge
+from sat.sampling_command import sampling
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     sat = typer.Typer(help="SAT-Nano: prepare its training data, train it, look for its errors.")
     sat.command("prepare")(prepare)
     sat.command("train")(train)
+    sat.command("sampling")(sampling)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     register_atlas(sat)

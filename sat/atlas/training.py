@@ -86,7 +86,9 @@ def _loop(
     settings, schedule = run.settings, run.schedule
     model = run.new_model()
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     first = 0
     if state is not None:
