@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.records import Record, read_preset
+from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "nano"
@@ -216,6 +217,11 @@ class Training(Record):
     checkpoint_every: int = Field(ge=1)
     log_every: int = Field(default=10, ge=1)
     workers: int = Field(default=0, ge=0, description="processes that read crops ahead")
+    initial_encoder: str | None = Field(
+        default=None,
+        description="start from this encoder, relative to the model's folder in the run "
+        "(`atlas/encoder.pt` is stage 2's)",
+    )
     validation: Validation | None = Field(
         default=None, description="none: train on all cases and keep the last weights"
     )
@@ -249,6 +255,22 @@ class Preset(Record):
     grid: Grid
     training: Training
     inference: Inference
+    atlas: AtlasTraining | None = Field(
+        default=None,
+        description="text-atlas stage; the training starts from it with "
+        "`initial_encoder: atlas/encoder.pt`",
+    )
+
+    @property
+    def trains_atlas(self) -> bool:
+        """Whether stage 2 belongs to the run."""
+        return self.training.initial_encoder == STAGE_2_ENCODER
+
+    @model_validator(mode="after")
+    def _stage_2_is_there(self) -> Preset:
+        if self.trains_atlas and self.atlas is None:
+            raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
+        return self
 
     @model_validator(mode="after")
     def _patches_fit(self) -> Preset:
