@@ -34,16 +34,18 @@ class Arena:
         return self._block
 
 
-def inflate(path: Path, arena: Arena | None = None) -> Bytes:
+def inflate(path: Path, arena: Arena | None = None, most: int | None = None) -> Bytes:
     """The unpacked bytes of a gzip file (one or several members), writable.
 
     Args:
         path: the file.
         arena: memory to unpack into; without it, new memory is taken.
+        most: bytes that the content may have; a small file can unpack to any size.
 
     Raises:
         EOFError: the file is truncated.
         isal.isal_zlib.IsalError: the data are corrupt, or a checksum is wrong.
+        OverflowError: there are more than `most` bytes.
     """
     arena = arena or Arena()
     packed = path.stat().st_size
@@ -53,7 +55,8 @@ def inflate(path: Path, arena: Arena | None = None) -> Bytes:
         stream.seek(max(0, packed - 4))
         told = int.from_bytes(stream.read(4), "little")
         stream.seek(0)
-        target = arena.take(min(told, packed * _LARGEST_RATIO) + 1).data
+        likely = min(told, packed * _LARGEST_RATIO, told if most is None else most)
+        target = arena.take(likely + 1).data
         filled = 0
         member = isal_zlib.decompressobj(wbits=31)
         while piece := stream.read(_PIECE):
@@ -65,6 +68,8 @@ def inflate(path: Path, arena: Arena | None = None) -> Bytes:
                     member = isal_zlib.decompressobj(wbits=31)
                 block = member.decompress(piece)
                 end = filled + len(block)
+                if most is not None and end > most:
+                    raise OverflowError(f"more than the {most} bytes that its header allows")
                 if end > len(target):
                     target = arena.take(max(end, 2 * len(target)), keep=filled).data
                 target[filled:end] = block

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 import SimpleITK as sitk
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
@@ -69,7 +72,8 @@ def stem_of(path: Path) -> str:
 def read_volume(path: Path, arena: Arena | None = None) -> Volume:
     """Read a 3D volume in its stored data type.
 
-    Integer files without a scale factor keep their type; others become float32.
+    Integer files without a scale factor keep their type; others become float32. A 2D image is a
+    volume of one slice.
 
     Args:
         path: the file.
@@ -77,7 +81,8 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
             another: the next file read into it overwrites this one's voxels.
 
     Raises:
-        BenchError: the file is missing, unreadable, truncated, or not three-dimensional.
+        BenchError: the file is missing, unreadable, truncated, not three-dimensional, holds no
+            real numbers, or would unpack to more than the memory that is free.
     """
     if not path.is_file():
         raise BenchError("volume not found", file=path, hint="check the path and the download")
@@ -107,42 +112,80 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
 
 def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
     if path.name.lower().endswith(".gz"):
-        image: Any = _unpacked_nifti(inflate(path, arena))
+        image = _unpacked_nifti(path, arena)
     else:
         image = nib.load(path)
-    slope, inter = image.header.get_slope_inter()
-    is_integer = np.issubdtype(image.get_data_dtype(), np.integer)
-    if is_integer and slope in (None, 1.0) and inter in (None, 0.0):
+    kind = image.get_data_dtype()
+    if kind.kind not in "biuf":
+        raise BenchError(
+            "voxels are not real numbers", file=path, found=kind, expected="one number each"
+        )
+    # Not the header's: nibabel forgets there what it keeps in the array's proxy.
+    scaled = (getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)) != (1, 0)
+    if np.issubdtype(kind, np.integer) and not scaled:
         array = np.asanyarray(image.dataobj)
     else:
         array = image.get_fdata(dtype=np.float32, caching="unchanged")
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
     return Volume(np.asarray(array), np.asarray(image.affine, dtype=np.float64))
 
 
-def _unpacked_nifti(content: NDArray[np.uint8]) -> Any:
-    """The image whose file consists of these bytes; its array is a view of them if it can be."""
-    kind: Any = nib.Nifti1Image
-    if int.from_bytes(content[:4], "little") == 540 or int.from_bytes(content[:4], "big") == 540:
-        kind = nib.Nifti2Image
-    head = kind.from_stream(BytesIO(content[: 1 << 20].data))
-    header = head.header
-    slope, inter = header.get_slope_inter()
-    if not header.get_data_dtype().isnative or slope not in (None, 1.0) or inter not in (None, 0.0):
-        return kind.from_stream(BytesIO(content.data))
-    data = np.ndarray(
-        header.get_data_shape(),
-        header.get_data_dtype(),
-        buffer=content,
-        offset=int(head.dataobj.offset),
-        order="F",
-    )
-    return kind(data, head.affine, header)
+def _unpacked_nifti(path: Path, arena: Arena | None) -> Any:
+    """The image of a compressed file; its array is a view of the unpacked bytes if it can be."""
+    with path.open("rb") as stream:
+        start = isal_zlib.decompressobj(wbits=31).decompress(stream.read(4096))
+    image: Any = nib.Nifti1Image
+    if 540 in (int.from_bytes(start[:4], order) for order in ("little", "big")):
+        image = nib.Nifti2Image
+    kind: Any = image.header_class
+    length = kind.template_dtype.itemsize
+    if len(start) < length:
+        raise EOFError(f"{len(start)} bytes are in it, less than a header")
+    header = kind(start[:length])
+    dtype, shape = header.get_data_dtype(), header.get_data_shape()
+    size = int(header.get_data_offset()) + prod(shape) * dtype.itemsize
+    _require_memory(path, size)
+    # Some programs leave a little behind the voxels; a file that goes on for ever is refused.
+    content = inflate(path, arena, most=2 * size + (1 << 20))
+    head = image.from_stream(BytesIO(content[: 1 << 20].data))
+    proxy = head.dataobj
+    if not dtype.isnative or (proxy.slope, proxy.inter) != (1, 0):
+        return image.from_stream(BytesIO(content.data))
+    data = np.ndarray(shape, dtype, buffer=content, offset=int(proxy.offset), order="F")
+    return image(data, head.affine, head.header)
+
+
+def _require_memory(path: Path, size: int) -> None:
+    """Raise a BenchError if so many bytes are not free: the system would kill the process."""
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise BenchError(
+            "volume does not fit into memory",
+            file=path,
+            found=f"{size / 1e9:.1f} GB of voxels by its header",
+            expected=f"at most the {free / 1e9:.1f} GB that are free",
+            hint="check the header; a scan of this size needs a larger machine or fewer jobs",
+        )
 
 
 def _read_itk(path: Path) -> Volume:
-    return from_itk(sitk.ReadImage(str(path)))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size, components = reader.GetSize(), reader.GetNumberOfComponents()
+    if len(size) not in (2, 3) or components != 1:
+        raise BenchError(
+            "volume is not three-dimensional",
+            file=path,
+            found=f"shape {size}, {components} numbers in each voxel",
+            expected="three axes and one number in each voxel",
+        )
+    _require_memory(path, prod(size))
+    image = reader.Execute()
+    return from_itk(sitk.JoinSeries([image]) if len(size) == 2 else image)
 
 
 def from_itk(image: Any) -> Volume:

@@ -124,6 +124,10 @@ def _sources(folder: Path) -> dict[str, Source]:
         for path in _volumes(folder):
             name = readable(stem_of(path))
             found.setdefault(name, []).append(Source(path, "label maps"))
+        for path in sorted(p for p in folder.iterdir() if p.is_symlink() and not p.exists()):
+            if has_volume_suffix(path):
+                nowhere = Source(path, "label maps", "the link leads nowhere")
+                found.setdefault(readable(stem_of(path)), []).append(nowhere)
         if not found:
             for path in sorted(p for p in folder.iterdir() if p.is_dir()):
                 inner = path / _MASK_FOLDER

@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluation.errors import BenchError
 from evaluation.inflate import Arena
-from evaluation.io import Volume, read_volume
+from evaluation.io import Array, Volume, read_volume
 
 ROUNDING = 1e-3
 
@@ -33,26 +33,27 @@ def read_labels(path: Path, arena: Arena | None = None) -> Volume:
         array = array.view(np.uint8)
     elif not np.issubdtype(array.dtype, np.integer):
         array = _whole_numbers(volume, path)
-    if array.dtype.itemsize > 2:
-        low, high = int(array.min()), int(array.max())
-        kinds = [k for k in (np.uint8, np.uint16, np.int16) if _fits(low, high, k)]
-        if not kinds:
-            raise BenchError(
-                "label values do not fit into 16 bits",
-                file=path,
-                found=f"{low} to {high}",
-                expected="0 to 65535, or -32768 to 32767",
-            )
-        array = array.astype(kinds[0])
+    if array.dtype.itemsize > 2 or not np.issubdtype(array.dtype, np.integer):
+        array = _narrow(array, path)
     return Volume(array, volume.affine)
 
 
-def _fits(low: int, high: int, kind: type[np.integer]) -> bool:
-    limits = np.iinfo(kind)
-    return int(limits.min) <= low and high <= int(limits.max)
+def _narrow(array: Array, path: Path) -> Array:
+    """Whole numbers in the first of uint8, uint16 and int16 that holds them."""
+    low, high = array.min(), array.max()
+    for kind in (np.uint8, np.uint16, np.int16):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return array.astype(kind)
+    raise BenchError(
+        "label values do not fit into 16 bits",
+        file=path,
+        found=f"{low:g} to {high:g}",
+        expected="0 to 65535, or -32768 to 32767",
+        hint="renumber the labels",
+    )
 
 
-def _whole_numbers(volume: Volume, path: Path) -> np.ndarray:
+def _whole_numbers(volume: Volume, path: Path) -> Array:
     array = volume.array
     if not np.issubdtype(array.dtype, np.floating):
         raise BenchError("voxels are not numbers", file=path, found=array.dtype)
@@ -74,4 +75,4 @@ def _whole_numbers(volume: Volume, path: Path) -> np.ndarray:
             expected="whole numbers",
             hint="is it a probability map, or was it resampled with interpolation?",
         )
-    return rounded.astype(np.int64)
+    return rounded

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
@@ -108,3 +111,75 @@ def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path):
 def test_stem_counts_nii_gz_as_one_suffix(tmp_path):
     assert stem_of(tmp_path / "case_01.nii.gz") == "case_01"
     assert stem_of(tmp_path / "scan.1.MHD") == "scan.1"
+
+
+def nifti_bytes(array: np.ndarray, slope: float = 1.0, inter: float = 0.0) -> bytes:
+    """A NIfTI file whose header scales its numbers, as scanners' converters write them."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(array.dtype)
+    header.set_data_shape(array.shape)
+    header.set_sform(OBLIQUE, 1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header["scl_slope"], header["scl_inter"] = slope, inter
+    return header.binaryblock + bytes(4) + array.tobytes("F")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("slope", "inter"), [(1.0, -1024.0), (0.5, 0.0), (0.0, 0.0)])
+def test_a_scale_factor_in_the_header_is_applied(tmp_path, suffix, slope, inter):
+    array = volume().array
+    content = nifti_bytes(array, slope, inter)
+    path = tmp_path / f"scan{suffix}"
+    path.write_bytes(content if suffix == ".nii" else gzip.compress(content))
+    found = read_volume(path).array
+    # A slope of 0 means by the standard that there is none.
+    expected = array if slope == 0 else array * slope + inter
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == (np.int16 if slope == 0 else np.float32)
+
+
+def test_voxels_that_are_no_single_real_numbers(tmp_path):
+    colours = np.zeros((4, 4, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    for name, array in (("complex", np.zeros((4, 4, 4), np.complex64)), ("rgb", colours)):
+        nib.save(nib.Nifti1Image(array, OBLIQUE), tmp_path / f"{name}.nii.gz")
+        with pytest.raises(BenchError, match="not real numbers"):
+            read_volume(tmp_path / f"{name}.nii.gz")
+    vectors = sitk.GetImageFromArray(np.zeros((4, 4, 4, 2), np.uint8), isVector=True)
+    four = sitk.GetImageFromArray(np.zeros((2, 4, 4, 4), np.uint8), isVector=False)
+    for name, image in (("vectors.nrrd", vectors), ("four.mha", four)):
+        sitk.WriteImage(image, str(tmp_path / name))
+        with pytest.raises(BenchError, match="not three-dimensional"):
+            read_volume(tmp_path / name)
+
+
+def test_a_flat_image_is_one_slice(tmp_path):
+    flat = np.arange(20, dtype=np.uint8).reshape(5, 4)
+    nib.save(nib.Nifti1Image(flat, np.diag([2.0, 3.0, 1.0, 1.0])), tmp_path / "flat.nii.gz")
+    image = sitk.GetImageFromArray(flat.T)
+    image.SetSpacing((2.0, 3.0))
+    sitk.WriteImage(image, str(tmp_path / "flat.mha"))
+    for name in ("flat.nii.gz", "flat.mha"):
+        found = read_volume(tmp_path / name)
+        np.testing.assert_array_equal(found.array, flat[..., None])
+        assert found.spacing_mm[:2] == (2.0, 3.0)
+
+
+def test_a_small_file_cannot_take_all_memory(tmp_path):
+    """A header that claims terabytes, and a stream that goes on after the voxels."""
+    array = volume(np.uint8).array
+    lie = nib.Nifti1Header.from_fileobj(io.BytesIO(nifti_bytes(array)))
+    lie.set_data_shape((30_000, 30_000, 30_000))
+    (tmp_path / "claim.nii.gz").write_bytes(gzip.compress(lie.binaryblock + bytes(100)))
+    nrrd = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 30000 30000 30000\nencoding: raw\n\n"
+    (tmp_path / "claim.nrrd").write_text(nrrd)
+    for name in ("claim.nii.gz", "claim.nrrd"):
+        with pytest.raises(BenchError, match="does not fit into memory"):
+            read_volume(tmp_path / name)
+    bomb = gzip.compress(nifti_bytes(array) + bytes(64 << 20))
+    (tmp_path / "bomb.nii.gz").write_bytes(bomb)
+    assert len(bomb) < 1 << 17
+    with pytest.raises(BenchError, match="more than the .* bytes that its header allows"):
+        read_volume(tmp_path / "bomb.nii.gz")
+    trailing = gzip.compress(nifti_bytes(array) + bytes(500))
+    (tmp_path / "trailing.nii.gz").write_bytes(trailing)
+    np.testing.assert_array_equal(read_volume(tmp_path / "trailing.nii.gz").array, array)

@@ -146,6 +146,9 @@ def test_bad_predictions_are_named_and_the_others_are_scored(folders, tmp_path):
         "other_origin": good,
         "absent": None,
         "text": None,
+        "large": good.astype(np.int32) * 100_000,
+        "huge": good.astype(np.float32) * np.float32(1e20),
+        "link": None,
     }
     for name, array in bad.items():
         write_volume(reference / f"{name}.nii.gz", Volume(good, AFFINE))
@@ -157,6 +160,7 @@ def test_bad_predictions_are_named_and_the_others_are_scored(folders, tmp_path):
     whole = gzip.compress((prediction / "nan.nii.gz").read_bytes())
     (prediction / "truncated.nii.gz").write_bytes(whole[: len(whole) // 2])
     (prediction / "text.nii.gz").write_text("no image")
+    (prediction / "link.nii.gz").symlink_to("link.nii.gz")
     write_volume(prediction / "stranger.nii.gz", Volume(good, AFFINE))
     named = tmp_path / "labels.yaml"
     named.write_text("left: 1\nright: 2\n")
@@ -176,6 +180,9 @@ def test_bad_predictions_are_named_and_the_others_are_scored(folders, tmp_path):
         "other_origin": "5 mm",
         "absent": "no prediction",
         "text": "cannot be read",
+        "large": "16 bits",
+        "huge": "16 bits",
+        "link": "leads nowhere",
     }.items():
         assert words in reasons[name], reasons[name]
         assert name in result.output
