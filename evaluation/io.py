@@ -111,10 +111,8 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
 
 
 def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
-    if path.name.lower().endswith(".gz"):
-        image = _unpacked_nifti(path, arena)
-    else:
-        image = nib.load(path)
+    packed = path.name.lower().endswith(".gz")
+    image = _unpacked_nifti(path, arena) if packed else nib.load(path)
     kind = image.get_data_dtype()
     if kind.kind not in "biuf":
         raise BenchError(

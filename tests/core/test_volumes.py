@@ -178,7 +178,7 @@ def test_a_small_file_cannot_take_all_memory(tmp_path):
     bomb = gzip.compress(nifti_bytes(array) + bytes(64 << 20))
     (tmp_path / "bomb.nii.gz").write_bytes(bomb)
     assert len(bomb) < 1 << 17
-    with pytest.raises(BenchError, match="more than the .* bytes that its header allows"):
+    with pytest.raises(BenchError, match=r"more than the .* bytes that its header allows"):
         read_volume(tmp_path / "bomb.nii.gz")
     trailing = gzip.compress(nifti_bytes(array) + bytes(500))
     (tmp_path / "trailing.nii.gz").write_bytes(trailing)
