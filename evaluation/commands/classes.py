@@ -192,5 +192,7 @@ def _page(card: DatasetCard) -> str:
             where = f"file {entry.file}"
         else:
             where = "values " + ", ".join(map(str, entry.values or ()))
+            if entry.paper_values is not None:
+                where += f" (the paper: {', '.join(map(str, entry.paper_values))})"
         lines.append(f"  {entry.name}: {where}")
     return "\n".join(lines)

@@ -38,6 +38,8 @@ class ClassEntry(Record):
 
     `values` are raw values of the label map, `file` is the name of a structure's own mask file
     (without suffix), both annotated; `union_of` names classes of this entry (generated).
+    `paper_values` are the raw values that the authors' code takes for the class, where the card
+    differs: the reference is read so in the space `resampled`, which is the paper's protocol.
     `printed_modality` is the prefix in the paper's Table 8 where it differs from the scan's.
     """
 
@@ -45,6 +47,7 @@ class ClassEntry(Record):
     values: tuple[int, ...] | None = None
     file: str | None = None
     union_of: tuple[str, ...] | None = None
+    paper_values: tuple[int, ...] | None = None
     printed_modality: Modality | None = None
 
     @property
@@ -59,6 +62,8 @@ class ClassEntry(Record):
             raise ValueError(
                 f"class `{self.name}`: give exactly one of values, file and union_of, not {given}"
             )
+        if self.paper_values is not None and self.values is None:
+            raise ValueError(f"class `{self.name}`: paper_values need values")
         return self
 
 
@@ -159,6 +164,13 @@ class DatasetCard(Card):
                         f"card `{self.id}`, class `{entry.name}`: `{part}` in union_of is not an "
                         "annotated class of this card"
                     )
+        known = {*self.ignore_values}.union(*(c.values or () for c in self.annotated))
+        for entry in self.annotated:
+            if unknown := set(entry.paper_values or ()) - known:
+                raise ValueError(
+                    f"card `{self.id}`, class `{entry.name}`: paper_values {sorted(unknown)} are "
+                    "neither values of a class nor ignore_values"
+                )
         annotated = {c.name for c in self.annotated}
         for specialist in self.specialists:
             unknown = set(specialist.classes or ()) - annotated

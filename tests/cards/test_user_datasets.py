@@ -172,3 +172,44 @@ def test_patients_that_differ_in_case_only_are_named(clone: Path) -> None:
     findings = [f for f in check_root(clone / "raw", cards) if f.verdict != "ok"]
     assert len(findings) == 1
     assert "`P0` (case P0_v2) and `p0` (case p0_v1)" in findings[0].message
+
+
+def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
+    """WMH's other pathology: background natively, part of the class on the paper's grid."""
+    cartilage = {"name": "patellar cartilage", "values": [2], "paper_values": [1, 2]}
+    add_knee(clone, classes=[cartilage], ignore_values=[1, 255])
+    write_knees(clone / "raw")
+    run = clone / "results/knee"
+    config = RunConfig(
+        name="knee",
+        data_kind="real",
+        raw_root="raw",
+        entries=["my_knee"],
+        models=["oracle"],
+        space=["native", "resampled"],
+    )
+    freeze(config, RunPaths(run).config)
+    standardise_shard(run, "my_knee", 0)
+    write_split(run, "my_knee")
+    predict_shard(run, "oracle", "my_knee", 0)
+    rows = pd.read_parquet(measure_shard(run, "oracle", "my_knee", 0))
+    native = rows[rows["space"] == "native"]
+    assert set(native["reference_voxels"]) == {3 * 5 * 4}
+    assert set(native["dsc"]) == {1.0}
+    paper = rows[rows["space"] == "resampled"]
+    assert (paper["reference_voxels"] > 1.2 * paper["prediction_voxels"]).all()
+    assert (paper["dsc"] < 1).all()
+    assert paper["reason"].str.contains("values 1, 2, as the paper counts them").all()
+    for wrong, words in (
+        ({**cartilage, "paper_values": [2, 9]}, r"paper_values \[9\] are neither"),
+        ({"name": "meniscus", "file": "meniscus", "paper_values": [1]}, "paper_values need values"),
+    ):
+        (clone / "config/datasets/my_knee.yaml").unlink()
+        forget_cards()
+        with pytest.raises(BenchError, match=words):
+            add_knee(clone, classes=[wrong])
+            load_cards()
+
+
+def test_wmh_counts_other_pathology_as_the_paper_does() -> None:
+    assert find_card("wmh").class_entry("white matter hyperintensities").paper_values == (1, 2)
