@@ -34,7 +34,8 @@ class RunConfig(Record):
     raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
     entries: list[str] | Literal["all"] = "all"
     classes: dict[str, list[str]] = Field(
-        default={}, description="restrict an entry to some of its annotated classes"
+        default={},
+        description="restrict an entry to some of its annotated classes; `-name` leaves one out",
     )
     models: list[str] = Field(min_length=1)
     presets: dict[str, str] = Field(default={}, description="model id -> preset name")

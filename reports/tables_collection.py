@@ -8,6 +8,7 @@ import pandas as pd
 
 from evaluation.classes.regions import region_of
 from evaluation.datasets.collection import published_collection
+from evaluation.datasets.scope import classes_in_scope
 from reports.source import RunSource
 from reports.tables import region_title
 from reports.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
@@ -92,10 +93,10 @@ def specialists_table(source: RunSource) -> Table:
     )
     rows: list[tuple[Value, ...]] = []
     for name, card in source.dataset_cards.items():
+        scope = {entry.name for entry in classes_in_scope(card, source.config)}
         for specialist in card.specialists:
             classes = specialist.classes or tuple(c.name for c in card.annotated)
-            scope = source.config.classes.get(name)
-            wanted = [c for c in classes if scope is None or c in scope]
+            wanted = [c for c in classes if c in scope]
             state = f"{len(wanted)} of {len(classes)} classes" if wanted else NOT_RUN
             rows.append(
                 (

@@ -206,8 +206,8 @@ def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
     ):
         (clone / "config/datasets/my_knee.yaml").unlink()
         forget_cards()
+        add_knee(clone, classes=[wrong])
         with pytest.raises(BenchError, match=words):
-            add_knee(clone, classes=[wrong])
             load_cards()
 
 

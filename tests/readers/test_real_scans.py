@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from scipy import ndimage
 
 from evaluation.cases import read_image_case, read_reference
+from evaluation.config import RunConfig
 from evaluation.datasets.readers import get_reader
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.standardise import standardise_case
+from evaluation.errors import BenchError
 
 
 def standardise_one(dataset: str, shared: Path, folder: Path, case: str | None = None, **arguments):
@@ -126,6 +131,31 @@ def test_totalsegmentator(shared: Path, tmp_path: Path) -> None:
     both = reference.mask("left kidney").sum() + reference.mask("right kidney").sum()
     assert reference.mask("kidney").sum() == both
     assert 0 < np.median(image.array[reference.mask("liver")]) < 200
+
+
+def test_totalsegmentator_version_2_is_named_and_can_be_used(shared: Path, tmp_path: Path) -> None:
+    card = find_card("totalsegmentator")
+    reader = get_reader(card)
+    (raw,) = reader.discover(shared / "data" / card.folder)
+    with pytest.raises(BenchError, match="comes from version 2") as caught:
+        standardise_case(card, reader, raw, card.classes, tmp_path / "s0000")
+    assert not (tmp_path / "s0000").exists()
+    # The message holds what to write into the configuration.
+    advice = re.search(r"classes: (\{.*\})", str(caught.value))
+    assert advice is not None
+    classes = yaml.safe_load(advice[1])
+    config = RunConfig(
+        name="v2", data_kind="real", raw_root="x", entries=[card.id], models=["m"], classes=classes
+    )
+    scope = classes_in_scope(card, config)
+    record = standardise_case(card, reader, raw, scope, tmp_path / "s0000")
+    assert len([entry for entry in scope if entry.kind == "annotated"]) == 103 - 6
+    assert set(record.classes) == {entry.name for entry in scope}
+    assert not {"heart atrium", "heart ventricle", "heart myocardium"} & set(record.classes)
+    assert not record.not_annotated
+    mixed = config.model_copy(update={"classes": {card.id: ["-liver", "spleen"]}})
+    with pytest.raises(BenchError, match="some names have a minus"):
+        classes_in_scope(card, mixed)
 
 
 def test_spleen_crop(shared: Path, tmp_path: Path) -> None:

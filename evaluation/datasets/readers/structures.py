@@ -31,13 +31,22 @@ from evaluation.io import Array, Volume
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 
 
+class OtherRelease(ReaderArguments):
+    """A release of the same layout that lacks some structures; `sign` is one that only it has."""
+
+    sign: str
+    lacks: tuple[str, ...]
+    hint: str
+
+
 class StructuresArguments(ReaderArguments):
     """Arguments of the reader `structures`.
 
     `mask` holds `{structure}`, which stands for the `file` of a class in the card; `masks` has
     patterns of structures that lie elsewhere. `missing` says what an absent mask file means.
     `sub_grid`: masks may cover a part of the image's grid only. `flip_x`: structures whose files
-    are stored mirrored along their first axis.
+    are stored mirrored along their first axis. `other_releases`, by name, are recognised so that
+    the message about a missing file can say what is going on.
     """
 
     image: Pattern
@@ -46,14 +55,16 @@ class StructuresArguments(ReaderArguments):
     missing: Literal["error", "empty", "not_annotated"] = "error"
     sub_grid: bool = False
     flip_x: tuple[str, ...] = ()
+    other_releases: Mapping[str, OtherRelease] = {}
 
 
 class StructuresReader:
     """TotalSegmentator, HaN-Seg, BrainPTM and others like them."""
 
     def __init__(self, card: DatasetCard) -> None:
+        self.dataset = card.id
         self.arguments = arguments_of(card, StructuresArguments)
-        self.structures = tuple(entry.file for entry in card.annotated if entry.file is not None)
+        self.class_of = {e.file: e.name for e in card.annotated if e.file is not None}
 
     def discover(self, folder: Path) -> list[RawCase]:
         """See `Reader.discover`."""
@@ -67,8 +78,7 @@ class StructuresReader:
                 case=match.values["case"],
                 image=(match.path,),
                 labels={
-                    name: (self._mask_path(finder, folder, match, name),)
-                    for name in self.structures
+                    name: (self._mask_path(finder, folder, match, name),) for name in self.class_of
                 },
                 roots=(folder,),
             )
@@ -97,6 +107,8 @@ class StructuresReader:
             file = raw.labels[name][0]
             if name not in present and missing == "empty":
                 return np.zeros(image.array.shape, dtype=bool)
+            if name not in present:
+                self._refuse_other_release(raw, name)
             mask = read_label(raw, file)
             if name in self.arguments.flip_x:
                 mask = Volume(mask.array[::-1], mask.affine)
@@ -105,3 +117,20 @@ class StructuresReader:
             return on_image_grid(image, mask, file, raw.image[0]) > 0
 
         return RawScan(image, masks=LazyMasks(names, load))
+
+    def _refuse_other_release(self, raw: RawCase, structure: str) -> None:
+        """Raise a BenchError if the case lacks a structure because of its release."""
+        file = raw.labels[structure][0]
+        for title, release in self.arguments.other_releases.items():
+            signs = file.parent.glob(f"{release.sign}.*")
+            if structure in release.lacks and any(path.is_file() for path in signs):
+                names = [self.class_of[name] for name in release.lacks]
+                setting = f"{self.dataset}: [{', '.join('-' + name for name in names)}]"
+                raise BenchError(
+                    f"case `{raw.case}` comes from {title}, which lacks classes of the card",
+                    file=file,
+                    found="no masks of " + ", ".join(names),
+                    expected="the release that the card is about",
+                    hint=f"{release.hint}; or go on without these classes, in the configuration: "
+                    f"classes: {{{setting}}}",
+                )
