@@ -172,9 +172,11 @@ def import_challenger(
 @bench_app.command("metrics")
 def bench_metrics(
     data: Path | None = typer.Option(
-        None, "--data", help="Label map to use instead of the synthetic one (NIfTI, ...)."
+        None, "--data", help="Label map, or folder of masks, instead of the synthetic case."
     ),
-    shape: tuple[int, int, int] = typer.Option((512, 512, 400), "--shape", help="Voxels x, y, z."),
+    shape: tuple[int, int, int] | None = typer.Option(
+        None, "--shape", help="Voxels x, y, z: 512 512 400, or as the data are; enlarges them."
+    ),
     n_labels: int = typer.Option(100, "--labels", min=1, max=255, help="Classes."),
     rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
     drawn: int = typer.Option(

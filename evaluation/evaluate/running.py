@@ -19,7 +19,7 @@ from evaluation.evaluate.labels import Label, Labels, find_labels, read_labels_f
 from evaluation.evaluate.pairing import FINE_TOLERANCE, CaseScores, Settings, score_case
 from evaluation.files import atomic_path
 from evaluation.metrics.reading import read_labels
-from evaluation.metrics.scoring import find_engine
+from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
 from evaluation.schema import SCORES, write_table
 
@@ -94,6 +94,7 @@ def evaluate(
         raise BenchError("the output is a folder", file=output, hint="name a file in --out")
     patient = _pattern(patient_pattern)
     find_engine(settings.engine)
+    checked_tolerances(settings.tolerances_mm)
     given = read_labels_file(labels_file) if labels_file else None
     cases, unmatched = find_cases(reference, prediction, given)
     with Journal(output) as journal:

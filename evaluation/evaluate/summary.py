@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.schema import STATUSES
-from evaluation.tables.policies import policy_values, status_codes
+from evaluation.tables.policies import CODE, policy_values, status_codes
 
 _SHOWN = [status for status in STATUSES if status != "scored"]
 
@@ -41,6 +41,10 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
     for metric in ("dsc", "nsd"):
         raw = rows[metric].to_numpy(dtype=np.float64)
         frame[metric] = policy_values(raw, status, reference, predicted, policy)
+        scored = status == CODE["scored"]
+        if scored.any() and not np.isfinite(raw[scored]).any():
+            # Imported scores of the other metric only: zeros of what is missing are no mean.
+            frame[metric] = np.nan
     order = list(dict.fromkeys(frame["class"]))
     # Imported scores may have no tolerance.
     frame["tolerance_mm"] = frame["tolerance_mm"].fillna(-1.0)
@@ -48,10 +52,11 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
     first = frame[frame["tolerance_mm"] == tolerances[0]] if tolerances else frame
     table = pd.DataFrame({"class": order})
     by_class = first.groupby("class", sort=False)
-    table["n"] = by_class["dsc"].count().reindex(order).to_numpy()
+    known = first["dsc"].notna() | first["nsd"].notna()
+    table["n"] = known.groupby(first["class"], sort=False).sum().reindex(order).to_numpy()
     table["dsc"] = by_class["dsc"].mean().reindex(order).to_numpy()
     overall = pd.DataFrame({"class": ["mean of classes", "mean of scores"]})
-    overall["n"] = int(first["dsc"].notna().sum())
+    overall["n"] = int(known.sum())
     overall["dsc"] = [table["dsc"].mean(), first["dsc"].mean()]
     for tolerance in tolerances:
         part = frame[frame["tolerance_mm"] == tolerance]

@@ -23,20 +23,19 @@ from numpy.typing import NDArray
 
 from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.inflate import Arena, inflate
-from evaluation.io import Volume, spacing_of, write_volume
+from evaluation.io import spacing_of
 from evaluation.metrics import EngineName, score
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.records import ClassScore
-from evaluation.metrics.synthetic import bend, whole_body_pair
+from evaluation.metrics.synthetic import write_pair
 
 Results = dict[str, Any]
 T = TypeVar("T")
-_SPACING_MM = (0.8, 0.8, 1.5)
 
 
 def run_benchmark(
     data: Path | None = None,
-    shape: tuple[int, int, int] = (512, 512, 400),
+    shape: tuple[int, int, int] | None = None,
     n_labels: int = 100,
     rounds: int = 3,
     drawn: int = 6,
@@ -45,8 +44,9 @@ def run_benchmark(
     """Time every way to score one pair of label maps.
 
     Args:
-        data: a real label map; its prediction is the same map, bent. None: the synthetic case.
-        shape: voxels of the synthetic case.
+        data: a real label map, or a folder of one mask for each class; its prediction is the same
+            map, bent. None: the synthetic case.
+        shape: voxels of the case. None: the synthetic one has 512x512x400, a real one its own.
         n_labels: classes of the synthetic case.
         rounds: repetitions; medians are taken.
         drawn: number of classes on which the peers are timed, spread evenly over the classes
@@ -58,23 +58,8 @@ def run_benchmark(
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder) / "reference.nii.gz", Path(folder) / "prediction.nii.gz"
-        affine = _write_pair(paths, data, shape, n_labels)
+        affine = write_pair(paths, data, shape, n_labels)
         return _run(paths, affine, data, rounds, drawn, tolerance_mm)
-
-
-def _write_pair(
-    paths: tuple[Path, Path], data: Path | None, shape: tuple[int, int, int], n_labels: int
-) -> NDArray[np.float64]:
-    if data is None:
-        affine = np.diag([*_SPACING_MM, 1.0])
-        pair = whole_body_pair(shape, _SPACING_MM, n_labels)
-    else:
-        volume = read_labels(data)
-        affine = volume.affine
-        pair = volume.array, bend(volume.array, volume.spacing_mm)
-    for path, labels in zip(paths, pair, strict=True):
-        write_volume(path, Volume(labels, affine))
-    return affine
 
 
 def _run(

@@ -77,7 +77,7 @@ def score_pairs(
         engine: the engine's name.
     """
     spacing = _checked_spacing(spacing_mm)
-    tolerances = _checked_tolerances(tolerances_mm)
+    tolerances = checked_tolerances(tolerances_mm)
     measure, implementation, release = find_engine(engine)
     a = [_labels(layer) for layer in reference]
     b = [_labels(layer) for layer in prediction or ()]
@@ -139,7 +139,12 @@ def _checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
     return spacing[0], spacing[1], spacing[2]
 
 
-def _checked_tolerances(tolerances_mm: Sequence[float]) -> tuple[float, ...]:
+def checked_tolerances(tolerances_mm: Sequence[float]) -> tuple[float, ...]:
+    """The tolerances as numbers in mm.
+
+    Raises:
+        BenchError: there is none, or one is negative or not finite.
+    """
     tolerances = tuple(float(t) for t in tolerances_mm)
     if not tolerances or not all(np.isfinite(t) and t >= 0 for t in tolerances):
         raise BenchError(

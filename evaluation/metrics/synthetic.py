@@ -1,24 +1,30 @@
-"""A made-up whole-body label map and a prediction of it, for benchmarks; nobody's anatomy."""
+"""Label maps and predictions of them for benchmarks: a made-up whole body, or real data bent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evaluation.errors import BenchError
+from evaluation.io import Volume, has_volume_suffix, spacing_of, write_volume
+from evaluation.metrics.reading import read_labels
 
 LabelMap = NDArray[np.uint8]
 Field = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 # Half-widths of the trunk across, from back to front, and along the body, of half of each extent.
 _TRUNK = np.array([0.85, 0.62, 0.95])
+_WHOLE_BODY, _WHOLE_BODY_MM = (512, 512, 400), (0.8, 0.8, 1.5)
 _SMALLEST_MM, _LARGEST_MM = 10.0, 120.0
 
 
 def whole_body_pair(
-    shape: Sequence[int] = (512, 512, 400),
-    spacing_mm: Sequence[float] = (0.8, 0.8, 1.5),
+    shape: Sequence[int] = _WHOLE_BODY,
+    spacing_mm: Sequence[float] = _WHOLE_BODY_MM,
     n_labels: int = 100,
     shift_mm: float = 1.0,
     seed: int = 0,
@@ -83,6 +89,59 @@ def bend(labels: NDArray[Any], spacing_mm: Sequence[float], shift_mm: float = 1.
         ]
         bent[:, :, z : z + 1] = labels[tuple(np.broadcast_arrays(*index, grid[0] + grid[1]))[:3]]
     return bent
+
+
+def enlarge(labels: LabelMap, shape: Sequence[int]) -> LabelMap:
+    """A label map on a finer grid over the same space: the nearest voxel, in Fortran order.
+
+    Args:
+        labels: (x, y, z).
+        shape: voxels of the result along x, y, z.
+    """
+    index = [
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+        for new, old in zip(shape, labels.shape, strict=True)
+    ]
+    large = np.empty(tuple(shape), dtype=labels.dtype, order="F")
+    for z, source in enumerate(index[2]):
+        large[:, :, z] = labels[:, :, source][np.ix_(*index[:2])]
+    return large
+
+
+def write_pair(
+    paths: tuple[Path, Path],
+    data: Path | None,
+    shape: tuple[int, int, int] | None,
+    n_labels: int,
+) -> NDArray[np.float64]:
+    """Write a reference and a prediction, synthetic or from real data; returns their affine."""
+    if data is None:
+        affine = np.diag([*_WHOLE_BODY_MM, 1.0])
+        pair = whole_body_pair(shape or _WHOLE_BODY, _WHOLE_BODY_MM, n_labels)
+    else:
+        volume = _real_labels(data)
+        affine, labels = volume.affine, volume.array
+        if shape is not None:
+            affine = affine @ np.diag([*(np.array(labels.shape) / shape), 1.0])
+            labels = enlarge(labels, shape)
+        pair = labels, bend(labels, spacing_of(affine))
+    for path, labels in zip(paths, pair, strict=True):
+        write_volume(path, Volume(labels, affine))
+    return affine
+
+
+def _real_labels(data: Path) -> Volume:
+    """A label map, or the masks of a folder as one, the first mask in a voxel counting."""
+    if not data.is_dir():
+        return read_labels(data)
+    files = sorted(path for path in data.iterdir() if has_volume_suffix(path))
+    if not files:
+        raise BenchError("folder holds no mask", file=data, expected="one file for each class")
+    first = read_labels(files[0])
+    labels = np.zeros(first.array.shape, dtype=np.uint8, order="F")
+    for value, file in enumerate(files[:255], start=1):
+        labels[(read_labels(file).array > 0) & (labels == 0)] = value
+    return Volume(labels, first.affine)
 
 
 class _Waves:

@@ -28,3 +28,12 @@ def test_benchmark_reports_ratios_and_no_difference(tmp_path):
     write_volume(tmp_path / "real.nii.gz", Volume(labels, np.diag([3.0, 3.0, 5.0, 1.0])))
     results = run_benchmark(data=tmp_path / "real.nii.gz", rounds=1, drawn=1)
     assert 0 < results["mean_dsc"] <= 1
+    masks = tmp_path / "masks"
+    for value in (1, 2):
+        mask = Volume((labels == value).astype(np.uint8), np.diag([3.0, 3.0, 5.0, 1.0]))
+        write_volume(masks / f"{value}.nii.gz", mask)
+    results = run_benchmark(data=masks, shape=(60, 45, 40), rounds=1, drawn=1)
+    assert results["shape"] == [60, 45, 40]
+    assert results["spacing_mm"] == [1.5, 2.0, 2.5]
+    assert results["classes"] == 2
+    assert results["largest_nsd_difference"]["surface-distance, whole volume"] < 1e-9

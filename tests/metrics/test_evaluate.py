@@ -249,6 +249,7 @@ def test_unusable_arguments(folders, tmp_path):
         ((reference, prediction, "--policy", "kind"), "no such choice"),
         ((reference, prediction, "--engine", "fast"), "no such choice"),
         ((reference, prediction, "--patient-pattern", "x"), "no group"),
+        ((reference, prediction, "--tolerance-mm", "inf"), "tolerances are unusable"),
     ):
         with pytest.raises(BenchError, match=words):
             run(*arguments, "--out", out)

@@ -15,6 +15,7 @@ from evaluation.evaluate.importers import (
     import_nnunet_summary,
     import_touchstone_pair,
 )
+from evaluation.evaluate.summary import summarise
 from evaluation.schema import SCORES, read_table, to_arrow
 
 
@@ -83,6 +84,10 @@ def test_challenger_table(tmp_path):
     frame = import_challenger_table(path, "d", "nsd", 2.0, {"algorithm": "alg"})
     assert frame["status"].tolist() == ["scored", "prediction_missing", "scored", "scored"]
     assert frame["nsd"].tolist() == pytest.approx([0.5, math.nan, 0.7, 0.1], nan_ok=True)
+    # Nothing is known of the other metric, so a missing prediction is no mean of 0 there.
+    table = summarise(frame[frame["model"] == "A"], "present-only").classes
+    assert table[["n", "nsd @ 2 mm"]].to_numpy().tolist() == [[2, 0.25]]
+    assert table["dsc"].isna().all()
     with pytest.raises(BenchError, match="no column `algorithm`"):
         import_challenger_table(path, "d", "nsd", 2.0)
     path.write_text("algorithm,case,value\nA,1,50\n")
