@@ -72,19 +72,23 @@ def classes(
 def datasets(
     name: str | None = typer.Argument(None, help="Dataset id, or any printed spelling."),
     as_json: bool = typer.Option(False, "--json", help="Print whole cards as JSON."),
-    readers: bool = typer.Option(False, "--readers", help="List the readers instead."),
+    readers: bool = typer.Option(
+        False, "--readers", help="List the readers and their arguments instead."
+    ),
 ) -> None:
     """List the entries of the benchmark, or print one card."""
     from evaluation.datasets.registry import find_card, load_cards
 
     if readers:
-        from evaluation.datasets.readers import READERS
+        from evaluation.datasets.readers import reader_help
 
-        for reader, target in READERS.items():
-            typer.echo(f"{reader:<14} {target}")
+        typer.echo(reader_help())
         return
     if name is not None:
+        from evaluation.datasets.readers import get_reader
+
         card = find_card(name)
+        get_reader(card)  # a wrong reader or argument is a fault of the card
         typer.echo(
             json.dumps(_card(card), indent=2, ensure_ascii=False) if as_json else _page(card)
         )
@@ -173,7 +177,8 @@ def _page(card: DatasetCard) -> str:
         f"cite      {card.citation}",
         f"folder    {card.folder}",
         f"layout    {card.layout}",
-        f"reader    {card.reader}",
+        f"reader    {card.reader} {json.dumps(card.reader_args)}",
+        f"patient   the case's {card.patient_pattern}",
         f"cases     {patients}; {card.split.train} train, {card.split.test} test "
         f"({card.split.rule})" + (f": {card.split.note}" if card.split.note else ""),
     ]

@@ -154,6 +154,21 @@ def test_new_dataset_wants_a_free_id(clone: Path) -> None:
         invoke("new", "dataset", "my_knee")
 
 
+def test_a_wrong_reader_shows_with_the_card(clone: Path) -> None:
+    for changes, words in (
+        ({"reader": "pairs"}, "did you mean `paired`"),
+        ({"reader_args": {"scan": []}}, "did you mean `scans`"),
+    ):
+        path = add_knee(clone, **changes)
+        with pytest.raises(BenchError, match=words):
+            invoke("datasets", "my_knee")
+        path.unlink()
+        forget_cards()
+    shown = invoke("datasets", "--readers").output
+    assert "- missing: default 'error', or 'empty', 'not_annotated'" in shown
+    assert "- scans.image: required" in shown
+
+
 def test_a_wrong_card_does_not_flood_the_terminal(clone: Path) -> None:
     add_knee(clone, ignore_values=[])
     write_knees(clone / "raw")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 from evaluation.errors import BenchError, did_you_mean
 
@@ -48,3 +51,26 @@ def get_reader(card: DatasetCard) -> Reader:
             expected="an importable module and an object in it, written module:object",
         ) from error
     return factory(card)
+
+
+def reader_help() -> str:
+    """What each reader is for and which arguments a card may give it."""
+    lines: list[str] = []
+    for name, target in READERS.items():
+        module_name, _, attribute = target.partition(":")
+        reader: Any = getattr(import_module(module_name), attribute)
+        lines += [f"{name}: {getdoc(reader)}", ""]
+        lines += [f"    {line}".rstrip() for line in (getdoc(reader.Arguments) or "").splitlines()]
+        lines += [f"    - {argument}" for argument in _arguments(reader.Arguments)] + [""]
+    return "\n".join(lines).rstrip()
+
+
+def _arguments(kind: type[BaseModel], inside: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        default = "required" if field.is_required() else f"default {field.default!r}"
+        if get_origin(field.annotation) is Literal:
+            default += ", or " + ", ".join(repr(c) for c in get_args(field.annotation)[1:])
+        yield f"{inside}{name}: {default}"
+        for part in get_args(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _arguments(part, f"{inside}{name}.")

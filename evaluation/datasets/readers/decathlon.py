@@ -34,6 +34,8 @@ class DecathlonArguments(ReaderArguments):
 class DecathlonReader:
     """Reads the training half, the only one with labels."""
 
+    Arguments = DecathlonArguments
+
     def __init__(self, card: DatasetCard) -> None:
         self.arguments = arguments_of(card, DecathlonArguments)
 

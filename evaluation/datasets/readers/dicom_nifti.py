@@ -39,6 +39,8 @@ class DicomNiftiReader:
     than the DICOM series.
     """
 
+    Arguments = DicomNiftiArguments
+
     def __init__(self, card: DatasetCard) -> None:
         self.arguments = arguments_of(card, DicomNiftiArguments)
 

@@ -45,6 +45,8 @@ class DicomPngReader:
     down on the scan.
     """
 
+    Arguments = DicomPngArguments
+
     def __init__(self, card: DatasetCard) -> None:
         self.arguments = arguments_of(card, DicomPngArguments)
 

@@ -58,6 +58,8 @@ class PairedArguments(ReaderArguments):
 class PairedReader:
     """Most public datasets: one image, one label map."""
 
+    Arguments = PairedArguments
+
     def __init__(self, card: DatasetCard) -> None:
         self.arguments = arguments_of(card, PairedArguments)
 

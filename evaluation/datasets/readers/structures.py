@@ -61,6 +61,8 @@ class StructuresArguments(ReaderArguments):
 class StructuresReader:
     """TotalSegmentator, HaN-Seg, BrainPTM and others like them."""
 
+    Arguments = StructuresArguments
+
     def __init__(self, card: DatasetCard) -> None:
         self.dataset = card.id
         self.arguments = arguments_of(card, StructuresArguments)
