@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
+from evaluation.headers import refuse_foreign_voxels
 from evaluation.inflate import Arena, inflate
 
 Array = NDArray[Any]
@@ -170,6 +171,7 @@ def _require_memory(path: Path, size: int) -> None:
 
 
 def _read_itk(path: Path) -> Volume:
+    refuse_foreign_voxels(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()

@@ -14,11 +14,11 @@ from typing import Any
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import get_reader
 from evaluation.datasets.readers.base import RawCase, Reader
-from evaluation.datasets.readers.volumes import companions
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.standardise import standardise_case
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
+from evaluation.headers import companions
 
 PHANTOMS = ("acdc", "msd_spleen", "chaos_ct", "totalsegmentator")
 

@@ -95,6 +95,8 @@ def standardise_shard(
             rows[case] = _row(card, case, None, "excluded", card.exclude[case])
         elif case not in discovered:
             reason = f"not found under {Path(config.raw_root, card.folder)}"
+            if alike := [name for name in discovered if name.lower() == case.lower()]:
+                reason += f"; `{alike[0]}` differs in upper and lower case: rename its files"
             rows[case] = _row(card, case, None, "failed", reason)
         else:
             tasks.append(_Task(card, discovered[case], scope, paths.case(card.id, case)))

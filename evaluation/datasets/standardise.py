@@ -26,9 +26,9 @@ from evaluation.cases import (
 )
 from evaluation.datasets.card import ClassEntry, DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
-from evaluation.datasets.readers.volumes import companions
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, sha256
+from evaluation.headers import companions
 from evaluation.io import Array, Volume, orientation_of, to_ras
 
 # A folder's name carries the identity of a case: no separators, nothing hidden.

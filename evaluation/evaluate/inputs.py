@@ -10,6 +10,7 @@ from typing import Literal
 
 from evaluation.errors import BenchError
 from evaluation.evaluate.labels import Label, Labels
+from evaluation.headers import companions
 from evaluation.io import VOLUME_SUFFIXES, has_volume_suffix, stem_of
 
 Layout = Literal["label maps", "masks"]
@@ -45,9 +46,7 @@ class Source:
     def files(self) -> list[Path]:
         """All files that the segmentation consists of."""
         named = [self.path] if self.layout == "label maps" else sorted(self.masks().values())
-        # A MetaImage header keeps its voxels in a file beside it.
-        data = [p.with_suffix(s) for p in named if p.suffix == ".mhd" for s in (".raw", ".zraw")]
-        return named + [path for path in data if path.is_file()]
+        return [file for path in named for file in companions(path)]
 
 
 @dataclass(frozen=True)

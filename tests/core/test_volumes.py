@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
+from evaluation.headers import companions
 from evaluation.io import (
     Volume,
     orientation_of,
@@ -183,3 +184,28 @@ def test_a_small_file_cannot_take_all_memory(tmp_path):
     trailing = gzip.compress(nifti_bytes(array) + bytes(500))
     (tmp_path / "trailing.nii.gz").write_bytes(trailing)
     np.testing.assert_array_equal(read_volume(tmp_path / "trailing.nii.gz").array, array)
+
+
+def test_a_header_cannot_borrow_voxels_from_elsewhere(tmp_path):
+    """A prediction whose header points at the reference would score 1."""
+    before = volume(np.uint8)
+    write_volume(tmp_path / "reference/scan.mhd", before)
+    (data,) = companions(tmp_path / "reference/scan.mhd")[1:]
+    header = (tmp_path / "reference/scan.mhd").read_text()
+    nrrd = (
+        "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 7 6 5\nencoding: raw\n"
+        "data file: ../reference/voxels.raw\n\n"
+    )
+    (tmp_path / "prediction").mkdir()
+    stolen = header.replace(data.name, f"../reference/{data.name}")
+    for name, text in (("scan.mhd", stolen), ("scan.nrrd", nrrd)):
+        (tmp_path / "prediction" / name).write_text(text)
+        with pytest.raises(BenchError, match="outside its folder"):
+            read_volume(tmp_path / "prediction" / name)
+    # Beside the header the same is fine, and so are voxels in the header's own file.
+    (tmp_path / "reference/voxels.raw").write_bytes(before.array.tobytes("F"))
+    (tmp_path / "reference/detached.nrrd").write_text(nrrd.replace("../reference/", ""))
+    detached = read_volume(tmp_path / "reference/detached.nrrd")
+    np.testing.assert_array_equal(detached.array, before.array)
+    write_volume(tmp_path / "whole.nrrd", before)
+    assert companions(tmp_path / "whole.nrrd") == (tmp_path / "whole.nrrd",)

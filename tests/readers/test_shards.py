@@ -68,6 +68,12 @@ def test_one_row_for_each_wanted_case(jobs: int, run: Path) -> None:
     assert reference.mask(generated.name).sum() == parts
 
 
+def test_an_id_in_other_letters_is_named(run: Path) -> None:
+    (row,) = read_rows(standardise_shard(run, "acdc", 0, ["PATIENT001_frame01"]))
+    assert row.status == "failed"
+    assert "`patient001_frame01` differs in upper and lower case" in row.reason
+
+
 def test_resumes_and_cleans_up_after_a_killed_job(run: Path) -> None:
     standardise_shard(run, "acdc", 0, WANTED[:4])
     whole = run / "cases/acdc/patient001_frame01"

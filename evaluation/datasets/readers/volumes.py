@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 
 from evaluation.datasets.readers.base import RawCase
 from evaluation.errors import BenchError
+from evaluation.headers import companions
 from evaluation.io import GEOMETRY_TOLERANCE_MM, Affine, Array, Volume, read_volume, same_grid
 
 # Headers of an image and its mask are often written by different programs: differences of a
 # twentieth of a voxel are rounding, larger ones are another grid.
 GRID_TOLERANCE_VOXELS = 0.05
-_META_IMAGE_DATA = re.compile(r"^\s*ElementDataFile\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 
 
 def refuse_faulty(raw: RawCase, files: Iterable[Path]) -> None:
@@ -45,16 +44,6 @@ def refuse_faulty(raw: RawCase, files: Iterable[Path]) -> None:
             )
 
 
-def companions(path: Path) -> tuple[Path, ...]:
-    """The file itself and, for a MetaImage header, the file that holds its voxels."""
-    if path.suffix.lower() != ".mhd" or not path.is_file():
-        return (path,)
-    match = _META_IMAGE_DATA.search(path.read_text(encoding="latin-1"))
-    if match is None or match[1].upper() == "LOCAL":
-        return (path,)
-    return (path, path.parent / match[1])
-
-
 def read_raw(raw: RawCase, path: Path) -> Volume:
     """Read one volume of a case; the suffix may be in upper or lower case.
 
@@ -66,7 +55,7 @@ def read_raw(raw: RawCase, path: Path) -> Volume:
     for file in files[1:]:
         if not file.is_file():
             raise BenchError(
-                "the voxels of a MetaImage header are missing",
+                "the voxels that a header names are missing",
                 file=file,
                 expected=f"the data file that {path.name} names",
                 hint="download both files into one folder",
