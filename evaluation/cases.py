@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import write_text
+from evaluation.inflate import Arena
 from evaluation.io import Affine, Array, Volume, read_volume, same_grid, write_volume
 from evaluation.modality import Modality as Modality
 from evaluation.records import Record
@@ -202,15 +203,32 @@ def write_layers(folder: Path, segmentation: Segmentation, prefix: str = "") -> 
 
 
 def read_layers(
-    folder: Path, n_layers: int, classes: Mapping[str, ClassPlace], prefix: str = ""
+    folder: Path,
+    n_layers: int,
+    classes: Mapping[str, ClassPlace],
+    prefix: str = "",
+    arenas: list[Arena] | None = None,
 ) -> Segmentation:
     """Read layers and check that they lie on one grid.
+
+    Args:
+        folder: of the case or prediction.
+        n_layers: how many there are.
+        classes: where the classes live in them.
+        prefix: of the files' names.
+        arenas: memory to read into, one for each layer, grown as needed. What is read into them
+            next overwrites these layers.
 
     Raises:
         BenchError: a layer is missing, unreadable or on another grid than the first.
     """
     paths = layer_paths(folder, n_layers, prefix)
-    volumes = [read_volume(path) for path in paths]
+    if arenas is None:
+        volumes = [read_volume(path) for path in paths]
+    else:
+        arenas += [Arena() for _ in range(n_layers - len(arenas))]
+        pairs = zip(paths, arenas[:n_layers], strict=True)
+        volumes = [read_volume(path, arena) for path, arena in pairs]
     for path, volume in zip(paths, volumes, strict=True):
         if difference := same_grid(volumes[0], volume):
             raise BenchError("layers lie on different grids", file=path, found=difference)
@@ -243,10 +261,12 @@ def read_image_case(folder: Path) -> ImageCase:
     )
 
 
-def read_reference(folder: Path) -> tuple[CaseRecord, Segmentation]:
+def read_reference(
+    folder: Path, arenas: list[Arena] | None = None
+) -> tuple[CaseRecord, Segmentation]:
     """The reference segmentation of a case folder, classes annotated and generated."""
     record = read_case_record(folder)
-    return record, read_layers(folder, record.n_layers, record.classes)
+    return record, read_layers(folder, record.n_layers, record.classes, arenas=arenas)
 
 
 def write_prediction(
@@ -275,12 +295,15 @@ def read_prediction_record(folder: Path) -> PredictionRecord:
     return _read_record(folder / PREDICTION_FILE, PredictionRecord)
 
 
-def read_prediction(folder: Path, own_grid: bool = False) -> tuple[PredictionRecord, Segmentation]:
+def read_prediction(
+    folder: Path, own_grid: bool = False, arenas: list[Arena] | None = None
+) -> tuple[PredictionRecord, Segmentation]:
     """A prediction's record and its layers (on the model's own grid if asked for)."""
     record = read_prediction_record(folder)
     if own_grid:
-        return record, read_layers(folder, record.own_n_layers, record.own_classes, "own-")
-    return record, read_layers(folder, record.n_layers, record.classes)
+        own = record.own_n_layers, record.own_classes
+        return record, read_layers(folder, *own, "own-", arenas)
+    return record, read_layers(folder, record.n_layers, record.classes, arenas=arenas)
 
 
 def _read_record(path: Path, kind: type[R]) -> R:

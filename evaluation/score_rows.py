@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import local
 from typing import Any
 
 from evaluation.cases import (
@@ -28,6 +29,7 @@ from evaluation.cases import (
 from evaluation.config import RunConfig, Space
 from evaluation.datasets.card import ClassEntry
 from evaluation.errors import BenchError
+from evaluation.inflate import Arena
 from evaluation.io import spacing_of
 from evaluation.metrics import ClassPair, ClassScore, score_pairs
 from evaluation.paths import RunPaths
@@ -35,6 +37,7 @@ from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_near
 from evaluation.schema import spacing_text
 
 Row = dict[str, Any]
+_memory = local()
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,15 @@ def targets_of(
 
 
 def measure_case(m: Measuring, case: str) -> Iterator[Row]:
-    """Score rows of one case."""
-    record, reference = read_reference(m.paths.case(m.dataset, case))
+    """Score rows of one case, to be taken before this thread measures the next one."""
+    record, reference = read_reference(m.paths.case(m.dataset, case), _arenas("reference"))
     scored, unsupported = targets_of(m.scope, m.support)
     status, reason = m.status.get(case, ("failed", "no status: the prediction step did not run"))
     folder = m.paths.prediction(m.model, m.dataset, case)
     prediction = None
     if status == "ok":
         try:
-            prediction = read_prediction(folder)[1]
+            prediction = read_prediction(folder, arenas=_arenas("prediction"))[1]
         except BenchError as error:
             reason = error.one_line
     for space in m.config.space:
@@ -145,6 +148,12 @@ def measure_case(m: Measuring, case: str) -> Iterator[Row]:
                 )
                 why = unsupported.get(target, reason)
                 yield _row(m, record, target, space, spacing_mm, result, result_status, why)
+
+
+def _arenas(role: str) -> list[Arena]:
+    """This thread's memory for the layers of one side: fresh memory costs as much as a sweep."""
+    kept: dict[str, list[Arena]] = _memory.__dict__.setdefault("arenas", {})
+    return kept.setdefault(role, [])
 
 
 def _annotated(target: Target, record: CaseRecord) -> bool:

@@ -35,6 +35,7 @@ def classes(
     """List the class vocabulary: 362 (modality, name) keys."""
     from evaluation.classes import vocabulary
     from evaluation.datasets.registry import find_card
+    from evaluation.errors import BenchError
     from evaluation.files import atomic_path
 
     found = list(vocabulary())
@@ -46,6 +47,8 @@ def classes(
             if name not in known:
                 typer.echo(f"{card.id}: `{name}` is not in the vocabulary of 362", err=True)
     if modality is not None:
+        if modality not in ("ct", "mri"):
+            raise BenchError("--modality: no such choice", found=modality, expected="ct or mri")
         found = [i for i in found if i.modality == modality]
     if csv_file is not None:
         rows = [_flat(info) for info in found]

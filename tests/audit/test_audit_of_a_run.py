@@ -102,6 +102,8 @@ def test_strict_fails_on_an_undeclared_leak_only(small_run: Any, tissue: Draw) -
     result = CliRunner().invoke(command_line(), command)
     assert result.exit_code == 3
     assert "1 links between training and test, 1 of them undeclared" in result.output
+    named = "acdc/patient001_frame01 (train) - word/word_2 (test): copied voxels"
+    assert named in result.output
 
 
 def test_a_stopped_audit_goes_on_and_unchanged_scans_are_not_read_again(

@@ -31,6 +31,7 @@ from evaluation.files import write_json
 from evaluation.schema import AUDIT, write_table
 
 SUMMARY = "summary.json"
+N_EXAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,11 @@ def _summary(
         "verdicts": {str(k): int(v) for k, v in frame["verdict"].value_counts().items()},
         "links_across_sides": len(crossing),
         "undeclared_across_sides": int((~crossing["declared"]).sum()),
+        "undeclared_examples": [
+            f"{r['dataset']}/{r['case']} ({r['split']}) - "
+            f"{r['other_dataset']}/{r['other_case']} ({r['other_split']}): {r['verdict']}"
+            for r in crossing[~crossing["declared"]].head(N_EXAMPLES).to_dict("records")
+        ],
         "declared_overlaps": announced,
         "largest_groups": _groups(accepted),
     }
@@ -178,6 +184,7 @@ def _lines(summary: dict[str, Any], table: Path) -> list[str]:
         f"{summary['links_across_sides']} links between training and test, "
         f"{summary['undeclared_across_sides']} of them undeclared"
     )
+    lines += [f"  undeclared: {example}" for example in summary["undeclared_examples"]]
     lines.append("no finding never means no overlap: `satbench bench audit` measures the recall")
     lines.append(f"{sum(summary['verdicts'].values())} rows in {table}")
     return lines
