@@ -220,6 +220,12 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             f"note: {tolerance:g} mm is less than a voxel in {n} cases; there NSD hardly tells a "
             "small shift from a large one"
         )
+    if outcome.unsupported:
+        n = len(outcome.unsupported)
+        yield (
+            f"note: no prediction has a mask of {n} classes, which count as unsupported and are in "
+            f"no mean: {some_of(outcome.unsupported)}"
+        )
     for value, cases in outcome.unnamed.items():
         what = "mask file" if has_volume_suffix(Path(value)) else "value"
         yield (

@@ -55,6 +55,11 @@ class Outcome:
         return dict(zip(lacking["case"], lacking["reason"], strict=True))
 
     @property
+    def unsupported(self) -> list[str]:
+        """Classes for which no prediction has a mask; they are in no mean."""
+        return sorted(self.rows.loc[self.rows["status"] == "unsupported", "class"].unique())
+
+    @property
     def finer_than_voxels(self) -> dict[float, int]:
         """Tolerance in mm -> number of cases whose voxels are larger than it."""
         fine = self.rows[self.rows["reason"].str.contains(FINE_TOLERANCE, regex=False)]

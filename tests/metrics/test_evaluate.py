@@ -110,6 +110,7 @@ def test_folders_of_masks_and_missing_masks(tmp_path):
     assert rows.loc[("s2", "spleen"), "status"] == "prediction_missing"
     assert "mask file" in rows.loc[("s2", "spleen"), "reason"]
     assert set(rows.xs("aorta", level="class")["status"]) == {"unsupported"}
+    assert "no prediction has a mask of 1 classes" in result.output
     maps = tmp_path / "maps"
     for case in ("s1", "s2"):
         write_volume(maps / f"{case}.nii.gz", Volume(labels(), AFFINE))
