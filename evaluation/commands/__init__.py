@@ -9,6 +9,7 @@ from evaluation.commands import (
     classes,
     cohort,
     data,
+    imports,
     metrics,
     plan,
     run,
@@ -24,5 +25,6 @@ def register(app: typer.Typer) -> None:
     run.register(app)
     plan.register(app)
     metrics.register(app)
+    imports.register(app)
     tables.register(app)
     audit.register(data.data_app, metrics.bench_app)

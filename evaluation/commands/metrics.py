@@ -1,4 +1,4 @@
-"""Commands around scores: evaluate anybody's predictions, import scores, benchmark the engines."""
+"""Commands around scores: evaluate anybody's predictions, benchmark the engines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ if TYPE_CHECKING:
 
 MISSING = 3
 
-import_app = typer.Typer(
-    help="Turn other tools' score files into score rows.", no_args_is_help=True
-)
 bench_app = typer.Typer(help="Measure how fast parts of the project are.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(evaluate)
-    app.add_typer(import_app, name="import")
     app.add_typer(bench_app, name="bench")
 
 
@@ -77,10 +73,10 @@ def evaluate(
     from evaluation.io import stem_of
     from evaluation.schema import POLICIES
 
-    _one_of("--policy", policy, POLICIES)
-    _one_of("--resample", resample, ("refuse", "nearest"))
-    _one_of("--modality", modality, ("ct", "mri", "unknown"))
-    _one_of("--engine", engine, ("sweep", "surface-distance", "monai"))
+    one_of("--policy", policy, POLICIES)
+    one_of("--resample", resample, ("refuse", "nearest"))
+    one_of("--modality", modality, ("ct", "mri", "unknown"))
+    one_of("--engine", engine, ("sweep", "surface-distance", "monai"))
     settings = Settings(
         labels={},
         answered=frozenset(),
@@ -96,7 +92,7 @@ def evaluate(
     typer.echo(f"classes from {outcome.labels_from}")
     if outcome.reused:
         typer.echo(f"{outcome.reused} cases were scored before and have not changed")
-    _show(outcome.rows, policy, len(outcome.failed))
+    show(outcome.rows, policy, len(outcome.failed))
     for line in _notes(outcome):
         typer.echo(line, err=True)
     for case, reason in outcome.missing.items():
@@ -106,67 +102,6 @@ def evaluate(
     typer.echo(f"{len(outcome.rows)} rows in {out}")
     if outcome.failed or outcome.missing:
         raise typer.Exit(MISSING)
-
-
-@import_app.command("nnunet")
-def import_nnunet(
-    summary: Path = typer.Argument(..., help="summary.json of nnU-Net's evaluation."),
-    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    model: str = typer.Option("nnunet", "--model", help="Name of the model."),
-    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
-    labels: Path | None = typer.Option(
-        None, "--labels", help="YAML or dataset.json that names the classes."
-    ),
-    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
-) -> None:
-    """Import nnU-Net's summary.json (DSC and voxel counts; it has no NSD)."""
-    from evaluation.evaluate.importers import import_nnunet_summary
-
-    _keep(import_nnunet_summary(summary, model, dataset, labels), out, policy, modality)
-
-
-@import_app.command("touchstone")
-def import_touchstone(
-    dsc: Path = typer.Argument(..., help="CSV of DSC: name, one column per class."),
-    nsd: Path = typer.Argument(..., help="CSV of NSD of the same cases and classes."),
-    model: str = typer.Option(..., "--model", help="Name of the model."),
-    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("ct", "--modality", help="ct, mri or unknown."),
-    tolerance_mm: float = typer.Option(
-        ..., "--tolerance-mm", min=0.0, help="Tolerance with which the NSD was computed, in mm."
-    ),
-    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
-) -> None:
-    """Import the Touchstone pair of tables (case x class; blank = class absent)."""
-    from evaluation.evaluate.importers import import_touchstone_pair
-
-    frame = import_touchstone_pair(dsc, nsd, model, dataset, tolerance_mm)
-    _keep(frame, out, policy, modality)
-
-
-@import_app.command("challenger")
-def import_challenger(
-    table: Path = typer.Argument(..., help="challengeR's long table (CSV)."),
-    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    metric: str = typer.Option("dsc", "--metric", help="What the values are: dsc or nsd."),
-    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
-    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
-    algorithm: str = typer.Option("algorithm", "--algorithm-column", help="Column of the model."),
-    case: str = typer.Option("case", "--case-column", help="Column of the case."),
-    value: str = typer.Option("value", "--value-column", help="Column of the value."),
-    task: str = typer.Option("task", "--task-column", help="Column of the class (may be absent)."),
-    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
-) -> None:
-    """Import challengeR's long table (task, algorithm, case, value; NA = missing prediction)."""
-    from evaluation.evaluate.importers import import_challenger_table
-
-    _one_of("--metric", metric, ("dsc", "nsd"))
-    columns = {"algorithm": algorithm, "case": case, "value": value, "task": task}
-    frame = import_challenger_table(table, dataset, metric, tolerance_mm, columns)
-    _keep(frame, out, policy, modality)
 
 
 @bench_app.command("metrics")
@@ -196,20 +131,6 @@ def bench_metrics(
         write_json(out, results)
 
 
-def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
-    from evaluation.evaluate.running import write_rows
-    from evaluation.schema import POLICIES
-
-    _one_of("--policy", policy, POLICIES)
-    _one_of("--modality", modality, ("ct", "mri", "unknown"))
-    frame["modality"] = modality
-    write_rows(out, frame)
-    for name, rows in frame.groupby("model", sort=True):
-        typer.echo(f"model {name}")
-        _show(rows, policy)
-    typer.echo(f"{len(frame)} rows in {out}")
-
-
 def _notes(outcome: Outcome) -> Iterator[str]:
     """What is no error, but should be known."""
     from evaluation.evaluate.inputs import some_of
@@ -237,7 +158,7 @@ def _notes(outcome: Outcome) -> Iterator[str]:
         yield f"note: {n} predictions have no reference: {some_of(outcome.unmatched)}"
 
 
-def _show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
+def show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
     """Print the means by class."""
     from rich.console import Console
     from rich.table import Table
@@ -270,7 +191,8 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise a BenchError if an option's value is none of those allowed."""
     from evaluation.errors import BenchError, did_you_mean
 
     if value not in allowed:
