@@ -41,7 +41,7 @@ Different patients: of 284,751 pairs (originals and re-uses, hippocampus) none h
 shared hashes; of 1,560 virtual pairs, whose anatomy comes from one recipe, 125 reached the check
 and none was accepted. Of CT of the trunk, only three patients were at hand (CHAOS, TotalSegmentator,
 MSD Spleen): pieces of 65 to 190 mm that share no tissue, 331 pairs and 1,152 with re-uses, had 3
-votes at most; of 55 pairs of those scans and of virtual torsos on 1.5 mm grids, 11 (all of torsos)
+votes at most; of 55 pairs of those scans and of virtual torsos on 0.8 to 1.6 mm grids, 11 (all torsos)
 reached the check with 4 to 9 votes and correlations up to 0.49, and none was accepted. Thresholds
 and rates come from the same scans, and the pairs are not independent: take them as starting values.
 The rate among many patients' abdominal CT, the bulk of the collection, is still not measured:
