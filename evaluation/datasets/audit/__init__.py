@@ -39,14 +39,17 @@ turned, cropped to 50 %, window, 1 x 1 x 3 mm, 8 bits   0 / 60      4 / 6
 
 Different patients: of 284,751 pairs (originals and re-uses, hippocampus) none had 4 votes or 7
 shared hashes; of 1,560 virtual pairs, whose anatomy comes from one recipe, 125 reached the check
-and none was accepted. Of CT of the trunk, only three patients were at hand (CHAOS, TotalSegmentator,
-MSD Spleen): pieces of 65 to 190 mm that share no tissue, 331 pairs and 1,152 with re-uses, had 3
-votes at most; of 55 pairs of those scans and of virtual torsos on 0.8 to 1.6 mm grids, 11 (all torsos)
-reached the check with 4 to 9 votes and correlations up to 0.49, and none was accepted. Thresholds
-and rates come from the same scans, and the pairs are not independent: take them as starting values.
-The rate among many patients' abdominal CT, the bulk of the collection, is still not measured:
-`summary.json` beside the fingerprints holds the votes of all rejected candidates of
-a run, from which its own rate can be read.
+and none was accepted.
+
+CT of the trunk: three patients were at hand (CHAOS, TotalSegmentator, MSD Spleen). Pieces of them of
+65 to 190 mm that share no tissue, 331 pairs and 1,152 with re-uses, had 3 votes at most. Of 55 pairs
+of those scans and virtual torsos on grids of 0.8 to 1.6 mm, 11, all of torsos, reached the check with
+4 to 9 votes and correlations up to 0.49; none was accepted. The rate among the abdominal CT of many
+patients, the bulk of the collection, is still not measured: `summary.json` beside the fingerprints
+holds the votes of all rejected candidates of a run, from which its own rate can be read.
+
+Thresholds and rates come from the same scans, and the pairs are not independent: take them as
+starting values.
 
 Not found: other sequences of one patient, the other half of a brain, non-rigid warps, synthetic
 images, resampled pieces under 35 to 40 mm. Scans with too few marks are listed as hard to find.
