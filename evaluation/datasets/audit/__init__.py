@@ -41,12 +41,13 @@ Different patients: of 284,751 pairs (originals and re-uses, hippocampus) none h
 shared hashes; of 1,560 virtual pairs, whose anatomy comes from one recipe, 125 reached the check
 and none was accepted.
 
-CT of the trunk: three patients were at hand (CHAOS, TotalSegmentator, MSD Spleen). Pieces of them of
-65 to 190 mm that share no tissue, 331 pairs and 1,152 with re-uses, had 3 votes at most. Of 55 pairs
-of those scans and virtual torsos on grids of 0.8 to 1.6 mm, 11, all of torsos, reached the check with
-4 to 9 votes and correlations up to 0.49; none was accepted. The rate among the abdominal CT of many
-patients, the bulk of the collection, is still not measured: `summary.json` beside the fingerprints
-holds the votes of all rejected candidates of a run, from which its own rate can be read.
+CT of the trunk: three patients were at hand (CHAOS, TotalSegmentator, MSD Spleen). Pieces of them
+of 65 to 190 mm that share no tissue, 331 pairs and 1,152 with re-uses, had 3 votes at most. Of 55
+pairs of those scans and virtual torsos on grids of 0.8 to 1.6 mm, 11, all of torsos, reached the
+check with 4 to 9 votes and correlations up to 0.49; none was accepted. The rate among the
+abdominal CT of many patients, the bulk of the collection, is still not measured: `summary.json`
+beside the fingerprints holds the votes of all rejected candidates of a run, from which its own
+rate can be read.
 
 Thresholds and rates come from the same scans, and the pairs are not independent: take them as
 starting values.
