@@ -113,7 +113,7 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
 
 def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
     packed = path.name.lower().endswith(".gz")
-    image = _unpacked_nifti(path, arena) if packed else nib.load(path)
+    image: Any = _unpacked_nifti(path, arena) if packed else nib.load(path)
     kind = image.get_data_dtype()
     if kind.kind not in "biuf":
         raise BenchError(

@@ -166,9 +166,9 @@ class DatasetCard(Card):
                     )
         known = {*self.ignore_values}.union(*(c.values or () for c in self.annotated))
         for entry in self.annotated:
-            if unknown := set(entry.paper_values or ()) - known:
+            if strange := set(entry.paper_values or ()) - known:
                 raise ValueError(
-                    f"card `{self.id}`, class `{entry.name}`: paper_values {sorted(unknown)} are "
+                    f"card `{self.id}`, class `{entry.name}`: paper_values {sorted(strange)} are "
                     "neither values of a class nor ignore_values"
                 )
         annotated = {c.name for c in self.annotated}
