@@ -108,6 +108,10 @@ def test_a_checkpoint_answers_synonyms_with_the_folder_of_its_run(tmp_path, text
     own = load_text_encoder(text_folder).embed(["organ under the diaphragm"])
     assert torch.allclose(vectors[1:], own, atol=1e-6)
     assert prompts[1].nearest
+    first = model.book.embeddings[:1].clone()
+    loaded.book.embeddings[:1] = -first
+    with pytest.raises(BenchError, match="not the text encoder that the checkpoint"):
+        embed(loaded, "ct", asked, text_folder)
 
 
 def test_another_text_encoder_is_another_training(tmp_path, text_folder):
