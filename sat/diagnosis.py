@@ -23,6 +23,7 @@ from sat.diagnostics import SideSwaps, side_pairs, side_swaps
 from sat.model import load_model
 from sat.neighbours import Confusions, confusions, rows_of
 from sat.prepare import INDEX_FILE, cases_of_split, datasets_of_run, read_index
+from sat.validation import held_out_cases
 
 
 def diagnose_run(
@@ -40,7 +41,8 @@ def diagnose_run(
         config: its configuration.
         model: whose predictions, and whose checkpoint unless one is named.
         checkpoint: a checkpoint to calibrate instead, for example one trained without the part.
-        part: part of each entry's training patients that thresholds are tried on.
+        part: part of each entry's training patients that thresholds are tried on. If the
+            checkpoint's training held patients out (`training.validation`), these are taken.
         most: at most so many cases of each entry.
 
     Returns:
@@ -105,18 +107,25 @@ def _calibrate(
     if checkpoint is None and not file.is_file():
         return {"available": False, "reason": "no checkpoint of this model"}
     loaded = load_model(file)
-    if read_index(store).grid != loaded.preset.grid:
+    index, held_out = read_index(store), loaded.preset.training.validation
+    if index.grid != loaded.preset.grid:
         raise BenchError(
             "the prepared cases lie on another grid than the checkpoint's", file=store,
             hint="run `satbench sat prepare` with the preset of the checkpoint",
         )  # fmt: skip
-    cases = {dataset: _validation_cases(paths, dataset, part)[:most] for dataset in datasets}
+    if held_out is not None:
+        part, chosen = held_out.part, held_out_cases(index, held_out)
+        cases = {dataset: sorted(chosen.get(dataset, ()))[:most] for dataset in datasets}
+    else:
+        cases = {dataset: _validation_cases(paths, dataset, part)[:most] for dataset in datasets}
     found = list(tqdm(histograms(loaded, store, cases), desc="calibrate", unit="mask"))
     return {
         "available": True,
         "checkpoint": str(file),
-        # The run's own training uses every training case: such thresholds flatter themselves.
-        "seen_in_training": checkpoint is None,
+        # A run without validation trains on every training case: such thresholds flatter
+        # themselves. With validation, the same cases chose the checkpoint, which flatters less.
+        "seen_in_training": checkpoint is None and held_out is None,
+        "chose_the_checkpoint": held_out is not None,
         "grid": "the model's own",
         "part_of_training_patients": part,
         "cases": {dataset: len(names) for dataset, names in cases.items()},
@@ -157,6 +166,10 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"threshold: {best['best_threshold']:.2f} would give {100 * best['dsc_at_best']:.2f} DSC "
         f"on the own grid, 0.50 gives {100 * best['dsc_at_half']:.2f} "
         f"({sum(calibration['cases'].values())} training cases"
-        + (", seen in training)" if calibration["seen_in_training"] else ")")
+        + (
+            ", seen in training: `training.validation` of a preset holds some out)"
+            if calibration["seen_in_training"]
+            else ")"
+        )
     )
     yield f"expected calibration error: {calibration['expected_calibration_error']:.4f}"

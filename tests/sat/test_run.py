@@ -23,10 +23,12 @@ from evaluation.io import Volume
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from sat.adapter import SatNano
+from sat.diagnosis import diagnose_run, report_lines
 from sat.diagnostics import run_side_swaps
 from sat.model import model_content, save_content
 from sat.prepare import prepare_run, read_record
 from sat.train import train
+from sat.validation import held_out_cases
 
 DATASET = "msd_spleen"
 
@@ -81,6 +83,28 @@ def test_prepare_train_predict(run, config, toy):
     assert answer.own_grid is not None
     assert answer.own_grid.shape == (13, 13, 8)
     write_prediction(run.prediction("sat-nano", DATASET, "spleen_3"), "sat-nano", case, answer)
+
+
+def test_thresholds_are_tried_on_what_the_training_held_out(run, config, toy):
+    work = run.model_run("sat-nano")
+    preset = toy.preset(steps=2, validation={"part": 0.3, "every": 2})
+    index = prepare_run(run, config, "sat-nano", preset)
+    held_out = held_out_cases(index, preset.training.validation)[DATASET]
+    assert len(held_out) == 1
+    train(work, preset, seed=0, progress=False)
+    found = diagnose_run(run, config, "sat-nano", part=1.0)
+    calibration = found["calibration"]
+    assert calibration["cases"] == {DATASET: 1}
+    assert not calibration["seen_in_training"]
+    assert calibration["chose_the_checkpoint"]
+    assert [row["class"] for row in calibration["classes"]] == ["spleen"]
+    assert "seen in training" not in "\n".join(report_lines(found))
+    # Trained on everything: the thresholds are said to flatter.
+    plain = toy.preset(steps=2)
+    train(work, plain, seed=0, progress=False)
+    found = diagnose_run(run, config, "sat-nano", part=1.0)
+    assert found["calibration"]["cases"] == {DATASET: 3}
+    assert "training.validation" in "\n".join(report_lines(found))
 
 
 def test_a_second_preparation_keeps_what_is_there(run, config, toy):
