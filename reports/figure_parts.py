@@ -114,8 +114,7 @@ def dot(
     )
 
 
-def legend_handles(looks: dict[str, tuple[str, Look, bool]], kind: str) -> list[Any]:
-    """Legend entries: key → (label, look, published); `kind` is `bar` or `dot`."""
+def _handles(looks: dict[str, tuple[str, Look, bool]], kind: str) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -146,3 +145,21 @@ def legend_handles(looks: dict[str, tuple[str, Look, bool]], kind: str) -> list[
                 )
             )
     return handles
+
+
+def legend(figure: Figure, entries: dict[str, tuple[str, Look, bool]], kind: str) -> None:
+    """A legend above all panels, in as many columns as fit into the figure's width.
+
+    Args:
+        figure: with an Agg canvas (`style.canvas`).
+        entries: key → (label, look, whether it is a published value).
+        kind: `bar` or `dot`.
+    """
+    renderer: Any = figure.canvas
+    renderer = renderer.get_renderer()
+    handles = _handles(entries, kind)
+    for columns in range(len(handles), 0, -1):
+        made = figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+        if columns == 1 or made.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        made.remove()

@@ -8,10 +8,10 @@ import numpy as np
 
 from evaluation.classes.regions import region_of
 from evaluation.datasets.card import DatasetCard
-from reports.figure_parts import Drawing, legend_handles, log_axis, whole_numbers
+from reports.figure_parts import Drawing, legend, log_axis, whole_numbers
 from reports.source import RunSource
 from reports.style import COLOURS, INK, Look, canvas
-from reports.tables import REGION_ORDER, region_key, region_title
+from reports.table_parts import REGION_ORDER, region_key, region_title
 
 MODALITY_LOOKS: dict[str, Look] = {
     "ct": Look(COLOURS[0], "", "o"),
@@ -67,7 +67,7 @@ def annotations_figure(source: RunSource) -> Drawing | None:
     right.set_ylabel("annotations")
     right.grid(visible=True, axis="y")
     entries = {m: (MODALITY_WORDS[m], look, False) for m, look in MODALITY_LOOKS.items()}
-    figure.legend(handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=2)
+    legend(figure, entries, "bar")
     return Drawing(
         name="collection_annotations",
         title="Annotations",
@@ -104,7 +104,7 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
         if m in used
     }
     entries["test"] = ("test", Look("#FFFFFF", "////", "o"), False)
-    figure.legend(handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=3)
+    legend(figure, entries, "bar")
     total = sum(sum(v) for v in data.values())
     return Drawing(
         name="collection_scans",
@@ -167,7 +167,7 @@ def _classes(cards: list[DatasetCard]) -> Drawing:
         for m, look in MODALITY_LOOKS.items()
         if any(k[0] == m for k in places)
     }
-    figure.legend(handles=legend_handles(entries, "bar"), loc="outside upper center", ncols=2)
+    legend(figure, entries, "bar")
     names = {name for _, name in places}
     return Drawing(
         name="collection_classes",

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figure_parts import Drawing, dot, legend_handles, log_axis, millions, score_axis
+from reports.figure_parts import Drawing, dot, legend, log_axis, millions, score_axis
 from reports.figures_scores import model_looks
 from reports.source import Protocol, RunSource
 from reports.style import COLOURS, GRID, INK, MUTED, Look, canvas, contrast, grid_lines
-from reports.tables import METRICS, region_title
+from reports.table_parts import METRICS, region_title
 
 MAX_ROWS = 45
 METHODS = {
@@ -74,7 +74,7 @@ def forest_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         m: (f"{source.model_title(first)} − {source.model_title(m)}", colours[m], False)
         for m in others
     }
-    figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=3)
+    legend(figure, entries, "dot")
     return Drawing(
         name=f"differences{_suffix(source, protocol)}",
         title="Differences between models",
@@ -163,7 +163,7 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         axes.set_ylim(len(order) - 0.5, -0.5)
     panels[0].set_yticks(range(len(order)), [source.model_title(m) for m in order])
     entries = {m: (label, styles[m], False) for m, label in METHODS.items()}
-    figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=3)
+    legend(figure, entries, "dot")
     complete = "" if bool(frame["complete"].all()) else " Not at full coverage: common set only."
     return Drawing(
         name=f"rank_stability{_suffix(source, protocol)}",
@@ -207,7 +207,7 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     score_axis(panels[0][0], "dsc")
     names = [str(m) for m in cost["model"]]
     entries = {m: (source.model_title(m), colours[m], False) for m in names}
-    figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=4)
+    legend(figure, entries, "dot")
     devices = ", ".join(sorted({str(d) for d in cost["device"] if d})) or "device not recorded"
     return Drawing(
         name=f"cost_against_score{_suffix(source, protocol)}",

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figure_parts import Drawing, bar, dot, legend_handles, log_axis, score_axis
+from reports.figure_parts import Drawing, bar, dot, legend, log_axis, score_axis
 from reports.per_case import CaseRows
 from reports.source import Protocol, RunSource
 from reports.style import MUTED, Look, canvas, grid_lines, looks
-from reports.tables import (
+from reports.table_parts import (
     METRICS,
     PUBLISHED_GROUP,
     PUBLISHED_MODELS,
@@ -92,11 +92,7 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         )
         for m, p in series
     }
-    figure.legend(
-        handles=legend_handles(entries, "bar"),
-        loc="outside upper center",
-        ncols=min(len(entries), 4),
-    )
+    legend(figure, entries, "bar")
     return Drawing(
         name=f"regions{_suffix(source, protocol)}",
         title="Region-wise results",
@@ -155,7 +151,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             for m in PUBLISHED_MODELS
             if any((k[2], k[1], m, "dsc") in printed for k in page)
         }
-        figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=4)
+        legend(figure, entries, "dot")
         of = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
         drawings.append(
             Drawing(
@@ -196,7 +192,7 @@ def agreement_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     axes.set_aspect("equal")
     axes.grid(visible=True, axis="both")
     entries = {m: (source.model_title(m), colours[m], False) for m in models}
-    figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=3)
+    legend(figure, entries, "dot")
     return Drawing(
         name=f"dsc_against_nsd{_suffix(source, protocol)}",
         title="DSC against NSD",
@@ -242,7 +238,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
         score_axis(axes, metric)
         grid_lines(axes)
     entries = {m: (source.model_title(m), colours[m], False) for m in models}
-    figure.legend(handles=legend_handles(entries, "dot"), loc="outside upper center", ncols=5)
+    legend(figure, entries, "dot")
     return Drawing(
         name=f"score_against_size{_suffix(source, protocol)}",
         title="Score against structure size",

@@ -29,7 +29,7 @@ from reports.pages import embedded_json, render, template_text
 from reports.per_case import CaseRows
 from reports.source import RunSource
 from reports.style import PREDICTION_COLOUR, REFERENCE_COLOUR
-from reports.tables import (
+from reports.table_parts import (
     PUBLISHED_MODELS,
     PUBLISHED_SOURCE,
     REGION_ORDER,

@@ -19,9 +19,9 @@ from reports.leaderboard import write_leaderboard
 from reports.pages import render
 from reports.per_case import CaseRows, load_case_rows
 from reports.source import RunSource, load_source
-from reports.tables_lesions import paper_tables
-from reports.tables_overview import overall_table, overview_tables
-from reports.tabular import to_html, to_markdown, write_table
+from reports.tables import all_tables, write_table
+from reports.tables_overview import overall_table
+from reports.tabular import to_html, to_markdown
 
 PARTS = ("tables", "figures", "gallery", "leaderboard", "export")
 RECORD = "report.json"
@@ -96,11 +96,9 @@ def _render_part(
 ) -> Part:
     part = Part()
     if name == "tables":
-        for maker in (paper_tables, overview_tables):
-            tables, missing = maker(source)
-            part.missing |= missing
-            for table in tables:
-                part.add(table.title, write_table(table, out / "tables"), out, name=table.name)
+        tables, part.missing = all_tables(source)
+        for table in tables:
+            part.add(table.title, write_table(table, out / "tables"), out, name=table.name)
     elif name == "export":
         from reports.export import write_export
 

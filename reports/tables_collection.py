@@ -10,7 +10,7 @@ from evaluation.classes.regions import region_of
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.scope import classes_in_scope
 from reports.source import RunSource
-from reports.tables import region_title
+from reports.table_parts import region_title
 from reports.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
 
 

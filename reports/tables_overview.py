@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports.source import Protocol, RunSource
-from reports.tables import METRICS, caption, counts, percent
-from reports.tables_collection import collection_table, specialists_table, vocabulary_table
+from reports.table_parts import METRICS, caption, counts, percent
 from reports.tabular import NOT_AVAILABLE, Column, Table, Value
 
 STATISTIC_WORDS = {
@@ -174,6 +172,49 @@ def differences_table(source: RunSource) -> Table | None:
     )
 
 
+def sensitivity_table(source: RunSource) -> Table | None:
+    """Where a choice of ours moves a rank: every overall comparison, and each flipped winner."""
+    frame = source.table("sensitivity")
+    if frame is None or frame.empty:
+        return None
+    moved = frame[frame["flips"] | (frame["scope"] == "overall")]
+    rows = [
+        (
+            f"{r['choice']}: {r['alternative']} for {r['baseline']}",
+            str(r["space"]),
+            source.dataset_title(str(r["key"])) if r["scope"] == "dataset" else str(r["key"]),
+            METRICS[str(r["metric"])],
+            _titles(source, str(r["winner_baseline"])),
+            _titles(source, str(r["winner_alternative"])) if r["flips"] else "the same",
+            float(r["kendall_tau"]),
+            float(r["largest_rank_change"]),
+            percent(r["largest_change"]),
+            int(r["n_models"]),
+        )
+        for _, r in moved.iterrows()
+    ]
+    return Table(
+        name="sensitivity",
+        title="Sensitivity to choices",
+        caption=f"One choice changed at a time. The winner changes in {int(frame['flips'].sum())} "
+        f"of {len(frame)} comparisons (overall, by entry, by region); shown are all overall ones "
+        "and those in which it changes. Controls do not compete.",
+        columns=(
+            Column("choice", "Choice"),
+            Column("space", "Space"),
+            Column("scope", "Scope"),
+            Column("metric", "Metric"),
+            Column("winner", "Winner"),
+            Column("winner_then", "Winner then"),
+            Column("kendall_tau", "Kendall's tau", digits=2, right=True),
+            Column("largest_rank_change", "Largest change of rank", digits=1, right=True),
+            Column("largest_change", "of score, points", digits=2, right=True),
+            Column("n_models", "Models", right=True),
+        ),
+        rows=tuple(rows),
+    )
+
+
 def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | None:
     """A result table as it is, columns that never change left out (they are in the caption)."""
     frame = source.table(name)
@@ -191,39 +232,9 @@ def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | 
     return Table(name, title, text, tuple(columns), rows)
 
 
-def overview_tables(source: RunSource) -> tuple[list[Table], dict[str, str]]:
-    """All tables of this module, and what could not be made."""
-    made: list[Table] = [
-        collection_table(source),
-        specialists_table(source),
-        vocabulary_table(source),
-    ]
-    missing: dict[str, str] = {}
-    makers: Sequence[tuple[str, Callable[[RunSource, Protocol], Table | None]]] = (
-        ("overall results", overall_table),
-        ("paired comparisons", pairs_table),
-    )
-    for protocol in source.protocols:
-        for what, maker in makers:
-            _keep(maker(source, protocol), f"{what} ({protocol.short})", made, missing)
-    _keep(differences_table(source), "published numbers beside ours", made, missing)
-    for name, title, text in (
-        ("completeness", "Completeness", "What is there of each model and entry."),
-        ("cost", "Cost", "Training and prediction; parameters without a frozen text encoder."),
-        ("runtime", "Run time", "Seconds by step, model and entry."),
-        ("sensitivity", "Sensitivity", "One choice changed at a time: does the winner change?"),
-        ("claims", "Claims checked", "Claims of published documents against their own numbers."),
-        ("audit", "Leakage audit", "Links between scans of the run."),
-    ):
-        _keep(plain_table(source, name, title, text), title.lower(), made, missing)
-    return made, missing
-
-
-def _keep(table: Table | None, what: str, made: list[Table], missing: dict[str, str]) -> None:
-    if table is None or not table.rows:
-        missing[what] = NOT_AVAILABLE
-    else:
-        made.append(table)
+def _titles(source: RunSource, models: str) -> str:
+    """Printed names of a winner, or of several that share the first place."""
+    return " = ".join(source.model_title(m) for m in models.split(" = "))
 
 
 def _plain(value: Any) -> Value:

@@ -1,44 +1,18 @@
-"""One table in three forms: CSV for machines, Markdown for pages, LaTeX (booktabs) for papers."""
+"""One table, and its plain forms: CSV for machines, Markdown and HTML for pages.
+
+`reports.latex` has the form for papers.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from evaluation.files import write_text
 
 NOT_RUN = "not run"
 NOT_AVAILABLE = "not available"
 Value = float | int | str | None
-
-_LATEX_SIGNS = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "·": r"\textperiodcentered{}",
-    "×": r"\ensuremath{\times}",
-    "≥": r"\ensuremath{\geq}",
-    "τ": r"\ensuremath{\tau}",
-    "–": "--",
-    "—": "---",
-    "−": r"\ensuremath{-}",
-}
-
-
-def latex_escape(text: str) -> str:
-    """Text that LaTeX prints literally (UTF-8 letters stay as they are)."""
-    return "".join(_LATEX_SIGNS.get(sign, sign) for sign in text)
 
 
 @dataclass(frozen=True)
@@ -181,111 +155,12 @@ def to_markdown(table: Table) -> str:
     return text + (f"{notes}\n" if notes else "")
 
 
-def to_latex(table: Table, rows_of_a_page: int = 45) -> str:
-    """A LaTeX fragment that needs only `booktabs` (and `longtable` above a page's rows)."""
-    long = len(table.rows) + len(table.blocks) > rows_of_a_page
-    spec = "".join("r" if c.right else "l" for c in table.columns)
-    heads = _latex_heads(table)
-    caption = f"\\caption{{{latex_escape(table.title + '. ' + table.caption)}}}"
-    label = f"\\label{{tab:{re.sub('[^a-z0-9]+', '-', table.name.lower())}}}"
-    best = best_cells(table)
-    body: list[str] = []
-    for index, row in enumerate(table.rows):
-        if index in table.blocks:
-            if index:
-                body.append(r"\addlinespace")
-            name = latex_escape(table.blocks[index])
-            body.append(f"\\multicolumn{{{len(spec)}}}{{l}}{{\\textit{{{name}}}}} \\\\")
-        cells = [latex_escape(shown(v, c)) for v, c in zip(row, table.columns, strict=True)]
-        bold = [f"\\textbf{{{t}}}" if (index, i) in best else t for i, t in enumerate(cells)]
-        body.append(" & ".join(bold) + r" \\")
-    notes = [f"\\par\\smallskip\\footnotesize {latex_escape(' '.join(table.notes))}"]
-    notes = notes if table.notes else []
-    packages = "% needs \\usepackage{booktabs}" + (" and \\usepackage{longtable}" if long else "")
-    if long:
-        lines = [
-            packages,
-            r"{\footnotesize",
-            f"\\begin{{longtable}}{{{spec}}}",
-            caption + label + r" \\",
-            r"\toprule",
-            *heads,
-            r"\midrule",
-            r"\endfirsthead",
-            r"\toprule",
-            *heads,
-            r"\midrule",
-            r"\endhead",
-            r"\bottomrule",
-            r"\endfoot",
-            *body,
-            r"\end{longtable}",
-            *notes,
-            "}",
-        ]
-    else:
-        # Set in a box so that only a table wider than the text is scaled down.
-        fit = r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
-        lines = [
-            packages.replace("{booktabs}", "{booktabs} and \\usepackage{graphicx}"),
-            r"\begin{table}[htbp]",
-            r"\centering",
-            caption,
-            label,
-            r"\footnotesize",
-            r"\setbox0=\hbox{%",
-            f"\\begin{{tabular}}{{{spec}}}",
-            r"\toprule",
-            *heads,
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}}%",
-            fit,
-            *notes,
-            r"\end{table}",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def write_table(table: Table, folder: Path) -> list[Path]:
-    """Write `<name>.csv`, `.md` and `.tex`; returns the paths."""
-    forms = {"csv": to_csv(table), "md": to_markdown(table), "tex": to_latex(table)}
-    paths = []
-    for suffix, text in forms.items():
-        path = folder / f"{table.name}.{suffix}"
-        write_text(path, text)
-        paths.append(path)
-    return paths
-
-
 def _plain_number(value: float | int | str) -> str:
     return (
         format(round(value, 6), "g" if abs(value) >= 1e6 else ".10g")
         if isinstance(value, float)
         else str(value)
     )
-
-
-def _latex_heads(table: Table) -> list[str]:
-    """The head lines: groups with their rules if there are any, then the labels."""
-    lines = []
-    if any(c.group for c in table.columns):
-        cells, rules, start = [], [], 0
-        while start < len(table.columns):
-            group = table.columns[start].group
-            end = start + 1
-            while end < len(table.columns) and group and table.columns[end].group == group:
-                end += 1
-            if group:
-                cells.append(f"\\multicolumn{{{end - start}}}{{c}}{{{latex_escape(group)}}}")
-                rules.append(f"\\cmidrule(lr){{{start + 1}-{end}}}")
-            else:
-                cells.append("")
-            start = end
-        lines += [" & ".join(cells) + r" \\", " ".join(rules)]
-    lines.append(" & ".join(latex_escape(c.label) for c in table.columns) + r" \\")
-    return lines
 
 
 def to_html(table: Table) -> str:

@@ -63,10 +63,13 @@ class Augmentation(Record):
 
 
 class Training(Record):
-    """Length, optimiser, sampling. A batch holds crops of several entries."""
+    """Length, optimiser, sampling."""
 
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
+    mixed_batches: bool = Field(
+        default=True, description="each crop of a batch has its own entry; otherwise all the same"
+    )
     patch: Triple
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)

@@ -21,7 +21,7 @@ from baselines.multi_decoder.prepare import PreparedCase, PreparedEntry, Prepare
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops of several entries.
+    """Crops of one or several entries.
 
     Attributes:
         image: (B, 1, X, Y, Z) float32, normalised.
@@ -47,15 +47,19 @@ class CropSampler:
     def batch(self, step: int) -> Batch:
         """The batch of a step."""
         images, labels, entries = [], [], []
+        shared = self._draw_entry(np.random.default_rng([self._seed, step]))
         for sample in range(self._training.batch):
             random = np.random.default_rng([self._seed, step, sample])
-            entry = self._entries[int(random.choice(len(self._entries), p=self._chances))]
+            entry = self._draw_entry(random) if self._training.mixed_batches else shared
             case = entry.cases[int(random.integers(len(entry.cases)))]
             image, label = self._crop(entry.dataset, case, random)
             images.append(image)
             labels.append(label)
             entries.append(entry.dataset)
         return Batch(torch.stack(images), torch.stack(labels), tuple(entries))
+
+    def _draw_entry(self, random: np.random.Generator) -> PreparedEntry:
+        return self._entries[int(random.choice(len(self._entries), p=self._chances))]
 
     def _crop(
         self, dataset: str, case: PreparedCase, random: np.random.Generator

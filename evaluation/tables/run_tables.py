@@ -134,7 +134,7 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     tables = {
         name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames
     }
-    tables["sensitivity"] = sensitivity(tables)
+    tables["sensitivity"] = sensitivity(tables, loaded.entrants[0].models)
     tables["completeness"] = completeness(grids[0], expected)
     tables["published"] = published_beside_ours(tables)
     tables["claims"] = check_claims()

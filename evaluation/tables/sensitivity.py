@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -26,15 +26,18 @@ _OF_TABLE = {"overall": ("statistic",), "dataset": (), "region": ("scheme", "com
 _KEY = {"overall": None, "dataset": "dataset", "region": "region"}
 
 
-def sensitivity(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> pd.DataFrame:
     """Change one choice at a time and see whether the winner or a rank changes.
 
     Args:
         tables: frames of `overall`, `dataset`, `region` and `dataset_class`.
+        models: those that compete; a control that leads everywhere would hide every change.
 
     Returns:
         The table `sensitivity`; only models that have the headline's full set are compared.
     """
+    needed = (*_OF_TABLE, "dataset_class")
+    tables = {name: tables[name][tables[name]["model"].isin(models)] for name in needed}
     rows = [row for name in _OF_TABLE for row in _of_table(tables[name], name)]
     rows += _other_kind(tables["dataset_class"])
     rows += [row for name in _OF_TABLE for row in _other_space(tables[name], name)]

@@ -12,20 +12,13 @@ import pytest
 
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, read_table
+from reports.latex import latex_escape, to_latex
 from reports.source import Protocol, RunSource, load_source
-from reports.tables import classes_table, datasets_table, regions_table
-from reports.tables_lesions import lesions_table
-from reports.tables_overview import overall_table, overview_tables
-from reports.tabular import (
-    Cell,
-    Column,
-    Table,
-    best_cells,
-    latex_escape,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from reports.tables import all_tables
+from reports.tables_classes import classes_table, datasets_table
+from reports.tables_overview import overall_table, sensitivity_table
+from reports.tables_regions import lesions_table, regions_table
+from reports.tabular import Cell, Column, Table, best_cells, to_csv, to_markdown
 
 HEADLINE = Protocol()
 
@@ -124,7 +117,7 @@ def test_controls_stay_out_of_the_ranks(source: RunSource) -> None:
 
 
 def test_overview_says_what_is_not_there(source: RunSource) -> None:
-    made, missing = overview_tables(source)
+    made, missing = all_tables(source)
     names = {t.name for t in made}
     assert {"table1_datasets", "table7_specialists", "table8_classes", "overall", "pairs",
             "completeness", "sensitivity", "claims", "published_differences"} <= names  # fmt: skip
@@ -161,9 +154,9 @@ def test_csv_is_plain_data() -> None:
     assert lines == ["block,name,a,b,p", "One & all,x_y,90.04,90.01,99", "One & all,z,,80,"]
 
 
-@pytest.mark.parametrize("rows_of_a_page", [45, 1])
-def test_latex_is_balanced_booktabs(rows_of_a_page: int) -> None:
-    text = to_latex(EXAMPLE, rows_of_a_page)
+@pytest.mark.parametrize("lines_of_a_page", [50, 1])
+def test_latex_is_balanced_booktabs(lines_of_a_page: int) -> None:
+    text = to_latex(EXAMPLE, lines_of_a_page)
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     for begin in re.findall(r"\\begin\{(\w+)\}", text):
         assert f"\\end{{{begin}}}" in text
@@ -180,11 +173,39 @@ def test_latex_is_balanced_booktabs(rows_of_a_page: int) -> None:
     )
 
 
+def test_many_rows_become_floats_of_one_number_and_one_width() -> None:
+    text = to_latex(EXAMPLE, lines_of_a_page=1)
+    first, second = text.split(r"\end{table}")[:2]
+    assert first.count(r"\label") == 1
+    assert r"\label" not in second
+    assert r"\addtocounter{table}{-1}" in second
+    assert r"\textit{One \& all (continued)}" in second
+    ruler = r"[-\normalbaselineskip]"
+    lines = [line for line in text.splitlines() if line.endswith(ruler)]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert r"\hphantom{\textbf{80.0 (2 missing)}}" in lines[0]
+
+
+def test_long_texts_are_broken_into_lines() -> None:
+    words = "a sentence that is longer than a column of a paper can be"
+    table = Table("t", "T", "c", (Column("a", "A"), Column("b", "B", right=True)), ((words, 1),))
+    assert f"\\parbox[t]{{15em}}{{\\raggedright {words}\\strut}} & 1" in to_latex(table)
+
+
+def test_sensitivity_ranks_entrants_and_shows_what_flips(source: RunSource) -> None:
+    frame = source.table("sensitivity")
+    table = sensitivity_table(source)
+    assert frame is not None
+    assert table is not None
+    assert not frame["winner_baseline"].str.contains("oracle").any()
+    assert len(table.rows) == (frame["flips"] | (frame["scope"] == "overall")).sum()
+    assert f"changes in {frame['flips'].sum()} of {len(frame)}" in table.caption
+
+
 def test_all_tables_compile(source: RunSource, tmp_path: Path) -> None:
     """With a TeX on this machine tables go through it; without one their structure is checked."""
-    tables = [t for p in source.protocols if (t := datasets_table(source, p)) is not None]
-    tables += overview_tables(source)[0]
-    texts = [to_latex(t) for t in tables]
+    texts = [to_latex(t) for t in all_tables(source)[0]]
     for text in texts:
         assert text.count(r"\begin") == text.count(r"\end{")
     latex = shutil.which("pdflatex")
@@ -192,7 +213,7 @@ def test_all_tables_compile(source: RunSource, tmp_path: Path) -> None:
         return
     body = "\n".join(texts)
     (tmp_path / "main.tex").write_text(
-        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable,graphicx}"
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
         rf"\begin{{document}}{body}\end{{document}}"
     )
     done = subprocess.run(
@@ -200,6 +221,7 @@ def test_all_tables_compile(source: RunSource, tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_a_report_of_controls_alone_still_has_rows(source: RunSource) -> None:

@@ -1,0 +1,121 @@
+"""Tables 3 to 5: a row for each class or entry, ours and the published columns side by side."""
+
+from __future__ import annotations
+
+from reports.source import Protocol, RunSource
+from reports.table_parts import (
+    REGION_ORDER,
+    Lookup,
+    Row,
+    caption,
+    counts,
+    of_expected,
+    protocol_suffix,
+    published_lookup,
+    region_key,
+    region_title,
+    score_columns,
+    score_values,
+)
+from reports.tabular import NOT_RUN, Column, Table
+
+TABLE_OF_REGION = {"abdomen": 3, "brain": 3, "pelvis": 3}
+
+
+def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table | None:
+    """Tables 3 and 4: class-wise means over entries, a block per region."""
+    frame = source.pick("class", protocol)
+    if frame is None:
+        return None
+    frame = frame[frame["modality"] != "any"]
+    region = frame["region"].map(region_key)
+    frame = frame[[TABLE_OF_REGION.get(r, 4) == number and r != "lesion" for r in region]]
+    printed = published_lookup(source, "class")
+    head = [
+        Column("modality", "Modality"),
+        Column("class", "Target"),
+        Column("n_cases", "Scans", right=True),
+        Column("n_patients", "Patients", right=True),
+        Column("entries", "Entries", right=True),
+    ]
+    columns = [*head, *score_columns(source, protocol, beside=True)]
+    rows: list[Row] = []
+    blocks: dict[int, str] = {}
+    for name in REGION_ORDER:
+        part = frame[frame["region"].map(region_key) == name]
+        if part.empty:
+            continue
+        blocks[len(rows)] = region_title(name)
+        for (modality, class_name), group in part.groupby(["modality", "class"], sort=True):
+            key = (str(class_name), str(modality))
+            first = (
+                str(modality).upper().replace("MRI", "MR"),
+                str(class_name),
+                counts(group["n_cases"]),
+                counts(group["n_patients"]),
+                of_expected(group, "entries"),
+            )
+            rows.append((*first, *score_values(source, group, printed, key, beside=True)))
+    names = [r for r in REGION_ORDER if TABLE_OF_REGION.get(r, 4) == number and r != "lesion"]
+    words = ", ".join(names)
+    return Table(
+        name=f"table{number}_classes{protocol_suffix(source, protocol)}",
+        title=f"Table {number}: class-wise results ({words})",
+        caption=caption(
+            source,
+            protocol,
+            "Mean over scans of an entry, then over the entries that have the class.",
+        ),
+        columns=tuple(columns),
+        rows=tuple(rows),
+        blocks=blocks,
+        notes=(
+            (
+                "Entries: those in the mean of those that the run asks for. Generated classes are "
+                "taken as predicted directly where a model does so, otherwise as unions of parts."
+            ),
+        ),
+    )
+
+
+def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
+    """Table 5: dataset-wise means; entries without data are rows that say so."""
+    frame = source.pick("dataset", protocol)
+    if frame is None:
+        return None
+    printed = published_lookup(source, "dataset")
+    head = [
+        Column("dataset", "Dataset"),
+        Column("modality", "Modality"),
+        Column("n_cases", "Scans", right=True),
+        Column("n_patients", "Patients", right=True),
+        Column("classes", "Classes", right=True),
+    ]
+    columns = [*head, *score_columns(source, protocol, beside=True)]
+    rows: list[Row] = []
+    extra = sorted(set(frame["dataset"]) - set(source.dataset_cards))
+    cards = sorted(source.dataset_cards, key=lambda d: source.dataset_title(d).lower())
+    for dataset in [*cards, *extra]:
+        group = frame[frame["dataset"] == dataset]
+        card = source.dataset_cards.get(dataset)
+        modality = card.modality if card else str(group["modality"].iloc[0])
+        sizes = [of_expected(group, "cases"), counts(group["n_patients"])]
+        sizes = [*sizes, of_expected(group, "classes")] if len(group) else [NOT_RUN] * 3
+        first = (source.dataset_title(dataset), modality.upper().replace("MRI", "MR"), *sizes)
+        key = (dataset, _modality_of(printed, dataset, modality))
+        rows.append((*first, *score_values(source, group, printed, key, beside=True)))
+    return Table(
+        name=f"table5_datasets{protocol_suffix(source, protocol)}",
+        title="Table 5: dataset-wise results",
+        caption=caption(source, protocol, "Mean over scans, then over the classes of an entry."),
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=tuple(
+            f"Not run: {source.dataset_title(d)} ({reason})."
+            for d, reason in source.not_run.items()
+        ),
+    )
+
+
+def _modality_of(printed: Lookup, key: str, fallback: str) -> str:
+    return next((k[1] for k in printed if k[0] == key), fallback)

@@ -1,0 +1,154 @@
+"""Tables 2 and 6: a column for each region or lesion, a block of rows for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.source import Protocol, RunSource
+from reports.table_parts import (
+    REGION_ORDER,
+    blocks_by_metric,
+    caption,
+    counts,
+    of_any_modality,
+    percent,
+    protocol_suffix,
+    published_lookup,
+    region_key,
+    region_title,
+)
+from reports.tabular import NOT_RUN, Column, Table, Value
+
+LESION_SHORT = {
+    "brain tumor": "BT",
+    "colon cancer": "CC",
+    "covid-19 infection": "C-19",
+    "lung effusion": "PE",
+    "kidney tumor": "KT",
+    "laryngeal cancer or hypopharyngeal cancer": "L/HC",
+    "liver tumor": "LT",
+    "lung tumor": "LC",
+    "pancreas tumor": "PT",
+    "stroke": "Stroke",
+}
+
+
+def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
+    """Table 2: region-wise means; a block per metric, a row per model, a column per region."""
+    frame = source.pick("region", protocol)
+    if frame is None:
+        return None
+    frame = frame[(frame["scheme"] == "anatomical") & (frame["composition"] == "all")]
+    printed = {(region_key(k[0]), *k[1:]): v for k, v in published_lookup(source, "region").items()}
+    keys = {region_key(r): r for r in frame["region"].unique()}
+    size = {
+        key: frame[frame["region"] == original][["n_classes", "n_patients"]].max()
+        for key, original in keys.items()
+    }
+    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
+    columns += [
+        Column(key, region_title(key, short=True), digits=2, ranked="down", right=True)
+        for key in REGION_ORDER
+    ]
+    texts = [
+        f"{int(size[k]['n_classes'])} / {int(size[k]['n_patients'])}" if k in size else NOT_RUN
+        for k in REGION_ORDER
+    ]
+    by_key: Any = frame.set_index(["model", "region"])
+
+    def ours(model: str, metric: str) -> list[Value]:
+        return [
+            percent(by_key.loc[(model, keys[k])][metric])
+            if k in keys and (model, keys[k]) in by_key.index
+            else NOT_RUN
+            for k in REGION_ORDER
+        ]
+
+    rows, blocks, unranked = blocks_by_metric(
+        source,
+        protocol,
+        texts,
+        "classes / patients",
+        ours,
+        lambda model, metric: [of_any_modality(printed, k, model, metric) for k in REGION_ORDER],
+    )
+    return Table(
+        name=f"table2_regions{protocol_suffix(source, protocol)}",
+        title="Table 2: region-wise results",
+        caption=caption(
+            source,
+            protocol,
+            "Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
+        ),
+        columns=tuple(columns),
+        rows=rows,
+        blocks=blocks,
+        notes=(
+            "H&N: head and neck; LL, UL: lower and upper limb.",
+            "The paper does not say which classes form its region means: another composition.",
+        ),
+        downwards=True,
+        unranked=unranked,
+    )
+
+
+def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
+    """Table 6: lesions; a block per metric, a row per model, a column per lesion."""
+    frame = source.pick("lesion", protocol)
+    if frame is None:
+        return None
+    printed = published_lookup(source, "lesion")
+    measured = sorted({(str(c), str(m)) for c, m in zip(frame["class"], frame["modality"], strict=True)
+                   if m != "any"})  # fmt: skip
+    published_keys = list(dict.fromkeys((k[0], k[1]) for k in printed))
+    keys = [*measured, *(k for k in published_keys if not _has(measured, k))]
+    twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}
+    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
+    columns += [
+        Column(f"{c} ({m})", _lesion_label(c, m, twice), digits=2, ranked="down", right=True)
+        for c, m in keys
+    ]
+    by_key: Any = frame.set_index(["model", "class", "modality"])
+    sizes: list[Value] = []
+    for class_name, modality in keys:
+        part = frame[(frame["class"] == class_name) & (frame["modality"] == modality)]
+        sizes.append(
+            f"{counts(part['n_cases'])} / {counts(part['n_patients'])}" if len(part) else NOT_RUN
+        )
+
+    def ours(model: str, metric: str) -> list[Value]:
+        return [
+            percent(by_key.loc[(model, *k)][metric]) if (model, *k) in by_key.index else NOT_RUN
+            for k in keys
+        ]
+
+    rows, blocks, unranked = blocks_by_metric(
+        source,
+        protocol,
+        sizes,
+        "scans / patients",
+        ours,
+        lambda model, metric: [of_any_modality(printed, c, model, metric, m) for c, m in keys],
+    )
+    shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
+    return Table(
+        name=f"table6_lesions{protocol_suffix(source, protocol)}",
+        title="Table 6: lesions",
+        caption=caption(source, protocol, "Mean over scans, then over the entries."),
+        columns=tuple(columns),
+        rows=rows,
+        blocks=blocks,
+        notes=(("; ".join(shorts) + ".",) if shorts else ()),
+        downwards=True,
+        unranked=unranked,
+    )
+
+
+def _has(ours: Sequence[tuple[str, str]], key: tuple[str, str]) -> bool:
+    return any(key[0] == c and key[1] in (m, "any") for c, m in ours)
+
+
+def _lesion_label(class_name: str, modality: str, twice: set[str]) -> str:
+    label = LESION_SHORT.get(class_name.lower(), class_name)
+    return f"{label} ({modality})" if class_name in twice else label
