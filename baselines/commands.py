@@ -36,7 +36,7 @@ def specialists(
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
 ) -> None:
     """Table 7: the 36 specialists, with our count of their parameters beside the printed size."""
-    from baselines.specialists import count_parameters, pinned_plans
+    from evaluation.published.specialists import pinned_plans
 
     rows = [
         {
@@ -53,7 +53,7 @@ def specialists(
             "normalisation": plan.normalisation,
             "strides": [list(s) for s in plan.strides],
             "kernel_sizes": [list(k) for k in plan.kernel_sizes],
-            "parameters": count_parameters(plan),
+            "parameters": plan.parameters,
             "printed_size": f"{plan.printed_size_millions}M",
             "source": plan.source,
         }

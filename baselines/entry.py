@@ -120,8 +120,8 @@ def prepare(request: Request) -> None:
         plan_to_train,
         spacing_faults,
     )
-    from baselines.specialists import pinned_plans
     from evaluation.files import write_json
+    from evaluation.published.specialists import pinned_plans
 
     preset = NnunetPreset.model_validate(request["preset"])
     if preset.workers == 1:

@@ -11,8 +11,8 @@ from copy import deepcopy
 from typing import Any
 
 from baselines.config import Network, NnunetPreset
-from baselines.specialists import PinnedPlan
 from evaluation.errors import BenchError
+from evaluation.published.specialists import PinnedPlan
 
 CONFIGURATION = "3d_fullres"
 PLANS_NAME = "SatbenchPlans"

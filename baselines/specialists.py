@@ -1,15 +1,9 @@
-"""The 36 nnU-Net specialists of Table 7, and those that a run is about.
-
-`specialists.csv` holds Table 7 (classes, cases, patch, stages, width, printed size) joined with
-strides, kernels, batch size, spacing and normalisation of the plans that SAT-DS published.
-"""
+"""The specialists that a run is about, and the networks of the 36 of Table 7."""
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from baselines.leaves import Leaf, leaves_of
 from evaluation.config import RunConfig
@@ -17,38 +11,7 @@ from evaluation.datasets.card import DatasetCard, Specialist
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
-
-TABLE = Path(__file__).parent / "specialists.csv"
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class PinnedPlan:
-    """Table 7's configuration of one specialist.
-
-    Axes are nnU-Net's after its transposition (for most scans slices first). `unit_spacing` says
-    that the published plan has lost its spacing, so nnU-Net's copy of the scans gets 1 mm.
-    """
-
-    number: int
-    id: str
-    entry: str
-    printed_name: str
-    n_classes: int
-    n_train: int
-    n_test: int
-    patch_size: Shape
-    n_stages: int
-    width: Shape
-    strides: tuple[Shape, ...]
-    kernel_sizes: tuple[Shape, ...]
-    batch_size: int
-    spacing_mm: tuple[float, ...]
-    normalisation: str
-    unit_spacing: bool
-    printed_size_millions: int
-    source: str
+from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
 
 
 @dataclass(frozen=True)
@@ -60,40 +23,6 @@ class SpecialistPlan:
     classes: tuple[str, ...]
     leaves: tuple[Leaf, ...]
     pinned: PinnedPlan | None
-
-
-@lru_cache
-def pinned_plans() -> dict[str, PinnedPlan]:
-    """The 36 rows of Table 7 by specialist id."""
-    with TABLE.open(newline="", encoding="utf-8") as stream:
-        return {row["id"]: _pinned(row) for row in csv.DictReader(stream)}
-
-
-def _pinned(row: dict[str, str]) -> PinnedPlan:
-    return PinnedPlan(
-        number=int(row["number"]),
-        id=row["id"],
-        entry=row["entry"],
-        printed_name=row["printed_name"],
-        n_classes=int(row["n_classes"]),
-        n_train=int(row["n_train"]),
-        n_test=int(row["n_test"]),
-        patch_size=_numbers(row["patch_size"]),
-        n_stages=int(row["n_stages"]),
-        width=_numbers(row["width"]),
-        strides=tuple(_numbers(part) for part in row["strides"].split("|")),
-        kernel_sizes=tuple(_numbers(part) for part in row["kernel_sizes"].split("|")),
-        batch_size=int(row["batch_size"]),
-        spacing_mm=tuple(float(n) for n in row["spacing_mm"].split()),
-        normalisation=row["normalisation"],
-        unit_spacing=row["unit_spacing"] == "true",
-        printed_size_millions=int(row["printed_size_millions"]),
-        source=row["source"],
-    )
-
-
-def _numbers(text: str) -> Shape:
-    return tuple(int(n) for n in text.split())
 
 
 def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]:
@@ -158,9 +87,9 @@ def count_parameters(plan: PinnedPlan) -> int:
             conv_op=torch.nn.Conv3d,
             kernel_sizes=[list(k) for k in plan.kernel_sizes],
             strides=[list(s) for s in plan.strides],
-            n_conv_per_stage=[2] * plan.n_stages,
+            n_conv_per_stage=[CONVOLUTIONS_OF_A_STAGE] * plan.n_stages,
             num_classes=plan.n_classes + 1,
-            n_conv_per_stage_decoder=[2] * (plan.n_stages - 1),
+            n_conv_per_stage_decoder=[CONVOLUTIONS_OF_A_STAGE] * (plan.n_stages - 1),
             conv_bias=True,
             norm_op=torch.nn.InstanceNorm3d,
             norm_op_kwargs={"eps": 1e-5, "affine": True},

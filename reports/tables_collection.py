@@ -9,6 +9,7 @@ import pandas as pd
 from evaluation.classes.regions import region_of
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
 from reports.source import RunSource
 from reports.table_parts import region_title
 from reports.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
@@ -82,15 +83,8 @@ def _state(source: RunSource, name: str) -> str:
 
 
 def specialists_table(source: RunSource) -> Table:
-    """Table 7, as far as cards say it: one row per specialist with classes and split."""
-    columns = (
-        Column("specialist", "Specialist"),
-        Column("dataset", "Dataset"),
-        Column("n_classes", "Classes", right=True),
-        Column("n_train", "Train", right=True),
-        Column("n_test", "Test", right=True),
-        Column("state", "In this run"),
-    )
+    """Table 7: one row per specialist with its plan as printed, and our count of its weights."""
+    plans = pinned_plans()
     rows: list[tuple[Value, ...]] = []
     for name, card in source.dataset_cards.items():
         scope = {entry.name for entry in classes_in_scope(card, source.config)}
@@ -98,6 +92,7 @@ def specialists_table(source: RunSource) -> Table:
             classes = specialist.classes or tuple(c.name for c in card.annotated)
             wanted = [c for c in classes if c in scope]
             state = f"{len(wanted)} of {len(classes)} classes" if wanted else NOT_RUN
+            plan = plans.get(specialist.id)
             rows.append(
                 (
                     specialist.id,
@@ -105,17 +100,47 @@ def specialists_table(source: RunSource) -> Table:
                     len(classes),
                     card.split.train,
                     card.split.test,
+                    *(_plan_values(plan) if plan else [NOT_AVAILABLE] * 6),
                     NOT_RUN if name in source.not_run else state,
                 )
             )
+    shown = [plans[str(row[0])] for row in rows if row[0] in plans]
+    printed = sum(plan.printed_size_millions for plan in shown)
+    counted = sum(plan.parameters for plan in shown) / 1e6
     return Table(
         name="table7_specialists",
         title="Table 7: the nnU-Net specialists",
-        caption=f"{len(rows)} specialists of the run's entries. Specialists are trained on "
+        caption=f"{len(rows)} specialists of the run's entries; {printed:,} M weights as printed "
+        f"(rounded one by one), {counted:,.1f} M by our count. Plans as printed, axes as nnU-Net "
+        "orders them; a preset of the run may train smaller networks. Specialists are trained on "
         "annotated classes; generated classes are unions of their predictions.",
-        columns=columns,
+        columns=(
+            Column("specialist", "Specialist"),
+            Column("dataset", "Dataset"),
+            Column("n_classes", "Classes", right=True),
+            Column("n_train", "Train", right=True),
+            Column("n_test", "Test", right=True),
+            Column("patch_size", "Patch", "plan"),
+            Column("n_stages", "Stages", "plan", right=True),
+            Column("depth", "Depth", "plan"),
+            Column("width", "Width", "plan"),
+            Column("printed_size_millions", "printed", "weights (M)", right=True),
+            Column("parameters_millions", "ours", "weights (M)", digits=1, right=True),
+            Column("state", "In this run"),
+        ),
         rows=tuple(rows),
     )
+
+
+def _plan_values(plan: PinnedPlan) -> list[Value]:
+    return [
+        " ".join(map(str, plan.patch_size)),
+        plan.n_stages,
+        " ".join([str(CONVOLUTIONS_OF_A_STAGE)] * plan.n_stages),
+        " ".join(map(str, plan.width)),
+        plan.printed_size_millions,
+        plan.parameters / 1e6,
+    ]
 
 
 def vocabulary_table(source: RunSource) -> Table:

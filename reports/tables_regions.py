@@ -99,8 +99,8 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
     if frame is None:
         return None
     printed = published_lookup(source, "lesion")
-    measured = sorted({(str(c), str(m)) for c, m in zip(frame["class"], frame["modality"], strict=True)
-                   if m != "any"})  # fmt: skip
+    pairs = frame.loc[frame["modality"] != "any", ["class", "modality"]].astype(str)
+    measured = sorted(set(pairs.itertuples(index=False, name=None)))
     published_keys = list(dict.fromkeys((k[0], k[1]) for k in printed))
     keys = [*measured, *(k for k in published_keys if not _has(measured, k))]
     twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}

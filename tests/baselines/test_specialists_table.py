@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from baselines.specialists import count_parameters, find_specialist, pinned_plans, specialists_of
+from baselines.specialists import count_parameters, find_specialist, specialists_of
 from evaluation.cli import build
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.errors import BenchError
+from evaluation.published.specialists import pinned_plans
 
 
 def config(**changes: object) -> RunConfig:
@@ -23,6 +24,7 @@ def test_all_36_sizes_agree_with_the_printed_ones() -> None:
     counts = {plan.id: count_parameters(plan) for plan in pinned_plans().values()}
     assert len(counts) == 36
     for name, count in counts.items():
+        assert count == pinned_plans()[name].parameters, name
         assert round(count / 1e6) == pinned_plans()[name].printed_size_millions, name
     assert round(sum(counts.values()) / 1e6, 1) == 1083.5
 

@@ -16,6 +16,7 @@ from reports.latex import latex_escape, to_latex
 from reports.source import Protocol, RunSource, load_source
 from reports.tables import all_tables
 from reports.tables_classes import classes_table, datasets_table
+from reports.tables_collection import specialists_table
 from reports.tables_overview import overall_table, sensitivity_table
 from reports.tables_regions import lesions_table, regions_table
 from reports.tabular import Cell, Column, Table, best_cells, to_csv, to_markdown
@@ -124,6 +125,16 @@ def test_overview_says_what_is_not_there(source: RunSource) -> None:
     assert {"cost", "leakage audit"} <= set(missing)
     one = next(t for t in made if t.name == "table1_datasets")
     assert len(one.rows) == 6
+
+
+def test_specialists_have_their_printed_plan_and_our_count(source: RunSource) -> None:
+    table = specialists_table(source)
+    assert _value(table, "msd_spleen", "patch_size") == "64 192 160"
+    assert _value(table, "msd_spleen", "width") == "32 64 128 256 320 320"
+    assert _value(table, "msd_spleen", "depth") == "2 2 2 2 2 2"
+    assert _value(table, "msd_spleen", "printed_size_millions") == 31
+    assert _value(table, "msd_spleen", "parameters_millions") == pytest.approx(31.113098)
+    assert _value(table, "sliver07", "state") == "not run"
 
 
 EXAMPLE = Table(
