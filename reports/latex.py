@@ -7,12 +7,14 @@ Long texts are broken into lines; many rows become several floats of one number,
 from __future__ import annotations
 
 import re
+import textwrap
 
-from reports.tabular import Column, Table, best_cells, shown
+from reports.tabular import Table, best_cells, shown
 
 LINES_OF_A_PAGE = 50
 WRAP_CHARACTERS = 34
 WRAP_WIDTH = "15em"
+LINE_BREAK = r"\\"
 
 _SIGNS = {
     "\\": r"\textbackslash{}",
@@ -50,11 +52,17 @@ def to_latex(table: Table, lines_of_a_page: int = LINES_OF_A_PAGE) -> str:
     best = best_cells(table)
     pages = _pages(table, texts, wrapped, lines_of_a_page)
     # The same invisible row on every page makes its columns as wide as on the others.
-    widest = [_widest(column, i, texts, wrapped[i]) for i, column in enumerate(table.columns)]
-    ruler = [" & ".join(widest) + r" \\[-\normalbaselineskip]"] if len(pages) > 1 else []
+    widest = [max((row[i] for row in texts), key=len, default="") for i in range(len(wrapped))]
+    widths = [WRAP_CHARACTERS if w else len(text) for w, text in zip(wrapped, widest, strict=True)]
+    heads = _heads(table, widths)
+    ruler = " & ".join(
+        f"\\hspace{{{WRAP_WIDTH}}}" if w else f"\\hphantom{{\\textbf{{{latex_escape(text)}}}}}"
+        for w, text in zip(wrapped, widest, strict=True)
+    )
+    ruler += r" \\[-\normalbaselineskip]"
     floats = []
     for number, page in enumerate(pages):
-        body = list(ruler)
+        body = [ruler] if len(pages) > 1 else []
         for index in page:
             if (heading := _heading(table, index, first=index == page[0])) is not None:
                 body += [r"\addlinespace"] * (index != page[0])
@@ -64,7 +72,7 @@ def to_latex(table: Table, lines_of_a_page: int = LINES_OF_A_PAGE) -> str:
                 for i, text in enumerate(texts[index])
             ]
             body.append(" & ".join(cells) + r" \\")
-        floats.append(_float(table, body, number, last=number == len(pages) - 1))
+        floats.append(_float(table, heads, body, number, last=number == len(pages) - 1))
     return "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n" + "\n".join(floats)
 
 
@@ -105,14 +113,7 @@ def _cell(text: str, wrap: bool, *, bold: bool) -> str:
     return escaped
 
 
-def _widest(column: Column, index: int, texts: list[list[str]], wrap: bool) -> str:
-    if wrap:
-        return f"\\hspace{{{WRAP_WIDTH}}}"
-    longest = max([column.label, *(row[index] for row in texts)], key=len)
-    return f"\\hphantom{{\\textbf{{{latex_escape(longest)}}}}}"
-
-
-def _float(table: Table, body: list[str], number: int, *, last: bool) -> str:
+def _float(table: Table, heads: list[str], body: list[str], number: int, *, last: bool) -> str:
     # In print the table has a number of its own; the paper's stays in the file's name.
     title = re.sub(r"^Table \d+: ", "", table.title)
     title = title[:1].upper() + title[1:]
@@ -133,11 +134,12 @@ def _float(table: Table, body: list[str], number: int, *, last: bool) -> str:
         r"\begin{table}[htbp]",
         r"\centering",
         *caption,
-        r"\footnotesize",
+        # Classes leave no room below a caption that stands above its table.
+        r"\par\medskip\footnotesize",
         r"\setbox0=\hbox{%",
         f"\\begin{{tabular}}{{{spec}}}",
         r"\toprule",
-        *_heads(table),
+        *heads,
         r"\midrule",
         *body,
         r"\bottomrule",
@@ -149,8 +151,13 @@ def _float(table: Table, body: list[str], number: int, *, last: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _heads(table: Table) -> list[str]:
-    """The head lines: groups with their rules if there are any, then the labels."""
+def _heads(table: Table, widths: list[int]) -> list[str]:
+    """The head lines: groups with their rules if there are any, then the labels.
+
+    Args:
+        table: the table.
+        widths: characters of each column's longest value; heads are broken to about that.
+    """
     lines = []
     if any(c.group for c in table.columns):
         cells, rules, start = [], [], 0
@@ -160,11 +167,21 @@ def _heads(table: Table) -> list[str]:
             while end < len(table.columns) and group and table.columns[end].group == group:
                 end += 1
             if group:
-                cells.append(f"\\multicolumn{{{end - start}}}{{c}}{{{latex_escape(group)}}}")
+                head = _stacked(group, sum(widths[start:end]) + 2 * (end - start))
+                cells.append(f"\\multicolumn{{{end - start}}}{{c}}{{{head}}}")
                 rules.append(f"\\cmidrule(lr){{{start + 1}-{end}}}")
             else:
                 cells.append("")
             start = end
         lines += [" & ".join(cells) + r" \\", " ".join(rules)]
-    lines.append(" & ".join(latex_escape(c.label) for c in table.columns) + r" \\")
-    return lines
+    labels = [_stacked(c.label, w) for c, w in zip(table.columns, widths, strict=True)]
+    return [*lines, " & ".join(labels) + r" \\"]
+
+
+def _stacked(text: str, width: int) -> str:
+    """A head in lines of about `width` characters, words whole."""
+    lines = textwrap.wrap(text, max(width, 8), break_long_words=False, break_on_hyphens=False)
+    escaped = [latex_escape(line) for line in lines]
+    if len(escaped) < 2:
+        return "".join(escaped)
+    return f"\\shortstack{{{LINE_BREAK.join(escaped)}}}"
