@@ -171,15 +171,15 @@ def rank_rows(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, dict[
 def distributions(
     rows: CaseRows, settings: list[Protocol], ids: Ids
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Per-case values of every model on every slot, by "policy|space|tolerance".
+    """Per-case values of every model on every slot, by "policy|space|tolerance|view".
 
     Up to 40 cases are given one by one (per mille, sorted), more as counts in 25 bins; always
-    with the quartiles and n.
+    with the quartiles and n. Without linked scans there is the view `paper` alone.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for setting in settings:
-        name = f"{setting.policy}|{setting.space}|{setting.tolerance_mm:g}"
-        if name in found:
+        name = f"{setting.policy}|{setting.space}|{setting.tolerance_mm:g}|{setting.view}"
+        if name in found or (setting.view == "clean" and not rows.leaked):
             continue
         frame = rows.frame(setting)
         found[name] = {}

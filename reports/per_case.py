@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evaluation.paths import RunPaths
 from evaluation.schema import spacing_from_text
 from evaluation.tables.policies import policy_values, status_codes
+from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import load_rows
 from reports.source import Protocol
 
@@ -27,18 +28,27 @@ _KINDS = {"annotated": 0, "direct": 1, "union": 2}
 
 @dataclass(frozen=True)
 class CaseRows:
-    """All score rows of a run, one kind per model and class; text columns are categories."""
+    """All score rows of a run, one kind per model and class; text columns are categories.
+
+    `leaked` are the (entry, case) that the view `clean` leaves out.
+    """
 
     rows: pd.DataFrame
+    leaked: frozenset[tuple[str, str]] = frozenset()
 
     def frame(self, protocol: Protocol) -> pd.DataFrame:
-        """Rows of a protocol's space and tolerance with its values.
+        """Rows of a protocol's space, tolerance and split view with its values.
 
         Columns: model, dataset, case, patient, class, status, reference_ml, dsc, nsd; a value is
-        NaN where the policy does not score the pair. Split view and coverage are not applied:
-        these are single cases, not means.
+        NaN where the policy does not score the pair. Coverage is not applied: these are single
+        cases, not means.
         """
-        return _frame(self, protocol.space, protocol.tolerance_mm, protocol.policy)
+        found = _frame(self, protocol.space, protocol.tolerance_mm, protocol.policy)
+        if protocol.view != "clean" or not self.leaked or found.empty:
+            return found
+        pairs = zip(found["dataset"].astype(str), found["case"].astype(str), strict=True)
+        kept = np.fromiter((pair not in self.leaked for pair in pairs), bool, len(found))
+        return found[kept].reset_index(drop=True)
 
     def __hash__(self) -> int:
         return id(self)
@@ -49,6 +59,7 @@ def load_case_rows(paths: RunPaths) -> CaseRows:
     rows = load_rows(paths)
     if rows.empty:
         return CaseRows(rows)
+    leaked = expected_of(paths.root)[1].leaked
     order = rows["kind"].astype(str).map(_KINDS).to_numpy() + np.where(
         rows["status"].astype(str) == "unsupported", 10, 0
     )
@@ -56,7 +67,7 @@ def load_case_rows(paths: RunPaths) -> CaseRows:
     best = pd.Series(order).groupby([k.to_numpy() for k in keys]).transform("min")
     # The kind is chosen once per model, entry and class: the first by which it was ever scored.
     kind = rows["kind"].astype(str).map(_KINDS).to_numpy()
-    return CaseRows(rows[kind == best.to_numpy() % 10].reset_index(drop=True))
+    return CaseRows(rows[kind == best.to_numpy() % 10].reset_index(drop=True), leaked)
 
 
 @lru_cache(maxsize=4)

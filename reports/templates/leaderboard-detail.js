@@ -44,7 +44,7 @@ function openDetail(m, column, setting, origin) {
       .map((t, i) => h("th", { scope: "col", class: i < 2 || i === 5 ? "text" : "" }, t)))),
     h("tbody", {}, ...body));
   detail.replaceChildren(head,
-    h("p", {}, `${list.length} classes, lowest first. Choose one to see its cases.`),
+    h("p", {}, list.length === 1 ? "One class." : `${list.length} classes, lowest first. Choose one to see its cases.`),
     h("div", { class: "scroll" }, table), place);
   detail.hidden = false;
   if (list.length === 1) showCases(place, m, list[0].s, setting);
@@ -54,8 +54,10 @@ function openDetail(m, column, setting, origin) {
 
 /* Values of a slot's distribution: sorted per mille values, or counts in 25 bins. */
 function distribution(m, s, setting) {
-  const { policy, space, tolerance } = D.settings[setting];
-  return D.distributions[`${policy}|${space}|${tolerance}`]?.[`${m}|${s}`]?.[state.metric] ?? null;
+  const { policy, space, tolerance, view } = D.settings[setting];
+  const name = `${policy}|${space}|${tolerance}`;
+  const known = D.distributions[`${name}|${view}`] ?? D.distributions[`${name}|paper`];
+  return known?.[`${m}|${s}`]?.[state.metric] ?? null;
 }
 
 const SVG = "http://www.w3.org/2000/svg";

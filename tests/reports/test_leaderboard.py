@@ -124,13 +124,13 @@ def test_distributions_and_ends_agree_with_the_scores(
     model = [m["id"] for m in payload["models"]].index("nnunet")
     dataset = [d["id"] for d in payload["datasets"]].index("msd_spleen")
     slot = next(i for i, s in enumerate(payload["slots"]) if s[0] == dataset)
-    spread = payload["distributions"]["present-only|native|1"][f"{model}|{slot}"]["dsc"]
+    spread = payload["distributions"]["present-only|native|1|paper"][f"{model}|{slot}"]["dsc"]
     scored = np.sort(part["dsc"].dropna().to_numpy())
     assert spread["n"] == len(scored)
     assert spread["v"] == [round(1000 * v) for v in scored]
     worst, _, best = payload["cases"][f"{model}|{slot}"]
     assert (worst[1], best[1]) == (round(1000 * scored[0]), round(1000 * scored[-1]))
-    both = payload["distributions"]["paper|native|1"][f"{model}|{slot}"]["dsc"]
+    both = payload["distributions"]["paper|native|1|paper"][f"{model}|{slot}"]["dsc"]
     assert both["n"] == len(part)
 
 
