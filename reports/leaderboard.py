@@ -151,8 +151,8 @@ def _meta(source: RunSource) -> dict[str, Any]:
             "gives 100 if both are empty and 0 if one is. A missing prediction is 0 under both."
         ),
         (
-            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that scored all the run "
-            "asks for; the small range is the rank's own 95 % interval."
+            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that answered every class "
+            "of every scan that the run asks for; the small range is the rank's own 95 % interval."
         ),
         "Published numbers are data of the documents named in their rows and are never ranked.",
     ]

@@ -35,6 +35,8 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
         for model in source.models:
             for _, row in group[group["model"] == model].iterrows():
                 rank = _rank_of(ranks, model) if statistic == "entries" else ""
+                if rank and row["n_missing"] and not source.is_control(model):
+                    rank = "incomplete"
                 # A mean over fewer classes is not comparable, so it is never the best.
                 if source.is_control(model) or row["n_classes"] < group["n_classes"].max():
                     unranked.add(len(rows))
@@ -57,7 +59,12 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
     return Table(
         name=f"overall{suffix}",
         title="Overall results",
-        caption=caption(source, protocol, "Means with 95 % intervals over patients."),
+        caption=caption(
+            source,
+            protocol,
+            "Means with 95 % intervals over patients. A model that leaves out a class or lacks a "
+            "prediction (which counts 0) is not ranked.",
+        ),
         columns=(
             Column("model", "Model"),
             Column("rank", "Rank (DSC)", right=True),

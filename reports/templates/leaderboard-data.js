@@ -193,8 +193,8 @@ function overallColumn() {
 const inPaperProtocol = () => state.space === "resampled" && state.policy === "paper";
 const publishedShown = () => (state.published === "auto" ? inPaperProtocol() : state.published === "1");
 
-/* Rows of the board: models with their readings, then published ones; ranks only for entrants at
-   full coverage unless asked. */
+/* Rows of the board: models with their readings, then published ones; ranks only for entrants that
+   answered every class of every scan unless asked: a missing prediction counts 0, but it is missing. */
 function boardRows(columns) {
   const setting = settingIndex();
   const overall = overallColumn();
@@ -217,7 +217,7 @@ function boardRows(columns) {
   rows.sort(compare);
   const whole = (row) => {
     const cell = row.cells.get("overall");
-    return cell && cell.value !== null && (cell.complete || state.unranked === "1");
+    return cell && cell.value !== null && ((cell.complete && !cell.missing) || state.unranked === "1");
   };
   const ranked = rows.filter((row) => row.kind === "entrant" && whole(row));
   for (const row of ranked) {
