@@ -8,8 +8,8 @@ from time import perf_counter
 
 import numpy as np
 
+from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import scopes_of
-from evaluation.tables.grid import build_grids
 from evaluation.tables.samples import Sample, macro, sample
 from evaluation.tables.statistics import bootstrap, patient_weights
 from evaluation.tables.synthetic import collection_shape, synthetic_scores

@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.schema import METRICS, TABLES
-from evaluation.tables.aggregate import Block, Setting, block_of, settings_of, with_clean
 from evaluation.tables.comparison import MIN_PATIENTS, N_FLIPS, TOO_SMALL, PairTable, compare, holm
 from evaluation.tables.grid import Grid
 from evaluation.tables.ranking import Ranking, by_significance, rank
 from evaluation.tables.samples import Floats, Sample, sample
 from evaluation.tables.scores import Expected
+from evaluation.tables.settings import Block, Setting, block_of, settings_of, with_clean
 from evaluation.tables.statistics import N_BOOTSTRAPS, patient_weights
 from evaluation.tables.targets import (
     Targets,

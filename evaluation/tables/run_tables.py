@@ -19,8 +19,9 @@ from evaluation.paths import RunPaths
 from evaluation.published import check_claims, published_beside_ours
 from evaluation.schema import AUDIT, COMPLETENESS, TABLES, read_table, write_table
 from evaluation.tables.aggregate import aggregate
+from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import decide
-from evaluation.tables.grid import Grid, build_grids
+from evaluation.tables.grid import Grid
 from evaluation.tables.policies import ABSENT, CODE
 from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity

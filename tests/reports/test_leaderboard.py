@@ -15,7 +15,7 @@ from evaluation.config import RunConfig
 from evaluation.paths import RunPaths
 from evaluation.published import published
 from evaluation.tables.aggregate import aggregate
-from evaluation.tables.grid import build_grids
+from evaluation.tables.building import build_grids
 from evaluation.tables.synthetic import collection_shape, synthetic_scores
 from evaluation.tables.views import find_links
 from reports.leaderboard import board_payload, write_leaderboard

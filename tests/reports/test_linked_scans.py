@@ -23,6 +23,7 @@ from evaluation.datasets.shards import standardise_shard
 from evaluation.datasets.splits import committed_split, write_split
 from evaluation.io import Volume, read_volume, write_volume
 from evaluation.measure import measure_shard
+from evaluation.models.card import load_model_cards
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.schema import AUDIT, TABLES, read_table
@@ -45,11 +46,16 @@ def board(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     place = tmp_path_factory.mktemp("linked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        forget_cards()
-        committed_split.cache_clear()
+        forget_all_cards()
         yield {"run": (run := make_run(shared, place)), **payload_of(run)}
+    forget_all_cards()
+
+
+def forget_all_cards() -> None:
+    """Another working folder has other cards of its user."""
     forget_cards()
     committed_split.cache_clear()
+    load_model_cards.cache_clear()
 
 
 def make_run(shared: Path, place: Path) -> RunPaths:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from evaluation.schema import SCORES
-from evaluation.tables.grid import Grid, build_grids
+from evaluation.tables.building import build_grids
+from evaluation.tables.grid import Grid
 from evaluation.tables.scores import Expected
 from evaluation.tables.views import Links
 

@@ -6,7 +6,7 @@ import pytest
 
 from evaluation.schema import TABLES, to_arrow
 from evaluation.tables.aggregate import aggregate
-from evaluation.tables.grid import build_grids
+from evaluation.tables.building import build_grids
 from evaluation.tables.scores import Expected
 from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.views import Links, find_links

@@ -9,6 +9,7 @@ from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from evaluation.schema import PAIRS, RANKS, to_arrow
+from evaluation.tables.building import build_grids
 from evaluation.tables.comparison import (
     TOO_SMALL,
     compare,
@@ -18,7 +19,6 @@ from evaluation.tables.comparison import (
     wilcoxon,
 )
 from evaluation.tables.decisions import decide, scopes_of
-from evaluation.tables.grid import build_grids
 from evaluation.tables.ranking import kendall_tau
 from evaluation.tables.samples import macro, sample
 from evaluation.tables.statistics import bootstrap, patient_weights
