@@ -37,7 +37,10 @@ def model_facts(source: RunSource, name: str, ids: Ids) -> dict[str, Any]:
         "licence": card.licence if card else "no card",
         "citation": card.citation if card else "",
         "trainHours": cost.get("train_hours"),
-        "seconds": cost.get("seconds"),
+        # Taking in a folder of predictions is not predicting.
+        "seconds": None
+        if card and card.adapter.kind == "prediction-folder"
+        else cost.get("seconds"),
         "memory": cost.get("memory"),
         "record": _record(source),
     }

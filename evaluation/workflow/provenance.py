@@ -100,7 +100,10 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
 
 
 def runtime_table(run: Path) -> pd.DataFrame:
-    """Time of each model's steps on each entry (`dataset` is empty for joint training)."""
+    """Time of each model's steps on each entry (`dataset` is empty for joint training).
+
+    What `satbench add` predicted outside the workflow has no job: there the cases' seconds count.
+    """
     paths, config = RunPaths(run), load_frozen(run)
     seconds: dict[tuple[str, str, str], float] = {}
     for job in job_measurements(run):
@@ -109,6 +112,10 @@ def runtime_table(run: Path) -> pd.DataFrame:
             dataset = unit.split("-")[0] if unit else ""
             key = (model, dataset, str(job["stage"]))
             seconds[key] = seconds.get(key, 0.0) + float(job["seconds"])
+    for status in (run / "predictions").glob("*/*/status.csv"):
+        model, dataset = status.parts[-3:-1]
+        if (total := float(pd.read_csv(status)["seconds"].sum())) > 0:
+            seconds.setdefault((model, dataset, "predict"), total)
     rows = []
     for (model, dataset, step), total in sorted(seconds.items()):
         per_case, n_cases = float("nan"), 0

@@ -132,6 +132,19 @@ def test_the_batch_of_a_step_does_not_depend_on_the_steps_before(tiny_run, prese
     assert int(first.labels.max()) >= 1, "crops are centred on a class"
 
 
+def test_the_crops_of_a_batch_are_of_one_entry_if_the_preset_says_so(tiny_run, preset):
+    store = prepared(tiny_run, preset()) / "prepared"
+    index = read_index(store)
+    mixed, apart = (
+        CropSampler(store, index, preset(mixed_batches=choice).training, 5)
+        for choice in (True, False)
+    )
+    assert {len(set(mixed.batch(step).entries)) for step in range(12)} == {1, 2}
+    batches = [apart.batch(step).entries for step in range(12)]
+    assert all(len(set(entries)) == 1 for entries in batches)
+    assert {entries[0] for entries in batches} == {"msd_hippocampus", "msd_spleen"}
+
+
 class _Evil:
     def __reduce__(self):
         return (os.system, ("touch hacked",))

@@ -23,11 +23,11 @@ from evaluation.datasets.shards import standardise_shard
 from evaluation.datasets.splits import committed_split, write_split
 from evaluation.io import Volume, read_volume, write_volume
 from evaluation.measure import measure_shard
+from evaluation.models.adding import add_model
 from evaluation.models.card import load_model_cards
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.schema import AUDIT, TABLES, read_table
-from evaluation.tables.run_tables import aggregate_run
 from reports.leaderboard import board_payload
 from reports.per_case import load_case_rows
 from reports.source import load_source
@@ -92,7 +92,7 @@ def make_run(shared: Path, place: Path) -> RunPaths:
     freeze(
         RunConfig(
             name="linked", data_kind="real", raw_root="raw",
-            entries=list(STUDIES), models=list(MODELS),
+            entries=list(STUDIES), models=["insider", "visitor"],
         ),
         run.config,
     )  # fmt: skip
@@ -107,9 +107,11 @@ def make_run(shared: Path, place: Path) -> RunPaths:
             for name, (_, side) in scans.items():
                 if side == "test":
                     answer(place / "raw" / study, place / "answers" / model / study, name)
+    for model in ("insider", "visitor"):
+        for study in STUDIES:
             predict_shard(run.root, model, study, 0)
             measure_shard(run.root, model, study, 0)
-    aggregate_run(run.root, n_draws=50)
+    add_model(run.root, "outsider", lambda _: None)
     return run
 
 
@@ -153,6 +155,18 @@ def test_the_audit_finds_the_scan_in_both(board: dict[str, Any]) -> None:
     table = read_table(board["run"].table("audit"), AUDIT)
     links = table[table["accepted"]]
     assert {(r.case, r.other_case) for r in links.itertuples()} in ({("a3", "b1")}, {("b1", "a3")})
+
+
+def test_a_model_that_is_added_gets_its_times_and_a_new_report(board: dict[str, Any]) -> None:
+    run = board["run"]
+    times = read_table(run.table("runtime"), TABLES["runtime"]).set_index(["model", "dataset"])
+    assert times.loc[("outsider", "study_a"), "n_cases"] == 2
+    assert (times["seconds"] > 0).all()
+    facts = {m["id"]: m for m in board["models"]}
+    assert facts["outsider"]["seconds"] is None, "taking in a folder is not predicting"
+    report = run.root.parents[1] / "reports" / "out" / "linked"
+    assert "outsider" in (report / "leaderboard.html").read_text()
+    assert "real data" in (report / "leaderboard.html").read_text()
 
 
 def test_the_board_marks_who_was_trained_on_what(board: dict[str, Any]) -> None:
