@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 
 import pandas as pd
 
+from evaluation.published.claim import Claim
+from evaluation.published.collection_claims import collection_claims
 from evaluation.published.numbers import published
 from evaluation.schema import CLAIMS
 
@@ -15,22 +17,9 @@ ROUNDING = 0.0051
 """Two numbers rounded to 0.01 percent agree within this."""
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A row of the table `claims`; fields as its columns."""
-
-    source: str
-    where: str
-    claim: str
-    printed: str
-    recomputed: str
-    holds: bool
-    note: str = ""
-
-
 def check_claims() -> pd.DataFrame:
     """The table `claims`: claims and relations, the printed and the recomputed value."""
-    found = [*_paper_counts(), *_paper_relations(), *_second_paper()]
+    found = [*_paper_counts(), *_paper_relations(), *collection_claims(), *_second_paper()]
     return pd.DataFrame([asdict(claim) for claim in found], columns=CLAIMS.names)
 
 

@@ -85,6 +85,11 @@ def test_claims_come_out_as_the_checks_on_the_transcription_say() -> None:
     assert of("AVG is the mean") == [True]
     assert of("All Datasets") == of("Modality PET") == of("best in every column") == [True]
     assert of("every universal method") == [False]
+    assert of("sum of its scans") == of("362 classes") == of("103 annotated") == [True]
+    assert of("sum of its annotations") == of("31 specialists") == [False]
+    assert of("around 1000 M") == [True]
+    sizes = claims[claims["claim"].str.contains("1000 M")]["recomputed"].item()
+    assert sizes == "1,088 M as printed, 1,083.5 M by our count"
     counts = claims[claims["claim"].str.contains("12 datasets")]["recomputed"].tolist()
     assert [text.split(" at least")[0] for text in counts] == ["6 of 32", "11 of 32"]
     pelvis = claims[claims["claim"].str.contains("pelvis")]["recomputed"].item()
