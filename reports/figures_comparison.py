@@ -79,7 +79,7 @@ def forest_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"differences{_suffix(source, protocol)}",
         title="Differences between models",
         caption=f"{source.model_title(first)} minus another model, with 95 % intervals over "
-        f"patients; right of 0 it is better. {protocol.words}",
+        f"patients; right of 0 it is better. {source.how(protocol)}",
         figure=figure,
         data=data,
     )
@@ -120,7 +120,7 @@ def wins_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"wins_and_losses{_suffix(source, protocol)}",
         title="Wins and losses",
         caption="Pairs of entry and class on which the row's model has the higher mean, of those "
-        f"that both models scored. {protocol.words}",
+        f"that both models scored. {source.how(protocol)}",
         figure=figure,
         data=data,
     )
@@ -168,7 +168,8 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     return Drawing(
         name=f"rank_stability{_suffix(source, protocol)}",
         title="Rank stability",
-        caption=f"Ranks, 95 % intervals over bootstraps of patients.{complete} {protocol.words}",
+        caption="Ranks, 95 % intervals over bootstraps of patients."
+        f"{complete} {source.how(protocol)}",
         figure=figure,
         data=data,
     )
@@ -213,7 +214,7 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"cost_against_score{_suffix(source, protocol)}",
         title="Cost against score",
         caption=f"Mean over entries against cost, all networks of a model together; {devices}. "
-        f"{protocol.words}",
+        f"{source.how(protocol)}",
         figure=figure,
         data=data,
     )

@@ -96,8 +96,9 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     return Drawing(
         name=f"regions{_suffix(source, protocol)}",
         title="Region-wise results",
-        caption=f"Mean over the classes of a region. {protocol.words} Bars: 95 % intervals over "
-        "patients. Dashed pale bars: published (the paper's own protocol and composition).",
+        caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % "
+        "intervals over patients. Dashed pale bars: published (the paper's own protocol and "
+        "composition).",
         figure=figure,
         data=data,
     )
@@ -157,7 +158,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             Drawing(
                 name=f"classes{_suffix(source, protocol)}_{number}",
                 title=f"Class-wise results{of}",
-                caption=f"Mean per class over entries with 95 % intervals. {protocol.words} "
+                caption=f"Mean per class over entries with 95 % intervals. {source.how(protocol)} "
                 "Hollow: published, in the paper's protocol.",
                 figure=figure,
                 data=data,
@@ -196,7 +197,7 @@ def agreement_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     return Drawing(
         name=f"dsc_against_nsd{_suffix(source, protocol)}",
         title="DSC against NSD",
-        caption=f"One point per entry and class. {protocol.words}",
+        caption=f"One point per entry and class. {source.how(protocol)}",
         figure=figure,
         data=data,
     )
@@ -243,7 +244,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
         name=f"score_against_size{_suffix(source, protocol)}",
         title="Score against structure size",
         caption="Medians (lines: quartiles) of class x scan scores in bins of the reference's "
-        f"volume with at least 3 of them; {len(frame):,} scores. {protocol.words}",
+        f"volume with at least 3 of them; {len(frame):,} scores. {source.how(protocol)}",
         figure=figure,
         data=data,
     )

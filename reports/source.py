@@ -200,6 +200,24 @@ class RunSource:
         return found
 
     @property
+    def kind(self) -> str:
+        """For captions: that patients are virtual, as a sentence (empty for real scans)."""
+        synthetic = self.config.data_kind == "synthetic"
+        return "Virtual patients (phantoms), not real scans. " if synthetic else ""
+
+    def how(self, protocol: Protocol) -> str:
+        """For a figure's caption: data kind, protocol, and how much stands behind it."""
+        overall = self.pick("overall", protocol)
+        size = ""
+        if overall is not None:
+            n = overall[overall["statistic"] == "entries"].max()
+            size = (
+                f" n: {n['n_cases']:,} of {n['n_cases_expected']:,} scans, {n['n_patients']:,} "
+                f"patients, {n['n_classes']} of {n['n_classes_expected']} classes of entries."
+            )
+        return f"{self.kind}{protocol.words}{size}"
+
+    @property
     def implementation(self) -> str:
         """Which code measured, for captions: `satbench 1.0 (surface elements)`."""
         score_files = sorted(self.paths.root.glob("scores/*/*.parquet"))

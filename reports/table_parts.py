@@ -117,19 +117,14 @@ def score_values(
 
 def caption(source: RunSource, protocol: Protocol, what: str) -> str:
     """What the numbers are, how they were made, by which code, and how much of the run is in."""
-    kind = "Virtual patients (phantoms), not real scans. " if _synthetic(source) else ""
     entries = len(source.dataset_cards)
     run = entries - len(source.not_run)
     return (
-        f"{what} In percent. {kind}{protocol.words} {source.presets}"
+        f"{what} In percent. {source.kind}{protocol.words} {source.presets}"
         f"{run} of {entries} entries of the run {source.config.name} have data. "
         f"Measured by {source.implementation}. "
         "Bold: best of the measured entrants. Published numbers are never ranked."
     )
-
-
-def _synthetic(source: RunSource) -> bool:
-    return source.config.data_kind == "synthetic"
 
 
 def protocol_suffix(source: RunSource, protocol: Protocol) -> str:

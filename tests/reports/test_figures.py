@@ -152,3 +152,14 @@ def test_extremes_are_deterministic() -> None:
     assert found is not None
     assert [case for _, case, _ in found.items] == ["b", "d", "c"]
     assert extremes(cases, np.full(5, np.nan)) is None
+
+
+def test_captions_say_policy_grid_and_n(source: RunSource, rows: CaseRows) -> None:
+    with drawing():
+        drawn = [regions_figure(source, HEADLINE), size_figure(source, HEADLINE, rows)]
+    for item in drawn:
+        assert item is not None
+        assert "Virtual patients" in item.caption
+        assert "native grid, empty-mask policy present-only" in item.caption
+        # Three scans have no scored class; SLIVER07 has no data.
+        assert "n: 50 of 53 scans, 50 patients, 23 of 24 classes of entries." in item.caption
