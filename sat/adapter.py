@@ -12,9 +12,9 @@ from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.models.protocol import ModelContext
-from sat.checkpoints import FINAL_FILE
+from sat.inference.predict import segment
 from sat.model import SatModel, load_model
-from sat.predict import segment
+from sat.training.checkpoints import FINAL_FILE
 
 
 class SatNano:

@@ -12,8 +12,8 @@ from evaluation.commands.bench import bench_group
 from sat.ablation.commands import ablation
 from sat.atlas.commands import register as register_atlas
 from sat.knowledge.commands import register as register_knowledge
-from sat.released_commands import convert_released
-from sat.sampling_command import sampling
+from sat.released.commands import convert_released
+from sat.training.sampling_command import sampling
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -43,7 +43,7 @@ def prepare(run: Path = Run) -> None:
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
     from sat.config import load_preset
-    from sat.prepare import prepare_run
+    from sat.training.prepare import prepare_run
 
     config = load_frozen(run)
     preset = load_preset(config.presets.get(MODEL_ID))
@@ -73,7 +73,7 @@ def train(
     preset = load_preset(config.presets.get(MODEL_ID))
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         from evaluation.workflow.gpu import require_gpu
-        from sat.launch import launch, shown_gpus
+        from sat.training.launch import launch, shown_gpus
 
         processes = processes or max(1, shown_gpus(os.environ)) * nodes
         if preset.training.device == "cuda":
@@ -84,8 +84,8 @@ def train(
             return
     import torch
 
-    from sat import train as training
-    from sat.distributed import team_of_environment
+    from sat.training import train as training
+    from sat.training.distributed import team_of_environment
 
     team = team_of_environment()
     torch.set_num_threads(threads)
@@ -102,8 +102,8 @@ def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predi
     from evaluation.config import load_frozen
     from evaluation.files import write_text
     from evaluation.paths import RunPaths
-    from sat.diagnostics import SideSwaps, run_side_swaps
-    from sat.prepare import cases_of_split, datasets_of_run
+    from sat.diagnosis.sides import SideSwaps, run_side_swaps
+    from sat.training.prepare import cases_of_split, datasets_of_run
 
     config, paths = load_frozen(run), RunPaths(run)
     lines, total = ["dataset,pairs,swapped,empty"], SideSwaps(0, 0, 0)
@@ -140,7 +140,7 @@ def diagnose(
     from evaluation.config import load_frozen
     from evaluation.files import write_json
     from evaluation.paths import RunPaths
-    from sat.diagnosis import diagnose_run, report_lines
+    from sat.diagnosis.report import diagnose_run, report_lines
 
     paths = RunPaths(run)
     found = diagnose_run(paths, load_frozen(run), model, checkpoint, part, most)
@@ -185,8 +185,8 @@ def segment(
         raise BenchError("unknown modality", found=modality, expected="ct or mri")
     import torch
 
-    from sat.console import Console
-    from sat.segment import Request, segment_scan
+    from sat.segment.console import Console
+    from sat.segment.segment import Request, segment_scan
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -222,7 +222,7 @@ def bench_sat(
     import torch
 
     from evaluation.files import write_json
-    from sat.benchmark import report_lines, run_benchmark
+    from sat.benchmarks.ratios import report_lines, run_benchmark
 
     torch.set_num_threads(threads)
     results = run_benchmark(rounds)
@@ -247,7 +247,7 @@ def bench_sat_full(
 
     from evaluation.errors import BenchError
     from evaluation.files import write_json
-    from sat.benchmark_full import full_run
+    from sat.benchmarks.full_size import full_run
 
     if threads is not None:
         torch.set_num_threads(threads)

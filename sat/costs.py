@@ -69,7 +69,7 @@ def count_weights(preset: Preset) -> int:
     """Number of weights without the text encoder, from a network without memory."""
     import torch
 
-    from sat.network import SatNetwork
+    from sat.architecture.network import SatNetwork
 
     with torch.device("meta"):
         network = SatNetwork(preset.network)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
+from sat.architecture.network import SatNetwork
 from sat.config import Preset
-from sat.network import SatNetwork
-from sat.prompts import Key, PromptBook, PromptProjection
+from sat.text.prompts import Key, PromptBook, PromptProjection
 from sat.weights import read_checkpoint
 
 FORMAT = 1

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.errors import BenchError
+from sat.architecture.network import SatNetwork
 from sat.config import NetworkSizes, load_preset
-from sat.network import SatNetwork
 
 WRAPPER = "model_state_dict"
 _SECOND_NAMES = (

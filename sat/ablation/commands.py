@@ -14,8 +14,8 @@ def ablation(
         help="Names, with commas between them; `stage-2` is a further one.",
     ),
     seeds: str = typer.Option("0,1,2", help="Seeds, with commas between them."),
-    steps: int = typer.Option(400, min=1, help="Steps of each segmentation."),
-    atlas_steps: int = typer.Option(100, min=1, help="Steps of stage 2."),
+    steps: int = typer.Option(600, min=1, help="Steps of each segmentation."),
+    atlas_steps: int = typer.Option(120, min=1, help="Steps of stage 2."),
     knowledge: str | None = typer.Option(None, help="Preset of stage 1; `quick` by default."),
     threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
 ) -> None:

@@ -9,8 +9,8 @@ from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.paths import RunPaths
-from sat.neighbours import Confusions, row_confusions
-from sat.prepare import cases_of_split
+from sat.diagnosis.neighbours import Confusions, row_confusions
+from sat.training.prepare import cases_of_split
 
 
 def class_confusions(

@@ -33,13 +33,13 @@ from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import Variant
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
-from sat.checkpoints import FINAL_FILE
 from sat.config import Preset
-from sat.diagnosis import confusion_counts
-from sat.encoders import encoder_digest
+from sat.diagnosis.report import confusion_counts
 from sat.model import load_model
-from sat.prepare import INDEX_FILE, datasets_of_run, read_index
-from sat.train import train
+from sat.text.choice import encoder_digest
+from sat.training.checkpoints import FINAL_FILE
+from sat.training.prepare import INDEX_FILE, datasets_of_run, read_index
+from sat.training.train import train
 
 MODEL = "sat-nano"
 RESULT_FILE = "result.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
 from sat.model import SatModel, model_content, save_content
-from sat.prompts import Key, write_prompt_book
+from sat.text.prompts import Key, write_prompt_book
 
 FILE = Path(__file__).parent / "synonyms.csv"
 SETS = ("paraphrase", "term")

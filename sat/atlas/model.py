@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sat.architecture.blocks import Backbone
 from sat.atlas.pooling import pool_regions, scale_masks
 from sat.atlas.settings import AtlasTraining
-from sat.blocks import Backbone
 from sat.config import Preset
-from sat.prompts import PromptProjection
+from sat.text.prompts import PromptProjection
 
 
 class AtlasModel(nn.Module):

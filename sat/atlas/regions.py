@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sat.atlas.model import AtlasModel
 from sat.config import PromptSettings
-from sat.data import Batch
-from sat.prompts import PromptBook, prompt_text
+from sat.text.prompts import PromptBook, prompt_text
+from sat.training.data import Batch
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, encode_regions
-from sat.data import Batch
-from sat.diagnostics import other_side
-from sat.neighbours import rows_of
+from sat.diagnosis.neighbours import rows_of
+from sat.diagnosis.sides import other_side
+from sat.training.data import Batch
 
 
 @dataclass(frozen=True)

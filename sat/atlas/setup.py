@@ -15,13 +15,13 @@ from sat.atlas.regions import Concepts, concepts_of
 from sat.atlas.sampling import label_balanced, region_groups
 from sat.atlas.settings import FOLDER, AtlasTraining
 from sat.config import Preset, Training, Validation
-from sat.data import Batch, CropDataset
-from sat.distributed import check_device
-from sat.encoders import run_folder
-from sat.groups import Group, training_groups
-from sat.prepare import INDEX_FILE, read_index
-from sat.prompts import Key, PromptBook, write_prompt_book
-from sat.validation import held_out_cases
+from sat.text.choice import run_folder
+from sat.text.prompts import Key, PromptBook, write_prompt_book
+from sat.training.data import Batch, CropDataset
+from sat.training.distributed import check_device
+from sat.training.groups import Group, training_groups
+from sat.training.prepare import INDEX_FILE, read_index
+from sat.training.validation import held_out_cases
 
 
 @dataclass(frozen=True)

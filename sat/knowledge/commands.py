@@ -209,7 +209,7 @@ def _report(encoder: str | Path, before: str | None, part: float | None, out: Pa
     from sat.knowledge.settings import DEFAULT_PRESET, RECORD_FILE, load_settings
     from sat.knowledge.sources import held_out
     from sat.knowledge.train import base_folder
-    from sat.text import TextEncoder
+    from sat.text.encoder import TextEncoder
 
     folder = base_folder(str(encoder))
     settings = load_settings(DEFAULT_PRESET)

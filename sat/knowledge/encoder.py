@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from evaluation.errors import BenchError
 from sat.knowledge.settings import Pooling, Trainable
-from sat.text import TextEncoder, pooled
-from sat.text_head import HEAD_FILE, load_head
+from sat.text.encoder import TextEncoder, pooled
+from sat.text.head import HEAD_FILE, load_head
 
 Tokens = tuple[int, ...]
 # Texts of like length go through the encoder together: little of the work is padding.

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from evaluation.errors import BenchError
 from evaluation.records import Record, invalid_record
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings, Pooling
-from sat.text import TextEncoder
+from sat.text.encoder import TextEncoder
 
 
 class TextRecord(Record):

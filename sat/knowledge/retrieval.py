@@ -10,10 +10,10 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sat.diagnostics import side_pairs
+from sat.diagnosis.neighbours import rows_of
+from sat.diagnosis.sides import side_pairs
 from sat.knowledge.open_set import class_definitions, class_names
 from sat.knowledge.records import plain
-from sat.neighbours import rows_of
 
 Embed = Callable[[Sequence[str]], Tensor]
 AT = (1, 5, 10)

@@ -27,8 +27,8 @@ from sat.knowledge.record import TextRecord, read_record
 from sat.knowledge.sampling import divide
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings
 from sat.knowledge.sources import gather, held_out
-from sat.text import minilm_folder
-from sat.text_head import HEAD_FILE
+from sat.text.encoder import minilm_folder
+from sat.text.head import HEAD_FILE
 from sat.weights import read_checkpoint
 
 _log = logging.getLogger(__name__)

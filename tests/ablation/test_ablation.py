@@ -29,7 +29,7 @@ from sat.atlas.commands import retrieval
 from sat.atlas.settings import AtlasTraining
 from sat.config import Preset, load_preset
 from sat.model import load_model
-from sat.prepare import prepare_run
+from sat.training.prepare import prepare_run
 from sat.weights import read_checkpoint
 
 CLASSES = {

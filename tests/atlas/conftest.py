@@ -12,8 +12,8 @@ from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.files import write_text
 from evaluation.io import Volume
 from sat.config import Preset, load_preset
-from sat.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
-from sat.prompts import PromptBook
+from sat.text.prompts import PromptBook
+from sat.training.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
 
 ENTRIES = {
     "toy_ct": ("ct", {"left kidney": 1, "right kidney": 2, "liver": 3}),

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from evaluation.errors import BenchError
 from evaluation.files import sha256
+from sat.architecture.blocks import Backbone
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
 from sat.atlas.transfer import load_encoder, save_encoder
-from sat.blocks import Backbone
 from sat.config import Preset
 from sat.model import SatModel, load_model, model_content, save_content
-from sat.prompts import PromptBook
-from sat.train import train
+from sat.text.prompts import PromptBook
+from sat.training.train import train
 from sat.weights import read_checkpoint
 
 _KILLED = """
@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from sat.prompts import PromptBook
+from sat.text.prompts import PromptBook
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import train_atlas
 from sat.config import Preset

@@ -15,10 +15,10 @@ from sat.atlas.retrieval import count_retrieval
 from sat.atlas.sampling import label_balanced, label_repeats, region_groups, volume_chances
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
-from sat.groups import training_groups
 from sat.knowledge.contrastive import contrastive_loss
-from sat.prepare import read_index
-from sat.prompts import PromptBook
+from sat.text.prompts import PromptBook
+from sat.training.groups import training_groups
+from sat.training.prepare import read_index
 
 
 def test_pooling_equals_a_loop_over_voxels():

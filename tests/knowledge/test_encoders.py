@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.errors import BenchError
 from sat.config import PromptSettings, load_preset
-from sat.encoders import CLASS_ID_WIDTH, class_id_vectors, encoder_digest
 from sat.knowledge.record import load_text_encoder, read_record
 from sat.knowledge.train import train_text
 from sat.model import SatModel, load_model, model_content, save_content
-from sat.naming import embed, resolve
-from sat.prompts import embed_prompts, write_prompt_book
-from sat.text import TextEncoder
+from sat.text.choice import CLASS_ID_WIDTH, class_id_vectors, encoder_digest
+from sat.text.encoder import TextEncoder
+from sat.text.naming import embed, resolve
+from sat.text.prompts import embed_prompts, write_prompt_book
 
 KEYS = (("ct", "liver"), ("ct", "left kidney"), ("mri", "liver"))
 

@@ -5,7 +5,7 @@ import torch
 
 from sat.knowledge.retrieval import confusion, examine, recall, table
 from sat.knowledge.sources import held_out
-from sat.text import TextEncoder, minilm_folder
+from sat.text.encoder import TextEncoder, minilm_folder
 
 
 def test_recall_equals_a_naive_count():

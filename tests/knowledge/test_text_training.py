@@ -16,7 +16,7 @@ from sat.knowledge.open_set import class_definitions
 from sat.knowledge.record import load_text_encoder, read_record
 from sat.knowledge.retrieval import definition_recall
 from sat.knowledge.train import train_text
-from sat.text import TextEncoder
+from sat.text.encoder import TextEncoder
 
 TEXTS = ["left kidney", "right kidney", "a long text about the liver " * 20]
 

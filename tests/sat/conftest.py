@@ -13,8 +13,8 @@ from evaluation.files import write_text
 from evaluation.io import Volume
 from sat.config import Preset, load_preset
 from sat.model import SatModel
-from sat.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
-from sat.prompts import PromptBook
+from sat.text.prompts import PromptBook
+from sat.training.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
 
 CLASSES = {
     "left ball": ClassPlace(kind="annotated", parts=(Part(layer=0, values=(1,)),)),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sat.augment import augment
 from sat.config import Augmentation
+from sat.training.augment import augment
 
 
 def _crop() -> tuple[torch.Tensor, np.ndarray]:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sat.benchmark import compare_prompts, compare_reading, report_lines, split_training_step
+from sat.benchmarks.ratios import (
+    compare_prompts,
+    compare_reading,
+    report_lines,
+    split_training_step,
+)
 from sat.config import load_preset
 
 SATBENCH = Path(sys.executable).with_name("satbench")

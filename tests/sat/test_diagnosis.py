@@ -5,8 +5,8 @@ import pytest
 
 from evaluation.cases import pack_masks
 from evaluation.classes import vocabulary
-from sat.calibration import BINS, Histogram, summarise, validation_patients
-from sat.neighbours import Confusions, confusions, place_in_row, rows_of
+from sat.diagnosis.calibration import BINS, Histogram, summarise, validation_patients
+from sat.diagnosis.neighbours import Confusions, confusions, place_in_row, rows_of
 
 RIBS = [f"left rib {n}" for n in range(1, 5)]
 

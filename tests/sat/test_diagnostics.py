@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from evaluation.cases import pack_masks
-from sat.diagnostics import SideSwaps, other_side, side_pairs, side_swaps
+from sat.diagnosis.sides import SideSwaps, other_side, side_pairs, side_swaps
 
 
 def _mask(x: int) -> np.ndarray:

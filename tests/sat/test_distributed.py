@@ -13,9 +13,9 @@ import torch
 
 from evaluation.errors import BenchError
 from sat.config import Preset
-from sat.distributed import turns_of
-from sat.launch import slurm_endpoint, srun_command, torchrun_command
-from sat.train import train
+from sat.training.distributed import turns_of
+from sat.training.launch import slurm_endpoint, srun_command, torchrun_command
+from sat.training.train import train
 from sat.weights import read_checkpoint
 
 # Trains each folder in turn with the preset that lies in it; a missing preset is an error.
@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from sat.config import Preset
-from sat.distributed import joined
-from sat.train import train
+from sat.training.distributed import joined
+from sat.training.train import train
 with joined(torch.device("cpu")) as team:
     for name in sys.argv[1:]:
         work = Path(name)

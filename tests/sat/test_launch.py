@@ -10,7 +10,7 @@ from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.workflow.watchdog import VARIABLE
-from sat.launch import children_environment, launch, shown_gpus, torchrun_command
+from sat.training.launch import children_environment, launch, shown_gpus, torchrun_command
 
 IN_SLURM = {"SLURM_JOB_ID": "7"}
 

@@ -10,9 +10,9 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.records import preset_names
-from sat.blocks import ConvBlock
+from sat.architecture.blocks import ConvBlock
+from sat.architecture.network import SatNetwork, position_code
 from sat.config import PRESET_FOLDER, load_preset
-from sat.network import SatNetwork, position_code
 from sat.weights import count_parameters, load_released, read_checkpoint
 
 SALT = "open"

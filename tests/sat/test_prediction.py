@@ -12,7 +12,6 @@ from evaluation.cases import pack_masks
 from evaluation.errors import BenchError
 from evaluation.io import Volume
 from sat.config import load_preset
-from sat.features import WindowFeatures
 from sat.grid import (
     GridMap,
     bounding_box,
@@ -21,10 +20,11 @@ from sat.grid import (
     resample_image,
     resample_labels,
 )
+from sat.inference.features import WindowFeatures
+from sat.inference.native import LayerPacker, decision_map, to_native
+from sat.inference.predict import blended_probabilities, segment
+from sat.inference.windows import total_weights, window_corners, window_starts, window_weights
 from sat.model import load_model, model_content, save_content
-from sat.native import LayerPacker, decision_map, to_native
-from sat.predict import blended_probabilities, segment
-from sat.windows import total_weights, window_corners, window_starts, window_weights
 
 WINDOW = (16, 16, 8)
 

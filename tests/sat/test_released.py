@@ -25,11 +25,11 @@ from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from evaluation.records import load_record
 from sat.adapter import SatNano
+from sat.architecture.network import SatNetwork
 from sat.config import load_preset
-from sat.naming import embed, resolve
-from sat.network import SatNetwork
-from sat.released import ReleasedFiles, convert_released, read_text_side
-from sat.text import TextEncoder, encoder_shapes
+from sat.released.conversion import ReleasedFiles, convert_released, read_text_side
+from sat.text.encoder import TextEncoder, encoder_shapes
+from sat.text.naming import embed, resolve
 from sat.weights import load_released, read_checkpoint
 
 WORDS = [

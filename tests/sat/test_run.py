@@ -23,12 +23,12 @@ from evaluation.io import Volume
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from sat.adapter import SatNano
-from sat.diagnosis import diagnose_run, report_lines
-from sat.diagnostics import run_side_swaps
+from sat.diagnosis.report import diagnose_run, report_lines
+from sat.diagnosis.sides import run_side_swaps
 from sat.model import model_content, save_content
-from sat.prepare import prepare_run, read_record
-from sat.train import train
-from sat.validation import held_out_cases
+from sat.training.prepare import prepare_run, read_record
+from sat.training.train import train
+from sat.training.validation import held_out_cases
 
 DATASET = "msd_spleen"
 

@@ -12,10 +12,16 @@ import pytest
 from evaluation.cases import ClassPlace, Part
 from evaluation.config import load_config
 from sat.config import Sampling, load_preset
-from sat.data import CropDataset
-from sat.groups import CropDraws, training_groups
-from sat.prepare import ClassPoints, PreparedEntry, PreparedIndex, PreparedRecord, read_index
-from sat.sampling import (
+from sat.training.data import CropDataset
+from sat.training.groups import CropDraws, training_groups
+from sat.training.prepare import (
+    ClassPoints,
+    PreparedEntry,
+    PreparedIndex,
+    PreparedRecord,
+    read_index,
+)
+from sat.training.sampling import (
     choose_centre,
     choose_prompts,
     class_chances,
@@ -26,7 +32,13 @@ from sat.sampling import (
     volume_repeats,
     volume_weight,
 )
-from sat.sampling_report import mean_chances, planned_groups, run_groups, shares, write_report
+from sat.training.sampling_report import (
+    mean_chances,
+    planned_groups,
+    run_groups,
+    shares,
+    write_report,
+)
 
 PATCH = (288, 288, 96)
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,14 +18,14 @@ from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, wri
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
 from evaluation.io import Volume, orientation_of, read_volume, same_grid, to_ras, write_volume
-from sat.answer import flattened
 from sat.model import SatModel, model_content, save_content
-from sat.naming import embed, resolve
-from sat.overlay import class_colours, middle_of
-from sat.prompts import PromptBook
-from sat.scan import doubts, read_scan, turned_back
-from sat.segment import Progress, Request, segment_scan
-from sat.text import TextEncoder, minilm_folder
+from sat.segment.answer import flattened
+from sat.segment.overlay import class_colours, middle_of
+from sat.segment.scan import doubts, read_scan, turned_back
+from sat.segment.segment import Progress, Request, segment_scan
+from sat.text.encoder import TextEncoder, minilm_folder
+from sat.text.naming import embed, resolve
+from sat.text.prompts import PromptBook
 
 TRAINED = ("left kidney", "right kidney", "liver", "aorta")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
-from sat import text
 from sat.config import PromptSettings, load_preset
-from sat.prompts import PromptProjection, write_prompt_book
+from sat.text import encoder as text
+from sat.text.prompts import PromptProjection, write_prompt_book
 
 
 def test_names_become_embeddings_that_differ():

@@ -12,16 +12,16 @@ import torch
 
 from evaluation.errors import BenchError
 from sat.config import Augmentation, Loss, load_preset
-from sat.data import CropDataset
-from sat.distributed import check_device
-from sat.encoders import class_id_vectors
-from sat.groups import training_groups
-from sat.losses import prompt_separation, segmentation_loss
+from sat.inference.predict import segment
 from sat.model import load_model
-from sat.predict import segment
-from sat.prepare import read_index, read_record
-from sat.steps import learning_rate
-from sat.train import train
+from sat.text.choice import class_id_vectors
+from sat.training.data import CropDataset
+from sat.training.distributed import check_device
+from sat.training.groups import training_groups
+from sat.training.losses import prompt_separation, segmentation_loss
+from sat.training.prepare import read_index, read_record
+from sat.training.steps import learning_rate
+from sat.training.train import train
 from sat.weights import read_checkpoint
 
 
@@ -56,7 +56,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from sat.config import Preset
-from sat.train import train
+from sat.training.train import train
 train(Path({work!r}), Preset.model_validate_json({preset!r}), 3, progress=False)
 """
 

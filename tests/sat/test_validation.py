@@ -8,11 +8,11 @@ import torch
 
 from evaluation.errors import BenchError
 from sat.config import Validation, load_preset
-from sat.groups import CropDraws, training_groups
 from sat.model import load_model
-from sat.prepare import PreparedEntry, PreparedIndex, read_index
-from sat.train import train
-from sat.validation import Score, dataset_means, held_out_cases, mean_dsc
+from sat.training.groups import CropDraws, training_groups
+from sat.training.prepare import PreparedEntry, PreparedIndex, read_index
+from sat.training.train import train
+from sat.training.validation import Score, dataset_means, held_out_cases, mean_dsc
 from sat.weights import read_checkpoint
 
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from sat.architecture.multi_scale import MultiScaleMemory
+from sat.architecture.network import SatNetwork
+from sat.architecture.supervision import supervised_loss
 from sat.config import Loss, NetworkSizes, load_preset
-from sat.losses import segmentation_loss
+from sat.inference.predict import segment
 from sat.model import load_model
-from sat.multi_scale import MultiScaleMemory
-from sat.network import SatNetwork
-from sat.predict import segment
-from sat.supervision import supervised_loss
-from sat.train import train
+from sat.training.losses import segmentation_loss
+from sat.training.train import train
 from sat.weights import count_parameters, read_checkpoint
 
 

@@ -1,0 +1,1 @@
+"""The network: U-Net, query decoder, mask head, and options of later releases."""

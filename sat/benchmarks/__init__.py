@@ -1,0 +1,1 @@
+"""What decisions of SAT-Nano's code save, and one prediction of full size."""

@@ -1,0 +1,1 @@
+"""What goes wrong with text prompts in particular."""

@@ -1,0 +1,1 @@
+"""Weights that the authors released, as one checkpoint of ours."""

@@ -1,0 +1,1 @@
+"""`satbench segment`: one scan by text."""

@@ -1,0 +1,51 @@
+"""Bars and warnings of `satbench segment` on stderr, so that stdout holds the answer alone."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from sat.segment.segment import Progress
+
+
+class Console:
+    """Two bars, one after the other: windows of the image, then classes. A context manager."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self.progress = Progress(self._warn, self._encoded, self._segmented)
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _warn(self, sentence: str) -> None:
+        tqdm.write(f"warning: {sentence}", file=sys.stderr)
+
+    def _encoded(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc="image", unit="window")
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self._close()
+
+    def _segmented(self, name: str, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc="classes", unit="class")
+        self._bar.set_postfix_str(name, refresh=False)
+        self._bar.update(1)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

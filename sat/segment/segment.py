@@ -1,0 +1,185 @@
+"""`satbench segment`: one scan and a few names in, masks on the scan's own grid out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evaluation import __version__
+from evaluation.cases import Modality
+from evaluation.errors import BenchError
+from evaluation.files import TEMPORARY_PREFIX, sha256
+from sat.inference.predict import segment
+from sat.model import SatModel, load_model
+from sat.segment.answer import Found, write_answer
+from sat.segment.scan import Scan, doubts, read_scan
+from sat.text.naming import embed, resolve, trained_names
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for.
+
+    Attributes:
+        image: volume file or DICOM folder.
+        modality: `ct` or `mri`.
+        checkpoint: a trained SAT-Nano.
+        out: folder of the answer.
+        prompts: names of structures.
+        every: all classes that the checkpoint was trained on for this modality, too.
+        flat: one label map instead of one file for each class.
+        overwrite: replace an answer that is there.
+        overlay: draw the picture.
+        text_encoder: folder of a text encoder, for checkpoints that need one of the user's.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    image: Path
+    modality: Modality
+    checkpoint: Path
+    out: Path
+    prompts: tuple[str, ...] = ()
+    every: bool = False
+    flat: bool = False
+    overwrite: bool = False
+    overlay: bool = True
+    text_encoder: Path | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is called while the work goes on.
+
+    Attributes:
+        warn: a sentence to tell the user.
+        encoded: windows of the image done, and all of them.
+        segmented: a class is finished, of so many.
+    """
+
+    warn: Callable[[str], None]
+    encoded: Callable[[int, int], None]
+    segmented: Callable[[str, int], None]
+
+
+def segment_scan(request: Request, progress: Progress) -> list[Found]:
+    """Segment one scan and write the answer.
+
+    The folder gets one file for each class (or one label map), `overlay.png` and, last,
+    `labels.json` with every class's file, value, size and the way its name was understood.
+
+    Raises:
+        BenchError: see `read_scan`, `resolve`, `load_model`; or the answer's folder is in use.
+    """
+    if not request.prompts and not request.every:
+        raise BenchError(
+            "no prompt: name at least one structure",
+            hint='for example --prompt "left kidney" --prompt liver, or --all',
+        )
+    _require_free(request)
+    model = _load(request)
+    texts = list(request.prompts)
+    if request.every:
+        texts += trained_names(model, request.modality)
+    resolved = resolve(model, request.modality, texts)
+    scan = read_scan(request.image)
+    for doubt in doubts(scan, request.modality):
+        progress.warn(doubt)
+    prompts, embeddings = embed(model, request.modality, resolved, request.text_encoder)
+    for prompt in prompts:
+        if prompt.warning:
+            progress.warn(prompt.warning)
+    names = [prompt.name for prompt in prompts]
+    try:
+        answer = segment(
+            model,
+            scan.image,
+            request.modality,
+            names,
+            embeddings,
+            on_done=lambda name: progress.segmented(name, len(names)),
+            on_encoded=progress.encoded,
+        ).segmentation
+    except BenchError as error:
+        raise BenchError(
+            f"this image cannot be segmented: {error.one_line}", file=request.image
+        ) from error
+    about = _about(request, scan, model)
+    try:
+        return write_answer(
+            request.out,
+            scan,
+            request.modality,
+            prompts,
+            answer,
+            flat=request.flat,
+            overlay=request.overlay,
+            about=about,
+        )
+    except OSError as error:
+        raise BenchError(
+            "the answer cannot be written",
+            file=request.out,
+            found=error,
+            hint="name another folder",
+        ) from error
+
+
+def _require_free(request: Request) -> None:
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise BenchError("the answer goes to a folder, and this is a file", file=out)
+    if not out.is_dir():
+        above = next(folder for folder in out.absolute().parents if folder.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            raise BenchError(
+                "the output folder cannot be made", file=out, found=f"no way into {above}"
+            )
+        return
+    there = sorted(p.name for p in out.iterdir() if not p.name.startswith(TEMPORARY_PREFIX))
+    if there and not request.overwrite:
+        raise BenchError(
+            "the output folder is not empty",
+            file=out,
+            found=", ".join(there[:4]) + (" ..." if len(there) > 4 else ""),
+            hint="name another folder, or add --overwrite",
+        )
+
+
+def _load(request: Request) -> SatModel:
+    if request.device not in ("auto", "cpu", "cuda"):
+        raise BenchError("unknown device", found=request.device, expected="auto, cpu or cuda")
+    if request.checkpoint.is_dir():
+        raise BenchError("the checkpoint is a folder", file=request.checkpoint, expected="a file")
+    model = load_model(request.checkpoint)
+    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise BenchError(
+            "the checkpoint holds weights that are not numbers",
+            file=request.checkpoint,
+            found=f"{len(bad)} tensors, the first is {bad[0]}",
+            hint="train it again",
+        )
+    there = torch.cuda.is_available()
+    if request.device == "cuda" and not there:
+        raise BenchError("torch sees no GPU", hint="use --device cpu")
+    return model.to("cuda" if there and request.device != "cpu" else "cpu")
+
+
+def _about(request: Request, scan: Scan, model: SatModel) -> dict[str, Any]:
+    return {
+        "image": str(request.image),
+        "modality": request.modality,
+        "shape": list(scan.stored.array.shape),
+        "spacing_mm": list(scan.stored.spacing_mm),
+        "orientation": scan.orientation,
+        "checkpoint": str(request.checkpoint),
+        "checkpoint_sha256": sha256(request.checkpoint),
+        "preset": model.preset.name,
+        "satbench": __version__,
+    }

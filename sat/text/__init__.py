@@ -1,0 +1,1 @@
+"""From class names to queries: encoders, prompts, names that people write."""

@@ -1,0 +1,1 @@
+"""Training: the prepared store, samples, the loop on one process or many."""
