@@ -54,7 +54,6 @@ def train_together(clone, cluster, processes: int, **resources: object) -> str:
     """Train with processes that all live at the same time; how Slurm shows the job."""
     # Both nodes of the cluster are this machine.
     clone.environment = clone.environment | {"GLOO_SOCKET_IFNAME": "lo"}
-    resources |= {"gpu": processes, "gpu_model": "fake"}
     clone.edit_profile(set_resources={"train_sat": resources})
     clone.start(*SLURM)
     clone.until(lambda: len(ranks(clone)) == processes)
@@ -86,14 +85,16 @@ def weights(clone) -> torch.Tensor:
 
 def test_gpus_of_one_node(prepared, alone, cluster):
     set_training(prepared.folder, processes=cluster.gpus)
-    shown = train_together(prepared, cluster, cluster.gpus)
-    assert f"gres:gpu:fake:{cluster.gpus} " in shown
+    shown = train_together(prepared, cluster, cluster.gpus, gpu=cluster.gpus, gpu_model="fake")
     assert "NumNodes=1 " in shown
+    assert f"TresPerJob=gres:gpu:fake:{cluster.gpus}" in shown
     assert_learnt_the_same(prepared, alone)
 
 
 def test_two_nodes(prepared, alone, cluster):
     set_training(prepared.folder, processes=2, accumulate=cluster.gpus // 2)
-    shown = train_together(prepared, cluster, 2, nodes=2, tasks=2, tasks_per_gpu=0, mpi="srun")
+    each = {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gpu": 0}
+    shown = train_together(prepared, cluster, 2, **each, gres="gpu:fake:1")
     assert "NumNodes=2 " in shown
+    assert "TresPerNode=gres:gpu:fake:1" in shown
     assert_learnt_the_same(prepared, alone)
