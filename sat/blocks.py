@@ -41,11 +41,17 @@ def convolve_in_slabs(x: Tensor, conv: nn.Conv3d) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """3x3x3 convolution with bias, instance norm (affine, eps 1e-5), leaky ReLU 0.01."""
+    """3x3x3 convolution with bias, instance norm (affine, eps 1e-5), leaky ReLU 0.01.
+
+    The norm takes the bias out again, so its gradient is nothing but rounding, which AdamW would
+    blow up to whole steps. It stays in the parameter count, frozen.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
         super().__init__()
         self.conv = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1)
+        if self.conv.bias is not None:
+            self.conv.bias.requires_grad_(False)
         self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from evaluation.commands.bench import bench_group
+from sat.sampling_command import sampling
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     sat = typer.Typer(help="SAT-Nano: prepare its training data, train it, look for its errors.")
     sat.command("prepare")(prepare)
     sat.command("train")(train)
+    sat.command("sampling")(sampling)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
     app.add_typer(sat, name="sat")

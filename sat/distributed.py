@@ -6,7 +6,6 @@ torch's DistributedDataParallel, over gloo on CPUs and nccl on GPUs.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from torch import distributed as dist
 
 from evaluation.errors import BenchError
 from sat.config import Training
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,12 @@ def team_of_environment() -> Team:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
-    """The team of this process, its process group open for the block."""
+    """The team of this process, its process group open for the block.
+
+    A group that is open already is used: torchrun's processes can meet only once.
+    """
     team = team_of_environment()
-    if team.size == 1:
+    if team.size == 1 or dist.is_initialized():
         yield team
         return
     if device.type == "cuda":
@@ -134,10 +134,4 @@ def turns_of(training: Training, size: int) -> int:
 
 def crops_of_step(training: Training, size: int) -> int:
     """Crops of one optimiser step of `size` processes together."""
-    crops = training.batch * turns_of(training, size) * size
-    planned = training.batch * training.accumulate * training.processes
-    if crops != planned:
-        _log.warning(
-            "%d processes make steps of %d crops; the preset's have %d", size, crops, planned
-        )
-    return crops
+    return training.batch * turns_of(training, size) * size

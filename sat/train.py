@@ -7,6 +7,7 @@ training equals an undisturbed one bit by bit, with one process and with two.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ from sat.steps import Stepper
 from sat.training_log import TrainingLog
 from sat.validation import ValidationLog, held_out_cases, mean_dsc, validate
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -73,7 +76,9 @@ def train(
     index = read_index(work / "prepared")
     with joined(device) as team, only_writer(work) if team.leads else nullcontext():
         team.wait()  # until the first process holds the folder
-        crops = crops_of_step(preset.training, team.size)
+        crops, planned = (crops_of_step(preset.training, n) for n in (team.size, 1))
+        if crops != planned and team.leads:
+            _log.warning("a step has %d crops; the preset's own has %d", crops, planned)
         identity = identity_of(preset, seed, crops, work / "prepared")
         state = resume_point(work, identity, team)
         held_out = held_out_cases(index, preset.training.validation)

@@ -10,6 +10,7 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.records import preset_names
+from sat.blocks import ConvBlock
 from sat.config import PRESET_FOLDER, load_preset
 from sat.network import SatNetwork, position_code
 from sat.weights import count_parameters, load_released, read_checkpoint
@@ -44,10 +45,16 @@ def test_parameters_of_every_component(nano):
     assert count_parameters(nano.transformer_decoder_mlp) == 213_312
 
 
-def test_unused_first_norms_are_counted_but_frozen(nano):
-    frozen = [name for name, p in nano.named_parameters() if not p.requires_grad]
-    assert len(frozen) == 12
-    assert all(".norm1." in name for name in frozen)
+def test_what_changes_no_answer_is_counted_but_frozen(nano):
+    frozen = {name for name, p in nano.named_parameters() if not p.requires_grad}
+    norms = {name for name in frozen if ".norm1." in name}
+    assert len(norms) == 12, "unused first norms"
+    assert all(name.endswith(".conv.bias") for name in frozen - norms), "taken out by the norm"
+    block, image = ConvBlock(2, 4, (1, 1, 1)), torch.randn(1, 2, 8, 8, 8)
+    with torch.no_grad():
+        before = block(image)
+        block.conv.bias += 3.0
+        torch.testing.assert_close(block(image), before, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", preset_names(PRESET_FOLDER))

@@ -19,7 +19,6 @@ from sat.losses import prompt_separation, segmentation_loss
 from sat.model import load_model
 from sat.predict import segment
 from sat.prepare import read_index, read_record
-from sat.sampling import place_crop
 from sat.steps import learning_rate
 from sat.train import train
 from sat.weights import read_checkpoint
@@ -167,13 +166,6 @@ def test_prepared_case(tmp_path, toy):
         assert values == set(record.classes[name].parts[0].values)
 
 
-def test_crops_stay_inside_the_volume():
-    random = np.random.default_rng(0)
-    crop, offset = place_crop((40, 10, 8), (16, 16, 8), (39, 5, 4), 0.0, random)
-    assert crop == (slice(24, 40), slice(0, 10), slice(0, 8))
-    assert offset == (0, 0, 0)
-
-
 def test_loss_of_known_values():
     logits = torch.zeros(1, 2, 1, 1, 4)
     targets = torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0]).view(1, 2, 1, 1, 4)
@@ -191,6 +183,29 @@ def test_loss_of_known_values():
     valid[0, 0] = False
     nothing = segmentation_loss(logits, targets, valid, Loss())
     assert float(nothing.dice) == 0.0
+
+
+def test_a_sample_counts_the_same_whatever_it_is_stacked_with():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 3, 4, 4, 4), (torch.rand(2, 3, 4, 4, 4) > 0.6).float()
+    # Three prompts are valid in the first sample and one in the second.
+    valid = torch.tensor([[True, True, True], [False, True, False]])
+    for settings in (Loss(), Loss(dice_over="all"), Loss(dice="pooled")):
+        both = segmentation_loss(logits, targets, valid, settings)
+        alone = [
+            segmentation_loss(logits[i : i + 1], targets[i : i + 1], valid[i : i + 1], settings)
+            for i in (0, 1)
+        ]
+        for name in ("total", "cross_entropy", "dice"):
+            mean = (float(getattr(alone[0], name)) + float(getattr(alone[1], name))) / 2
+            assert float(getattr(both, name)) == pytest.approx(mean, abs=1e-6)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    prompts = [
+        float(entropy(logits[i, p], targets[i, p].float())) for i in (0, 1) for p in range(3)
+    ]
+    expected = (sum(prompts[:3]) / 3 + prompts[4]) / 2
+    found = segmentation_loss(logits, targets, valid, Loss())
+    assert float(found.cross_entropy) == pytest.approx(expected, abs=1e-6)
 
 
 def test_prompt_separation_sees_identical_answers():

@@ -1,0 +1,51 @@
+"""`satbench sat sampling`: what a training will draw, before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+MODEL_ID = "sat-nano"
+
+
+def sampling(
+    run: Path | None = typer.Option(None, "--run", help="A run whose cases are prepared."),
+    config: Path | None = typer.Option(
+        None, "--config", help="Or a configuration; planned from the cards' expected counts."
+    ),
+    draws: int = typer.Option(20_000, "--draws", min=0, help="Crops to simulate."),
+    out: Path | None = typer.Option(
+        None, "--out", help="CSV; in the model's folder of the run by default."
+    ),
+) -> None:
+    """How often the training draws each dataset, group and class, before it starts."""
+    from evaluation.config import load_config, load_frozen
+    from evaluation.errors import BenchError
+    from evaluation.paths import RunPaths
+    from sat.config import load_preset
+    from sat.sampling_report import (
+        REPORT_FILE,
+        planned_groups,
+        report_text,
+        run_groups,
+        shares,
+        write_report,
+    )
+
+    if run is not None and config is None:
+        settings, work = load_frozen(run), RunPaths(run).model_run(MODEL_ID)
+        preset = load_preset(settings.presets.get(MODEL_ID))
+        store = work / "prepared"
+        rows = shares(run_groups(store, preset), preset, settings.seed, draws, store)
+        out = out or work / REPORT_FILE
+    elif config is not None and run is None:
+        settings = load_config(config)
+        preset = load_preset(settings.presets.get(MODEL_ID))
+        rows = shares(planned_groups(settings, preset), preset, settings.seed, draws)
+    else:
+        raise BenchError("name a run or a configuration", expected="either --run or --config")
+    typer.echo(report_text(rows))
+    if out is not None:
+        write_report(rows, out)
+        typer.echo(str(out))
