@@ -5,6 +5,7 @@ VENV ?= .venv
 CORES ?= 2
 RAW_ROOT ?= ../shared/data
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -60,7 +61,7 @@ hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 
 bench-metrics bench-data bench-sat bench-sat-full bench-statistics: bench-%: $(READY)
-	$(BIN)/satbench bench $*
+	$(BIN)/satbench bench $* $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment
 	rm -rf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -16,6 +16,7 @@ from snakemake.utils import min_version, validate
 
 from evaluation.config import config_from
 from evaluation.errors import BenchError
+from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
 from evaluation.workflow.slurm import (
@@ -59,9 +60,12 @@ if workflow.is_main_process:
 
 
 # Filled by the folders that train models, read by the rules that predict: what a model needs
-# before it can predict a dataset (model id -> function), and how many GPUs it then wants.
+# before it can predict a dataset (model id -> function), and how many GPUs it then wants. Of a
+# model that is not trained here, its card says so.
 TRAINED = {}
-PREDICTION_GPUS = {}
+PREDICTION_GPUS = {
+    m: 1 for m in RUN.models if find_model(m).gpu and not find_model(m).trains
+}
 # What a model reports beyond its scores.
 DIAGNOSTICS = []
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from evaluation.errors import BenchError
 from evaluation.io import Volume
 from sat.benchmark import random_model
 from sat.config import Millimetres, Triple, load_preset
+from sat.console import Console
 from sat.measuring import peak_of_process_gib
 from sat.predict import segment
 
@@ -31,40 +32,42 @@ def large_scan(shape: Triple, spacing_mm: Millimetres) -> Volume:
     return Volume(np.maximum(coarse[:x, :y, :z], 1.0), np.diag([*spacing_mm, 1.0]))
 
 
-def full_run(preset: str, n_prompts: int, shape: Triple, spacing_mm: Millimetres) -> dict[str, Any]:
-    """Predict once with random weights; progress goes to stderr.
+def full_run(
+    preset: str, n_prompts: int, shape: Triple, spacing_mm: Millimetres, device: str = "cpu"
+) -> dict[str, Any]:
+    """Predict once with random weights on `cpu` or `cuda`; progress goes to stderr.
 
     Returns:
         Sizes, seconds for encoding and in all, and the largest resident memory of this process
-        in GiB, imports included.
+        in GiB, imports included; on a GPU also the largest memory that torch took there.
+
+    Raises:
+        BenchError: the device is another one, or there is no GPU.
     """
-    model = random_model(load_preset(preset), n_prompts)
+    if device not in ("cpu", "cuda"):
+        raise BenchError("unknown device", found=device, expected="cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("torch sees no GPU", hint="use --device cpu")
+    model = random_model(load_preset(preset), n_prompts).to(device)
     names = [name for _, name in model.book.keys]
     started = time.monotonic()
-    encoded_at = started
-    windows = 0
-    bar = tqdm(total=n_prompts, desc="classes", unit="class")
-    encoding = tqdm(desc="image", unit="window")
+    encoded_at, windows = started, 0
+    with Console() as console:
 
-    def on_encoded(done: int, total: int) -> None:
-        nonlocal encoded_at, windows
-        encoded_at, windows, encoding.total = time.monotonic(), total, total
-        encoding.update(done - encoding.n)
+        def on_encoded(done: int, total: int) -> None:
+            nonlocal encoded_at, windows
+            encoded_at, windows = time.monotonic(), total
+            console.progress.encoded(done, total)
 
-    def on_done(_: str) -> None:
-        bar.update()
-
-    answer = segment(
-        model,
-        large_scan(shape, spacing_mm),
-        "ct",
-        names,
-        model.book.embeddings,
-        on_done=on_done,
-        on_encoded=on_encoded,
-    )
-    bar.close()
-    encoding.close()
+        answer = segment(
+            model,
+            large_scan(shape, spacing_mm),
+            "ct",
+            names,
+            model.book.embeddings,
+            on_done=lambda name: console.progress.segmented(name, n_prompts),
+            on_encoded=on_encoded,
+        )
     assert answer.own_grid is not None
     return {
         "preset": preset,
@@ -77,5 +80,9 @@ def full_run(preset: str, n_prompts: int, shape: Triple, spacing_mm: Millimetres
         "scratch_folder": tempfile.gettempdir(),
         "seconds_encoding": round(encoded_at - started, 1),
         "seconds": round(time.monotonic() - started, 1),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "peak_memory_gib": round(peak_of_process_gib(), 3),
+        "peak_gpu_memory_gib": (
+            round(torch.cuda.max_memory_reserved() / 2**30, 3) if device == "cuda" else None
+        ),
     }

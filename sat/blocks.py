@@ -6,6 +6,8 @@ that its weights load without renaming anything but second names of the same ten
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -109,12 +111,31 @@ class Decoder(nn.Module):
             for b, a, stride in zip(below, above, sizes.strides[:0:-1], strict=True)
         )
 
-    def forward(self, scales: list[Tensor]) -> Tensor:
-        """All scales of the encoder to features (B, widths[0], X, Y, Z)."""
+    def forward(self, scales: list[Tensor], kept: int = 1) -> list[Tensor]:
+        """All scales of the encoder to the last `kept` stages' features, full resolution first.
+
+        The first has shape (B, widths[0], X, Y, Z), the next (B, widths[1], X / 2, ...).
+        """
         x = scales[-1]
+        features: list[Tensor] = []
         for up, stage, skip in zip(self.transpconvs, self.stages, scales[-2::-1], strict=True):
             x = stage(torch.cat((up(x), skip), dim=1))
-        return x
+            features = [x, *features[: kept - 1]]
+        return features
+
+
+class BackboneOutput(NamedTuple):
+    """What the backbone makes of an image.
+
+    Attributes:
+        pixels: (B, d', X, Y, Z), one vector for each voxel.
+        scales: the output of every encoder stage, the full resolution first.
+        coarse: features of the decoder stages before the last one, the finest first.
+    """
+
+    pixels: Tensor
+    scales: list[Tensor]
+    coarse: list[Tensor]
 
 
 class Backbone(nn.Module):
@@ -129,13 +150,13 @@ class Backbone(nn.Module):
         )
         self.apply(_he)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, C, X, Y, Z) to features (B, d', X, Y, Z) and bottleneck (B, w, x, y, z)."""
+    def forward(self, image: Tensor, n_coarse: int = 0) -> BackboneOutput:
+        """Image (B, C, X, Y, Z) to features, with those of `n_coarse` earlier decoder stages."""
         scales = self.encoder(image)
-        pixels = self.decoder(scales)
+        pixels, *coarse = self.decoder(scales, kept=1 + n_coarse)
         if self.pixel_projection is not None:
             pixels = self.pixel_projection(pixels)
-        return pixels, scales[-1]
+        return BackboneOutput(pixels, scales, coarse)
 
 
 def _he(module: nn.Module) -> None:

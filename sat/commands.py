@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from evaluation.commands.bench import bench_group
+from sat.released_commands import convert_released
 from sat.sampling_command import sampling
 
 MODEL_ID = "sat-nano"
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     sat.command("sampling")(sampling)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
+    sat.command("convert-released")(convert_released)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)
     bench = bench_group(app)
@@ -172,7 +174,8 @@ def segment(
     """
     from evaluation.errors import BenchError
 
-    if modality not in ("ct", "mri"):
+    kind = modality.lower()
+    if kind not in ("ct", "mri"):
         raise BenchError("unknown modality", found=modality, expected="ct or mri")
     import torch
 
@@ -183,7 +186,7 @@ def segment(
         torch.set_num_threads(threads)
     request = Request(
         image=image,
-        modality="ct" if modality == "ct" else "mri",
+        modality="ct" if kind == "ct" else "mri",
         checkpoint=checkpoint,
         out=out,
         prompts=tuple(prompt),
@@ -228,8 +231,9 @@ def bench_sat_full(
     prompts: int = typer.Option(362, min=1, help="Number of prompts."),
     shape: tuple[int, int, int] = typer.Option((400, 400, 130), help="Voxels x, y, z."),
     spacing: tuple[float, float, float] = typer.Option((1, 1, 3), help="Voxel size in mm."),
+    device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
-    limit_gib: float = typer.Option(20.0, help="Fail above this peak memory."),
+    limit_gib: float = typer.Option(20.0, help="Fail above this peak of the process's memory."),
     out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
 ) -> None:
     """One prediction of all classes with random weights of full size; time and peak memory."""
@@ -241,7 +245,7 @@ def bench_sat_full(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    results = full_run(preset, prompts, shape, spacing)
+    results = full_run(preset, prompts, shape, spacing, device)
     for name, value in results.items():
         typer.echo(f"{name}: {value}")
     if out is not None:

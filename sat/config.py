@@ -39,6 +39,14 @@ class NetworkSizes(Record):
     dropout: float = Field(ge=0, lt=1)
     mask_hidden: int = Field(ge=1)
     mask_output: Literal["linear", "gelu"]
+    memory: Literal["bottleneck", "multi-scale"] = Field(
+        default="bottleneck",
+        description="what queries attend to: the last stage (the first release), or all stages "
+        "averaged onto its grid and projected (later releases)",
+    )
+    deep_supervision: bool = Field(
+        default=False, description="coarser decoder stages answer in training, too (later releases)"
+    )
 
     @property
     def total_stride(self) -> Triple:
@@ -54,8 +62,10 @@ class NetworkSizes(Record):
             raise ValueError(f"{len(self.widths)} widths need as many strides")
         if self.strides[0] != (1, 1, 1):
             raise ValueError("the first stage keeps the full resolution: its stride is 1 1 1")
-        if self.widths[-1] != self.query_width:
+        if self.memory == "bottleneck" and self.widths[-1] != self.query_width:
             raise ValueError("the bottleneck is the queries' memory: widths[-1] = query_width")
+        if self.deep_supervision and len(self.widths) < 3:
+            raise ValueError("deep_supervision needs a decoder stage below the full resolution")
         if self.query_width % self.heads:
             raise ValueError("query_width must be a multiple of heads")
         if not self.pixel_projection and self.pixel_width != self.widths[0]:
@@ -232,6 +242,8 @@ class Preset(Record):
         ):
             if any(p % s for p, s in zip(patch, stride, strict=True)):
                 raise ValueError(f"{label}.patch {patch} is no multiple of the strides {stride}")
+            if patch == stride:
+                raise ValueError(f"{label}.patch {patch} leaves one voxel at the bottleneck")
         return self
 
 

@@ -79,7 +79,9 @@ def joined(device: torch.device) -> Iterator[Team]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
     yield team
     # Not after an error: the others may hang in a sum, and torchrun ends them.
     dist.destroy_process_group()

@@ -28,7 +28,7 @@ class WindowFeatures:
         overlap: part of a window that the next one covers again.
         batch: windows encoded at once.
         memory_bytes: features beyond it go to a scratch file, removed on leaving.
-        on_encoded: called with the number of windows done and of all windows.
+        on_encoded: called with the number of windows done and of all windows, first with none.
 
     The scratch file is read and written, never mapped: a mapping's pages count as memory of the
     process until somebody else needs them. Use it as a context manager.
@@ -55,6 +55,8 @@ class WindowFeatures:
         self._positions = torch.empty(0)
 
     def __enter__(self) -> WindowFeatures:
+        if self._on_encoded is not None:
+            self._on_encoded(0, len(self.corners))
         try:
             with torch.inference_mode():
                 for numbers in self._batches():

@@ -148,8 +148,14 @@ def round_up(size: int, multiple: int) -> int:
 
 
 def padded_shape(shape: Triple, patch: Triple, stride: Triple, whole_patch: bool) -> Triple:
-    """A crop's size: the patch, or less where the volume is smaller and need not be filled up."""
+    """A crop's size: the patch, or less where the volume is smaller and need not be filled up.
+
+    At least two voxels are left at the bottleneck, one more than its norm could do without.
+    """
     if whole_patch:
         return patch
-    x, y, z = (min(p, round_up(n, s)) for n, p, s in zip(shape, patch, stride, strict=True))
-    return x, y, z
+    sizes = [min(p, round_up(n, s)) for n, p, s in zip(shape, patch, stride, strict=True)]
+    if tuple(sizes) == stride:
+        axis = next(a for a in range(3) if patch[a] > stride[a])
+        sizes[axis] += stride[axis]
+    return sizes[0], sizes[1], sizes[2]

@@ -27,16 +27,21 @@ class SatModel(nn.Module):
         preset: all sizes and settings.
         book: prompts that the model knows, with their text embeddings.
         trained: classes trained in each dataset.
+        network: with its weights; a new one with random weights by default.
     """
 
     def __init__(
-        self, preset: Preset, book: PromptBook, trained: Mapping[str, tuple[str, ...]]
+        self,
+        preset: Preset,
+        book: PromptBook,
+        trained: Mapping[str, tuple[str, ...]],
+        network: SatNetwork | None = None,
     ) -> None:
         super().__init__()
         self.preset = preset
         self.book = book
         self.trained = dict(trained)
-        self.network = SatNetwork(preset.network)
+        self.network = SatNetwork(preset.network) if network is None else network
         self.projection = PromptProjection(
             preset.prompts, book.embeddings.shape[1], preset.network.query_width
         )
@@ -47,7 +52,9 @@ class SatModel(nn.Module):
         queries: Tensor = self.projection(embeddings)
         return queries
 
-    def forward(self, image: Tensor, embeddings: Tensor, prompts: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, embeddings: Tensor, prompts: Tensor
+    ) -> Tensor | tuple[Tensor, ...]:
         """One pass of the training.
 
         Args:
@@ -56,9 +63,9 @@ class SatModel(nn.Module):
             prompts: (B, P) rows of them for each image.
 
         Returns:
-            Logits (B, P, X, Y, Z).
+            Logits (B, P, X, Y, Z); with deep supervision, those of coarser scales behind them.
         """
-        logits: Tensor = self.network(image, self.queries(embeddings)[prompts])
+        logits: Tensor | tuple[Tensor, ...] = self.network(image, self.queries(embeddings)[prompts])
         return logits
 
     @property
@@ -98,17 +105,21 @@ def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
             file=origin,
             found=f"format {content.get('format')}, keys {sorted(map(str, content))[:6]}",
             expected=f"format {FORMAT}",
-            hint="released weights of the authors are loaded by the preset `released-v1`",
+            hint="`satbench sat convert-released` makes one of the authors' released weights",
         )
     try:
         preset = Preset.model_validate_json(content["preset"])
         keys: tuple[Key, ...] = tuple((m, n) for m, n in content["prompts"])
+        # Without drawing random weights first, which takes seconds at full size.
+        with torch.device("meta"):
+            network = SatNetwork(preset.network)
+        network.load_state_dict(content["network"], assign=True)
         model = SatModel(
             preset,
             PromptBook(keys, content["embeddings"]),
             {dataset: tuple(names) for dataset, names in content["trained"].items()},
+            network.float(),
         )
-        model.network.load_state_dict(content["network"])
         model.projection.load_state_dict(content["projection"])
     except (
         KeyError,

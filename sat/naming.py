@@ -39,6 +39,7 @@ class Prompt:
             modality; or `text`, which no class is called.
         nearest: trained classes with the most similar text, for prompts that are not trained.
         similar_names: classes of the vocabulary that are spelled alike, for `text`.
+        trained_for: another modality that the checkpoint was trained on the class for.
     """
 
     name: str
@@ -46,17 +47,19 @@ class Prompt:
     origin: Origin
     nearest: tuple[str, ...] = ()
     similar_names: tuple[str, ...] = ()
+    trained_for: Modality | None = None
 
     @property
     def warning(self) -> str | None:
         """What the user should know before trusting the answer."""
         if self.origin == "trained":
             return None
-        what = (
-            "is a class of the vocabulary that this checkpoint was not trained on"
-            if self.origin == "vocabulary"
-            else "is no known class; its text goes to the text encoder"
-        )
+        if self.origin == "text":
+            what = "is no known class; its text goes to the text encoder"
+        elif self.trained_for is not None:
+            what = f"is a class that this checkpoint was trained on for {self.trained_for} only"
+        else:
+            what = "is a class of the vocabulary that this checkpoint was not trained on"
         parts = [f"`{self.name}` {what}", "nearest trained classes: " + ", ".join(self.nearest)]
         if self.similar_names:
             parts.insert(1, "did you mean " + " or ".join(f"`{n}`" for n in self.similar_names))
@@ -112,7 +115,8 @@ def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
         return Prompt(plain, (), "text", similar_names=_spelled_alike(modality, plain))
     if _plain(name) in trained:
         return Prompt(trained[_plain(name)], (), "trained")
-    return Prompt(name, (), "vocabulary")
+    other = next((m for m, known in model.book.keys if known == name), None)
+    return Prompt(name, (), "vocabulary", trained_for=other)
 
 
 def _spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
@@ -169,6 +173,8 @@ def embed(
                 found=f"embeddings of {vectors.shape[1]} values",
                 expected=f"{book.embeddings.shape[1]}",
             )
+        if folder is not None:
+            _require_same_encoder(model, encoder, folder)
         encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
     answer, embeddings = [], []
     for prompt in prompts:
@@ -180,6 +186,20 @@ def embed(
             answer.append(replace(prompt, nearest=_nearest(model, modality, vector)))
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
+
+
+def _require_same_encoder(model: SatModel, encoder: TextEncoder, folder: Path) -> None:
+    """A class in the checkpoint must come out of the encoder as it went in."""
+    key, known = model.book.keys[0], model.book.embeddings[0]
+    again = encoder.embed([prompt_text(model.preset.prompts, key)])[0]
+    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
+    if (again - known).norm() > 0.01 * known.norm():
+        raise BenchError(
+            "this is not the text encoder that the checkpoint was made with",
+            file=folder,
+            found=f"another embedding of `{key[1]}`, off by "
+            f"{float((again - known).norm() / known.norm()):.2f} of its length",
+        )
 
 
 def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sat.blocks import Backbone
+from sat.blocks import Backbone, BackboneOutput
 from sat.config import NetworkSizes
+from sat.multi_scale import MultiScaleMemory
+from sat.supervision import CoarseHeads, dot_products
 
 POSITION_BASE = 10000.0
 
@@ -23,7 +25,7 @@ class Features(NamedTuple):
 
     Attributes:
         pixels: (B, d', X, Y, Z), one vector for each voxel.
-        tokens: (B, T, d), the bottleneck, flattened in storage order.
+        tokens: (B, T, d), the queries' memory on the bottleneck's grid, in storage order.
         positions: (T, d), the fixed position code of the tokens.
     """
 
@@ -103,7 +105,8 @@ class QueryDecoder(nn.Module):
 class SatNetwork(nn.Module):
     """Vision backbone, query decoder and mask head; the text encoder is not part of it.
 
-    With the preset `nano` it has 107,227,008 parameters, the paper's 107 M.
+    With the preset `nano` it has 107,227,008 parameters, the paper's 107 M; with the multi-scale
+    memory of later releases 109,194,624, and with their deep supervision on top 110,277,568.
     """
 
     def __init__(self, sizes: NetworkSizes) -> None:
@@ -117,23 +120,49 @@ class SatNetwork(nn.Module):
             nn.Linear(sizes.mask_hidden, sizes.pixel_width),
             nn.GELU() if sizes.mask_output == "gelu" else nn.Identity(),
         )
+        self.multi_scale = MultiScaleMemory(sizes) if sizes.memory == "multi-scale" else None
+        self.coarse_heads = CoarseHeads(sizes) if sizes.deep_supervision else None
 
     def encode(self, image: Tensor) -> Features:
         """Features of an image (B, 1, X, Y, Z) whose sides are multiples of the total stride."""
-        pixels, bottleneck = self.backbone(image.expand(-1, self.sizes.in_channels, -1, -1, -1))
-        x, y, z = bottleneck.shape[2:]
-        positions = position_code((x, y, z), self.sizes.query_width).to(bottleneck)
-        return Features(pixels, bottleneck.flatten(2).transpose(1, 2), positions)
+        return self._features(self.backbone(self._input(image)))
 
     def decode(self, features: Features, queries: Tensor) -> Tensor:
         """Logits (B, N, X, Y, Z) of queries (B, N, d) or, for all images alike, (N, d)."""
-        pixels, tokens, positions = features
         if queries.dim() == 2:
-            queries = queries.expand(len(tokens), -1, -1)
-        answers = self.transformer_decoder(queries, tokens, positions)
-        kernels = self.transformer_decoder_mlp(answers)
-        return torch.bmm(kernels, pixels.flatten(2)).view(*kernels.shape[:2], *pixels.shape[2:])
+            queries = queries.expand(len(features.tokens), -1, -1)
+        return self._logits(features, self._answers(features, queries))
 
-    def forward(self, image: Tensor, queries: Tensor) -> Tensor:
-        """Image (B, 1, X, Y, Z) and queries (B, N, d) to logits (B, N, X, Y, Z)."""
-        return self.decode(self.encode(image), queries)
+    def forward(self, image: Tensor, queries: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Image (B, 1, X, Y, Z) and queries (B, N, d) to logits (B, N, X, Y, Z).
+
+        While a network with deep supervision is trained, logits of the coarser scales follow
+        those of the full resolution in a tuple.
+        """
+        if self.coarse_heads is None or not self.training:
+            return self.decode(self.encode(image), queries)
+        found = self.backbone(self._input(image), n_coarse=len(self.coarse_heads.heads))
+        features = self._features(found)
+        answers = self._answers(features, queries)
+        return self._logits(features, answers), *self.coarse_heads(answers, found.coarse)
+
+    def _input(self, image: Tensor) -> Tensor:
+        return image.expand(-1, self.sizes.in_channels, -1, -1, -1)
+
+    def _features(self, found: BackboneOutput) -> Features:
+        bottleneck = found.scales[-1]
+        x, y, z = bottleneck.shape[2:]
+        positions = position_code((x, y, z), self.sizes.query_width).to(bottleneck)
+        tokens = (
+            bottleneck.flatten(2).transpose(1, 2)
+            if self.multi_scale is None
+            else self.multi_scale(found.scales)
+        )
+        return Features(found.pixels, tokens, positions)
+
+    def _answers(self, features: Features, queries: Tensor) -> Tensor:
+        answers: Tensor = self.transformer_decoder(queries, features.tokens, features.positions)
+        return answers
+
+    def _logits(self, features: Features, answers: Tensor) -> Tensor:
+        return dot_products(self.transformer_decoder_mlp(answers), features.pixels)

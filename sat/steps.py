@@ -17,8 +17,9 @@ from evaluation.errors import BenchError
 from sat.config import Training
 from sat.data import Batch
 from sat.distributed import Team, turns_of
-from sat.losses import LossParts, prompt_separation, segmentation_loss
+from sat.losses import LossParts, prompt_separation
 from sat.model import SatModel
+from sat.supervision import supervised_loss
 from sat.training_log import StepRow
 
 
@@ -134,8 +135,8 @@ class Stepper:
             t.to(self._device, non_blocking=True) for t in (batch.targets, batch.valid)
         )
         with torch.autocast(self._device.type, torch.float16, enabled=self._amp):
-            logits: Tensor = (self._shared or self._model)(image, self._embeddings, prompts)
-            return logits, segmentation_loss(logits, targets, valid, self._training.loss)
+            outputs = (self._shared or self._model)(image, self._embeddings, prompts)
+            return supervised_loss(outputs, targets, valid, self._training.loss)
 
     def _exchange(self, last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over the processes in the last pass of a step only."""

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from evaluation.errors import BenchError
-from evaluation.files import sha256
+from evaluation.files import TEMPORARY_PREFIX, sha256
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
@@ -51,13 +55,85 @@ def minilm_folder() -> Path:
     return folder
 
 
+@contextmanager
+def _offline(folder: Path) -> Iterator[None]:
+    """Import and call transformers without network, chatter or tracebacks."""
+    if not (folder / "config.json").is_file():
+        raise BenchError(
+            "no text encoder in this folder",
+            file=folder,
+            expected="config.json, a tokenizer and the weights",
+        )
+    if not any((folder / name).is_file() for name in ("vocab.txt", "tokenizer.json")):
+        # The library would make a tokenizer that knows no word at all.
+        raise BenchError(
+            "the text encoder's folder has no vocabulary",
+            file=folder,
+            expected="vocab.txt or tokenizer.json",
+        )
+    # Read when the library is first imported: nothing may be looked up on the network.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        before = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, KeyError, UnpicklingError, SafetensorError) as e:
+            raise BenchError(
+                "the text encoder cannot be read",
+                file=folder,
+                found=f"{type(e).__name__}: {' '.join(str(e).split())[:300]}",
+                expected="config.json, a tokenizer and model.safetensors or pytorch_model.bin",
+            ) from e
+        finally:
+            logging.set_verbosity(before)
+
+
+def _load(folder: Path, weights: Mapping[str, Tensor] | None) -> tuple[Any, set[str]]:
+    """The encoder in evaluation mode, and which of its weights are missing."""
+    from transformers import AutoConfig, AutoModel
+
+    if weights is not None:
+        model = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        found = model.load_state_dict(dict(weights), strict=False)
+        return model.eval(), set(found.missing_keys)
+    model, report = AutoModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=(folder / "model.safetensors").is_file(),
+        output_loading_info=True,
+    )
+    return model.eval(), {str(key) for key in report["missing_keys"]}
+
+
+def encoder_shapes(folder: Path) -> dict[str, torch.Size]:
+    """Names and shapes of the weights that a folder's `config.json` asks for."""
+    with _offline(folder), torch.device("meta"):
+        from transformers import AutoConfig, AutoModel
+
+        model = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        return {key: value.shape for key, value in model.state_dict().items()}
+
+
 class TextEncoder:
     """A frozen BERT-like encoder in a local folder (Hugging Face layout).
 
     Args:
-        folder: holds `config.json`, the tokenizer and the weights as safetensors.
+        folder: holds `config.json`, the tokenizer and the weights (safetensors, or a pickle that
+            is read without running code).
         pooling: `mean` over the tokens, or the encoder's own `pooler` output.
         unit_length: scale every embedding to length one.
+        weights: used instead of the folder's own weights, under the names of the encoder.
+
+    Raises:
+        BenchError: a part is missing or does not fit: no tokenizer, no trained pooler, ...
     """
 
     def __init__(
@@ -66,29 +142,42 @@ class TextEncoder:
         pooling: Literal["mean", "pooler"] = "mean",
         *,
         unit_length: bool = True,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        if not (folder / "config.json").is_file():
-            raise BenchError(
-                "no text encoder in this folder",
-                file=folder,
-                expected="config.json, a tokenizer and model.safetensors",
-            )
-        # Read when the library is first imported: nothing may be looked up on the network.
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        os.environ["TRANSFORMERS_OFFLINE"] = "1"
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from transformers import AutoModel, AutoTokenizer
-            from transformers.utils import logging
+        with _offline(folder):
+            from transformers import AutoTokenizer
 
-            logging.disable_progress_bar()
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model: Any = AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True
-            ).eval()
+            self._model, missing = _load(folder, weights)
+        # An absent part would be filled with random numbers.
+        missing = {key for key in missing if pooling == "pooler" or "pooler." not in key}
+        if missing:
+            raise BenchError(
+                "the text encoder's weights are incomplete",
+                file=folder,
+                found=f"no {', '.join(sorted(missing)[:4])}" + (" ..." if len(missing) > 4 else ""),
+                hint="use a complete checkpoint of the encoder; masked-language-model files often "
+                "lack the pooler",
+            )
+        if len(self._tokenizer) > self._model.config.vocab_size:
+            raise BenchError(
+                "tokenizer and text encoder do not belong together",
+                file=folder,
+                found=f"{len(self._tokenizer)} tokens",
+                expected=f"at most {self._model.config.vocab_size}",
+            )
         self._pooling, self._unit_length = pooling, unit_length
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer and weights in the same layout to a new folder."""
+        if folder.exists():
+            raise BenchError("the text encoder's folder is there already", file=folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.parent) as temporary:
+            inside = Path(temporary) / folder.name
+            self._model.save_pretrained(inside)
+            self._tokenizer.save_pretrained(inside)
+            inside.replace(folder)
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:

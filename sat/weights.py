@@ -33,6 +33,12 @@ def first_name(key: str) -> str:
     return key
 
 
+def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict of a released file, bare or wrapped as `{"model_state_dict": ...}`."""
+    wrapped = content.get(WRAPPER)
+    return wrapped if isinstance(wrapped, Mapping) else content
+
+
 def load_released(state_dict: Mapping[str, Any], sizes: NetworkSizes | None = None) -> SatNetwork:
     """The network with the weights of the first public release.
 
@@ -49,8 +55,7 @@ def load_released(state_dict: Mapping[str, Any], sizes: NetworkSizes | None = No
         BenchError: names every key that is missing, unknown, of a wrong shape, no tensor of
             floating-point numbers, or in contradiction to its second name.
     """
-    wrapped = state_dict.get(WRAPPER)
-    given: Mapping[str, Any] = wrapped if isinstance(wrapped, Mapping) else state_dict
+    given = unwrapped(state_dict)
     sizes = sizes or load_preset("nano").network
     with torch.device("meta"):
         network = SatNetwork(sizes)
@@ -100,6 +105,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BenchError("checkpoint not found", file=path, hint="train the model first")
+    _require_torch_file(path)
     try:
         with warnings.catch_warnings():
             # A foreign pickle is refused below; torch's doubts about its version add nothing.
@@ -109,7 +115,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise BenchError(
             "checkpoint refused: it holds more than tensors and plain values, or is corrupt",
             file=path,
-            found=str(error).splitlines()[0][:200],
+            found=_refused_part(error),
             hint="use a file that holds a state dict; nothing in it has been run",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -122,6 +128,26 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BenchError("checkpoint holds no dictionary", file=path, found=type(content).__name__)
     return content
+
+
+def _require_torch_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    # A zip archive, or the pickle of old versions. An empty file is left to torch.
+    if start and not start.startswith((b"PK", b"\x80")):
+        raise BenchError(
+            "checkpoint refused: this is no file that torch has written",
+            file=path,
+            found=f"it starts with the bytes {start!r}",
+        )
+
+
+def _refused_part(error: pickle.UnpicklingError) -> str:
+    """What torch stumbled over, without its advice on how to run it all the same."""
+    found = re.search(r"GLOBAL (\S+)|Unsupported \w+ \S+", str(error))
+    if found is None:
+        return type(error).__name__
+    return f"the Python object `{found[1]}`" if found[1] else found[0]
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -74,7 +74,8 @@ def _losses(work: Path) -> list[tuple[str, float]]:
 @pytest.mark.timeout(600)
 def test_two_processes(tmp_path, toy):
     """In one test, because starting torch in several processes is what takes the time."""
-    whole = toy.preset(steps=14, checkpoint_every=3)
+    validation = {"part": 0.3, "every": 5}
+    whole = toy.preset(steps=14, checkpoint_every=3, validation=validation)
     killed = _folder(tmp_path / "killed", whole, toy)
     process = _start(tmp_path, killed)
     deadline = time.monotonic() + SECONDS
@@ -101,9 +102,13 @@ def test_two_processes(tmp_path, toy):
     assert not (unreadable / "checkpoint.pt").exists()
 
     # Killed and resumed: the same bits.
-    resumed, expected = (_weights(w / "checkpoint.pt") for w in (killed, undisturbed))
-    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
+    for name in ("last.pt", "checkpoint.pt"):
+        resumed, expected = (_weights(work / name) for work in (killed, undisturbed))
+        assert all(torch.equal(expected[key], resumed[key]) for key in expected), name
     assert _losses(killed) == _losses(undisturbed)
+    chosen = [(work / "validation.csv").read_text() for work in (killed, undisturbed)]
+    assert chosen[0] == chosen[1]
+    assert chosen[0].count("(all)") == 3
 
     # Two processes, one with twice the batch, and one that takes the second one's turns.
     for name, changes in (("batch", {"batch": 4}), ("turns", {"processes": 2})):

@@ -17,6 +17,7 @@ from sat.grid import (
     GridMap,
     bounding_box,
     crop_and_normalise,
+    padded_shape,
     resample_image,
     resample_labels,
 )
@@ -219,6 +220,17 @@ def test_bad_images_get_a_clear_error():
     image[0, 0, 0] = np.nan
     with pytest.raises(BenchError, match="not numbers"):
         crop_and_normalise(image, "mri", settings_)
+
+
+def test_a_scan_smaller_than_the_stride_is_filled_up(toy_model):
+    assert padded_shape((3, 4, 2), (16, 16, 8), (4, 4, 4), whole_patch=False) == (8, 4, 4)
+    assert padded_shape((3, 4, 2), (4, 16, 8), (4, 4, 4), whole_patch=False) == (4, 8, 4)
+    assert padded_shape((3, 5, 2), (16, 16, 8), (4, 4, 4), whole_patch=False) == (4, 8, 4)
+    random = np.random.default_rng(0)
+    # One slice of 5 x 6 voxels is 3 x 4 x 1 on the model's own grid, less than its stride.
+    image = Volume(random.normal(50, 9, (5, 6, 1)).astype(np.float32), np.eye(4))
+    answer = segment(toy_model, image, "mri", ["a"], toy_model.book.embeddings[:1])
+    assert answer.segmentation.shape == (5, 6, 1)
 
 
 def test_ct_is_cropped_clipped_and_standardised():

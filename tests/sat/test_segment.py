@@ -18,12 +18,13 @@ from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, wri
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
 from evaluation.io import Volume, orientation_of, read_volume, same_grid, to_ras, write_volume
+from sat.answer import flattened
 from sat.model import SatModel, model_content, save_content
 from sat.naming import embed, resolve
 from sat.overlay import class_colours, middle_of
 from sat.prompts import PromptBook
 from sat.scan import doubts, read_scan, turned_back
-from sat.segment import Progress, Request, flattened, segment_scan
+from sat.segment import Progress, Request, segment_scan
 from sat.text import TextEncoder, minilm_folder
 
 TRAINED = ("left kidney", "right kidney", "liver", "aorta")
@@ -213,7 +214,8 @@ def test_bad_checkpoints(ask, scan, checkpoint, model, tmp_path, capsys):
         (lambda: bad.write_bytes(b""), "truncated or corrupt"),
         (lambda: bad.write_text("not weights"), "truncated or corrupt|refused"),
         (pickled, "refused"),
-        (lambda: torch.save(_Harmful(), bad), "refused"),
+        (lambda: bad.write_bytes(scan.read_bytes()), "no file that torch has written"),
+        (lambda: torch.save(_Harmful(), bad), r"refused[\s\S]*the Python object `print`"),
         (lambda: save_content(bad, {**content, "network": sizes}), "does not fit together"),
         (lambda: save_content(bad, {**content, "network": broken}), "not numbers"),
         (lambda: save_content(bad, {"state_dict": {}}), "not a SAT-Nano checkpoint"),
@@ -226,7 +228,7 @@ def test_bad_checkpoints(ask, scan, checkpoint, model, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_images_and_prompts(ask, scan, phantom, tmp_path):
+def test_bad_images_and_prompts(ask, scan, model, tmp_path):
     volume = read_volume(scan)
 
     def written(array, name="bad"):
@@ -259,10 +261,14 @@ def test_bad_images_and_prompts(ask, scan, phantom, tmp_path):
         ask(scan)
     with pytest.raises(BenchError, match="prompt is empty"):
         ask(scan, "liver", "  ")
+    other = embed(model, "mri", resolve(model, "mri", ["liver"]))[0][0]
+    assert "trained on for ct only" in str(other.warning)
     with pytest.raises(BenchError, match="not trained on any mri class"):
         ask(scan, every=True, modality="mri")
     with pytest.raises(BenchError, match="this is a file"):
         ask(scan, "liver", out="scan.nii.gz")
+    with pytest.raises(BenchError, match="cannot be made"):
+        ask(scan, "liver", out="scan.nii.gz/out")
     assert not (tmp_path / "out").exists()
     assert "no negative value" in doubts(read_scan(written(np.abs(volume.array))), "ct")[0]
     assert "is it a CT" in doubts(read_scan(scan), "mri")[0]
@@ -270,7 +276,7 @@ def test_bad_images_and_prompts(ask, scan, phantom, tmp_path):
 
 def test_the_command(scan, checkpoint, tmp_path):
     arguments = ["segment", str(scan), "-p", "liver", "-m", "ct", "-c", str(checkpoint)]
-    arguments += ["-o", str(tmp_path / "answer"), "--no-overlay", "--threads", "1"]
+    arguments += ["-o", str(tmp_path / "answer"), "--no-overlay", "--threads", "1", "-m", "CT"]
     result = CliRunner().invoke(build(), arguments)
     assert result.exit_code == 0, result.output
     assert " ml  liver.nii.gz" in result.stdout

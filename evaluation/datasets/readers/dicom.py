@@ -64,17 +64,26 @@ def image_series(files: Sequence[Path]) -> list[Path]:
         BenchError: there is no image series, or more than one.
     """
     groups: dict[str, list[Path]] = {}
+    names: dict[str, str] = {}
     for file in files:
         header = _read(file, pixels=False)
         if header.get("Modality") in IMAGE_MODALITIES:
-            groups.setdefault(str(header.get("SeriesInstanceUID")), []).append(file)
+            series = str(header.get("SeriesInstanceUID"))
+            groups.setdefault(series, []).append(file)
+            names[series] = f"{header.Modality} {header.get('SeriesDescription', '')}".strip()
     if len(groups) != 1:
+        listed = [
+            f"{names[series]}: {len(members)} files, the first is {members[0].name}"
+            for series, members in groups.items()
+        ]
         raise BenchError(
             "the folder must hold one image series",
             file=files[0].parent if files else None,
-            found=f"{len(groups)} CT or MR series in {len(files)} files",
+            found="\n            ".join(
+                [f"{len(groups)} CT or MR series in {len(files)} files", *listed[:8]]
+            ),
             expected="1",
-            hint="remove the series that does not belong to the case",
+            hint="move the others to folders of their own" if groups else None,
         )
     return next(iter(groups.values()))
 
