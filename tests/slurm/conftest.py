@@ -120,7 +120,7 @@ def slurm_clone(new_clone: Callable[..., Any], cluster: Cluster) -> Callable[[Pa
     def make(folder: Path) -> Any:
         clone = new_clone(folder, **cluster.variables)
         preset = yaml.safe_load((ROOT / "sat" / "presets" / "smoke.yaml").read_text())
-        preset["training"]["steps"] = TRAINING_STEPS
+        preset["training"] |= {"steps": TRAINING_STEPS, "batch": 1}
         (folder / "config" / "training.yaml").write_text(yaml.safe_dump(preset))
         (folder / "config" / "faults.yaml").write_text(yaml.safe_dump(FAULTS))
         clone.edit_profile(slurm_init_seconds_before_status_checks=EVERY, latency_wait=20)

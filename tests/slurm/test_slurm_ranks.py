@@ -21,7 +21,7 @@ PRESET = Path("config/training.yaml")
 
 def set_training(folder: Path, **settings: int) -> None:
     preset = yaml.safe_load((folder / PRESET).read_text())
-    preset["training"] |= {"steps": 6, "log_every": 1, "batch": 1, **settings}
+    preset["training"] |= {"steps": 4, "log_every": 1, **settings}
     (folder / PRESET).write_text(yaml.safe_dump(preset))
 
 
