@@ -21,7 +21,7 @@ PRESET = Path("config/training.yaml")
 
 def set_training(folder: Path, **settings: int) -> None:
     preset = yaml.safe_load((folder / PRESET).read_text())
-    preset["training"] |= {"steps": 4, "log_every": 1, **settings}
+    preset["training"] |= {"steps": 6, "log_every": 1, **settings}
     (folder / PRESET).write_text(yaml.safe_dump(preset))
 
 
@@ -67,7 +67,7 @@ def train_together(clone, cluster, processes: int, **resources: object) -> str:
 def assert_learnt_the_same(clone, other) -> None:
     """Losses of all steps, and weights: AdamW makes whole steps of gradients that are noise."""
     ours, theirs = losses(clone), losses(other)
-    assert theirs[-1] < 0.9 * theirs[0]
+    assert theirs[-1] < 0.95 * theirs[0]
     assert ours == pytest.approx(theirs, rel=1e-4)
     a, b = weights(clone), weights(other)
     assert float((a - b).norm() / b.norm()) < 0.01
