@@ -65,12 +65,12 @@ def train_together(clone, cluster, processes: int, **resources: object) -> str:
 
 
 def assert_learnt_the_same(clone, other) -> None:
-    """Losses of all steps, and weights: AdamW makes whole steps of gradients that are noise."""
+    """Losses of all steps, and weights but for rounding."""
     ours, theirs = losses(clone), losses(other)
     assert theirs[-1] < 0.95 * theirs[0]
     assert ours == pytest.approx(theirs, rel=1e-4)
     a, b = weights(clone), weights(other)
-    assert float((a - b).norm() / b.norm()) < 0.01
+    assert float((a - b).norm() / b.norm()) < 1e-3
 
 
 def losses(clone) -> list[float]:
