@@ -14,7 +14,7 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-slurm demo hippocampus \
+.PHONY: help setup lint format test test-long test-slurm demo hippocampus ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics clean
 
 help: ## list the targets
@@ -57,6 +57,10 @@ demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root=$(RAW_ROOT)
+
+ablation: $(READY) ## class ids, text and knowledge on the demo: twelve trainings, an hour on one core
+	$(SNAKEMAKE) --configfile config/demo.yaml --until prepare_sat
+	$(BIN)/satbench sat ablation --run results/demo
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 

@@ -78,8 +78,10 @@ def write_answer(
         write_volume(out / flat_file, scan.as_stored(labels))
     if overlay:
         spacing = scan.image.spacing_mm
+        # Not by the label map: there a class may be covered by smaller ones.
+        legend = [name if sizes[name] else f"{name} (empty)" for name in names]
         draw_overlay(
-            out / OVERLAY_FILE, scan.image.array, labels, names, spacing, modality, scan.name
+            out / OVERLAY_FILE, scan.image.array, labels, legend, spacing, modality, scan.name
         )
     write_json(out / LABELS_FILE, {**about, **_listed(found, overlapping)})
     return found

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import BenchError
+from sat.atlas.transfer import initial_digest
 from sat.config import Preset
 from sat.distributed import Team
+from sat.encoders import encoder_digest
 from sat.model import SatModel, model_content, save_content
 from sat.prepare import INDEX_FILE
 from sat.weights import read_checkpoint
@@ -28,12 +30,14 @@ _ARRANGEMENT = ("batch", "accumulate", "processes", "workers", "checkpoint_every
 _log = logging.getLogger(__name__)
 
 
-def identity_of(preset: Preset, seed: int, crops: int, store: Path) -> str:
-    """What a training's weights depend on: seed, settings, crops of a step, and the data."""
+def identity_of(preset: Preset, seed: int, crops: int, work: Path) -> str:
+    """What a training's weights depend on: seed, settings, crops of a step, data, and encoders."""
     values = preset.model_dump(mode="json", exclude={"description"})
     values["training"] = {k: v for k, v in values["training"].items() if k not in _ARRANGEMENT}
-    text = json.dumps([seed, crops, values], sort_keys=True)
-    return hashlib.sha256(text.encode() + (store / INDEX_FILE).read_bytes()).hexdigest()
+    encoders = [encoder_digest(preset.prompts, work), initial_digest(work, preset)]
+    text = json.dumps([seed, crops, values, encoders], sort_keys=True)
+    index = (work / "prepared" / INDEX_FILE).read_bytes()
+    return hashlib.sha256(text.encode() + index).hexdigest()
 
 
 def resume_point(work: Path, identity: str, team: Team) -> dict[str, Any] | None:

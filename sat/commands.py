@@ -9,6 +9,9 @@ from pathlib import Path
 import typer
 
 from evaluation.commands.bench import bench_group
+from sat.ablation.commands import ablation
+from sat.atlas.commands import register as register_atlas
+from sat.knowledge.commands import register as register_knowledge
 from sat.released_commands import convert_released
 from sat.sampling_command import sampling
 
@@ -24,6 +27,9 @@ def register(app: typer.Typer) -> None:
     sat.command("sampling")(sampling)
     sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
+    register_atlas(sat)
+    sat.command("ablation")(ablation)
+    register_knowledge(sat)
     sat.command("convert-released")(convert_released)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)

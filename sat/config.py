@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.records import Record, read_preset
+from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "nano"
@@ -80,14 +81,31 @@ class PromptSettings(Record):
     length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
     `unit` leaves it at unit length, `raw` as the encoder gave it. `query_length`: `sqrt` scales
     the projected query to length sqrt(d), `unit` to 1, `free` leaves it.
+
+    `encoder`: `minilm` is the packaged one; `folder` one in Hugging Face form; `knowledge` one
+    that stage 1 made, in `folder` or, without it, in the run by the preset `knowledge`;
+    `class-id` a fixed random vector for each class, without any text (an ablation).
     """
 
-    encoder: Literal["minilm", "folder"] = "minilm"
+    encoder: Literal["minilm", "folder", "knowledge", "class-id"] = "minilm"
+    folder: str | None = Field(default=None, description="of the encoder (folder, knowledge)")
+    knowledge: str = Field(default="quick", description="preset of stage 1, by name or as a file")
     pooling: Literal["mean", "pooler"] = "mean"
     template: str = Field(default="{name}", description="text with the fields name and modality")
     embedding: Literal["scaled", "standardised", "unit", "raw"]
     projection: Literal["mlp", "none"] = "mlp"
     query_length: Literal["sqrt", "unit", "free"]
+
+    @model_validator(mode="after")
+    def _folder_is_used(self) -> PromptSettings:
+        if self.folder is not None and self.encoder not in ("folder", "knowledge"):
+            raise ValueError(f"the encoder `{self.encoder}` is in no folder")
+        return self
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether stage 1 belongs to the run."""
+        return self.encoder == "knowledge" and self.folder is None
 
 
 class Grid(Record):
@@ -199,6 +217,11 @@ class Training(Record):
     checkpoint_every: int = Field(ge=1)
     log_every: int = Field(default=10, ge=1)
     workers: int = Field(default=0, ge=0, description="processes that read crops ahead")
+    initial_encoder: str | None = Field(
+        default=None,
+        description="start from this encoder, relative to the model's folder in the run "
+        "(`atlas/encoder.pt` is stage 2's)",
+    )
     validation: Validation | None = Field(
         default=None, description="none: train on all cases and keep the last weights"
     )
@@ -232,6 +255,22 @@ class Preset(Record):
     grid: Grid
     training: Training
     inference: Inference
+    atlas: AtlasTraining | None = Field(
+        default=None,
+        description="text-atlas stage; the training starts from it with "
+        "`initial_encoder: atlas/encoder.pt`",
+    )
+
+    @property
+    def trains_atlas(self) -> bool:
+        """Whether stage 2 belongs to the run."""
+        return self.training.initial_encoder == STAGE_2_ENCODER
+
+    @model_validator(mode="after")
+    def _stage_2_is_there(self) -> Preset:
+        if self.trains_atlas and self.atlas is None:
+            raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
+        return self
 
     @model_validator(mode="after")
     def _patches_fit(self) -> Preset:

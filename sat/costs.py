@@ -51,9 +51,18 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
             _work("train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1),
             gpus=training.processes,
         ),
+        *([_atlas(preset, on_gpu)] if preset.trains_atlas else []),
         *(_prediction(load, preset, on_gpu) for load in loads),
     ]
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
+
+
+def _atlas(preset: Preset, on_gpu: bool) -> Work:
+    """Stage 2; the decoder is counted, too, so this is an upper estimate."""
+    assert preset.atlas is not None
+    crops = preset.atlas.steps * preset.atlas.batches_per_step * preset.training.batch
+    flops = crops * training_flops(forward_flops(preset, preset.training.patch, 0))
+    return _work("train", "atlas", flops, 0.0, on_gpu, 0.0, 1)
 
 
 def count_weights(preset: Preset) -> int:

@@ -47,7 +47,7 @@ def diagnose_run(
         `sides`, `neighbours` and `calibration`, as tables of plain values for a JSON file.
     """
     datasets = datasets_of_run(paths, config)
-    sides, neighbours = _confused(paths, config, model, datasets)
+    sides, neighbours = confusion_counts(paths, config, model, datasets)
     return {
         "model": model,
         "run": config.name,
@@ -58,9 +58,10 @@ def diagnose_run(
     }
 
 
-def _confused(
+def confusion_counts(
     paths: RunPaths, config: RunConfig, model: str, datasets: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Side swaps of each entry with pairs, and confusions of each row, on the test cases."""
     sides, neighbours = [], []
     for dataset in datasets:
         scope = [entry.name for entry in classes_in_scope(find_card(dataset), config)]

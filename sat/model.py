@@ -41,6 +41,8 @@ class SatModel(nn.Module):
         self.preset = preset
         self.book = book
         self.trained = dict(trained)
+        # File and SHA-256 of the encoder that the training started from, if it was not random.
+        self.initial_encoder: dict[str, str] | None = None
         self.network = SatNetwork(preset.network) if network is None else network
         self.projection = PromptProjection(
             preset.prompts, book.embeddings.shape[1], preset.network.query_width
@@ -84,6 +86,7 @@ def model_content(model: SatModel) -> dict[str, Any]:
         "trained": {dataset: list(names) for dataset, names in model.trained.items()},
         "network": model.network.state_dict(),
         "projection": model.projection.state_dict(),
+        "initial_encoder": model.initial_encoder,
     }
 
 
@@ -121,6 +124,8 @@ def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
             network.float(),
         )
         model.projection.load_state_dict(content["projection"])
+        # Absent in checkpoints of before there was a choice.
+        model.initial_encoder = content.get("initial_encoder")
     except (
         KeyError,
         TypeError,

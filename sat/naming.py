@@ -21,8 +21,7 @@ from evaluation.cases import Modality
 from evaluation.classes import find_class, vocabulary
 from evaluation.errors import BenchError
 from sat.model import SatModel
-from sat.prompts import prompt_text
-from sat.text import TextEncoder, minilm_folder
+from sat.prompts import Key, embed_prompts
 
 N_NEAREST = 3
 Origin = Literal["trained", "vocabulary", "text"]
@@ -154,27 +153,19 @@ def embed(
     new = [prompt for prompt in prompts if prompt.origin != "trained"]
     encoded: dict[str, Tensor] = {}
     if new:
-        if settings.encoder == "folder" and text_encoder is None:
+        own = settings.encoder in ("folder", "knowledge")
+        if own and settings.folder is None and text_encoder is None:
             raise BenchError(
                 "this checkpoint's text encoder is not part of it, and a prompt is new to it",
                 found=", ".join(prompt.name for prompt in new[:5]),
-                hint="give the encoder's folder with --text-encoder, or only trained classes",
+                hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
+                "that trained one), or only trained classes",
             )
-        folder = text_encoder if settings.encoder == "folder" else None
-        encoder = TextEncoder(
-            folder or minilm_folder(), settings.pooling, unit_length=settings.embedding != "raw"
-        )
-        texts = [prompt_text(settings, (modality, prompt.name)) for prompt in new]
-        vectors = encoder.embed(texts)
-        if vectors.shape[1] != book.embeddings.shape[1]:
-            raise BenchError(
-                "the text encoder does not fit the checkpoint",
-                file=folder,
-                found=f"embeddings of {vectors.shape[1]} values",
-                expected=f"{book.embeddings.shape[1]}",
-            )
-        if folder is not None:
-            _require_same_encoder(model, encoder, folder)
+        # The first trained class once more: it tells another encoder.
+        asked: list[Key] = [book.keys[0], *((modality, prompt.name) for prompt in new)]
+        again, *vectors = embed_prompts(settings, asked, text_encoder, book.keys)
+        if own:
+            _require_same_encoder(model, again, text_encoder or settings.folder)
         encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
     answer, embeddings = [], []
     for prompt in prompts:
@@ -188,10 +179,16 @@ def embed(
     return answer, torch.stack(embeddings)
 
 
-def _require_same_encoder(model: SatModel, encoder: TextEncoder, folder: Path) -> None:
-    """A class in the checkpoint must come out of the encoder as it went in."""
+def _require_same_encoder(model: SatModel, again: Tensor, folder: Path | str | None) -> None:
+    """The first class of the checkpoint must come out of the encoder as it went in."""
     key, known = model.book.keys[0], model.book.embeddings[0]
-    again = encoder.embed([prompt_text(model.preset.prompts, key)])[0]
+    if again.shape != known.shape:
+        raise BenchError(
+            "the text encoder does not fit the checkpoint",
+            file=folder,
+            found=f"embeddings of {len(again)} values",
+            expected=f"{len(known)}",
+        )
     # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
     if (again - known).norm() > 0.01 * known.norm():
         raise BenchError(

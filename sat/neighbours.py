@@ -75,14 +75,15 @@ def confusions(reference: Segmentation, prediction: Segmentation) -> dict[str, C
     """Confusions of one case for each row with two or more classes that both know."""
     shared = [name for name in reference.classes if name in prediction.classes]
     return {
-        row: _row_confusions(reference, prediction, members)
+        row: row_confusions(reference, prediction, members)
         for row, members in rows_of(shared).items()
     }
 
 
-def _row_confusions(
+def row_confusions(
     reference: Segmentation, prediction: Segmentation, members: dict[str, int]
 ) -> Confusions:
+    """Confusions of one case among classes that do not overlap, each with its number in a row."""
     total = Confusions()
     whole = [_counts(layer, None) for layer in reference.layers]
     for name, number in members.items():

@@ -59,7 +59,7 @@ def draw_overlay(
         path: the picture.
         image: (x, y, z) in RAS-closest orientation.
         labels: the same shape; class `names[i]` has the value i + 1.
-        names: the classes.
+        names: of the classes, as the legend prints them.
         spacing_mm: voxel size along x, y, z, for the aspect of each plane.
         modality: chooses the grey window.
         title: above the planes.
@@ -86,11 +86,7 @@ def draw_overlay(
         axes.set(title=f"{kind}, slice {centre[axis] + 1} of {labels.shape[axis]}")
         axes.set(xticks=[], yticks=[])
         _letters(axes, letters)
-    shown = set(np.unique(labels).tolist())
-    handles = [
-        Patch(color=colours[i], label=name if i + 1 in shown else f"{name} (empty)")
-        for i, name in enumerate(names[:MAX_LEGEND])
-    ]
+    handles = [Patch(color=colours[i], label=name) for i, name in enumerate(names[:MAX_LEGEND])]
     if len(names) > MAX_LEGEND:
         handles.append(Patch(color="none", label=f"and {len(names) - MAX_LEGEND} more"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)

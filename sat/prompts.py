@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
 from sat.config import PromptSettings
-from sat.text import TextEncoder, minilm_folder
+from sat.encoders import class_id_vectors, open_encoder
 
 Key = tuple[Modality, str]
 
@@ -96,23 +96,34 @@ def prompt_text(settings: PromptSettings, key: Key) -> str:
     return settings.template.format(name=name, modality=modality)
 
 
-def write_prompt_book(
-    settings: PromptSettings, keys: Sequence[Key], folder: Path | None = None
-) -> PromptBook:
-    """Embed every key once with the preset's text encoder.
+def embed_prompts(
+    settings: PromptSettings,
+    keys: Sequence[Key],
+    folder: Path | None = None,
+    known: Collection[Key] | None = None,
+) -> Tensor:
+    """Embeddings (N, E) of any names: classes, synonyms or sentences.
 
     Args:
         settings: encoder, pooling and template.
         keys: (modality, name) pairs.
-        folder: local text encoder, required if the settings say `folder`.
+        folder: of the text encoder, where the settings name none (see `encoder_folder`).
+        known: for `class-id`, the classes that the model was trained on; None: these keys are.
+
+    Raises:
+        BenchError: no encoder where one is needed, or a name without a class id.
     """
-    if settings.encoder == "folder" and folder is None:
-        raise BenchError("this preset needs a text encoder of your own", hint="give its folder")
-    encoder = TextEncoder(
-        folder or minilm_folder(), settings.pooling, unit_length=settings.embedding != "raw"
-    )
+    if settings.encoder == "class-id":
+        return class_id_vectors(keys, known)
     texts = [prompt_text(settings, key) for key in keys]
     unique = list(dict.fromkeys(texts))
-    embeddings = encoder.embed(unique)
+    embeddings = open_encoder(settings, folder).embed(unique)
     rows = {text: row for row, text in enumerate(unique)}
-    return PromptBook(tuple(keys), embeddings[[rows[text] for text in texts]])
+    return embeddings[[rows[text] for text in texts]]
+
+
+def write_prompt_book(
+    settings: PromptSettings, keys: Sequence[Key], folder: Path | None = None
+) -> PromptBook:
+    """Embed every key once with the preset's encoder; arguments as of `embed_prompts`."""
+    return PromptBook(tuple(keys), embed_prompts(settings, keys, folder))

@@ -3,6 +3,7 @@
 from evaluation.datasets.registry import find_card
 from evaluation.workflow.plan import digest, n_test_shards, scope_digest
 from sat.config import load_preset
+from sat.knowledge.settings import RECORD_FILE, load_settings, text_folder
 
 SAT = "sat-nano"
 SAT_WORK = PATHS.model_run(SAT)
@@ -41,10 +42,74 @@ if SAT in RUN.models:
         shell:
             "{SATBENCH} sat prepare --run {ROOT} > {log} 2>&1"
 
+    SAT_TEXT = []
+    if SAT_PRESET.prompts.trains_text:
+        TEXT_SETTINGS = load_settings(SAT_PRESET.prompts.knowledge)
+        TEXT_GPUS = int(TEXT_SETTINGS.device == "cuda")
+        SAT_TEXT = [text_folder(SAT_WORK) / RECORD_FILE]
+
+        rule train_text:
+            """Knowledge into the text encoder, before the segmentation sees its first scan."""
+            output:
+                SAT_TEXT,
+            log:
+                PATHS.log_folder / "train" / f"{SAT}-text.log",
+            benchmark:
+                ROOT / "benchmarks" / "train" / f"{SAT}-text.tsv"
+            priority: 20
+            threads: 8 if TEXT_GPUS else 1
+            resources:
+                gpu=TEXT_GPUS,
+                mem_mb=lambda w, attempt: 8000 * attempt,
+                runtime=2880 if TEXT_GPUS else 120,
+            params:
+                settings=digest(TEXT_SETTINGS, RUN.seed),
+                preset=SAT_PRESET.prompts.knowledge,
+                folder=text_folder(SAT_WORK),
+                seed=RUN.seed,
+            shell:
+                "{SATBENCH} sat knowledge train --preset {params.preset} --out {params.folder} "
+                "--seed {params.seed} --threads {threads} > {log} 2>&1"
+
+    SAT_START = []
+    if SAT_PRESET.trains_atlas:
+        SAT_START = [SAT_WORK / SAT_PRESET.training.initial_encoder]
+
+        rule train_atlas:
+            """Regions of the encoder against class texts; the training below starts from it."""
+            input:
+                rules.prepare_sat.output,
+                SAT_TEXT,
+            output:
+                SAT_START,
+            log:
+                PATHS.log_folder / "train" / f"{SAT}-atlas.log",
+            benchmark:
+                ROOT / "benchmarks" / "train" / f"{SAT}-atlas.tsv"
+            priority: 20
+            threads: 8 if SAT_GPUS else 1
+            resources:
+                gpu=min(SAT_GPUS, 1),
+                mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
+                runtime=2880 if SAT_GPUS else 120,
+            params:
+                settings=digest(
+                    SAT_PRESET.atlas,
+                    SAT_PRESET.network,
+                    SAT_PRESET.prompts,
+                    SAT_PRESET.training.patch,
+                    SAT_PRESET.training.sampling,
+                    RUN.seed,
+                ),
+            shell:
+                "{SATBENCH} sat atlas train --run {ROOT} --threads {threads} > {log} 2>&1"
+
     rule train_sat:
         """The longest single job, so it starts first; a killed training goes on by itself."""
         input:
             rules.prepare_sat.output,
+            SAT_TEXT,
+            SAT_START,
         output:
             SAT_WORK / "checkpoint.pt",
         log:

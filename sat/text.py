@@ -21,6 +21,7 @@ from torch import Tensor
 
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, sha256
+from sat.text_head import load_head
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
@@ -132,6 +133,8 @@ class TextEncoder:
         unit_length: scale every embedding to length one.
         weights: used instead of the folder's own weights, under the names of the encoder.
 
+    A linear map in `text_head.safetensors` is applied after the pooling.
+
     Raises:
         BenchError: a part is missing or does not fit: no tokenizer, no trained pooler, ...
     """
@@ -167,6 +170,12 @@ class TextEncoder:
                 expected=f"at most {self._model.config.vocab_size}",
             )
         self._pooling, self._unit_length = pooling, unit_length
+        self._head = load_head(folder, int(self._model.config.hidden_size))
+
+    @property
+    def parts(self) -> tuple[Any, Any]:
+        """The library's tokenizer and model, for who trains them."""
+        return self._tokenizer, self._model
 
     def save(self, folder: Path) -> None:
         """Write tokenizer and weights in the same layout to a new folder."""
@@ -191,14 +200,20 @@ class TextEncoder:
                 max_length=MAX_TOKENS,
                 return_tensors="pt",
             )
-            output = self._model(**tokens)
-            if self._pooling == "pooler":
-                pooled = output.pooler_output
-            else:
-                mask = tokens["attention_mask"].unsqueeze(-1).float()
-                pooled = (output.last_hidden_state * mask).sum(1) / mask.sum(1)
-            parts.append(pooled.float())
+            parts.append(pooled(self._model(**tokens), tokens["attention_mask"], self._pooling))
         embeddings = torch.cat(parts)
+        if self._head is not None:
+            embeddings = embeddings @ self._head.T
         if self._unit_length:
             embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
         return embeddings
+
+
+def pooled(output: Any, attention_mask: Tensor, pooling: Literal["mean", "pooler"]) -> Tensor:
+    """One vector a text, (N, E) float32: the mean over its tokens (N, T), or the pooler's."""
+    if pooling == "pooler":
+        vectors: Tensor = output.pooler_output
+    else:
+        mask = attention_mask.unsqueeze(-1).float()
+        vectors = (output.last_hidden_state * mask).sum(1) / mask.sum(1)
+    return vectors.float()

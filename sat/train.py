@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from evaluation.training_folder import only_writer
+from sat.atlas.transfer import start_encoder
 from sat.checkpoints import (
     FINAL_FILE,
     LAST_FILE,
@@ -34,6 +35,7 @@ from sat.checkpoints import (
 from sat.config import Preset
 from sat.data import Batch, CropDataset
 from sat.distributed import Team, check_device, crops_of_step, joined
+from sat.encoders import run_folder
 from sat.groups import Group, training_groups
 from sat.model import SatModel, model_from
 from sat.prepare import PreparedIndex, read_index
@@ -79,7 +81,7 @@ def train(
         crops, planned = (crops_of_step(preset.training, n) for n in (team.size, 1))
         if crops != planned and team.leads:
             _log.warning("a step has %d crops; the preset's own has %d", crops, planned)
-        identity = identity_of(preset, seed, crops, work / "prepared")
+        identity = identity_of(preset, seed, crops, work)
         state = resume_point(work, identity, team)
         held_out = held_out_cases(index, preset.training.validation)
         groups = training_groups(work / "prepared", index, preset, held_out)
@@ -106,9 +108,13 @@ def start_model(
     if state is not None:
         return model_from(state, work / LAST_FILE)
     keys: list[Key] = [(entry.modality, name) for entry in index.entries for name in entry.classes]
-    book: PromptBook = write_prompt_book(preset.prompts, sorted(set(keys)))
+    book: PromptBook = write_prompt_book(
+        preset.prompts, sorted(set(keys)), run_folder(preset.prompts, work)
+    )
     torch.manual_seed(seed)
-    return SatModel(preset, book, {entry.dataset: entry.classes for entry in index.entries})
+    model = SatModel(preset, book, {entry.dataset: entry.classes for entry in index.entries})
+    start_encoder(model, work)
+    return model
 
 
 def _loop(

@@ -64,6 +64,11 @@ def test_wheel_evaluates_without_torch(tmp_path):
         assert evaluation.__file__.startswith(sys.argv[1]), evaluation.__file__
         from evaluation.datasets.registry import load_cards
         assert len(load_cards()) == 32
+        from sat.knowledge.relations import question
+        from sat.knowledge.settings import load_settings
+        from sat.knowledge.sources import gather
+        assert len(gather(load_settings("paper").sources).pairs) == 5558
+        assert "A gland." in question("liver", "A gland.")
         from evaluation.cli import main
         sys.argv[1:] = sys.argv[2:]
         main()

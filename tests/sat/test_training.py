@@ -14,6 +14,7 @@ from evaluation.errors import BenchError
 from sat.config import Augmentation, Loss, load_preset
 from sat.data import CropDataset
 from sat.distributed import check_device
+from sat.encoders import class_id_vectors
 from sat.groups import training_groups
 from sat.losses import prompt_separation, segmentation_loss
 from sat.model import load_model
@@ -86,6 +87,23 @@ def test_other_settings_start_afresh(tmp_path, caplog, toy):
     done = train(tmp_path, preset, seed=2, progress=False)
     assert done.steps_now == 12
     assert "other data or settings" in caplog.text
+
+
+def test_prompts_by_class_id_or_knowledge_of_the_run(tmp_path, toy):
+    values = toy.preset(steps=2).model_dump()
+    values["prompts"] |= {"encoder": "class-id"}
+    preset = type(toy.preset()).model_validate(values)
+    assert not preset.prompts.trains_text
+    toy.store(tmp_path, preset)
+    train(tmp_path, preset, seed=0, progress=False)
+    book = load_model(tmp_path / "checkpoint.pt").book
+    assert torch.equal(book.embeddings, class_id_vectors(book.keys))
+    values["prompts"] |= {"encoder": "knowledge"}
+    preset = type(preset).model_validate(values)
+    assert preset.prompts.trains_text
+    with pytest.raises(BenchError, match="no text encoder with knowledge") as caught:
+        train(tmp_path, preset, seed=0, progress=False)
+    assert str(tmp_path / "text") in str(caught.value)
 
 
 def test_it_learns_a_toy_problem(tmp_path, toy):

@@ -35,6 +35,23 @@ def test_paper_is_planned_without_data(clone, profile):
     assert not (clone.folder / "results" / "paper").exists(), "a dry run writes nothing"
 
 
+def test_knowledge_stages_belong_to_a_run_that_asks_for_them(clone):
+    path = clone.folder / "config" / "smoke.yaml"
+    values = yaml.safe_load(path.read_text())
+    preset = yaml.safe_load((ROOT / "sat" / "presets" / "smoke.yaml").read_text())
+    preset["prompts"]["encoder"] = "knowledge"
+    preset["atlas"] = {"steps": 10}
+    preset["training"]["initial_encoder"] = "atlas/encoder.pt"
+    (clone.folder / "mine.yaml").write_text(yaml.safe_dump(preset))
+    path.write_text(yaml.safe_dump(values | {"presets": {"sat-nano": "mine.yaml"}}))
+    output = clone.run("-n", "--configfile", "config/smoke.yaml")
+    assert "rule train_text:" in output
+    work = "results/smoke/runs/sat-nano"
+    record, encoder = f"{work}/text/knowledge.json", f"{work}/atlas/encoder.pt"
+    assert re.search(rf"rule train_atlas:\n +input: .*{record}\n +output: {encoder}", output)
+    assert re.search(rf"rule train_sat:\n +input: .*{record}, {encoder}", output)
+
+
 def test_sat_nano_asks_for_the_gpus_of_its_preset_or_those_that_are_there(clone):
     target = "results/paper/runs/sat-nano/checkpoint.pt"
     for arguments, gpus in (("--profile slurm", "8"), ("--cores 16 --resources gpu=1", "1")):

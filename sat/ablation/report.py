@@ -1,0 +1,208 @@
+"""All finished runs of an ablation as CSV, JSON and one Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
+
+from evaluation.files import atomic_path, write_json, write_text
+from sat.ablation.files import read_json
+from sat.ablation.running import RESULT_FILE
+from sat.ablation.synonyms import SETS
+from sat.ablation.variants import VARIANTS
+
+TABLE_FILE, JSON_FILE, CSV_FILE = "ablation.md", "ablation.json", "ablation.csv"
+NOT_POSSIBLE = "not possible"
+READING = (
+    "Sides and classes: counts over all seeds. `in another class`: predictions that lie mostly in "
+    "the reference of another annotated class of their entry; empty ones are not counted. "
+    "`neighbours confused` needs numbered rows (ribs, vertebrae, discs); `no row` means that the "
+    "run has none. Synonyms were never prompts of a training."
+)
+
+
+def collect(folder: Path) -> list[dict[str, Any]]:
+    """Results of all finished runs of an ablation's folder, variant by variant."""
+    found = [read_json(path) for path in sorted(folder.glob(f"*/{RESULT_FILE}"))]
+    order = list(VARIANTS)
+    return sorted(
+        (result for result in found if result.get("variant") in VARIANTS),
+        key=lambda r: (order.index(r["variant"]), r["seed"]),
+    )
+
+
+def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the CSV: what a run reached and what it cost."""
+    row: dict[str, Any] = {
+        key: result[key]
+        for key in ("variant", "seed", "steps", "atlas_steps", "cpu_seconds", "atlas_cpu_seconds")
+    }
+    row["dsc"] = result["dsc"]
+    row |= {f"dsc_{entry}": value for entry, value in result["entries"].items()}
+    row |= _confusions(result, "")
+    for name in SETS:
+        asked = result["synonyms"].get(name)
+        row[f"dsc_{name}"] = asked["dsc"] if asked else None
+        row |= _confusions(asked, f"_{name}") if asked else {}
+    after = (result.get("retrieval") or {}).get("after", {})
+    for key in ("recall_at_1", "recall_at_5", "side_confusion"):
+        row[f"atlas_{key}"] = after.get(key)
+    return row
+
+
+def _confusions(result: Mapping[str, Any], suffix: str) -> dict[str, Any]:
+    classes, rows = result["classes"], result["neighbours"]
+    return {
+        f"side_pairs{suffix}": sum(s["pairs"] for s in result["sides"]),
+        f"sides_swapped{suffix}": sum(s["swapped"] for s in result["sides"]),
+        f"sides_empty{suffix}": sum(s["empty"] for s in result["sides"]),
+        f"classes_found{suffix}": classes["right"] + classes["neighbour"] + classes["further"],
+        f"classes_confused{suffix}": classes["neighbour"] + classes["further"],
+        f"classes_empty{suffix}": classes["empty"],
+        f"in_rows{suffix}": sum(r["right"] + r["neighbour"] + r["further"] for r in rows),
+        f"neighbours_confused{suffix}": sum(r["neighbour"] + r["further"] for r in rows),
+    }
+
+
+def write_report(run: Path, text_cost: Mapping[str, Any]) -> Path:
+    """Write `ablation/ablation.{csv,json,md}` of a run from what is finished.
+
+    Args:
+        run: folder of the run that lent its data.
+        text_cost: what stage 1 cost; empty if no variant used it.
+    """
+    folder = run / "ablation"
+    results = collect(folder)
+    rows = [row_of(result) for result in results]
+    with atomic_path(folder / CSV_FILE) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+    write_json(folder / JSON_FILE, {"stage_1": dict(text_cost), "runs": results})
+    write_text(folder / TABLE_FILE, "\n".join(markdown(results, text_cost)) + "\n")
+    return folder / TABLE_FILE
+
+
+def markdown(results: Sequence[Mapping[str, Any]], text_cost: Mapping[str, Any]) -> list[str]:
+    """The table and what must be known to read it."""
+    rows = [row_of(result) for result in results]
+    entries = list(dict.fromkeys(e for result in results for e in result["entries"]))
+    heads = [
+        "variant", "seeds", "DSC", *entries, "sides swapped", "in another class",
+        "neighbours confused", *(f"DSC, {name}s" for name in SETS), "CPU s",
+    ]  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for variant in VARIANTS.values():
+        own = [row for row in rows if row["variant"] == variant.name]
+        if not own:
+            continue
+        asked = [
+            NOT_POSSIBLE if variant.encoder == "class-id" else _spread(own, f"dsc_{name}")
+            for name in SETS
+        ]
+        cells = [
+            variant.title, str(len(own)), f"**{_spread(own, 'dsc')}**",
+            *(_mean(own, f"dsc_{entry}") for entry in entries),
+            _part(own, "sides_swapped", "side_pairs"),
+            _part(own, "classes_confused", "classes_found"),
+            _part(own, "neighbours_confused", "in_rows"),
+            *asked, _cost(own),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, "", *_notes(results, rows, text_cost)]
+
+
+def _notes(
+    results: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    text_cost: Mapping[str, Any],
+) -> list[str]:
+    if not results:
+        return ["No run is finished."]
+    steps = sorted({row["steps"] for row in rows})
+    atlas = sorted({row["atlas_steps"] for row in rows} - {0})
+    lines = [
+        f"DSC: mean over entries of the mean over classes, test cases, native grid "
+        f"({results[0]['data_kind']} data); mean over seeds ± standard deviation over seeds. "
+        f"Segmentation: {_listed(steps)} steps"
+        + (f"; stage 2: {_listed(atlas)} steps before it. " if atlas else ". ")
+        + "CPU s: one training, stage 2 included, mean over seeds.",
+        "",
+        READING,
+    ]
+    if text_cost:
+        lines += ["", f"Stage 1, once for all seeds: {_stage_1(text_cost)}."]
+    if not all(result["cpu_seconds_of_everything"] for result in results):
+        lines += ["", "A training went on after a kill: its CPU s are those of its last part."]
+    pairs = _differences(rows)
+    if pairs:
+        lines += ["", "Difference to untuned text with the same seed: " + "; ".join(pairs) + "."]
+    found = _retrieval(results)
+    return [*lines, *(["", found] if found else [])]
+
+
+def _stage_1(cost: Mapping[str, Any]) -> str:
+    if cost.get("cpu_seconds") is None:
+        return ", ".join(f"{key} {value}" for key, value in cost.items() if value is not None)
+    rest = f"preset `{cost['preset']}`, {cost['steps']} steps of {cost['batch']} rows"
+    return f"{rest}, {cost['cpu_seconds']:.0f} CPU s"
+
+
+def _differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    base = {row["seed"]: row["dsc"] for row in rows if row["variant"] == "untuned"}
+    found = []
+    for variant in VARIANTS.values():
+        own = {row["seed"]: row["dsc"] for row in rows if row["variant"] == variant.name}
+        shared = sorted(base.keys() & own.keys())
+        if variant.name != "untuned" and shared:
+            values = ", ".join(f"{own[seed] - base[seed]:+.3f}" for seed in shared)
+            found.append(f"{variant.title} {values}")
+    return found
+
+
+def _retrieval(results: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for variant in VARIANTS.values():
+        own = [
+            r["retrieval"] for r in results if r["variant"] == variant.name and r.get("retrieval")
+        ]
+        if own:
+            told = [
+                f"{title} {mean(r['before'][key] for r in own):.2f} before, "
+                f"{mean(r['after'][key] for r in own):.2f} after"
+                for title, key in (("R@1", "recall_at_1"), ("R@5", "recall_at_5"))
+            ]
+            sides = [r["after"]["side_confusion"] for r in own]
+            if all(value is not None for value in sides):
+                told.append(f"wrong side {mean(sides):.2f} after")
+            parts.append(f"{variant.title}: {', '.join(told)} ({own[0]['after']['texts']} texts)")
+    if not parts:
+        return ""
+    return "Regions of held-out training patients to class texts: " + "; ".join(parts) + "."
+
+
+def _spread(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if not values:
+        return "not run"
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return f"{mean(values):.2f}" if values else "not run"
+
+
+def _part(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> str:
+    total = sum(row[whole] for row in rows)
+    return f"{sum(row[part] for row in rows)} of {total}" if total else "no row"
+
+
+def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
+    return f"{mean(row['cpu_seconds'] + row['atlas_cpu_seconds'] for row in rows):.0f}"
+
+
+def _listed(values: Sequence[int]) -> str:
+    return " and ".join(map(str, values))

@@ -1,0 +1,209 @@
+"""One variant with one seed: a run of its own beside the run that lends it cases and crops.
+
+`<run>/ablation/<variant>-<seed>` is a run folder like any other: `satbench aggregate --run` and
+`satbench sat diagnose --run` read it. Cases, splits and prepared crops are links to the lender's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from evaluation.config import RunConfig, freeze, load_frozen
+from evaluation.datasets.registry import find_card
+from evaluation.errors import BenchError
+from evaluation.files import sha256, write_json, write_text
+from evaluation.measure import measure_shard
+from evaluation.models.running import predict_shard
+from evaluation.paths import RunPaths
+from evaluation.tables.aggregate import aggregate
+from evaluation.tables.run_tables import load_grids
+from evaluation.workflow.plan import n_test_shards
+from sat.ablation.confusion import class_confusions
+from sat.ablation.files import read_json
+from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
+from sat.ablation.variants import Variant
+from sat.atlas.setup import prepare_atlas
+from sat.atlas.training import measure_atlas, train_atlas
+from sat.checkpoints import FINAL_FILE
+from sat.config import Preset
+from sat.diagnosis import confusion_counts
+from sat.encoders import encoder_digest
+from sat.model import load_model
+from sat.prepare import INDEX_FILE, datasets_of_run, read_index
+from sat.train import train
+
+MODEL = "sat-nano"
+RESULT_FILE = "result.json"
+COST_FILE = "cost.json"
+ANSWERED_FILE = "answered.json"
+# Intervals are not shown here.
+BOOTSTRAPS = 100
+
+
+def run_folder(run: Path, variant: Variant, seed: int) -> Path:
+    """Folder of one variant with one seed."""
+    return run / "ablation" / f"{variant.name}-{seed}"
+
+
+def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[str, Any]:
+    """Train, predict the test cases, measure, and ask again by synonyms.
+
+    What is finished is kept: a whole run with the same settings is not repeated, and a killed one
+    goes on in the middle of its training.
+
+    Args:
+        run: folder of the run that lends its cases, splits and prepared crops.
+        variant: which of the ways.
+        seed: of the training.
+        preset: from `variant_preset`.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        BenchError: the run has no prepared crops, or they lie on another grid.
+    """
+    folder = run_folder(run, variant, seed)
+    store = RunPaths(run).model_run(MODEL) / "prepared"
+    if read_index(store).grid != preset.grid:
+        raise BenchError("the prepared cases lie on another grid than the preset's", file=store)
+    settings = preset.model_dump_json() + encoder_digest(preset.prompts, store.parent)
+    index = (store / INDEX_FILE).read_text(encoding="utf-8")
+    identity = hashlib.sha256(f"{seed} {settings} {index}".encode()).hexdigest()
+    done = read_json(folder / RESULT_FILE)
+    if done.get("identity") == identity:
+        return done
+    lend(run, folder, preset, seed)
+    cost = _train(folder, variant, seed, preset, identity)
+    work = RunPaths(folder).model_run(MODEL)
+    result: dict[str, Any] = {
+        "identity": identity,
+        "variant": variant.name,
+        "seed": seed,
+        "steps": preset.training.steps,
+        "atlas_steps": preset.atlas.steps if preset.atlas else 0,
+        **cost,
+        "retrieval": read_json(work / "atlas" / "retrieval.json") or None,
+        **evaluate(folder),
+        "synonyms": {},
+    }
+    for name in SETS if variant.encoder != "class-id" else ():
+        asked = folder / f"asked-by-{name}"
+        lend(run, asked, preset, seed)
+        target = RunPaths(asked).model_run(MODEL) / FINAL_FILE
+        rename_prompts(load_model(work / FINAL_FILE), read_synonyms(name), target)
+        result["synonyms"][name] = evaluate(asked)
+    write_json(folder / RESULT_FILE, result)
+    return result
+
+
+def lend(run: Path, folder: Path, preset: Preset, seed: int) -> None:
+    """Make a run folder that shares cases, splits and prepared crops with another run."""
+    source, target = RunPaths(run), RunPaths(folder)
+    target.model_run(MODEL).mkdir(parents=True, exist_ok=True)
+    prepared = Path("runs") / MODEL / "prepared"
+    for name in (Path("cases"), Path("splits"), prepared):
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(source.root / name, link.parent))
+    file = folder / "preset.yaml"
+    write_text(file, yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False))
+    config = load_frozen(run).model_copy(
+        update={"models": [MODEL], "presets": {MODEL: str(file)}, "seed": seed, "space": ["native"]}
+    )
+    freeze(config, target.config)
+    not_run = source.not_run
+    if not_run.is_file():
+        write_text(target.not_run, not_run.read_text(encoding="utf-8"))
+
+
+def _train(
+    folder: Path, variant: Variant, seed: int, preset: Preset, identity: str
+) -> dict[str, Any]:
+    """Both trainings, with their CPU seconds; what is done is done."""
+    paths = RunPaths(folder)
+    work, file = paths.model_run(MODEL), paths.model_run(MODEL) / COST_FILE
+    cost = read_json(file)
+    if cost.pop("identity", None) == identity and (work / FINAL_FILE).is_file():
+        return cost
+    cost = {"atlas_cpu_seconds": 0.0}
+    whole = True
+    if variant.atlas and preset.atlas is not None:
+        started = time.process_time()
+        atlas = prepare_atlas(work, preset, seed)
+        whole = train_atlas(atlas).steps_now == preset.atlas.steps
+        cost["atlas_cpu_seconds"] = round(time.process_time() - started, 1)
+        measure_atlas(atlas)
+    started = time.process_time()
+    whole &= train(work, preset, seed).steps_now == preset.training.steps
+    cost["cpu_seconds"] = round(time.process_time() - started, 1)
+    # A training that went on after a kill knows the seconds of its last part only.
+    cost["cpu_seconds_of_everything"] = whole
+    write_json(file, {"identity": identity, **cost})
+    return cost
+
+
+def forget_old_answers(paths: RunPaths) -> None:
+    """Remove predictions and scores of another checkpoint than the one that is there now.
+
+    A prediction that is there is not made again, which is right only for the same weights.
+    """
+    file = paths.root / ANSWERED_FILE
+    checkpoint = sha256(paths.model_run(MODEL) / FINAL_FILE)
+    if read_json(file).get("checkpoint") != checkpoint:
+        for name in ("predictions", "scores"):
+            shutil.rmtree(paths.root / name, ignore_errors=True)
+        write_json(file, {"checkpoint": checkpoint})
+
+
+def evaluate(folder: Path) -> dict[str, Any]:
+    """Predict and measure the test cases with the project's own code, and count confusions."""
+    paths, config = RunPaths(folder), load_frozen(folder)
+    datasets = datasets_of_run(paths, config)
+    forget_old_answers(paths)
+    for dataset in datasets:
+        for shard in range(n_test_shards(find_card(dataset), config)):
+            predict_shard(folder, MODEL, dataset, shard)
+            measure_shard(folder, MODEL, dataset, shard)
+    sides, neighbours = confusion_counts(paths, config, MODEL, datasets)
+    return {
+        **_means(folder, config),
+        "sides": sides,
+        "neighbours": neighbours,
+        "classes": asdict(class_confusions(paths, config, MODEL, datasets)),
+    }
+
+
+def _means(folder: Path, config: RunConfig) -> dict[str, Any]:
+    """Mean over entries of the mean over classes, and the mean of each entry.
+
+    As the tables have them: native grid, classes that the reference shows, direct answers.
+    """
+    loaded = load_grids(folder)
+    tables = aggregate(loaded.all_models[0], loaded.expected, BOOTSTRAPS, config.seed)
+    overall, entries = _ranked(tables["overall"]), _ranked(tables["dataset"])
+    mean = overall.loc[overall["statistic"] == "entries", "dsc"]
+    return {
+        "dsc": float(mean.item()),
+        "entries": {
+            str(name): float(value)
+            for name, value in zip(entries["dataset"], entries["dsc"], strict=True)
+        },
+        "data_kind": config.data_kind,
+    }
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    wanted = {"policy": "present-only", "space": "native", "view": "paper"}
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    return table

@@ -1,0 +1,53 @@
+"""Prompts that a training never saw: synonyms of the demo's classes, written for this test."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from evaluation.cases import Modality
+from evaluation.errors import BenchError
+from sat.model import SatModel, model_content, save_content
+from sat.prompts import Key, write_prompt_book
+
+FILE = Path(__file__).parent / "synonyms.csv"
+SETS = ("paraphrase", "term")
+
+
+def read_synonyms(name: str, path: Path = FILE) -> dict[Key, str]:
+    """Class -> synonym of one set.
+
+    `paraphrase` says the same in more or other words and mostly keeps the stem; `term` has other
+    words altogether (Latin, a function, an abbreviation).
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["set"] == name]
+    modalities: dict[str, Modality] = {"ct": "ct", "mri": "mri"}
+    return {(modalities[row["modality"]], row["name"]): row["synonym"] for row in rows}
+
+
+def rename_prompts(model: SatModel, synonyms: dict[Key, str], out: Path) -> None:
+    """Write the checkpoint of a model that answers to synonyms instead of the trained names.
+
+    Weights and prompt projection (with its statistics) stay as trained; only the embedding of
+    each class is that of its synonym.
+
+    Raises:
+        BenchError: a trained class has no synonym, a synonym was trained, or the model has a
+            table of classes and no text encoder.
+    """
+    keys: Sequence[Key] = model.book.keys
+    if model.preset.prompts.encoder == "class-id":
+        raise BenchError("a table of classes has no row for a synonym")
+    missing = [key for key in keys if key not in synonyms]
+    known = [synonyms[key] for key in keys if key in synonyms and key[1] == synonyms[key]]
+    if missing or known:
+        raise BenchError(
+            "synonyms do not fit the trained classes",
+            file=FILE,
+            found=f"no synonym for {missing[:4]}" if missing else f"trained names {known[:4]}",
+        )
+    asked: list[Key] = [(key[0], synonyms[key]) for key in keys]
+    book = write_prompt_book(model.preset.prompts, asked)
+    save_content(out, {**model_content(model), "embeddings": book.embeddings})

@@ -1,0 +1,1 @@
+"""Text-atlas contrastive learning: regions of the 3D encoder against the text of their class."""

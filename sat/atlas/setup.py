@@ -1,0 +1,145 @@
+"""What stage 2 is made of: prepared crops of chosen patients, texts, and an identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from evaluation.errors import BenchError
+from sat.atlas.model import AtlasModel
+from sat.atlas.regions import Concepts, concepts_of
+from sat.atlas.sampling import label_balanced, region_groups
+from sat.atlas.settings import FOLDER, AtlasTraining
+from sat.config import Preset, Training, Validation
+from sat.data import Batch, CropDataset
+from sat.distributed import check_device
+from sat.encoders import run_folder
+from sat.groups import Group, training_groups
+from sat.prepare import INDEX_FILE, read_index
+from sat.prompts import Key, PromptBook, write_prompt_book
+from sat.validation import held_out_cases
+
+
+@dataclass(frozen=True)
+class AtlasRun:
+    """What stage 2 is made of, once everything is checked.
+
+    Attributes:
+        folder: of its files, `atlas` in the model's folder.
+        preset: network, prompts and the segmentation's training.
+        settings: the preset's `atlas`.
+        book: prompts with their frozen embeddings.
+        concepts: the same, each text once.
+        training: crops of the patients trained on.
+        validation: crops of those kept out, the same for every state of the model; None without.
+        identity: hash of everything that the result depends on.
+        seed: of weights and samples.
+    """
+
+    folder: Path
+    preset: Preset
+    settings: AtlasTraining
+    book: PromptBook
+    concepts: Concepts
+    training: CropDataset
+    validation: CropDataset | None
+    identity: str
+    seed: int
+
+    @property
+    def schedule(self) -> Training:
+        """The segmentation's training with the steps and rates of this stage."""
+        return _schedule(self.preset, self.settings)
+
+    def new_model(self) -> AtlasModel:
+        """The model before the first step; the same for the same seed."""
+        torch.manual_seed(self.seed)
+        model = AtlasModel(self.preset, self.settings, self.book.embeddings)
+        return model.to(check_device(self.preset.training))
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """Crops to measure retrieval on."""
+        if self.validation is not None:
+            for number in range(self.settings.validation_batches):
+                yield from self.validation[number]
+
+
+def prepare_atlas(
+    work: Path, preset: Preset, seed: int, book: PromptBook | None = None
+) -> AtlasRun:
+    """Check everything that stage 2 needs.
+
+    Args:
+        work: the model's folder in the run, with `prepared`.
+        preset: with the section `atlas`.
+        seed: of the run.
+        book: prompts with their embeddings, if they are at hand; otherwise the preset's text
+            encoder embeds the classes of the store.
+
+    Raises:
+        BenchError: the preset has no such stage, no GPU where one is wanted, no prepared data, or
+            no class is large enough.
+    """
+    if preset.atlas is None:
+        raise BenchError(
+            "this preset has no text-atlas stage",
+            found=preset.name,
+            hint="add the section `atlas:` to a preset of your own",
+        )
+    check_device(preset.training)
+    settings, store = preset.atlas, work / "prepared"
+    index = read_index(store)
+    groups = training_groups(store, index, preset)
+    keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
+    book = book or write_prompt_book(preset.prompts, keys, run_folder(preset.prompts, work))
+    book.rows(keys)
+    part = settings.validation_part
+    held_out = held_out_cases(index, Validation(part=part, every=1) if part else None)
+    hidden = {dataset: set(cases) for dataset, cases in held_out.items()}
+    cases = {entry.dataset: set(entry.cases) for entry in index.entries}
+    kept = {name: found - hidden.get(name, set()) for name, found in cases.items()}
+    rows = {key: row for row, key in enumerate(book.keys)}
+
+    scheduled = preset.model_copy(update={"training": _schedule(preset, settings)})
+    crops_of_step = settings.batches_per_step * preset.training.batch
+
+    def crops(chosen: Mapping[str, set[str]], key: int) -> CropDataset:
+        usable = _balanced(region_groups(groups, chosen, settings.minimum_voxels), settings)
+        return CropDataset(store, usable, rows, scheduled, key, crops_of_step)
+
+    embeddings = hashlib.sha256(book.embeddings.numpy().tobytes()).hexdigest()
+    crops_from = preset.training.model_dump_json(
+        include={"device", "patch", "batch", "pad_to", "sampling", "augmentation"}
+    )
+    parts = (
+        seed, preset.network.model_dump_json(), preset.prompts.model_dump_json(),
+        settings.model_dump_json(), crops_from, embeddings,
+        sorted((name, *sorted(found)) for name, found in kept.items()),
+        (store / INDEX_FILE).read_text(encoding="utf-8"),
+    )  # fmt: skip
+    return AtlasRun(
+        folder=work / FOLDER,
+        preset=preset,
+        settings=settings,
+        book=book,
+        concepts=concepts_of(preset.prompts, book),
+        training=crops(kept, seed),
+        validation=crops(hidden, seed + 1) if any(hidden.values()) else None,
+        identity=hashlib.sha256(repr(parts).encode()).hexdigest(),
+        seed=seed,
+    )
+
+
+def _schedule(preset: Preset, settings: AtlasTraining) -> Training:
+    chosen = settings.model_dump(include={"steps", "learning_rate", "warm_up"})
+    return preset.training.model_copy(update=chosen)
+
+
+def _balanced(groups: Sequence[Group], settings: AtlasTraining) -> list[Group]:
+    if settings.sampling == "label":
+        return label_balanced(groups, settings.minimum_voxels)
+    return list(groups)

@@ -1,0 +1,195 @@
+"""Stage 2: regions of the encoder against the frozen text of their class.
+
+As in the segmentation's training, a step depends on (seed, step) and on what `last.pt` holds, so
+a killed training goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from evaluation.errors import BenchError
+from evaluation.files import write_json
+from evaluation.training_folder import kept_rows, only_writer, write_rows
+from sat.atlas.model import AtlasModel
+from sat.atlas.regions import encode_regions
+from sat.atlas.retrieval import retrieve
+from sat.atlas.settings import ENCODER_FILE
+from sat.atlas.setup import AtlasRun
+from sat.atlas.transfer import save_encoder
+from sat.knowledge.contrastive import contrastive_loss
+from sat.model import save_content
+from sat.steps import learning_rate
+from sat.weights import read_checkpoint
+
+LAST_FILE = "last.pt"
+METRICS_FILE = "metrics.csv"
+RETRIEVAL_FILE = "retrieval.json"
+COLUMNS = (
+    "step", "learning_rate", "loss", "regions", "concepts", "hits", "gradient_norm", "step_seconds",
+)  # fmt: skip
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a training did: its encoder, the steps done now, and their seconds."""
+
+    encoder: Path
+    steps_now: int
+    seconds: float
+
+
+def train_atlas(run: AtlasRun, *, stop_after: int | None = None, progress: bool = True) -> Done:
+    """Train to `atlas/encoder.pt`, resuming `atlas/last.pt` if it fits.
+
+    Args:
+        run: from `prepare_atlas`.
+        stop_after: leave after so many steps with only `last.pt` written, as if killed there.
+        progress: show a bar.
+
+    Raises:
+        BenchError: another training is in this folder, or the loss is no longer a number.
+    """
+    with only_writer(run.folder):
+        return _loop(run, _resume(run), stop_after, progress)
+
+
+def _resume(run: AtlasRun) -> dict[str, Any] | None:
+    """The content of `last.pt`, unless it belongs to other data or settings."""
+    path = run.folder / LAST_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = read_checkpoint(path)
+    except BenchError as error:
+        _log.warning("starting from step 0: %s", error.one_line)
+        return None
+    if content.get("identity") != run.identity:
+        _log.warning("starting from step 0: %s is of other data or settings", path)
+        return None
+    return content
+
+
+def _loop(
+    run: AtlasRun, state: dict[str, Any] | None, stop_after: int | None, progress: bool
+) -> Done:
+    settings, schedule = run.settings, run.schedule
+    model = run.new_model()
+    optimiser = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    first = 0
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = int(state["step"])
+    last = settings.steps if stop_after is None else min(settings.steps, first + stop_after)
+    rows = kept_rows(run.folder / METRICS_FILE, first)
+    started = time.monotonic()
+    model.train()
+    bar = tqdm(
+        range(first, last), initial=first, total=settings.steps, desc="atlas", unit="step",
+        disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 20,
+    )  # fmt: skip
+    for step in bar:
+        rate = learning_rate(step, schedule)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        row = {"step": step, "learning_rate": rate, **_step(run, model, optimiser, step)}
+        if step % settings.log_every == 0 or step + 1 == settings.steps:
+            rows.append({key: str(value) for key, value in row.items()})
+            bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
+        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
+            write_rows(run.folder / METRICS_FILE, COLUMNS, rows)
+            save_content(
+                run.folder / LAST_FILE,
+                {
+                    "identity": run.identity, "step": step + 1, "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                },
+            )  # fmt: skip
+    if last == settings.steps:
+        origin = {"identity": run.identity, "seed": run.seed, "steps": settings.steps}
+        save_encoder(run.folder / ENCODER_FILE, model.encoder, origin)
+    return Done(run.folder / ENCODER_FILE, last - first, time.monotonic() - started)
+
+
+def _step(
+    run: AtlasRun, model: AtlasModel, optimiser: torch.optim.Optimizer, step: int
+) -> dict[str, Any]:
+    """One step; without two classes to tell apart, nothing changes."""
+    started = time.monotonic()
+    settings = run.settings
+    numbers = range(step * settings.batches_per_step, (step + 1) * settings.batches_per_step)
+    batches = (batch for number in numbers for batch in run.training[number])
+    optimiser.zero_grad(set_to_none=True)
+    training = run.preset.training
+    # bfloat16 has the range of float32, so no gradient needs scaling.
+    amp = training.mixed_precision and training.device == "cuda"
+    with torch.autocast(training.device, torch.bfloat16, enabled=amp):
+        found = encode_regions(model, batches, run.concepts, settings.minimum_voxels)
+    concept, kinds = found.concept, len(found.concept.unique())
+    loss, norm, hits = math.nan, math.nan, math.nan
+    if kinds > 1:
+        texts = model.texts(run.concepts.embeddings.to(concept.device))
+        # Two numberings, kept apart: the same voxels, and the same text.
+        total = contrastive_loss(
+            found.vectors, texts[concept], found.region + len(texts), concept,
+            temperature=settings.temperature, form=settings.loss,
+            mask_duplicates=settings.mask_duplicates,
+        )  # fmt: skip
+        loss = float(total.detach())
+        if not math.isfinite(loss):
+            raise BenchError(
+                f"the loss of stage 2 is no longer a number at step {step}", file=run.folder,
+                hint="lower atlas.learning_rate in a preset of your own",
+            )  # fmt: skip
+        total.backward()
+        norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip or math.inf))
+        optimiser.step()
+        hits = float(((found.vectors.float() @ texts.T).argmax(1) == concept).float().mean())
+    return {
+        "loss": loss,
+        "regions": len(concept),
+        "concepts": kinds,
+        "hits": hits,
+        "gradient_norm": norm,
+        "step_seconds": round(time.monotonic() - started, 4),
+    }
+
+
+def measure_atlas(run: AtlasRun) -> dict[str, Any]:
+    """Retrieval before the first step and now; also written to `atlas/retrieval.json`.
+
+    Raises:
+        BenchError: nothing is trained yet, or it is of other data or settings.
+    """
+    state = _resume(run)
+    if state is None or int(state["step"]) < run.settings.steps:
+        raise BenchError(
+            "stage 2 is not trained to its end", file=run.folder / LAST_FILE,
+            hint="run `satbench sat atlas train`",
+        )  # fmt: skip
+    model = run.new_model()
+    found: dict[str, Any] = {"held_out_part": run.settings.validation_part}
+    for when in ("before", "after"):
+        if when == "after":
+            model.load_state_dict(state["model"])
+        counts = retrieve(
+            model, run.validation_batches(), run.concepts, run.settings.minimum_voxels
+        )
+        found[when] = counts.report()
+    write_json(run.folder / RETRIEVAL_FILE, found)
+    return found

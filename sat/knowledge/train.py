@@ -1,0 +1,163 @@
+"""Stage 1: the text encoder learns definitions and relations (paper, section 4.1).
+
+A step is a function of (seed, step) and the weights, so that weights, optimiser and step number
+are all that must survive a kill: on a CPU with the same number of threads, a resumed training
+equals an undisturbed one bit by bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evaluation.errors import BenchError
+from evaluation.files import sha256, write_text
+from evaluation.training_folder import only_writer
+from sat.knowledge.encoder import LearningEncoder
+from sat.knowledge.loop import LAST_FILE, TextLoop
+from sat.knowledge.open_set import class_names
+from sat.knowledge.record import TextRecord, read_record
+from sat.knowledge.sampling import divide
+from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings
+from sat.knowledge.sources import gather, held_out
+from sat.text import minilm_folder
+from sat.text_head import HEAD_FILE
+from sat.weights import read_checkpoint
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainedText:
+    """What a training did: its folder, the steps done now, and their seconds."""
+
+    folder: Path
+    steps_now: int
+    seconds: float
+
+
+def base_folder(encoder: str) -> Path:
+    """Where a training starts: the packaged encoder (`minilm`), or a folder."""
+    return minilm_folder() if encoder == "minilm" else Path(encoder)
+
+
+def train_text(
+    out: Path,
+    settings: KnowledgeSettings,
+    seed: int,
+    *,
+    stop_after: int | None = None,
+    progress: bool = True,
+) -> TrainedText:
+    """Train a text encoder into `out`, resuming what a killed training left there.
+
+    `out` ends up as a folder in Hugging Face form (with `text_head.safetensors` if a linear map
+    was learned), `metrics.csv`, and `knowledge.json`, which is written last.
+
+    Args:
+        out: the encoder's folder, another one than where it starts.
+        settings: everything else.
+        seed: of draws, windows and dropout.
+        stop_after: leave after so many steps without the final files, as if killed there.
+        progress: show bars.
+
+    Raises:
+        BenchError: a source or the encoder is missing or damaged, no GPU where one is wanted,
+            another training in this folder, or the loss is no longer a number.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise BenchError(
+            "this preset trains on a GPU, and torch sees none",
+            found=f"torch {torch.__version__}, CUDA available: no",
+            hint="use a machine with a GPU, or a preset with `device: cpu`",
+        )
+    base = base_folder(settings.encoder)
+    if out.resolve() == base.resolve():
+        raise BenchError("an encoder is not trained over itself", file=out, hint="name another out")
+    encoder = LearningEncoder(base, settings.pooling, settings.trainable, settings.max_tokens)
+    knowledge = gather(settings.sources, seed, progress=progress)
+    base_sha256 = _weights_digest(base)
+    identity = hashlib.sha256(
+        f"{seed} {settings.model_dump_json()} {knowledge.digest} {base_sha256}".encode()
+    ).hexdigest()
+    with only_writer(out):
+        if _complete(out, identity):
+            return TrainedText(out, 0, 0.0)
+        state = _resume(out, identity)
+        kept = held_out(settings.held_out)
+        division = divide(knowledge, kept, () if settings.class_pairs else class_names())
+        run = TextLoop(encoder.to(settings.device), settings, division, seed)
+        started = time.monotonic()
+        first, last, rows = run.run(out, identity, state, stop_after, progress)
+        seconds = time.monotonic() - started
+        if last == settings.steps:
+            encoder.save(out)
+            record = TextRecord(
+                identity=identity,
+                settings=settings,
+                seed=seed,
+                base_sha256=base_sha256,
+                sources=knowledge.sources,
+                concepts=len(division.concepts),
+                triplets=len(division.triplets),
+                held_out=len(kept),
+                pooling=settings.pooling,
+                width=int(encoder.bert.config.hidden_size),
+                loss=_last_loss(rows, settings.steps),
+                seconds=round(seconds, 1),
+                torch=torch.__version__,
+            )
+            write_text(out / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+            (out / LAST_FILE).unlink(missing_ok=True)
+        return TrainedText(out, last - first, seconds)
+
+
+def _weights_digest(base: Path) -> str:
+    weights = base / "model.safetensors"
+    if not weights.is_file():
+        raise BenchError(
+            "the text encoder has no single file of weights", file=weights,
+            expected="model.safetensors", hint="save it with `save_pretrained`",
+        )  # fmt: skip
+    head = base / HEAD_FILE
+    return sha256(weights) + (sha256(head) if head.is_file() else "")
+
+
+def _complete(out: Path, identity: str) -> bool:
+    """Whether the folder holds the very encoder that is asked for; another's record goes."""
+    if not (out / RECORD_FILE).is_file():
+        return False
+    try:
+        complete = read_record(out).identity == identity
+    except BenchError as error:
+        _log.warning("starting from step 0: %s", error.one_line)
+        complete = False
+    (out / (LAST_FILE if complete else RECORD_FILE)).unlink(missing_ok=True)
+    return complete
+
+
+def _resume(out: Path, identity: str) -> dict[str, Any] | None:
+    path = out / LAST_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = read_checkpoint(path)
+    except BenchError as error:
+        _log.warning("starting from step 0: %s", error.one_line)
+        return None
+    if content.get("identity") != identity:
+        _log.warning("starting from step 0: %s is of other knowledge or settings", path)
+        return None
+    return content
+
+
+def _last_loss(rows: Sequence[dict[str, str]], steps: int) -> float:
+    late = [float(row["loss"]) for row in rows if int(row["step"]) >= 0.9 * steps - 1]
+    return sum(late) / len(late)
