@@ -20,6 +20,12 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+# Seconds each: not worth a job of a cluster.
+localrules:
+    split,
+    record,
+
+
 def shard_outputs(dataset):
     shards = range(n_shards(find_card(dataset), RUN))
     return [PATHS.case_shard(dataset, k) for k in shards]

@@ -1,31 +1,41 @@
-"""Is there a GPU? Asked by every job that wants one, in its first second."""
+"""Is there a GPU, and which? Asked by every job that wants one, in its first second."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import re
+from collections.abc import MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
+
+from filelock import FileLock, Timeout
 
 from evaluation.errors import BenchError
 
 DRIVER = "libcuda.so.1"
+DEVICES = Path("/dev")
+# Locks live as long as this process.
+_kept: list[FileLock] = []
 
 
 def require_gpu(count: int = 1, *, torch: bool = True) -> None:
     """Stop now rather than compute for days on a CPU.
 
     What needs no torch is asked first, since loading torch takes longer than a second on a busy
-    node.
+    node. A job of one GPU keeps one of those that are visible (`keep_one_gpu`).
 
     Args:
         count: GPUs of this node that the job uses.
         torch: the GPU is for torch in this process; otherwise a driver with a device is enough.
 
     Raises:
-        BenchError: no GPU, or too few.
+        BenchError: no GPU, or too few, or all in use.
     """
+    if count == 1:  # before the driver starts, which reads the choice only once
+        keep_one_gpu(os.environ, DEVICES)
     fault = _driver_fault(count) or (torch and (_build_fault() or _torch_fault(count)))
     if fault:
         raise BenchError(
@@ -39,6 +49,43 @@ def require_gpu(count: int = 1, *, torch: bool = True) -> None:
             else "fewer GPUs learn the same: `gpu` of the rule in the profile, or "
             "`snakemake --resources gpu=1` on one machine (slurm/README.md, GPUs)",
         )
+
+
+def keep_one_gpu(
+    environment: MutableMapping[str, str], devices: Path, locks: Path | None = None
+) -> None:
+    """Leave one GPU visible to this process and its children, and keep it until the end.
+
+    Slurm gives each job GPUs of its own. On one machine Snakemake counts them only, and every
+    job would take the first.
+
+    Args:
+        environment: where `CUDA_VISIBLE_DEVICES` is read and set.
+        devices: folder of the device files `nvidia0`, `nvidia1`, ...
+        locks: folder of the locks; by default this machine's for temporary files.
+
+    Raises:
+        BenchError: other jobs keep all of them.
+    """
+    there = sorted(int(path.name[6:]) for path in devices.glob("nvidia[0-9]*"))
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    visible = given.split(",") if given else [str(number) for number in there]
+    if "SLURM_JOB_ID" in environment or len(visible) < 2:
+        return
+    for device in visible:
+        lock = FileLock((locks or Path(gettempdir())) / f"satbench-{os.getuid()}-gpu-{device}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _kept.append(lock)
+        environment["CUDA_VISIBLE_DEVICES"] = device
+        return
+    raise BenchError(
+        "all GPUs of this machine are in use",
+        found=", ".join(visible),
+        hint="write their number under `resources` in the profile (profiles/many-core)",
+    )
 
 
 def _driver_fault(wanted: int) -> str | None:

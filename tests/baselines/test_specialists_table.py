@@ -68,6 +68,19 @@ def test_cards_and_table_name_the_same_specialists_with_as_many_leaves() -> None
         assert covered == set(plan.classes)
 
 
+def test_pinned_plans_fit_the_cards_scans() -> None:
+    for name, plan in pinned_plans().items():
+        card = find_card(plan.entry)
+        by_modality = {"ct": "CTNormalization", "mri": "ZScoreNormalization"}
+        assert plan.normalisation == by_modality[card.modality], name
+        assert (plan.n_train, plan.n_test) == (card.split.train, card.split.test), name
+        # Slices first, as nnU-Net turns a scan; in-plane voxels never longer than slices apart.
+        assert plan.spacing_mm[0] >= max(plan.spacing_mm[1:]) - 0.03, name
+        # Unit spacing stands for a lost one only where the card says so.
+        lost = any("header's spacing" in " ".join(fault.split()) for fault in card.faults)
+        assert plan.unit_spacing == lost, name
+
+
 def test_only_classes_in_scope_are_learnt() -> None:
     card = find_card("totalsegmentator")
     run = config(classes={"totalsegmentator": ["liver", "left kidney"]})

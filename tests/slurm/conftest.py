@@ -21,7 +21,9 @@ PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
 PACKAGES = "slurmctld slurmd slurm-client munge"
 ACTIVE = "PENDING,RUNNING,CONFIGURING,COMPLETING,REQUEUED,SUSPENDED"
 # Two nodes of this host claim more than it has; jobs ask for what a real one would need.
-NODES = ("--nodes", "2", "--cpus", "2", "--mem", "40000", "--port", "17917")
+NODES = ("--nodes", "2", "--cpus", "2", "--mem", "40000")
+# Ports from here on; another for each test process, so that two do not meet.
+PORT = 17000 + 10 * (os.getpid() % 1000)
 
 
 @dataclass
@@ -83,7 +85,7 @@ def cluster(shared: Path) -> Iterator[Cluster]:
     path = f"{Path(sys.executable).parent}:{path}"
     found = Cluster(tool, folder, {"PATH": path}, most_gpus(folder))
     try:
-        found.call("start", *NODES, "--gpus", str(found.gpus))
+        found.call("start", *NODES, "--gpus", str(found.gpus), "--port", str(PORT))
         # The job step drops SLURM_CONF; these wrappers of the client programs bring it back.
         found.variables["SLURM_CONF"] = str(folder / "etc" / "slurm.conf")
         found.variables["PATH"] = f"{folder / 'bin'}:{found.variables['PATH']}"
@@ -120,7 +122,7 @@ def slurm_clone(new_clone: Callable[..., Any], cluster: Cluster) -> Callable[[Pa
     def make(folder: Path) -> Any:
         clone = new_clone(folder, **cluster.variables)
         preset = yaml.safe_load((ROOT / "sat" / "presets" / "smoke.yaml").read_text())
-        preset["training"]["steps"] = TRAINING_STEPS
+        preset["training"] |= {"steps": TRAINING_STEPS, "batch": 1}
         (folder / "config" / "training.yaml").write_text(yaml.safe_dump(preset))
         (folder / "config" / "faults.yaml").write_text(yaml.safe_dump(FAULTS))
         clone.edit_profile(slurm_init_seconds_before_status_checks=EVERY, latency_wait=20)

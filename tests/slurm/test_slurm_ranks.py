@@ -21,7 +21,7 @@ PRESET = Path("config/training.yaml")
 
 def set_training(folder: Path, **settings: int) -> None:
     preset = yaml.safe_load((folder / PRESET).read_text())
-    preset["training"] |= {"steps": 6, "log_every": 1, "batch": 1, **settings}
+    preset["training"] |= {"steps": 6, "log_every": 1, **settings}
     (folder / PRESET).write_text(yaml.safe_dump(preset))
 
 
@@ -54,7 +54,6 @@ def train_together(clone, cluster, processes: int, **resources: object) -> str:
     """Train with processes that all live at the same time; how Slurm shows the job."""
     # Both nodes of the cluster are this machine.
     clone.environment = clone.environment | {"GLOO_SOCKET_IFNAME": "lo"}
-    resources |= {"gpu": processes, "gpu_model": "fake"}
     clone.edit_profile(set_resources={"train_sat": resources})
     clone.start(*SLURM)
     clone.until(lambda: len(ranks(clone)) == processes)
@@ -66,10 +65,10 @@ def train_together(clone, cluster, processes: int, **resources: object) -> str:
 
 
 def assert_learnt_the_same(clone, other) -> None:
-    """Losses of all steps, and weights: AdamW makes whole steps of gradients that are noise."""
+    """Losses of all steps and weights; rounding grows with every step of AdamW."""
     ours, theirs = losses(clone), losses(other)
-    assert theirs[-1] < 0.8 * theirs[0]
-    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert theirs[-1] < 0.95 * theirs[0]
+    assert ours == pytest.approx(theirs, rel=1e-3)
     a, b = weights(clone), weights(other)
     assert float((a - b).norm() / b.norm()) < 0.01
 
@@ -86,14 +85,18 @@ def weights(clone) -> torch.Tensor:
 
 def test_gpus_of_one_node(prepared, alone, cluster):
     set_training(prepared.folder, processes=cluster.gpus)
-    shown = train_together(prepared, cluster, cluster.gpus)
-    assert f"gres:gpu:fake:{cluster.gpus} " in shown
+    # A preset that wants as many CPUs as GPUs, on nodes that have two.
+    asked = {"gpu": cluster.gpus, "gpu_model": "fake", "cpus_per_task": 2}
+    shown = train_together(prepared, cluster, cluster.gpus, **asked)
     assert "NumNodes=1 " in shown
+    assert f"TresPerJob=gres:gpu:fake:{cluster.gpus}" in shown
     assert_learnt_the_same(prepared, alone)
 
 
 def test_two_nodes(prepared, alone, cluster):
     set_training(prepared.folder, processes=2, accumulate=cluster.gpus // 2)
-    shown = train_together(prepared, cluster, 2, nodes=2, tasks=2, tasks_per_gpu=0, mpi="srun")
+    each = {"nodes": 2, "tasks": 2, "tasks_per_gpu": 0, "mpi": "srun", "gpu": 0}
+    shown = train_together(prepared, cluster, 2, **each, gres="gpu:fake:1")
     assert "NumNodes=2 " in shown
+    assert "TresPerNode=gres:gpu:fake:1" in shown
     assert_learnt_the_same(prepared, alone)
