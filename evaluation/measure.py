@@ -3,8 +3,8 @@
 Cases that are done are kept in a journal, so a killed run continues; `score_rows` has what is
 measured of a case.
 
-A reference is read once for each model. Reading it takes 0.2 of the 0.7 CPU seconds of a whole-body
-case (512x512x400, 100 classes), so one job for all models would save less than a minute of a model's
+A reference is read once for each model. Reading it is 0.2 of the 0.7 CPU seconds of a whole-body
+case (512x512x400, 100 classes): one job for all models would save less than a minute of a model's
 240 such cases; but it would wait for the slowest, and measure all again when one is added.
 """
 
