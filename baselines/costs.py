@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 
 from baselines.config import NnunetPreset, load_preset
 from baselines.jobs import MODEL
 from baselines.specialists import SpecialistPlan, specialists_of
 from evaluation.config import RunConfig
+from evaluation.paths import RunPaths
 from evaluation.workflow.estimate import (
     CPU_FLOPS,
     GPU_FLOPS,
@@ -56,6 +59,16 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
             networks += len(preset.folds)
             weights += count_weights(plan, preset) * len(preset.folds)
     return ModelCost(tuple(work), networks, weights, GPU_NAME if on_gpu else "CPU")
+
+
+def trained_networks(run: Path) -> tuple[int, int]:
+    """Networks of a run's trained specialists and their weights, as nnU-Net built them."""
+    records = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in RunPaths(run).model_run(MODEL).glob("*/model.json")
+    ]
+    networks = sum(len(record["folds"]) for record in records)
+    return networks, sum(record["parameters"] * len(record["folds"]) for record in records)
 
 
 Architecture = tuple[

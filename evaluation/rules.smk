@@ -235,12 +235,12 @@ rule aggregate:
 
 
 rule record:
-    """What ran: code, configuration, inputs, packages, seconds, memory."""
+    """What ran until the tables: code, configuration, inputs, packages, seconds, memory."""
     input:
         rules.aggregate.output,
     output:
         f"{ROOT}/run.json",
-        PATHS.table("runtime"),
+        [PATHS.table(name) for name in ("runtime", "cost")],
     log:
         f"{PATHS.log_folder}/record.log",
     resources:

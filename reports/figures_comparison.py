@@ -183,25 +183,25 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     means = overall[overall["statistic"] == "entries"].set_index("model")["dsc"]
     cost = cost[cost["model"].isin(source.entrants) & cost["model"].isin(means.index)]
     panels_of = {
-        "train_seconds": ("training (hours)", 3600.0),
+        "train_seconds": _training_unit(cost["train_seconds"].max()),
         "predict_seconds_per_case": ("prediction (seconds a scan)", 1.0),
         "parameters": ("parameters (millions)", 1e6),
     }
-    drawn = {c: v for c, v in panels_of.items() if (cost[c].notna() & (cost[c] > 0)).any()}
+    drawn = {c: v for c, v in panels_of.items() if (cost[c] > 0).any()}
     if not drawn:
         return None
     colours = model_looks(source)
     figure, panels = canvas("double", 62, columns=len(drawn), sharey=True, squeeze=False)
     data: dict[str, Any] = {}
     for axes, (column, (label, unit)) in zip(panels[0], drawn.items(), strict=True):
-        for _, row in cost.iterrows():
+        shown = cost[cost[column] > 0]
+        for _, row in shown.iterrows():
             value = float(row[column]) / unit
-            if not np.isfinite(value) or value <= 0:
-                continue
             score = 100 * float(means[row["model"]])
             dot(axes, value, score, colours[str(row["model"])])
             data[f"{column}:{row['model']}"] = (value, score)
-        axes.margins(x=0.25)
+        # At least a factor of four, so that small differences look small and ticks keep apart.
+        axes.set_xlim(shown[column].min() / unit / 2, shown[column].max() / unit * 2)
         log_axis(axes)
         axes.set_xlabel(label)
         axes.grid(visible=True, axis="both")
@@ -218,6 +218,10 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         figure=figure,
         data=data,
     )
+
+
+def _training_unit(longest_seconds: float) -> tuple[str, float]:
+    return ("training (hours)", 3600.0) if longest_seconds > 3600 else ("training (minutes)", 60.0)
 
 
 def model_size_figure(source: RunSource) -> Drawing | None:

@@ -37,36 +37,23 @@ def model_facts(source: RunSource, name: str, ids: Ids) -> dict[str, Any]:
         "licence": card.licence if card else "no card",
         "citation": card.citation if card else "",
         "trainHours": cost.get("train_hours"),
-        # Taking in a folder of predictions is not predicting.
-        "seconds": None
-        if card and card.adapter.kind == "prediction-folder"
-        else cost.get("seconds"),
+        "seconds": cost.get("seconds"),
         "memory": cost.get("memory"),
         "record": _record(source),
     }
 
 
 def _cost(source: RunSource, name: str) -> dict[str, Any]:
-    """Cost of a model: the cost table, else what the run-time table tells."""
-    found: dict[str, Any] = {}
+    """Hours, seconds for a scan and MiB of a model, from the cost table; empty without one."""
     table = source.table("cost")
-    if table is not None and (table["model"] == name).any():
-        row = table[table["model"] == name].iloc[0]
-        found = {
-            "train_hours": _number(row["train_seconds"], 3600),
-            "seconds": _number(row["predict_seconds_per_case"]),
-            "memory": _number(row["peak_memory_mib"]),
-        }
-    times = source.table("runtime")
-    if times is not None:
-        own = times[times["model"] == name]
-        train = own[own["step"] == "train"]["seconds"].sum()
-        per_case = own[own["step"] == "predict"]["seconds_per_case"].median()
-        if found.get("train_hours") is None and train > 0:
-            found["train_hours"] = _number(train, 3600)
-        if found.get("seconds") is None:
-            found["seconds"] = _number(per_case)
-    return found
+    if table is None or not (table["model"] == name).any():
+        return {}
+    row = table[table["model"] == name].iloc[0]
+    return {
+        "train_hours": _number(row["train_seconds"], 3600),
+        "seconds": _number(row["predict_seconds_per_case"]),
+        "memory": _number(row["peak_memory_mib"]),
+    }
 
 
 def _contamination(source: RunSource, trained: set[str], ids: Ids) -> tuple[dict[int, str], str]:

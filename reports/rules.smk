@@ -5,6 +5,7 @@ rule report:
     """Everything that a paper or a visitor looks at, in reports/out/<run>/."""
     input:
         rules.aggregate.output,
+        rules.record.output,
     output:
         f"reports/out/{RUN.name}/report.json",
     log:

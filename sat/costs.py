@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
-from evaluation.config import RunConfig
+from evaluation.config import RunConfig, load_frozen
 from evaluation.workflow.estimate import (
     CPU_FLOPS,
     GPU_FLOPS,
@@ -55,6 +56,11 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
         *(_prediction(load, preset, on_gpu) for load in loads),
     ]
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
+
+
+def trained_networks(run: Path) -> tuple[int, int]:
+    """One network and its weights, without the text encoder."""
+    return 1, count_weights(load_preset(load_frozen(run).presets.get(MODEL)))
 
 
 def _atlas(preset: Preset, on_gpu: bool) -> Work:

@@ -53,9 +53,9 @@ if SAT in RUN.models:
             output:
                 SAT_TEXT,
             log:
-                PATHS.log_folder / "train" / f"{SAT}-text.log",
+                PATHS.log_folder / "train" / SAT / "text.log",
             benchmark:
-                ROOT / "benchmarks" / "train" / f"{SAT}-text.tsv"
+                ROOT / "benchmarks" / "train" / SAT / "text.tsv"
             priority: 20
             threads: 8 if TEXT_GPUS else 1
             resources:
@@ -83,9 +83,9 @@ if SAT in RUN.models:
             output:
                 SAT_START,
             log:
-                PATHS.log_folder / "train" / f"{SAT}-atlas.log",
+                PATHS.log_folder / "train" / SAT / "atlas.log",
             benchmark:
-                ROOT / "benchmarks" / "train" / f"{SAT}-atlas.tsv"
+                ROOT / "benchmarks" / "train" / SAT / "atlas.tsv"
             priority: 20
             threads: 8 if SAT_GPUS else 1
             resources:

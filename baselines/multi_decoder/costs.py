@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
+from pathlib import Path
 
 from baselines.leaves import leaves_of
 from baselines.multi_decoder.config import MODEL, Preset, load_preset
 from baselines.multi_decoder.network import KERNEL, count_weights
 from baselines.multi_decoder.prepare import BYTES_PER_VOXEL, trained_classes
-from evaluation.config import RunConfig
+from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.workflow.estimate import (
     CPU_FLOPS,
     GPU_FLOPS,
@@ -34,8 +36,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """One joint training, and the prediction of each entry's test cases."""
     preset = load_preset(config.presets.get(MODEL))
     on_gpu = preset.device == "cuda"
-    outputs = {load.card.id: n_labels(load.card, config) for load in loads}
-    outputs = {name: count for name, count in outputs.items() if count > 1}
+    outputs = outputs_of([load.card for load in loads], config)
     weights = count_weights(preset.network, outputs)
     training = preset.training
     labels = sum(outputs.values()) / max(1, len(outputs))
@@ -64,6 +65,19 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
         size = native * PREDICTION_BYTES_PER_VOXEL
         work.append(_work("predict", load.card.id, flops, cpu, on_gpu, size, load.test_shards))
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
+
+
+def trained_networks(run: Path) -> tuple[int, int]:
+    """One network and its weights, all decoders together."""
+    config = load_frozen(run)
+    outputs = outputs_of([find_card(name) for name in entry_ids(config.entries)], config)
+    return 1, count_weights(load_preset(config.presets.get(MODEL)).network, outputs)
+
+
+def outputs_of(cards: Iterable[DatasetCard], config: RunConfig) -> dict[str, int]:
+    """Output channels of each entry's decoder; entries without a class have none."""
+    counts = {card.id: n_labels(card, config) for card in cards}
+    return {name: count for name, count in counts.items() if count > 1}
 
 
 def n_labels(card: DatasetCard, config: RunConfig) -> int:

@@ -126,3 +126,17 @@ def load_object(target: str, where: str) -> Any:
         ) from error
     except AttributeError as error:
         raise BenchError(f"`{module_name}` has no `{name}`", file=where) from error
+
+
+def costs_function(card: ModelCard, name: str) -> Any:
+    """A function of the module `costs` beside the adapter of a model that is trained here.
+
+    None for all other models.
+
+    Raises:
+        BenchError: the module or the function is not there.
+    """
+    if not (card.trains and card.adapter.kind == "python"):
+        return None
+    package = card.adapter.object.partition(":")[0].rpartition(".")[0]
+    return load_object(f"{package}.costs:{name}", f"card {card.id}")

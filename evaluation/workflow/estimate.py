@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import planned_cases
-from evaluation.models.card import ModelCard, find_model, load_object
+from evaluation.models.card import ModelCard, costs_function, find_model
 from evaluation.paths import RunPaths
 from evaluation.workflow.plan import n_shards, n_test_shards
 
@@ -278,9 +278,8 @@ def common_work(config: RunConfig, loads: Sequence[Load]) -> list[Work]:
 
 def cost_of(card: ModelCard, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """What a model costs; a model without a module `costs` costs reading and writing."""
-    if card.trains and card.adapter.kind == "python":
-        package = card.adapter.object.partition(":")[0].rpartition(".")[0]
-        say = cast(ModelCosts, load_object(f"{package}.costs:model_cost", f"card {card.id}"))
+    say: ModelCosts | None = costs_function(card, "model_cost")
+    if say is not None:
         return say(config, loads)
     work = []
     for load in loads:

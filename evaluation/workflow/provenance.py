@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,12 +15,13 @@ import psutil
 
 from evaluation import __version__
 from evaluation.config import load_frozen
+from evaluation.datasets.registry import entry_ids
 from evaluation.files import sha256, write_json
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
-from evaluation.schema import RUNTIME, write_table
+from evaluation.schema import COST, RUNTIME, write_table
+from evaluation.workflow.cost_table import MODEL_STEPS, measured_cost
 
-MODEL_STEPS = ("prepare", "train", "predict")
 PACKAGES = (
     "torch",
     "nnunetv2",
@@ -81,7 +83,7 @@ def hardware() -> dict[str, Any]:
 
 
 def job_measurements(run: Path) -> list[dict[str, Any]]:
-    """Seconds, CPU seconds and peak memory of every job, from the workflow's benchmark files."""
+    """Seconds, CPU seconds, peak memory and GPUs of every job, from the workflow's benchmarks."""
     folder = run / "benchmarks"
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
@@ -94,9 +96,16 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
                 "seconds": round(float(measured["s"]), 2),
                 "cpu_seconds": round(float(measured["cpu_time"]), 2),
                 "peak_memory_mib": round(float(measured["max_rss"]), 1),
+                "gpus": asked_gpus(str(measured.get("resources", ""))),
             }
         )
     return jobs
+
+
+def asked_gpus(resources: str) -> int:
+    """GPUs among the resources of a benchmark file, `{'mem_mb': 4000, 'gpu': 1}`."""
+    found = re.search(r"'gpu': (\d+)", resources)
+    return int(found[1]) if found else 0
 
 
 def runtime_table(run: Path) -> pd.DataFrame:
@@ -105,11 +114,14 @@ def runtime_table(run: Path) -> pd.DataFrame:
     What `satbench add` predicted outside the workflow has no job: there the cases' seconds count.
     """
     paths, config = RunPaths(run), load_frozen(run)
+    entries = entry_ids(config.entries)
     seconds: dict[tuple[str, str, str], float] = {}
     for job in job_measurements(run):
         if job["stage"] in MODEL_STEPS:
             model, _, unit = str(job["job"]).partition("/")
-            dataset = unit.split("-")[0] if unit else ""
+            # `totalsegmentator-organs`, `acdc-0`; a unit that is no entry belongs to all of them.
+            dataset = unit.split("-")[0]
+            dataset = dataset if dataset in entries else ""
             key = (model, dataset, str(job["stage"]))
             seconds[key] = seconds.get(key, 0.0) + float(job["seconds"])
     for status in (run / "predictions").glob("*/*/status.csv"):
@@ -128,13 +140,14 @@ def runtime_table(run: Path) -> pd.DataFrame:
 
 
 def write_record(run: Path) -> Path:
-    """Write `run.json`, the `runtime` table, and every model's joined `status.csv` of a run."""
+    """Write `run.json`, the tables `runtime` and `cost`, and each model's joined `status.csv`."""
     paths = RunPaths(run)
     config = load_frozen(run)
     for shards in (run / "predictions").glob("*/*/shards"):
         join_status(run, shards.parts[-3], shards.parts[-2])
-    write_table(paths.table("runtime"), runtime_table(run), RUNTIME)
-    jobs = job_measurements(run)
+    jobs, times = job_measurements(run), runtime_table(run)
+    write_table(paths.table("runtime"), times, RUNTIME)
+    write_table(paths.table("cost"), measured_cost(run, times, jobs), COST)
     record = {
         "run": config.name,
         "data_kind": config.data_kind,

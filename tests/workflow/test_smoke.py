@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from evaluation.cases import read_reference
+from evaluation.io import Volume, write_volume
+from evaluation.paths import RunPaths
+from evaluation.schema import COST, read_table
 from evaluation.workflow.jobs import job_reports
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RUN = ("--cores", "2", "--configfile", "config/smoke.yaml")
 
@@ -58,6 +69,21 @@ def test_report_and_record_are_there(smoke):
     assert record["configuration"]["name"] == "smoke"
     assert {"torch", "nnunetv2", "snakemake"} <= set(record["packages"])
     assert {job["stage"] for job in record["jobs"]} >= {"standardise", "train", "predict"}
+
+
+def test_the_cost_table_has_what_the_models_took(smoke):
+    run = smoke.folder / "results" / "smoke"
+    cost = read_table(RunPaths(run).table("cost"), COST).set_index("model")
+    assert set(cost.index) == {"sat-nano", "nnunet", "oracle"}
+    assert (cost["device"] == "measured, CPU").all()
+    assert cost.loc["nnunet", "networks"] == 2
+    models = [json.loads(p.read_text()) for p in run.glob("runs/nnunet/*/model.json")]
+    assert cost.loc["nnunet", "parameters"] == sum(model["parameters"] for model in models)
+    trained = cost.loc[["sat-nano", "nnunet"], ["parameters", "train_seconds", "peak_memory_mib"]]
+    assert (trained > 0).all(axis=None)
+    assert np.isnan(cost.loc["oracle", "train_seconds"])
+    board = (smoke.folder / "reports/out/smoke/leaderboard.html").read_text(encoding="utf-8")
+    assert f'"parameters":{cost.loc["sat-nano", "parameters"]:.1f}' in board.replace(" ", "")
 
 
 def test_second_run_does_nothing(smoke):
@@ -131,3 +157,42 @@ def test_every_job_says_where_it_ran_and_what_it_took(smoke):
     (training,) = (r for r in reports if (r.stage, r.job) == ("train", "sat-nano"))
     assert training.seconds > 0
     assert "mem_mb=4000" in training.resources
+
+
+def test_the_guide_to_add_a_model_works_as_written(smoke, tmp_path):
+    """The blocks of CONTRIBUTING.md, after predictions made elsewhere, here the references."""
+    folder = tmp_path / "clone"
+    shutil.copytree(smoke.folder, folder, ignore=shutil.ignore_patterns("prepared", ".snakemake"))
+    clone = replace(smoke, folder=folder, started=[])
+    paths = RunPaths(folder / "results" / "smoke")
+    labels = {
+        "msd_spleen": {"spleen": 1},
+        "acdc": {"right ventricle cavity": 1, "myocardium": 2, "left ventricle cavity": 3},
+    }
+    for dataset, values in labels.items():
+        for case in pd.read_csv(paths.split(dataset)).query("split == 'test'")["case"]:
+            _, reference = read_reference(paths.case(dataset, case))
+            answer = sum(v * reference.mask(name).astype(np.uint8) for name, v in values.items())
+            target = folder / "predictions" / "my-unet" / dataset / f"{case}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_volume(target, Volume(answer, reference.affine))
+
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```\n(mkdir -p config/models.*?)```", guide, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        # This clone has no modules of its own.
+        script = block.replace("PYTHONPATH=.", "PYTHONPATH=.:$PYTHONPATH")
+        subprocess.run(
+            ["bash", "-e", "-c", script], cwd=folder, env=clone.environment, check=True, timeout=300
+        )
+    table = pd.read_parquet(paths.table("overall")).query(
+        "space == 'native' and policy == 'present-only' and coverage == 'supported'"
+        " and statistic == 'entries' and view == 'paper'"
+    )
+    scores = table.set_index("model")["dsc"]
+    assert scores["my-unet"] == 1.0
+    assert 0 <= scores["my-command"] < 1
+    assert 0 <= scores["my-object"] < 1
+    board = (folder / "reports/out/smoke/leaderboard.html").read_text(encoding="utf-8")
+    assert all(title in board for title in ("My U-Net", "My command", "My object"))
