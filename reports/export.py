@@ -20,7 +20,7 @@ from evaluation.paths import RunPaths
 from evaluation.schema import TABLES
 from evaluation.tabular import data_dictionary
 from reports.source import RunSource
-from reports.tabular import Column, Table, to_csv, to_markdown
+from reports.tables.tabular import Column, Table, to_csv, to_markdown
 
 CRATE_FILE = "ro-crate-metadata.json"
 

@@ -13,15 +13,15 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import write_json, write_text
-from reports.figures import write_figures
-from reports.gallery import MANIFEST, PICTURE_BUDGET, Picture, choose_pictures, write_gallery
-from reports.leaderboard import write_leaderboard
+from reports.figures.catalogue import write_figures
+from reports.gallery.cases import MANIFEST, PICTURE_BUDGET, Picture, choose_pictures, write_gallery
+from reports.leaderboard.page import write_leaderboard
 from reports.pages import render
 from reports.per_case import CaseRows, load_case_rows
 from reports.source import RunSource, load_source
-from reports.tables import all_tables, write_table
-from reports.tables_overview import overall_table
-from reports.tabular import to_html, to_markdown
+from reports.tables.catalogue import all_tables, write_table
+from reports.tables.overview import overall_table
+from reports.tables.tabular import to_html, to_markdown
 
 PARTS = ("tables", "figures", "gallery", "leaderboard", "export")
 RECORD = "report.json"

@@ -199,6 +199,12 @@ class RunSource:
             found.append(paper)
         return found
 
+    def suffix(self, protocol: Protocol) -> str:
+        """For file names: empty for the headline, else such as `_resampled_paper`."""
+        if protocol == self.protocols[0]:
+            return ""
+        return f"_{protocol.space}_{protocol.policy.replace('-', '_')}"
+
     @property
     def kind(self) -> str:
         """For captions: that patients are virtual, as a sentence (empty for real scans)."""

@@ -10,11 +10,22 @@ import numpy as np
 import pytest
 
 from evaluation.paths import RunPaths
-from reports.figures_comparison import forest_figure, model_size_figure, rank_figure, wins_figure
-from reports.figures_scores import class_figures, regions_figure, size_figure
+from reports.figures.comparison import forest_figure, rank_figure, wins_figure
+from reports.figures.cost import model_size_figure
+from reports.figures.scores import class_figures, regions_figure, size_figure
+from reports.figures.style import (
+    COLOURS,
+    INK,
+    WIDTH_MM,
+    canvas,
+    contrast,
+    drawing,
+    looks,
+    luminance,
+    save,
+)
 from reports.per_case import CaseRows, extremes, load_case_rows
 from reports.source import Protocol, RunSource, load_source
-from reports.style import COLOURS, INK, WIDTH_MM, canvas, contrast, drawing, looks, luminance, save
 
 HEADLINE = Protocol()
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from evaluation.paths import RunPaths
-from reports.gallery import choose_pictures, write_gallery
-from reports.overlay import choose_slice, crop_of, draw, window_for
+from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.gallery.cases import choose_pictures, write_gallery
+from reports.gallery.overlay import choose_slice, crop_of, draw, window_for
 from reports.per_case import load_case_rows
 from reports.source import Protocol, load_source
-from reports.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 
 
 def _ball(

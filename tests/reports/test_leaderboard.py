@@ -18,8 +18,8 @@ from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.synthetic import collection_shape, synthetic_scores
 from evaluation.tables.views import find_links
-from reports.leaderboard import board_payload, write_leaderboard
-from reports.leaderboard_rows import BINS, EXACT_VALUES, _spread
+from reports.leaderboard.page import board_payload, write_leaderboard
+from reports.leaderboard.rows import BINS, EXACT_VALUES, _spread
 from reports.pages import embedded_json
 from reports.per_case import CaseRows, load_case_rows
 from reports.source import Protocol, RunSource, load_source

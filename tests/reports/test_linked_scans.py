@@ -28,7 +28,7 @@ from evaluation.models.card import load_model_cards
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.schema import AUDIT, TABLES, read_table
-from reports.leaderboard import board_payload
+from reports.leaderboard.page import board_payload
 from reports.per_case import load_case_rows
 from reports.source import load_source
 

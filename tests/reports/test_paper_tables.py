@@ -12,14 +12,14 @@ import pytest
 
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, read_table
-from reports.latex import latex_escape, to_latex
 from reports.source import Protocol, RunSource, load_source
-from reports.tables import all_tables
-from reports.tables_classes import classes_table, datasets_table
-from reports.tables_collection import specialists_table
-from reports.tables_overview import overall_table, sensitivity_table
-from reports.tables_regions import lesions_table, regions_table
-from reports.tabular import Cell, Column, Table, best_cells, to_csv, to_markdown
+from reports.tables.catalogue import all_tables
+from reports.tables.classes import classes_table, datasets_table
+from reports.tables.collection import specialists_table
+from reports.tables.latex import latex_escape, to_latex
+from reports.tables.overview import overall_table, sensitivity_table
+from reports.tables.regions import lesions_table, regions_table
+from reports.tables.tabular import Cell, Column, Table, best_cells, to_csv, to_markdown
 
 HEADLINE = Protocol()
 

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.source import Protocol, RunSource
-from reports.table_parts import (
+from reports.tables.parts import (
     REGION_ORDER,
     blocks_by_metric,
     caption,
     counts,
     of_any_modality,
     percent,
-    protocol_suffix,
     published_lookup,
     region_key,
     region_title,
 )
-from reports.tabular import NOT_RUN, Column, Table, Value
+from reports.tables.tabular import NOT_RUN, Column, Table, Value
 
 LESION_SHORT = {
     "brain tumor": "BT",
@@ -74,7 +73,7 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
         lambda model, metric: [of_any_modality(printed, k, model, metric) for k in REGION_ORDER],
     )
     return Table(
-        name=f"table2_regions{protocol_suffix(source, protocol)}",
+        name=f"table2_regions{source.suffix(protocol)}",
         title="Table 2: region-wise results",
         caption=caption(
             source,
@@ -133,7 +132,7 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
     )
     shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
     return Table(
-        name=f"table6_lesions{protocol_suffix(source, protocol)}",
+        name=f"table6_lesions{source.suffix(protocol)}",
         title="Table 6: lesions",
         caption=caption(source, protocol, "Mean over scans, then over the entries."),
         columns=tuple(columns),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reports.style import INK, Look, lighter
+from reports.figures.style import INK, Look, lighter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

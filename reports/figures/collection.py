@@ -8,10 +8,10 @@ import numpy as np
 
 from evaluation.classes.regions import region_of
 from evaluation.datasets.card import DatasetCard
-from reports.figure_parts import Drawing, legend, log_axis, whole_numbers
+from reports.figures.parts import Drawing, legend, log_axis, whole_numbers
+from reports.figures.style import COLOURS, INK, Look, canvas
 from reports.source import RunSource
-from reports.style import COLOURS, INK, Look, canvas
-from reports.table_parts import REGION_ORDER, region_key, region_title
+from reports.tables.parts import REGION_ORDER, region_key, region_title
 
 MODALITY_LOOKS: dict[str, Look] = {
     "ct": Look(COLOURS[0], "", "o"),

@@ -14,7 +14,7 @@ import pandas as pd
 
 from evaluation.classes.regions import LESION, REGIONS
 from reports.source import Protocol, RunSource
-from reports.tabular import NOT_RUN, Cell, Column, Value
+from reports.tables.tabular import NOT_RUN, Cell, Column, Value
 
 METRICS = {"dsc": "DSC", "nsd": "NSD"}
 REGION_ORDER = (*REGIONS, LESION)
@@ -125,13 +125,6 @@ def caption(source: RunSource, protocol: Protocol, what: str) -> str:
         f"Measured by {source.implementation}. "
         "Bold: best of the measured entrants. Published numbers are never ranked."
     )
-
-
-def protocol_suffix(source: RunSource, protocol: Protocol) -> str:
-    """File-name suffix: nothing for the first protocol, its name for the others."""
-    if protocol == source.protocols[0]:
-        return ""
-    return f"_{protocol.space}_{protocol.policy.replace('-', '_')}"
 
 
 def of_any_modality(

@@ -7,19 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.files import write_text
-from reports.latex import to_latex
 from reports.source import Protocol, RunSource
-from reports.tables_classes import classes_table, datasets_table
-from reports.tables_collection import collection_table, specialists_table, vocabulary_table
-from reports.tables_overview import (
+from reports.tables.classes import classes_table, datasets_table
+from reports.tables.collection import collection_table, specialists_table, vocabulary_table
+from reports.tables.latex import to_latex
+from reports.tables.overview import (
     differences_table,
     overall_table,
     pairs_table,
     plain_table,
     sensitivity_table,
 )
-from reports.tables_regions import lesions_table, regions_table
-from reports.tabular import NOT_AVAILABLE, Table, to_csv, to_markdown
+from reports.tables.regions import lesions_table, regions_table
+from reports.tables.tabular import NOT_AVAILABLE, Table, to_csv, to_markdown
 
 _UNDER_PROTOCOLS: dict[str, Callable[[RunSource, Protocol], Table | None]] = {
     "Table 2": regions_table,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from reports.source import Protocol, RunSource
-from reports.table_parts import (
+from reports.tables.parts import (
     REGION_ORDER,
     Lookup,
     Row,
     caption,
     counts,
     of_expected,
-    protocol_suffix,
     published_lookup,
     region_key,
     region_title,
     score_columns,
     score_values,
 )
-from reports.tabular import NOT_RUN, Column, Table
+from reports.tables.tabular import NOT_RUN, Column, Table
 
 TABLE_OF_REGION = {"abdomen": 3, "brain": 3, "pelvis": 3}
 
@@ -59,7 +58,7 @@ def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table |
     names = [r for r in REGION_ORDER if TABLE_OF_REGION.get(r, 4) == number and r != "lesion"]
     words = ", ".join(names)
     return Table(
-        name=f"table{number}_classes{protocol_suffix(source, protocol)}",
+        name=f"table{number}_classes{source.suffix(protocol)}",
         title=f"Table {number}: class-wise results ({words})",
         caption=caption(
             source,
@@ -105,7 +104,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
         key = (dataset, _modality_of(printed, dataset, modality))
         rows.append((*first, *score_values(source, group, printed, key, beside=True)))
     return Table(
-        name=f"table5_datasets{protocol_suffix(source, protocol)}",
+        name=f"table5_datasets{source.suffix(protocol)}",
         title="Table 5: dataset-wise results",
         caption=caption(source, protocol, "Mean over scans, then over the classes of an entry."),
         columns=tuple(columns),

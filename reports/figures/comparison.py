@@ -1,4 +1,4 @@
-"""Figures that compare models: differences, wins and losses, rank stability, cost."""
+"""Figures that compare models: differences, wins and losses, rank stability."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figure_parts import Drawing, dot, legend, log_axis, millions, score_axis
-from reports.figures_scores import model_looks
+from reports.figures.parts import Drawing, dot, legend
+from reports.figures.scores import model_looks
+from reports.figures.style import COLOURS, GRID, INK, MUTED, Look, canvas, contrast
 from reports.source import Protocol, RunSource
-from reports.style import COLOURS, GRID, INK, MUTED, Look, canvas, contrast, grid_lines
-from reports.table_parts import METRICS, region_title
+from reports.tables.parts import METRICS, region_title
 
 MAX_ROWS = 45
 METHODS = {
@@ -76,7 +76,7 @@ def forest_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     }
     legend(figure, entries, "dot")
     return Drawing(
-        name=f"differences{_suffix(source, protocol)}",
+        name=f"differences{source.suffix(protocol)}",
         title="Differences between models",
         caption=f"{source.model_title(first)} minus another model, with 95 % intervals over "
         f"patients; right of 0 it is better. {source.how(protocol)}",
@@ -117,7 +117,7 @@ def wins_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     panels[0].set_ylabel("this model wins …")
     panels[0].set_xlabel("… against this one")
     return Drawing(
-        name=f"wins_and_losses{_suffix(source, protocol)}",
+        name=f"wins_and_losses{source.suffix(protocol)}",
         title="Wins and losses",
         caption="Pairs of entry and class on which the row's model has the higher mean, of those "
         f"that both models scored. {source.how(protocol)}",
@@ -166,96 +166,12 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     legend(figure, entries, "dot")
     complete = "" if bool(frame["complete"].all()) else " Not at full coverage: common set only."
     return Drawing(
-        name=f"rank_stability{_suffix(source, protocol)}",
+        name=f"rank_stability{source.suffix(protocol)}",
         title="Rank stability",
         caption="Ranks, 95 % intervals over bootstraps of patients."
         f"{complete} {source.how(protocol)}",
         figure=figure,
         data=data,
-    )
-
-
-def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
-    """Overall DSC against training time, prediction time and number of parameters."""
-    cost, overall = source.table("cost"), source.pick("overall", protocol)
-    if cost is None or overall is None or cost.empty:
-        return None
-    means = overall[overall["statistic"] == "entries"].set_index("model")["dsc"]
-    cost = cost[cost["model"].isin(source.entrants) & cost["model"].isin(means.index)]
-    panels_of = {
-        "train_seconds": _training_unit(cost["train_seconds"].max()),
-        "predict_seconds_per_case": ("prediction (seconds a scan)", 1.0),
-        "parameters": ("parameters (millions)", 1e6),
-    }
-    drawn = {c: v for c, v in panels_of.items() if (cost[c] > 0).any()}
-    if not drawn:
-        return None
-    colours = model_looks(source)
-    figure, panels = canvas("double", 62, columns=len(drawn), sharey=True, squeeze=False)
-    data: dict[str, Any] = {}
-    for axes, (column, (label, unit)) in zip(panels[0], drawn.items(), strict=True):
-        shown = cost[cost[column] > 0]
-        for _, row in shown.iterrows():
-            value = float(row[column]) / unit
-            score = 100 * float(means[row["model"]])
-            dot(axes, value, score, colours[str(row["model"])])
-            data[f"{column}:{row['model']}"] = (value, score)
-        # At least a factor of four, so that small differences look small and ticks keep apart.
-        axes.set_xlim(shown[column].min() / unit / 2, shown[column].max() / unit * 2)
-        log_axis(axes)
-        axes.set_xlabel(label)
-        axes.grid(visible=True, axis="both")
-    score_axis(panels[0][0], "dsc")
-    names = [str(m) for m in cost["model"]]
-    entries = {m: (source.model_title(m), colours[m], False) for m in names}
-    legend(figure, entries, "dot")
-    devices = ", ".join(sorted({str(d) for d in cost["device"] if d})) or "device not recorded"
-    return Drawing(
-        name=f"cost_against_score{_suffix(source, protocol)}",
-        title="Cost against score",
-        caption=f"Mean over entries against cost, all networks of a model together; {devices}. "
-        f"{source.how(protocol)}",
-        figure=figure,
-        data=data,
-    )
-
-
-def _training_unit(longest_seconds: float) -> tuple[str, float]:
-    return ("training (hours)", 3600.0) if longest_seconds > 3600 else ("training (minutes)", 60.0)
-
-
-def model_size_figure(source: RunSource) -> Drawing | None:
-    """Model sizes (the manner of Fig. 6 c): parameters of all networks of a model together."""
-    found = {m: source.parameters(m) for m in source.entrants}
-    sizes = {m: size for m, size in found.items() if size is not None}
-    if not sizes:
-        return None
-    colours = model_looks(source)
-    figure, axes = canvas("single", 50)
-    for position, (model, (size, networks)) in enumerate(sizes.items()):
-        look = colours[model]
-        axes.bar(
-            position,
-            size / 1e6,
-            0.6,
-            facecolor=look.colour,
-            hatch=look.hatch,
-            edgecolor=INK,
-            linewidth=0.5,
-        )
-        text = millions(size) + (f"\n{networks} networks" if networks > 1 else "")
-        axes.text(position, size / 1e6, text, ha="center", va="bottom", fontsize=6)
-    axes.set_xticks(range(len(sizes)), [source.model_title(m) for m in sizes], rotation=20)
-    axes.set_ylabel("parameters (millions)")
-    axes.margins(y=0.22)
-    axes.set_xlim(-0.8, len(sizes) - 0.2)
-    grid_lines(axes)
-    return Drawing(
-        name="model_size",
-        title="Model size",
-        caption="Parameters of all networks of a model together, without a frozen text encoder.",
-        figure=figure,
-        data={m: s[0] / 1e6 for m, s in sizes.items()},
     )
 
 
@@ -288,7 +204,3 @@ def _heat(axes: Any, share: Any, texts: dict[tuple[int, int], str]) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
-
-
-def _suffix(source: RunSource, protocol: Protocol) -> str:
-    return "" if protocol == source.protocols[0] else f"_{protocol.space}"

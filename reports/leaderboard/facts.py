@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.workflow.provenance import code_version
-from reports.leaderboard_rows import Ids
+from reports.leaderboard.rows import Ids
 from reports.source import RunSource
 
 

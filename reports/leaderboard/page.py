@@ -14,9 +14,10 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.classes.regions import region_of
 from evaluation.files import write_text
-from reports.gallery import Picture
-from reports.leaderboard_facts import model_facts
-from reports.leaderboard_rows import (
+from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.gallery.cases import Picture
+from reports.leaderboard.facts import model_facts
+from reports.leaderboard.rows import (
     Ids,
     case_ends,
     distributions,
@@ -28,16 +29,15 @@ from reports.leaderboard_rows import (
 from reports.pages import embedded_json, render, template_text
 from reports.per_case import CaseRows
 from reports.source import RunSource
-from reports.style import PREDICTION_COLOUR, REFERENCE_COLOUR
-from reports.table_parts import (
+from reports.tables.overview import overall_table
+from reports.tables.parts import (
     PUBLISHED_MODELS,
     PUBLISHED_SOURCE,
     REGION_ORDER,
     region_key,
     region_title,
 )
-from reports.tables_overview import overall_table
-from reports.tabular import to_html
+from reports.tables.tabular import to_html
 
 EMBEDDED_PICTURE_BYTES = 8_000_000
 SCRIPTS = ("leaderboard-data.js", "leaderboard-detail.js", "leaderboard-view.js")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.source import Protocol, RunSource
-from reports.table_parts import METRICS, caption, counts, percent
-from reports.tabular import NOT_AVAILABLE, Column, Table, Value
+from reports.tables.parts import METRICS, caption, counts, percent
+from reports.tables.tabular import NOT_AVAILABLE, Column, Table, Value
 
 STATISTIC_WORDS = {
     "entries": "mean over entries of mean over classes",
@@ -55,9 +55,8 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
                         int(row["n_missing"]),
                     )
                 )
-    suffix = "" if protocol == source.protocols[0] else f"_{protocol.space}"
     return Table(
-        name=f"overall{suffix}",
+        name=f"overall{source.suffix(protocol)}",
         title="Overall results",
         caption=caption(
             source,
@@ -107,10 +106,9 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
         )
         for _, r in frame.iterrows()
     ]
-    suffix = "" if protocol == source.protocols[0] else f"_{protocol.space}"
     tests = counts(frame["n_family"]) if len(frame) else "0"
     return Table(
-        name=f"pairs{suffix}",
+        name=f"pairs{source.suffix(protocol)}",
         title="Paired comparisons",
         caption=caption(
             source,

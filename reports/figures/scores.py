@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figure_parts import Drawing, bar, dot, legend, log_axis, score_axis
+from reports.figures.parts import Drawing, bar, dot, legend, log_axis, score_axis
+from reports.figures.style import MUTED, Look, canvas, grid_lines, looks
 from reports.per_case import CaseRows
 from reports.source import Protocol, RunSource
-from reports.style import MUTED, Look, canvas, grid_lines, looks
-from reports.table_parts import (
+from reports.tables.parts import (
     METRICS,
     PUBLISHED_GROUP,
     PUBLISHED_MODELS,
@@ -94,7 +94,7 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     }
     legend(figure, entries, "bar")
     return Drawing(
-        name=f"regions{_suffix(source, protocol)}",
+        name=f"regions{source.suffix(protocol)}",
         title="Region-wise results",
         caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % "
         "intervals over patients. Dashed pale bars: published (the paper's own protocol and "
@@ -156,7 +156,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
         of = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
         drawings.append(
             Drawing(
-                name=f"classes{_suffix(source, protocol)}_{number}",
+                name=f"classes{source.suffix(protocol)}_{number}",
                 title=f"Class-wise results{of}",
                 caption=f"Mean per class over entries with 95 % intervals. {source.how(protocol)} "
                 "Hollow: published, in the paper's protocol.",
@@ -195,7 +195,7 @@ def agreement_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     entries = {m: (source.model_title(m), colours[m], False) for m in models}
     legend(figure, entries, "dot")
     return Drawing(
-        name=f"dsc_against_nsd{_suffix(source, protocol)}",
+        name=f"dsc_against_nsd{source.suffix(protocol)}",
         title="DSC against NSD",
         caption=f"One point per entry and class. {source.how(protocol)}",
         figure=figure,
@@ -241,17 +241,13 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
     entries = {m: (source.model_title(m), colours[m], False) for m in models}
     legend(figure, entries, "dot")
     return Drawing(
-        name=f"score_against_size{_suffix(source, protocol)}",
+        name=f"score_against_size{source.suffix(protocol)}",
         title="Score against structure size",
         caption="Medians (lines: quartiles) of class x scan scores in bins of the reference's "
         f"volume with at least 3 of them; {len(frame):,} scores. {source.how(protocol)}",
         figure=figure,
         data=data,
     )
-
-
-def _suffix(source: RunSource, protocol: Protocol) -> str:
-    return "" if protocol == source.protocols[0] else f"_{protocol.space}"
 
 
 def _interval(row: pd.Series, metric: str) -> tuple[float, float]:

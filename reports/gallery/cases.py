@@ -28,10 +28,10 @@ from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json, write_text
 from evaluation.paths import RunPaths
-from reports.overlay import choose_slice, draw, window_for
+from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.gallery.overlay import choose_slice, draw, window_for
 from reports.per_case import CaseRows, extremes
 from reports.source import Protocol, RunSource
-from reports.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from reports.tabular import Table, best_cells, shown
+from reports.tables.tabular import Table, best_cells, shown
 
 LINES_OF_A_PAGE = 50
 WRAP_CHARACTERS = 34

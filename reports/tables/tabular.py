@@ -1,6 +1,6 @@
 """One table, and its plain forms: CSV for machines, Markdown and HTML for pages.
 
-`reports.latex` has the form for papers.
+`reports.tables.latex` has the form for papers.
 """
 
 from __future__ import annotations

@@ -8,20 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.files import write_json
-from reports.figure_parts import Drawing
-from reports.figures_collection import annotations_figure, collection_figures
-from reports.figures_comparison import (
-    cost_figure,
-    forest_figure,
-    model_size_figure,
-    rank_figure,
-    wins_figure,
-)
-from reports.figures_scores import agreement_figure, class_figures, regions_figure, size_figure
+from reports.figures.collection import annotations_figure, collection_figures
+from reports.figures.comparison import forest_figure, rank_figure, wins_figure
+from reports.figures.cost import cost_figure, model_size_figure
+from reports.figures.parts import Drawing
+from reports.figures.scores import agreement_figure, class_figures, regions_figure, size_figure
+from reports.figures.style import FORMATS, drawing, save
 from reports.per_case import CaseRows
 from reports.source import Protocol, RunSource
-from reports.style import FORMATS, drawing, save
-from reports.tabular import NOT_AVAILABLE
+from reports.tables.tabular import NOT_AVAILABLE
 
 Result = Drawing | list[Drawing] | None
 

@@ -11,8 +11,8 @@ from evaluation.datasets.collection import published_collection
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
 from reports.source import RunSource
-from reports.table_parts import region_title
-from reports.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
+from reports.tables.parts import region_title
+from reports.tables.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
 
 
 def collection_table(source: RunSource) -> Table:

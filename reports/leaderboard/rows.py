@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reports.per_case import METRIC_NAMES, CaseRows, extremes
 from reports.source import Protocol, RunSource
-from reports.table_parts import region_key
+from reports.tables.parts import region_key
 
 LIMITS = {"dsc": "dsc", "dl": "dsc_low", "dh": "dsc_high",
           "nsd": "nsd", "nl": "nsd_low", "nh": "nsd_high"}  # fmt: skip

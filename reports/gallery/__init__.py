@@ -1,0 +1,1 @@
+"""Cases as pictures, outlines of reference and prediction over the image."""

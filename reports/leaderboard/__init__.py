@@ -1,0 +1,1 @@
+"""The leaderboard: one HTML file that works from disk."""
