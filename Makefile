@@ -58,9 +58,9 @@ demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root=$(RAW_ROOT)
 
-ablation: $(READY) ## class ids, text and knowledge on the demo: twelve trainings, an hour on one core
-	$(SNAKEMAKE) --configfile config/demo.yaml --until prepare_sat
-	$(BIN)/satbench sat ablation --run results/demo
+ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
+	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat
+	$(BIN)/satbench sat ablation --run results/ablation
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 

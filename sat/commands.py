@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from evaluation.commands.bench import bench_group
+from evaluation.commands.groups import group
 from sat.ablation.commands import ablation
 from sat.atlas.commands import register as register_atlas
 from sat.knowledge.commands import register as register_knowledge
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     sat.command("convert-released")(convert_released)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)
-    bench = bench_group(app)
+    bench = group(app, "bench")
     bench.command("sat")(bench_sat)
     bench.command("sat-full")(bench_sat_full)
 

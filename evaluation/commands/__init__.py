@@ -20,11 +20,11 @@ from evaluation.commands import (
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
     cohort.register(app)
-    data.register(app, metrics.bench_app)
-    classes.register(app, data.data_app)
+    data.register(app)
+    classes.register(app)
     run.register(app)
     plan.register(app)
     metrics.register(app)
     imports.register(app)
     tables.register(app)
-    audit.register(data.data_app, metrics.bench_app)
+    audit.register(app)

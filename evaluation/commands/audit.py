@@ -6,13 +6,15 @@ from pathlib import Path
 
 import typer
 
+from evaluation.commands.groups import group
+
 UNDECLARED = 3
 
 
-def register(data_app: typer.Typer, bench_app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands to `satbench data` and `satbench bench`."""
-    data_app.command("audit")(audit)
-    bench_app.command("audit")(bench_audit)
+    group(app, "data").command("audit")(audit)
+    group(app, "bench").command("audit")(bench_audit)
 
 
 def audit(

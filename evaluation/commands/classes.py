@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evaluation.commands.groups import group
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard
 
 
-def register(app: typer.Typer, data_app: typer.Typer) -> None:
-    """Add the commands; `data_app` is the group `satbench data`."""
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
     app.command()(classes)
     app.command()(datasets)
     app.command()(split)
-    data_app.command()(status)
-    data_app.command()(collection)
+    group(app, "data").command()(status)
+    group(app, "data").command()(collection)
 
 
 def classes(

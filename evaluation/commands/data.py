@@ -7,16 +7,16 @@ from pathlib import Path
 
 import typer
 
+from evaluation.commands.groups import group
+
 FAULTS_FOUND = 3
 
-data_app = typer.Typer(help="Look at raw datasets before a run.", no_args_is_help=True)
 
-
-def register(app: typer.Typer, bench_app: typer.Typer) -> None:
-    """Add the commands; `bench_app` is the group `satbench bench`."""
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
     app.command()(standardise)
-    app.add_typer(data_app, name="data")
-    bench_app.command("data")(bench_data)
+    group(app, "data").command()(check)
+    group(app, "bench").command("data")(bench_data)
 
 
 def standardise(
@@ -37,7 +37,6 @@ def standardise(
     typer.echo(f"{table}: {ok} of {len(rows)} cases")
 
 
-@data_app.command()
 def check(
     raw_root: Path = typer.Option(..., "--raw-root", help="Folder that holds the raw datasets."),
     dataset: list[str] = typer.Option([], "--dataset", help="Only this entry (repeatable)."),

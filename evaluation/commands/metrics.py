@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from evaluation.commands.groups import group
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,13 +17,11 @@ if TYPE_CHECKING:
 
 MISSING = 3
 
-bench_app = typer.Typer(help="Measure how fast parts of the project are.", no_args_is_help=True)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(evaluate)
-    app.add_typer(bench_app, name="bench")
+    group(app, "bench").command("metrics")(bench_metrics)
 
 
 def evaluate(
@@ -104,7 +104,6 @@ def evaluate(
         raise typer.Exit(MISSING)
 
 
-@bench_app.command("metrics")
 def bench_metrics(
     data: Path | None = typer.Option(
         None, "--data", help="Label map, or folder of masks, instead of the synthetic case."

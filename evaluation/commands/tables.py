@@ -7,7 +7,7 @@ from typing import Optional
 
 import typer
 
-from evaluation.commands.bench import bench_group
+from evaluation.commands.groups import group
 
 RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(aggregate)
     app.command()(dictionary)
-    bench_group(app).command("statistics")(bench_statistics)
+    group(app, "bench").command("statistics")(bench_statistics)
 
 
 def aggregate(
