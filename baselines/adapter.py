@@ -18,12 +18,13 @@ from baselines.config import load_preset
 from baselines.jobs import choose_device
 from baselines.process import environment, message_of, run_child
 from baselines.specialists import specialists_of
-from evaluation.cases import ClassPlace, ImageCase, Part, Prediction, Segmentation
+from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.io import Affine, read_volume
 from evaluation.models.protocol import ModelContext
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 
 Answer = tuple[ImageCase, Prediction | Exception, float]
 

@@ -13,19 +13,18 @@ from baselines.specialists import SpecialistPlan, specialists_of
 from evaluation.config import RunConfig
 from evaluation.paths import RunPaths
 from evaluation.workflow.estimate import (
-    CPU_FLOPS,
-    GPU_FLOPS,
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
     RESAMPLE_SECONDS_PER_VOXEL,
     SECONDS_PER_JOB,
-    Load,
     ModelCost,
     Work,
+    compute_work,
     training_flops,
     unet_flops,
     windows,
 )
+from evaluation.workflow.loads import Load
 
 # nnU-Net's own trainer: 1000 epochs of 250 iterations, 50 validation batches (a forward pass each,
 # a third of a training iteration) after every epoch.
@@ -139,15 +138,8 @@ def _specialist(plan: SpecialistPlan, load: Load, preset: NnunetPreset, on_gpu: 
     start = SECONDS_PER_JOB * folds
     return [
         Work("prepare", MODEL, plan.id, 0.0, seconds, store),
-        _work("train", plan.id, training, start, on_gpu, disk, 1),
-        _work("predict", plan.id, prediction, export, on_gpu, layers, load.test_shards),
+        compute_work(MODEL, "train", plan.id, training, start, on_gpu, disk, 1),
+        compute_work(
+            MODEL, "predict", plan.id, prediction, export, on_gpu, layers, load.test_shards
+        ),
     ]
-
-
-def _work(
-    stage: str, unit: str, flops: float, cpu: float, on_gpu: bool, size: float, jobs: int
-) -> Work:
-    # What the processor does between two windows keeps the GPU waiting.
-    gpu = flops / GPU_FLOPS + cpu if on_gpu else 0.0
-    seconds = cpu if on_gpu else cpu + flops / CPU_FLOPS
-    return Work(stage, MODEL, unit, gpu, seconds, size, jobs)

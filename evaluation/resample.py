@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import Segmentation
 from evaluation.errors import BenchError
 from evaluation.io import Affine, Array, spacing_of
+from evaluation.segmentation import Segmentation
 
 PAPER_SPACING_MM = (1.0, 1.0, 3.0)
 """The grid on which the paper's numbers were scored (x, y, z)."""

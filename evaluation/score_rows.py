@@ -16,16 +16,7 @@ from pathlib import Path
 from threading import local
 from typing import Any
 
-from evaluation.cases import (
-    CaseRecord,
-    ClassPlace,
-    Part,
-    Segmentation,
-    read_prediction,
-    read_prediction_record,
-    read_reference,
-    union_place,
-)
+from evaluation.cases import CaseRecord, read_prediction, read_prediction_record, read_reference
 from evaluation.config import RunConfig, Space
 from evaluation.datasets.card import ClassEntry
 from evaluation.errors import BenchError
@@ -35,6 +26,7 @@ from evaluation.metrics import ClassPair, ClassScore, score_pairs
 from evaluation.paths import RunPaths
 from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
 from evaluation.schema import spacing_text
+from evaluation.segmentation import ClassPlace, Part, Segmentation, union_place
 
 Row = dict[str, Any]
 _memory = local()

@@ -1,19 +1,24 @@
-"""What the folder of a training needs, whichever library trains: one writer, and a log by steps."""
+"""What the folder of a training needs, whichever library trains: a writer, resuming, a log."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, atomic_path
 
 LOCK_FILE = ".lock"
 LOCK_WAIT_SECONDS = 60.0
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -43,6 +48,40 @@ def only_writer(work: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator
         yield
     finally:
         lock.release()
+
+
+def resume_content(
+    path: Path, identity: str, read: Callable[[Path], dict[str, Any]], *, warn: bool = True
+) -> dict[str, Any] | None:
+    """The content of a resume point, unless there is none that fits: then a training starts anew.
+
+    Args:
+        path: the file; its content has the key `identity`.
+        identity: hash of the data and settings of the training that wants to go on.
+        read: reads the file; a `BenchError` says that it is damaged.
+        warn: say why an existing file is not used.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = read(path)
+    except BenchError as error:
+        reason = error.one_line
+    else:
+        if content.get("identity") == identity:
+            return content
+        reason = f"{path} is of other data or settings"
+    if warn:
+        _log.warning("starting from step 0: %s", reason)
+    return None
+
+
+def step_bar(steps: range, total: int, title: str, *, shown: bool) -> tqdm[int]:
+    """The steps of a training with a progress bar; in a log file a line every 20 seconds."""
+    return tqdm(
+        steps, initial=steps.start, total=total, desc=title, unit="step",
+        disable=not shown, mininterval=0.5 if sys.stderr.isatty() else 20,
+    )  # fmt: skip
 
 
 def kept_rows(path: Path, first: int) -> list[dict[str, str]]:

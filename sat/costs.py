@@ -9,19 +9,18 @@ from pathlib import Path
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.workflow.estimate import (
-    CPU_FLOPS,
-    GPU_FLOPS,
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
     RESAMPLE_SECONDS_PER_VOXEL,
     SECONDS_PER_JOB,
-    Load,
     ModelCost,
     Work,
+    compute_work,
     training_flops,
     unet_flops,
     windows,
 )
+from evaluation.workflow.loads import Load
 from sat.config import Preset, load_preset
 
 MODEL = "sat-nano"
@@ -49,7 +48,9 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     work = [
         Work("prepare", MODEL, "", 0.0, seconds, store),
         replace(
-            _work("train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1),
+            compute_work(
+                MODEL, "train", "", flops, 0.0, on_gpu, weights * CHECKPOINT_BYTES_PER_WEIGHT, 1
+            ),
             gpus=training.processes,
         ),
         *([_atlas(preset, on_gpu)] if preset.trains_atlas else []),
@@ -68,7 +69,7 @@ def _atlas(preset: Preset, on_gpu: bool) -> Work:
     assert preset.atlas is not None
     crops = preset.atlas.steps * preset.atlas.batches_per_step * preset.training.batch
     flops = crops * training_flops(forward_flops(preset, preset.training.patch, 0))
-    return _work("train", "atlas", flops, 0.0, on_gpu, 0.0, 1)
+    return compute_work(MODEL, "train", "atlas", flops, 0.0, on_gpu, 0.0, 1)
 
 
 def count_weights(preset: Preset) -> int:
@@ -105,13 +106,6 @@ def _prediction(load: Load, preset: Preset, on_gpu: bool) -> Work:
     seconds = native * load.n_classes * TO_NATIVE_SECONDS_PER_VOXEL
     seconds += native * RESAMPLE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB
     size = native * PREDICTION_BYTES_PER_VOXEL
-    return _work("predict", load.card.id, flops, seconds, on_gpu, size, load.test_shards)
-
-
-def _work(
-    stage: str, unit: str, flops: float, cpu: float, on_gpu: bool, size: float, jobs: int
-) -> Work:
-    # What the processor does between two windows keeps the GPU waiting.
-    gpu = flops / GPU_FLOPS + cpu if on_gpu else 0.0
-    seconds = cpu if on_gpu else cpu + flops / CPU_FLOPS
-    return Work(stage, MODEL, unit, gpu, seconds, size, jobs)
+    return compute_work(
+        MODEL, "predict", load.card.id, flops, seconds, on_gpu, size, load.test_shards
+    )

@@ -11,9 +11,10 @@ import torch
 from baselines.multi_decoder.checkpoint import TrainedModel, model_from, read_checkpoint
 from baselines.multi_decoder.predict import predict_labels
 from baselines.multi_decoder.train import FINAL_FILE
-from evaluation.cases import ClassPlace, ImageCase, Part, Prediction, Segmentation
+from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.models.protocol import ModelContext
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 
 
 class MultiDecoder:

@@ -14,19 +14,18 @@ from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.workflow.estimate import (
-    CPU_FLOPS,
-    GPU_FLOPS,
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
     RESAMPLE_SECONDS_PER_VOXEL,
     SECONDS_PER_JOB,
-    Load,
     ModelCost,
     Work,
+    compute_work,
     training_flops,
     unet_flops,
     windows,
 )
+from evaluation.workflow.loads import Load
 
 # Weights and AdamW's two moments in the resume point, weights alone in the final file.
 CHECKPOINT_BYTES_PER_WEIGHT = 16.0
@@ -47,8 +46,8 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     seconds = SECONDS_PER_JOB + (read + own) * RESAMPLE_SECONDS_PER_VOXEL
     work = [
         Work("prepare", MODEL, "", 0.0, seconds, own * BYTES_PER_VOXEL),
-        _work(
-            "train", "", training.steps * step, SECONDS_PER_JOB, on_gpu,
+        compute_work(
+            MODEL, "train", "", training.steps * step, SECONDS_PER_JOB, on_gpu,
             weights * CHECKPOINT_BYTES_PER_WEIGHT, 1,
         ),
     ]  # fmt: skip
@@ -63,7 +62,9 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
         cpu = native * (1 + channels / 10) * RESAMPLE_SECONDS_PER_VOXEL
         cpu += load.test_shards * SECONDS_PER_JOB
         size = native * PREDICTION_BYTES_PER_VOXEL
-        work.append(_work("predict", load.card.id, flops, cpu, on_gpu, size, load.test_shards))
+        work.append(
+            compute_work(MODEL, "predict", load.card.id, flops, cpu, on_gpu, size, load.test_shards)
+        )
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
 
 
@@ -93,12 +94,3 @@ def forward_flops(preset: Preset, channels: int) -> float:
     plain = unet_flops(preset.training.patch, sizes.widths, sizes.strides, kernels, channels)
     # `unet_flops` counts two convolutions in each stage.
     return plain * (sum(sizes.encoder_blocks) / len(sizes.widths) + sizes.decoder_blocks) / 2
-
-
-def _work(
-    stage: str, unit: str, flops: float, cpu: float, on_gpu: bool, size: float, jobs: int
-) -> Work:
-    # What the processor does between two windows keeps the GPU waiting.
-    gpu = flops / GPU_FLOPS + cpu if on_gpu else 0.0
-    seconds = cpu if on_gpu else cpu + flops / CPU_FLOPS
-    return Work(stage, MODEL, unit, gpu, seconds, size, jobs)

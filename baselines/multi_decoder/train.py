@@ -8,9 +8,7 @@ training equals an undisturbed one bit by bit.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from baselines.multi_decoder.checkpoint import (
     TrainedModel,
@@ -33,14 +30,13 @@ from baselines.multi_decoder.crops import Batch, CropSampler
 from baselines.multi_decoder.network import MultiDecoderNet
 from baselines.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
 from evaluation.errors import BenchError
-from evaluation.training_folder import kept_rows, only_writer, write_rows
+from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 
 LAST_FILE = "last.pt"
 FINAL_FILE = "checkpoint.pt"
 METRICS_FILE = "metrics.csv"
 COLUMNS = ("step", "learning_rate", "loss", "gradient_norm", "step_seconds")
 DECAY_POWER = 0.9
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,26 +121,10 @@ def train(
     settings = f"{seed}{preset.model_dump_json(exclude={'description'})}".encode()
     identity = hashlib.sha256(settings + (store / INDEX_FILE).read_bytes()).hexdigest()
     with only_writer(work):
-        state = _resume(work, identity)
+        state = resume_content(work / LAST_FILE, identity, read_checkpoint)
         model = _start(state, work, preset, index, seed)
         sampler = CropSampler(store, index, preset.training, seed)
         return _loop(model, sampler, state, work, identity, device, stop_after, progress)
-
-
-def _resume(work: Path, identity: str) -> dict[str, Any] | None:
-    """The content of `last.pt`, unless it is unreadable or of other data or settings."""
-    path = work / LAST_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = read_checkpoint(path)
-    except BenchError as error:
-        _log.warning("starting from step 0: %s", error.one_line)
-        return None
-    if content.get("identity") != identity:
-        _log.warning("starting from step 0: %s is of other data or settings", path)
-        return None
-    return content
 
 
 def _start(
@@ -183,10 +163,7 @@ def _loop(
     last = training.steps if stop_after is None else min(training.steps, first + stop_after)
     rows = kept_rows(work / METRICS_FILE, first)
     started = time.monotonic()
-    bar = tqdm(
-        range(first, last), initial=first, total=training.steps, desc="train", unit="step",
-        disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 20,
-    )  # fmt: skip
+    bar = step_bar(range(first, last), training.steps, "train", shown=progress)
     for step in bar:
         step_started = time.monotonic()
         rate = learning_rate(step, training)

@@ -13,23 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import (
-    CASE_FILE,
-    CaseRecord,
-    ClassPlace,
-    Part,
-    Segmentation,
-    pack_masks,
-    read_case_record,
-    union_place,
-    write_case,
-)
+from evaluation.cases import CASE_FILE, CaseRecord, read_case_record, write_case
 from evaluation.datasets.card import ClassEntry, DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, sha256
 from evaluation.headers import companions
 from evaluation.io import Array, Volume, orientation_of, to_ras
+from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
 
 # A folder's name carries the identity of a case: no separators, nothing hidden.
 _CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")

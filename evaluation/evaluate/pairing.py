@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from threading import local
 from typing import Any, Literal
 
-from evaluation.cases import Segmentation
 from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Case
 from evaluation.evaluate.labels import Labels
@@ -16,6 +15,7 @@ from evaluation.inflate import Arena
 from evaluation.io import GEOMETRY_TOLERANCE_MM, spacing_of
 from evaluation.metrics import ClassPair, ClassScore, EngineName, score_pairs
 from evaluation.schema import spacing_text
+from evaluation.segmentation import Segmentation
 
 Row = dict[str, Any]
 UNKNOWN = -1

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import ClassPlace, Part, Segmentation, pack_masks
 from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Source
 from evaluation.evaluate.labels import Labels
@@ -18,6 +17,7 @@ from evaluation.io import Volume, same_grid, to_ras
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.values import distinct_values
 from evaluation.resample import resample_nearest
+from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 
 def unnamed_in(source: Source, segmentation: Segmentation, labels: Labels) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evaluation.cases import ClassPlace
 from evaluation.metrics.records import ClassPair
+from evaluation.segmentation import ClassPlace
 
 MOST_CLASSES = 255
 # The layers and, for each of them, the values that make up one side of a class.

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.cases import ClassPlace
 from evaluation.errors import BenchError
 from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, Counts
+from evaluation.segmentation import ClassPlace
 
 Mask = NDArray[np.bool_]
 Box = tuple[slice, ...]

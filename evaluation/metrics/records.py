@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from evaluation.cases import ClassPlace
 from evaluation.io import Array
+from evaluation.segmentation import ClassPlace
 
 Status = Literal[
     "scored",

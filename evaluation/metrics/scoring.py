@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from evaluation import __version__
-from evaluation.cases import ClassPlace, Segmentation
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, ClassScore, Engine, class_scores
+from evaluation.segmentation import ClassPlace, Segmentation
 
 EngineName = Literal["sweep", "surface-distance", "monai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from evaluation.cases import ClassPlace, ImageCase, Part, Prediction, Segmentation, pack_masks
+from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
@@ -20,6 +20,7 @@ from evaluation.io import read_volume, same_grid, to_ras, write_volume
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
+from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 Labels = Mapping[str, int | list[int]]
 

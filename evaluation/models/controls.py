@@ -11,19 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.cases import (
-    ClassPlace,
-    ImageCase,
-    Part,
-    Prediction,
-    Segmentation,
-    read_reference,
-)
+from evaluation.cases import ImageCase, Prediction, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.io import Array
 from evaluation.models.protocol import ModelContext
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 
 THROUGH_PARTS = "answered through its parts"
 

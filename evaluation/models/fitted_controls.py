@@ -21,7 +21,6 @@ from evaluation.cases import (
     ImageCase,
     Modality,
     Prediction,
-    pack_masks,
     read_image_case,
     read_reference,
 )
@@ -32,6 +31,7 @@ from evaluation.files import atomic_path, write_json
 from evaluation.io import Array
 from evaluation.models.controls import control_classes
 from evaluation.models.protocol import ModelContext
+from evaluation.segmentation import pack_masks
 
 Counts = NDArray[np.float64]
 Masks = Mapping[str, NDArray[np.bool_]]

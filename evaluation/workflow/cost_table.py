@@ -13,7 +13,8 @@ from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, costs_function, find_model
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, write_table
-from evaluation.workflow.estimate import Estimate, Load, ModelCost
+from evaluation.workflow.estimate import Estimate, ModelCost
+from evaluation.workflow.loads import Load
 
 # What the rules ask for at the first attempt (rules.smk): the most that a job should take.
 GPU_MEMORY_MIB = 64000 * 1e6 / 2**20

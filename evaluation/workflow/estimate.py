@@ -1,46 +1,19 @@
 """What a run will cost: GPU hours, CPU hours, disk and wall time, before anyone starts.
 
-Nothing here opens an image, unless the run already has standardised cases, whose sizes are then
-used. Every assumption is a named constant with its origin; they are on the high side. What a
-model costs, the model says itself, in the module `costs` beside its adapter.
+Every assumption is a named constant with its origin; they are on the high side. What a model costs,
+the model says itself, in the module `costs` beside its adapter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
-from evaluation.cases import Modality, read_case_record
 from evaluation.config import RunConfig
-from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.registry import find_card
-from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.splits import planned_cases
 from evaluation.models.card import ModelCard, costs_function, find_model
-from evaluation.paths import RunPaths
-from evaluation.workflow.plan import n_shards, n_test_shards
-
-# --- Sizes of scans, for entries that have no standardised cases yet ---------------------------
-# Typical grids, rounded up: a CT of 512 x 512 x 230 at 0.8 x 0.8 x 2.5 mm, an MR scan of
-# 256 x 256 x 140 at 1 mm (assumption).
-VOXELS: dict[Modality, float] = {"ct": 60e6, "mri": 9e6}
-VOXEL_MM3: dict[Modality, float] = {"ct": 1.6, "mri": 1.0}
-# Entry -> (voxels, mm3 of one), where it is known to differ much: measured over the 260 cases of
-# MSD Hippocampus (shape 35 x 50 x 36, median); TotalSegmentator is published at 1.5 mm, a torso of
-# 400 x 400 x 600 mm; ACDC's short axis stacks are about 256 x 216 x 10 at 1.5 x 1.5 x 10 mm.
-KNOWN_SCANS: dict[str, tuple[float, float]] = {
-    "msd_hippocampus": (63e3, 1.0),
-    "totalsegmentator": (28.5e6, 3.375),
-    "acdc": (553e3, 22.5),
-}
-# Virtual patients: the largest grid that a phantom is drawn on is about 46 x 36 x 44 voxels.
-PHANTOM_VOXELS = 73e3
-PHANTOM_VOXEL_MM3 = 216.0
+from evaluation.workflow.loads import Load, run_loads
 
 # --- Speed, in CPU seconds of one thread -------------------------------------------------------
 # Writing a volume took 44 ns, reading 5 ns a voxel (noise-like int16, one thread of a shared
@@ -77,20 +50,6 @@ STAGES = ("cohort", "standardise", "prepare", "train", "predict", "measure", "ta
 
 
 @dataclass(frozen=True)
-class Load:
-    """The work that one entry brings: cases, and size of a scan."""
-
-    card: DatasetCard
-    n_train: int
-    n_test: int
-    n_classes: int
-    voxels: float
-    voxel_mm3: float
-    shards: int
-    test_shards: int
-
-
-@dataclass(frozen=True)
 class Work:
     """One kind of job: `jobs` alike, each with these totals of seconds and the bytes it leaves.
 
@@ -111,6 +70,25 @@ class Work:
         """Of one of the jobs, with so many GPUs at hand."""
         shared = self.gpu_seconds / max(1, min(self.gpus, gpus))
         return max(shared, self.cpu_seconds) / self.jobs
+
+
+def compute_work(
+    model: str,
+    stage: str,
+    unit: str,
+    flops: float,
+    cpu_seconds: float,
+    on_gpu: bool,
+    disk_bytes: float,
+    jobs: int,
+) -> Work:
+    """Work of a network: its operations on a GPU or a CPU thread, and what the CPU does besides.
+
+    What the processor does between two windows keeps the GPU waiting.
+    """
+    gpu = flops / GPU_FLOPS + cpu_seconds if on_gpu else 0.0
+    seconds = cpu_seconds if on_gpu else cpu_seconds + flops / CPU_FLOPS
+    return Work(stage, model, unit, gpu, seconds, disk_bytes, jobs)
 
 
 @dataclass(frozen=True)
@@ -204,55 +182,6 @@ def training_flops(forward: float) -> float:
 def windows(voxels: float, patch: Sequence[int], overlap: float = 0.5) -> float:
     """Sliding windows over a scan, at least one."""
     return max(1.0, voxels / (prod(patch) * (1 - overlap) ** 3))
-
-
-def run_loads(config: RunConfig, entries: Iterable[str]) -> tuple[list[Load], int]:
-    """The load of each entry, and for how many of them sizes were measured in the run."""
-    paths = RunPaths(Path("results") / config.name)
-    loads, measured = [], 0
-    for name in entries:
-        card = find_card(name)
-        planned = planned_cases(card, config)
-        if planned is None:
-            n_train, n_test = card.split.train, card.split.test
-        else:
-            n_test = sum(row.split == "test" for row in planned)
-            n_train = len(planned) - n_test
-        sizes = measured_scan(paths, card)
-        measured += sizes is not None
-        voxels, voxel_mm3 = sizes or assumed_scan(card, config)
-        loads.append(
-            Load(
-                card,
-                n_train,
-                n_test,
-                len(classes_in_scope(card, config)),
-                voxels,
-                voxel_mm3,
-                n_shards(card, config),
-                n_test_shards(card, config),
-            )
-        )
-    return loads, measured
-
-
-def assumed_scan(card: DatasetCard, config: RunConfig) -> tuple[float, float]:
-    """Voxels of a scan and mm3 of a voxel, by entry or by modality."""
-    if config.data_kind == "synthetic":
-        return PHANTOM_VOXELS, PHANTOM_VOXEL_MM3
-    by_modality = VOXELS[card.modality], VOXEL_MM3[card.modality]
-    return KNOWN_SCANS.get(card.id, by_modality)
-
-
-def measured_scan(paths: RunPaths, card: DatasetCard) -> tuple[float, float] | None:
-    """Mean voxels and mm3 of the run's standardised cases; None if there are none yet."""
-    folder = paths.root / "cases" / card.id
-    records = [read_case_record(path.parent) for path in sorted(folder.glob("*/case.json"))]
-    if not records:
-        return None
-    voxels = np.array([prod(record.shape) for record in records], dtype=float)
-    volumes = np.array([prod(record.spacing_mm) for record in records])
-    return float(voxels.mean()), float((volumes * voxels).sum() / voxels.sum())
 
 
 def common_work(config: RunConfig, loads: Sequence[Load]) -> list[Work]:

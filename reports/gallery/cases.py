@@ -19,7 +19,6 @@ import pandas as pd
 from evaluation.cases import (
     CASE_FILE,
     PREDICTION_FILE,
-    Segmentation,
     read_image_case,
     read_prediction,
     read_reference,
@@ -28,6 +27,7 @@ from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json, write_text
 from evaluation.paths import RunPaths
+from evaluation.segmentation import Segmentation
 from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.overlay import choose_slice, draw, window_for
 from reports.per_case import CaseRows, extremes

@@ -38,7 +38,8 @@ from sat.diagnosis.report import confusion_counts
 from sat.model import load_model
 from sat.text.choice import encoder_digest
 from sat.training.checkpoints import FINAL_FILE
-from sat.training.prepare import INDEX_FILE, datasets_of_run, read_index
+from sat.training.prepare import datasets_of_run
+from sat.training.store import INDEX_FILE, read_index
 from sat.training.train import train
 
 MODEL = "sat-nano"

@@ -20,7 +20,7 @@ from sat.text.prompts import Key, PromptBook, write_prompt_book
 from sat.training.data import Batch, CropDataset
 from sat.training.distributed import check_device
 from sat.training.groups import Group, training_groups
-from sat.training.prepare import INDEX_FILE, read_index
+from sat.training.store import INDEX_FILE, read_index
 from sat.training.validation import held_out_cases
 
 

@@ -6,20 +6,17 @@ a killed training goes on exactly where it was.
 
 from __future__ import annotations
 
-import logging
 import math
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import write_json
-from evaluation.training_folder import kept_rows, only_writer, write_rows
+from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import encode_regions
 from sat.atlas.retrieval import retrieve
@@ -37,7 +34,6 @@ RETRIEVAL_FILE = "retrieval.json"
 COLUMNS = (
     "step", "learning_rate", "loss", "regions", "concepts", "hits", "gradient_norm", "step_seconds",
 )  # fmt: skip
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,19 +61,7 @@ def train_atlas(run: AtlasRun, *, stop_after: int | None = None, progress: bool 
 
 
 def _resume(run: AtlasRun) -> dict[str, Any] | None:
-    """The content of `last.pt`, unless it belongs to other data or settings."""
-    path = run.folder / LAST_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = read_checkpoint(path)
-    except BenchError as error:
-        _log.warning("starting from step 0: %s", error.one_line)
-        return None
-    if content.get("identity") != run.identity:
-        _log.warning("starting from step 0: %s is of other data or settings", path)
-        return None
-    return content
+    return resume_content(run.folder / LAST_FILE, run.identity, read_checkpoint)
 
 
 def _loop(
@@ -99,10 +83,7 @@ def _loop(
     rows = kept_rows(run.folder / METRICS_FILE, first)
     started = time.monotonic()
     model.train()
-    bar = tqdm(
-        range(first, last), initial=first, total=settings.steps, desc="atlas", unit="step",
-        disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 20,
-    )  # fmt: skip
+    bar = step_bar(range(first, last), settings.steps, "atlas", shown=progress)
     for step in bar:
         rate = learning_rate(step, schedule)
         for group in optimiser.param_groups:

@@ -20,19 +20,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.datasets.phantoms.canvas import Grid
 from evaluation.datasets.phantoms.layouts import Pose, affine_of, hounsfield, oriented
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files import write_text
 from evaluation.io import Volume, read_volume, write_volume
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 from sat.benchmarks.measuring import Spent, spend
 from sat.config import Preset, Triple, load_preset
 from sat.inference.predict import blended_probabilities
 from sat.model import SatModel
 from sat.text.prompts import Key, PromptBook
 from sat.training.log import METRICS_FILE
-from sat.training.prepare import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex, prepare_case
+from sat.training.prepare import FORMAT, prepare_case
+from sat.training.store import INDEX_FILE, PreparedEntry, PreparedIndex
 from sat.training.train import train
 
 PRESET = "tiny"

@@ -24,7 +24,7 @@ from sat.grid import padded_shape
 from sat.inference.predict import blended_probabilities
 from sat.model import SatModel
 from sat.training.data import class_mask
-from sat.training.prepare import PreparedRecord, read_record
+from sat.training.store import PreparedRecord, read_record
 
 BINS = 100
 RELIABILITY_BINS = 10

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from evaluation.cases import ClassPlace, Segmentation
 from evaluation.io import Array
+from evaluation.segmentation import ClassPlace, Segmentation
 
 _RIB = re.compile(r"^(left|right) rib (\d+)$")
 _VERTEBRA = re.compile(r"^(?:cervical|thoracic|lumbar) vertebrae \d+ \(([ctl])(\d+)\)$")

@@ -22,7 +22,8 @@ from sat.diagnosis.neighbours import Confusions, confusions, rows_of
 from sat.diagnosis.sides import SideSwaps, side_pairs, side_swaps
 from sat.model import load_model
 from sat.training.checkpoints import FINAL_FILE
-from sat.training.prepare import INDEX_FILE, cases_of_split, datasets_of_run, read_index
+from sat.training.prepare import cases_of_split, datasets_of_run
+from sat.training.store import INDEX_FILE, read_index
 from sat.training.validation import held_out_cases
 
 

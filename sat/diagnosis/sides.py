@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.cases import Segmentation, read_prediction, read_reference
+from evaluation.cases import read_prediction, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.paths import RunPaths
+from evaluation.segmentation import Segmentation
 
 _OTHER = {"left": "right", "right": "left"}
 

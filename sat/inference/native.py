@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.cases import ClassPlace, Kind, Part, Segmentation
 from evaluation.errors import BenchError
 from evaluation.io import Affine
+from evaluation.segmentation import ClassPlace, Kind, Part, Segmentation
 from sat.config import Triple
 from sat.grid import Box, GridMap, bounding_box, linear_neighbours
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
-from evaluation.training_folder import kept_rows, write_rows
+from evaluation.training_folder import kept_rows, step_bar, write_rows
 from sat.knowledge.contrastive import contrastive_loss
 from sat.knowledge.encoder import LearningEncoder, Tokens
 from sat.knowledge.sampling import Division, TextBatch, text_batch
@@ -74,10 +74,7 @@ class TextLoop:
             )
         rows = kept_rows(out / METRICS_FILE, first)
         self.encoder.train()
-        bar = tqdm(
-            range(first, last), initial=first, total=settings.steps, desc="text", unit="step",
-            disable=not progress, mininterval=0.5 if sys.stderr.isatty() else 20,
-        )  # fmt: skip
+        bar = step_bar(range(first, last), settings.steps, "text", shown=progress)
         for step in bar:
             row = self._step(step, out)
             if step % settings.log_every == 0 or step + 1 == settings.steps:

@@ -129,21 +129,21 @@ def table(columns: Mapping[str, dict[str, Any]]) -> str:
             values = (f"{100 * found[part][f'r{k}']:.1f}" for found in columns.values())
             rows.append([f"{title} R@{k} (n = {n}), %", *values])
 
-    def add(title: str, value: Callable[[dict[str, Any]], str]) -> None:
-        rows.append([title, *(value(found["confusion"]) for found in columns.values())])
-
-    first = next(iter(columns.values()))["confusion"]
-    add("cosine, all pairs of class names", lambda c: f"{c['mean']:.3f}")
-    add(f"pairs above {ALIKE}", lambda c: str(c["above"]))
-    add(f"left/right, mean (max), n = {first['sides']['n']}", lambda c: _spread(c["sides"]))
-    add("names nearest to their other side", lambda c: str(c["sides"]["nearest_is_other_side"]))
-    for row, found in first["neighbours"].items():
-        add(
-            f"neighbours: {row}, mean (max), n = {found['n']}",
-            lambda c, row=row: _spread(c["neighbours"][row]),  # type: ignore[misc]
-        )
-    for pair in first["followed"]:
-        add(pair, lambda c, pair=pair: f"{c['followed'][pair]:.3f}")  # type: ignore[misc]
+    found = [column["confusion"] for column in columns.values()]
+    sides, rows_of_like, pairs = (found[0][key] for key in ("sides", "neighbours", "followed"))
+    rows += [
+        ["cosine, all pairs of class names", *(f"{c['mean']:.3f}" for c in found)],
+        [f"pairs above {ALIKE}", *(str(c["above"]) for c in found)],
+        [f"left/right, mean (max), n = {sides['n']}", *(_spread(c["sides"]) for c in found)],
+        [
+            "names nearest to their other side",
+            *(str(c["sides"]["nearest_is_other_side"]) for c in found),
+        ],
+    ]
+    for row, of_first in rows_of_like.items():
+        title = f"neighbours: {row}, mean (max), n = {of_first['n']}"
+        rows.append([title, *(_spread(c["neighbours"][row]) for c in found)])
+    rows += [[pair, *(f"{c['followed'][pair]:.3f}" for c in found)] for pair in pairs]
     return tabulate(rows, headers=["", *columns], disable_numparse=True)
 
 

@@ -13,13 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from evaluation.errors import BenchError
 from evaluation.files import sha256, write_text
-from evaluation.training_folder import only_writer
+from evaluation.training_folder import only_writer, resume_content
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.loop import LAST_FILE, TextLoop
 from sat.knowledge.open_set import class_names
@@ -90,7 +89,7 @@ def train_text(
     with only_writer(out):
         if _complete(out, identity):
             return TrainedText(out, 0, 0.0)
-        state = _resume(out, identity)
+        state = resume_content(out / LAST_FILE, identity, read_checkpoint)
         kept = held_out(settings.held_out)
         division = divide(knowledge, kept, () if settings.class_pairs else class_names())
         run = TextLoop(encoder.to(settings.device), settings, division, seed)
@@ -141,21 +140,6 @@ def _complete(out: Path, identity: str) -> bool:
         complete = False
     (out / (LAST_FILE if complete else RECORD_FILE)).unlink(missing_ok=True)
     return complete
-
-
-def _resume(out: Path, identity: str) -> dict[str, Any] | None:
-    path = out / LAST_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = read_checkpoint(path)
-    except BenchError as error:
-        _log.warning("starting from step 0: %s", error.one_line)
-        return None
-    if content.get("identity") != identity:
-        _log.warning("starting from step 0: %s is of other knowledge or settings", path)
-        return None
-    return content
 
 
 def _last_loss(rows: Sequence[dict[str, str]], steps: int) -> float:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.cases import Modality, Segmentation
+from evaluation.cases import Modality
 from evaluation.files import write_json
 from evaluation.io import Array, write_volume
+from evaluation.segmentation import Segmentation
 from sat.segment.overlay import draw_overlay
 from sat.segment.scan import Scan
 from sat.text.naming import Prompt

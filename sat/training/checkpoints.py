@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluation.errors import BenchError
+from evaluation.training_folder import resume_content
 from sat.atlas.transfer import initial_digest
 from sat.config import Preset
 from sat.model import SatModel, model_content, save_content
 from sat.text.choice import encoder_digest
 from sat.training.distributed import Team
-from sat.training.prepare import INDEX_FILE
+from sat.training.store import INDEX_FILE
 from sat.weights import read_checkpoint
 
 LAST_FILE = "last.pt"
@@ -27,7 +27,6 @@ BEST_FILE = "best.pt"
 FINAL_FILE = "checkpoint.pt"
 # How the work is shared out and how often it is written down changes nothing that is learnt.
 _ARRANGEMENT = ("batch", "accumulate", "processes", "workers", "checkpoint_every", "log_every")
-_log = logging.getLogger(__name__)
 
 
 def identity_of(preset: Preset, seed: int, crops: int, work: Path) -> str:
@@ -46,7 +45,7 @@ def resume_point(work: Path, identity: str, team: Team) -> dict[str, Any] | None
     Raises:
         BenchError: the processes do not read the same file.
     """
-    state = _matching(work / LAST_FILE, identity, warn=team.leads)
+    state = resume_content(work / LAST_FILE, identity, read_checkpoint, warn=team.leads)
     steps = set(team.gather(None if state is None else int(state["step"])))
     if len(steps) > 1:
         raise BenchError(
@@ -55,22 +54,6 @@ def resume_point(work: Path, identity: str, team: Team) -> dict[str, Any] | None
             hint="put the run's folder on a file system that all nodes share, and start again",
         )  # fmt: skip
     return state
-
-
-def _matching(path: Path, identity: str, *, warn: bool) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        content = read_checkpoint(path)
-    except BenchError as error:
-        if warn:
-            _log.warning("starting from step 0: %s", error.one_line)
-        return None
-    if content.get("identity") != identity:
-        if warn:
-            _log.warning("starting from step 0: %s is of other data or settings", path)
-        return None
-    return content
 
 
 def save_last(
@@ -83,7 +66,7 @@ def save_last(
 
 def best_score(work: Path, identity: str) -> float | None:
     """The mean DSC of `best.pt`, if it is of this training."""
-    content = _matching(work / BEST_FILE, identity, warn=False)
+    content = resume_content(work / BEST_FILE, identity, read_checkpoint, warn=False)
     return None if content is None else float(content["validation"]["mean_dsc"])
 
 

@@ -23,8 +23,8 @@ from sat.grid import padded_shape
 from sat.text.prompts import Key
 from sat.training.augment import augment
 from sat.training.groups import CropDraws, Draw, Group
-from sat.training.prepare import PreparedRecord
 from sat.training.sampling import choose_centre, choose_prompts, place_crop
+from sat.training.store import PreparedRecord
 
 
 @dataclass(frozen=True)

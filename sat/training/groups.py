@@ -11,8 +11,8 @@ import numpy as np
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
 from sat.config import Preset, Sampling
-from sat.training.prepare import PreparedEntry, PreparedIndex, PreparedRecord, read_record
 from sat.training.sampling import group_weight, joined_chances, volume_repeats
+from sat.training.store import PreparedEntry, PreparedIndex, PreparedRecord, read_record
 
 _GROUP_STREAM, _SAMPLE_STREAM = 0, 1
 

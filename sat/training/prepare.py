@@ -1,8 +1,5 @@
 """Training cases to SAT-Nano's prepared store: its own grid, read crop by crop.
 
-`runs/<model>/prepared/<dataset>/<case>/` holds `image.npy` (float16, normalised), `layers.npy`
-(label layers), `points.npy` (voxels of every class, to centre crops on) and, last,
-`record.json`. The arrays are uncompressed, so that a memory map reads the crop and nothing else.
 `index.json` is written when all cases are there; a killed run goes on with the next case.
 """
 
@@ -16,18 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 from tqdm import tqdm
 
-from evaluation.cases import (
-    CASE_FILE,
-    CaseRecord,
-    ClassPlace,
-    Modality,
-    Segmentation,
-    read_case_record,
-    read_reference,
-)
+from evaluation.cases import CASE_FILE, CaseRecord, Modality, read_case_record, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -35,7 +23,7 @@ from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
 from evaluation.io import Array, Volume, read_volume
 from evaluation.paths import RunPaths
-from evaluation.records import Record
+from evaluation.segmentation import ClassPlace, Segmentation
 from sat.config import Grid, Millimetres, Preset, Triple
 from sat.grid import (
     GridMap,
@@ -44,55 +32,18 @@ from sat.grid import (
     resample_image,
     resample_labels,
 )
+from sat.training.store import (
+    INDEX_FILE,
+    RECORD_FILE,
+    ClassPoints,
+    PreparedEntry,
+    PreparedIndex,
+    PreparedRecord,
+    read_record,
+)
 
-INDEX_FILE = "index.json"
-RECORD_FILE = "record.json"
 POINTS_PER_CLASS = 1000
 FORMAT = 1
-
-
-class ClassPoints(Record):
-    """Where a class's sampled voxels lie in `points.npy`, and how many voxels it has in all."""
-
-    start: int
-    count: int
-    voxels: int
-
-
-class PreparedRecord(Record):
-    """`record.json` of a prepared case; `source` says what it was made from."""
-
-    source: str
-    dataset: str
-    case: str
-    modality: Modality
-    shape: Triple
-    classes: dict[str, ClassPlace]
-    not_annotated: tuple[str, ...]
-    points: dict[str, ClassPoints]
-    label_size: Triple
-
-
-class PreparedEntry(Record):
-    """One dataset in the store: its classes in scope, generated ones included.
-
-    `patients` names each case's patient; a case that is not in it is a patient of its own.
-    """
-
-    dataset: str
-    modality: Modality
-    classes: tuple[str, ...]
-    specialists: dict[str, tuple[str, ...]]
-    cases: tuple[str, ...]
-    patients: dict[str, str] = Field(default={})
-
-
-class PreparedIndex(Record):
-    """`index.json`: what the store holds."""
-
-    format: int
-    grid: Grid
-    entries: tuple[PreparedEntry, ...]
 
 
 def prepare_case(
@@ -181,28 +132,6 @@ def _small(layer: Array) -> Array:
 def _write_array(path: Path, array: Array) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, np.ascontiguousarray(array))
-
-
-def read_record(folder: Path) -> PreparedRecord | None:
-    """The record of a prepared case, or None if there is no whole one."""
-    path = folder / RECORD_FILE
-    if not path.is_file():
-        return None
-    return PreparedRecord.model_validate_json(path.read_text(encoding="utf-8"))
-
-
-def read_index(store: Path) -> PreparedIndex:
-    """The index of a prepared store.
-
-    Raises:
-        BenchError: the store is not there or not complete.
-    """
-    path = store / INDEX_FILE
-    if not path.is_file():
-        raise BenchError(
-            "no prepared training data", file=path, hint="run `satbench sat prepare` first"
-        )
-    return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 Side = Literal["train", "test"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation.io import Array
 from sat.config import Sampling, Triple
-from sat.training.prepare import PreparedRecord
+from sat.training.store import PreparedRecord
 
 Floats = NDArray[np.float64]
 # The paper's maximum of prompts, by which it scales the repeats of a volume.

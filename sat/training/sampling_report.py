@@ -20,12 +20,12 @@ from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.files import atomic_path
-from evaluation.workflow.estimate import run_loads
+from evaluation.workflow.loads import run_loads
 from sat.config import Preset
 from sat.grid import padded_shape
 from sat.training.groups import CropDraws, Group, entry_groups, training_groups
-from sat.training.prepare import PreparedEntry, PreparedRecord, read_index
 from sat.training.sampling import Floats, choose_centre, class_chances, joined_chances
+from sat.training.store import PreparedEntry, PreparedRecord, read_index
 from sat.training.validation import held_out_cases
 
 REPORT_FILE = "sampling.csv"

@@ -8,7 +8,6 @@ training equals an undisturbed one bit by bit, with one process and with two.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,9 +17,8 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from evaluation.training_folder import only_writer
+from evaluation.training_folder import only_writer, step_bar
 from sat.atlas.transfer import start_encoder
 from sat.config import Preset
 from sat.model import SatModel, model_from
@@ -40,8 +38,8 @@ from sat.training.data import Batch, CropDataset
 from sat.training.distributed import Team, check_device, crops_of_step, joined
 from sat.training.groups import Group, training_groups
 from sat.training.log import TrainingLog
-from sat.training.prepare import PreparedIndex, read_index
 from sat.training.steps import Stepper
+from sat.training.store import PreparedIndex, read_index
 from sat.training.validation import ValidationLog, held_out_cases, mean_dsc, validate
 
 _log = logging.getLogger(__name__)
@@ -131,10 +129,7 @@ def _loop(
     training = model.preset.training
     log, chosen = TrainingLog(work, steps.start), ValidationLog(work, steps.start)
     best = best_score(work, identity) if training.validation else None
-    bar = tqdm(
-        steps, initial=steps.start, total=training.steps, desc="train", unit="step",
-        disable=not shown, mininterval=0.5 if sys.stderr.isatty() else 20,
-    )  # fmt: skip
+    bar = step_bar(steps, training.steps, "train", shown=shown)
     model.train()
     for step in bar:
         done = step + 1

@@ -16,7 +16,7 @@ from sat.config import Validation
 from sat.diagnosis.calibration import BINS, histograms, validation_patients
 from sat.model import SatModel
 from sat.training.distributed import Team
-from sat.training.prepare import PreparedEntry, PreparedIndex
+from sat.training.store import PreparedEntry, PreparedIndex
 
 VALIDATION_FILE = "validation.csv"
 COLUMNS = ("step", "dataset", "n_cases", "mean_dsc")

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from evaluation.cases import CaseRecord, ClassPlace, Part, Segmentation, write_case
+from evaluation.cases import CaseRecord, write_case
 from evaluation.classes import find_class
 from evaluation.config import RunConfig, freeze, load_config
 from evaluation.datasets.registry import find_card
@@ -19,6 +19,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 from sat.ablation import running
 from sat.ablation.commands import ablation
 from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.cases import ClassPlace, Part, Segmentation
 from evaluation.files import write_text
 from evaluation.io import Volume
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 from sat.config import Preset, load_preset
 from sat.text.prompts import PromptBook
-from sat.training.prepare import FORMAT, PreparedEntry, PreparedIndex, prepare_case
+from sat.training.prepare import FORMAT, prepare_case
+from sat.training.store import PreparedEntry, PreparedIndex
 
 ENTRIES = {
     "toy_ct": ("ct", {"left kidney": 1, "right kidney": 2, "liver": 3}),

@@ -18,7 +18,7 @@ from sat.atlas.training import measure_atlas, train_atlas
 from sat.knowledge.contrastive import contrastive_loss
 from sat.text.prompts import PromptBook
 from sat.training.groups import training_groups
-from sat.training.prepare import read_index
+from sat.training.store import read_index
 
 
 def test_pooling_equals_a_loop_over_voxels():

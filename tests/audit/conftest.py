@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from evaluation.cases import CaseRecord, pack_masks, write_case
+from evaluation.cases import CaseRecord, write_case
 from evaluation.io import Array, Volume
+from evaluation.segmentation import pack_masks
 
 
 def draw(seed: int, shape: tuple[int, int, int] = (60, 56, 40), mm: float = 1.6) -> Volume:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.cases import CaseRecord, Segmentation, pack_masks, write_case
+from evaluation.cases import CaseRecord, write_case
 from evaluation.config import RunConfig, freeze
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
+from evaluation.segmentation import Segmentation, pack_masks
 
 ORGANS = ["spleen", "liver"]
 MUSCLES = ["left iliopsoas", "right iliopsoas"]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.leaves import leaf_map, leaves_of, places_of
-from evaluation.cases import ClassPlace, Part, Segmentation, pack_masks
 from evaluation.datasets.card import ClassEntry
+from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 KITS = [
     ClassEntry(name="kidney", values=(1, 2, 3)),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.cases import CaseRecord, ClassPlace, Part, Segmentation, write_case
+from evaluation.cases import CaseRecord, write_case
 from evaluation.cli import build
 from evaluation.datasets.collection import (
     by_class,
@@ -28,6 +28,7 @@ from evaluation.datasets.splits import committed_split
 from evaluation.datasets.status import data_status, entry_status, present_entries
 from evaluation.errors import BenchError
 from evaluation.io import Volume
+from evaluation.segmentation import ClassPlace, Part, Segmentation
 
 
 def touch(path: Path) -> None:

@@ -10,23 +10,19 @@ from hypothesis.extra import numpy as hnp
 
 from evaluation.cases import (
     CaseRecord,
-    ClassPlace,
     ImageCase,
-    Part,
     Prediction,
-    Segmentation,
-    pack_masks,
     read_case_record,
     read_image_case,
     read_prediction,
     read_reference,
-    union_place,
     write_case,
     write_prediction,
 )
 from evaluation.errors import BenchError
 from evaluation.io import Volume
 from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
+from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
 
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
 masks = st.lists(hnp.arrays(bool, (4, 3, 2)), min_size=1, max_size=6)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.cases import CaseRecord, pack_masks, write_case
+from evaluation.cases import CaseRecord, write_case
 from evaluation.config import RunConfig, freeze
 from evaluation.errors import BenchError
 from evaluation.io import Volume, write_volume
@@ -17,6 +17,7 @@ from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.segmentation import pack_masks
 
 DATASET = "msd_hippocampus"
 PARTS = ("anterior hippocampus", "posterior hippocampus")

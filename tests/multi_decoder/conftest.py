@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from baselines.multi_decoder.config import Preset, load_preset
-from evaluation.cases import CaseRecord, Modality, Segmentation, pack_masks, union_place, write_case
+from evaluation.cases import CaseRecord, Modality, write_case
 from evaluation.config import RunConfig, freeze
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
+from evaluation.segmentation import Segmentation, pack_masks, union_place
 
 PARTS = ("anterior hippocampus", "posterior hippocampus")
 ENTRIES: dict[str, tuple[Modality, tuple[str, ...]]] = {

@@ -21,7 +21,7 @@ from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.records import preset_names
-from evaluation.workflow.estimate import Load
+from evaluation.workflow.loads import Load
 
 
 def test_an_image_passes_its_own_entrys_decoder_only(preset):

@@ -10,20 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.cases import (
-    CaseRecord,
-    ImageCase,
-    Prediction,
-    Segmentation,
-    pack_masks,
-    write_case,
-    write_prediction,
-)
+from evaluation.cases import CaseRecord, ImageCase, Prediction, write_case, write_prediction
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import load_cards
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, write_table
+from evaluation.segmentation import Segmentation, pack_masks
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.tables.synthetic import SyntheticScores, synthetic_scores
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.cases import pack_masks
 from evaluation.errors import BenchError
 from evaluation.io import Volume
+from evaluation.segmentation import pack_masks
 from sat.config import load_preset
 from sat.grid import (
     GridMap,

@@ -6,27 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.cases import (
-    CaseRecord,
-    ClassPlace,
-    Part,
-    Prediction,
-    Segmentation,
-    pack_masks,
-    read_image_case,
-    write_case,
-    write_prediction,
-)
+from evaluation.cases import CaseRecord, Prediction, read_image_case, write_case, write_prediction
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
 from evaluation.io import Volume
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
+from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
 from sat.adapter import SatNano
 from sat.diagnosis.report import diagnose_run, report_lines
 from sat.diagnosis.sides import run_side_swaps
 from sat.model import model_content, save_content
-from sat.training.prepare import prepare_run, read_record
+from sat.training.prepare import prepare_run
+from sat.training.store import read_record
 from sat.training.train import train
 from sat.training.validation import held_out_cases
 

@@ -9,18 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.cases import ClassPlace, Part
 from evaluation.config import load_config
+from evaluation.segmentation import ClassPlace, Part
 from sat.config import Sampling, load_preset
 from sat.training.data import CropDataset
 from sat.training.groups import CropDraws, training_groups
-from sat.training.prepare import (
-    ClassPoints,
-    PreparedEntry,
-    PreparedIndex,
-    PreparedRecord,
-    read_index,
-)
 from sat.training.sampling import (
     choose_centre,
     choose_prompts,
@@ -39,6 +32,7 @@ from sat.training.sampling_report import (
     shares,
     write_report,
 )
+from sat.training.store import ClassPoints, PreparedEntry, PreparedIndex, PreparedRecord, read_index
 
 PATCH = (288, 288, 96)
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,8 +19,8 @@ from sat.training.data import CropDataset
 from sat.training.distributed import check_device
 from sat.training.groups import training_groups
 from sat.training.losses import prompt_separation, segmentation_loss
-from sat.training.prepare import read_index, read_record
 from sat.training.steps import learning_rate
+from sat.training.store import read_index, read_record
 from sat.training.train import train
 from sat.weights import read_checkpoint
 

@@ -10,7 +10,7 @@ from evaluation.errors import BenchError
 from sat.config import Validation, load_preset
 from sat.model import load_model
 from sat.training.groups import CropDraws, training_groups
-from sat.training.prepare import PreparedEntry, PreparedIndex, read_index
+from sat.training.store import PreparedEntry, PreparedIndex, read_index
 from sat.training.train import train
 from sat.training.validation import Score, dataset_means, held_out_cases, mean_dsc
 from sat.weights import read_checkpoint
