@@ -43,7 +43,7 @@ CLASSES = {
         },
     ),
 }  # fmt: skip
-DEMO = Path(__file__).resolve().parents[2] / "config" / "demo.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "ablation.yaml"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -222,17 +222,17 @@ def test_another_grid_is_refused(run):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_every_class_of_the_demo_has_a_synonym_that_is_no_other_class(name):
-    config = load_config(DEMO)
-    demo = {
+def test_every_class_of_the_ablation_has_a_synonym_that_is_no_other_class(name):
+    config = load_config(CONFIG)
+    trained = {
         (card.modality, entry.name)
         for card in map(find_card, config.entries)
         for entry in classes_in_scope(card, config)
     }
     synonyms = read_synonyms(name)
-    assert set(synonyms) == demo
+    assert set(synonyms) == trained
     assert len(set(synonyms.values())) == len(synonyms)
     for (modality, class_name), text in synonyms.items():
-        assert text not in {other for _, other in demo}
+        assert text not in {other for _, other in trained}
         with contextlib.suppress(BenchError):
             assert find_class(modality, text).name == class_name

@@ -142,7 +142,7 @@ def test_another_seed_or_knowledge_starts_afresh(tmp_path, caplog, tiny_settings
     out = tmp_path / "text"
     train_text(out, settings, seed=1, stop_after=5, progress=False)
     assert train_text(out, settings, seed=2, progress=False).steps_now == 9
-    assert "other knowledge or settings" in caplog.text
+    assert "other data or settings" in caplog.text
     more = settings.sources.model_copy(update={"relations": str(relations)})
     assert train_text(out, settings.model_copy(update={"sources": more}), 2).steps_now == 9
     assert read_record(out).sources[1] == "relations of relations.csv: 1 triplets"
