@@ -34,6 +34,22 @@ def load_record(path: Path, kind: type[R]) -> R:
     Raises:
         BenchError: names the file and, for every fault, the field and what was found.
     """
+    return validated(_mapping(path), path, kind)
+
+
+def validated(values: dict[str, Any], path: Path, kind: type[R]) -> R:
+    """Values of a file as a typed record.
+
+    Raises:
+        BenchError: as `load_record`.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise invalid_record(path, kind, error) from error
+
+
+def _mapping(path: Path) -> dict[str, Any]:
     try:
         data: Any = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -41,10 +57,7 @@ def load_record(path: Path, kind: type[R]) -> R:
         raise BenchError("file cannot be read as YAML", file=path, found=found) from error
     if not isinstance(data, dict):
         raise BenchError("file holds no mapping", file=path, found=type(data).__name__)
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise invalid_record(path, kind, error) from error
+    return data
 
 
 def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationError) -> BenchError:
@@ -95,13 +108,42 @@ def preset_names(folder: Path) -> list[str]:
 def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
     """A preset of the folder by its name, or a file of the user's (a path that ends in `.yaml`).
 
+    A preset with the key `extends: NAME` is that other preset with what it says itself: sections
+    are merged key by key, everything else is replaced.
+
     Raises:
-        BenchError: no such preset, or an invalid one (file, field and what was found).
+        BenchError: no such preset, an invalid one (file, field and what was found), or presets
+            that extend each other in a circle.
     """
+    path = _preset_file(name, folder, title)
+    return validated(_extended(path, folder, title, ()), path, kind)
+
+
+def _preset_file(name: str, folder: Path, title: str) -> Path:
     own = name.endswith((".yaml", ".yml"))
     path = Path(name) if own else folder / f"{name}.yaml"
     if not path.is_file():
         raise BenchError(
             f"no {title} preset `{name}`", file=path, hint=did_you_mean(name, preset_names(folder))
         )
-    return load_record(path, kind)
+    return path
+
+
+def _extended(path: Path, folder: Path, title: str, before: tuple[Path, ...]) -> dict[str, Any]:
+    if path in before:
+        raise BenchError("presets extend each other in a circle", file=path)
+    values = _mapping(path)
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    base = _preset_file(str(parent), folder, title)
+    return _merged(_extended(base, folder, title, (*before, path)), values)
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value
+    return merged

@@ -2,6 +2,7 @@
 
 from evaluation.datasets.registry import find_card
 from evaluation.workflow.plan import digest, n_test_shards, scope_digest
+from sat.atlas.settings import CROP_SETTINGS
 from sat.config import load_preset
 from sat.knowledge.settings import RECORD_FILE, load_settings, text_folder
 
@@ -68,7 +69,7 @@ if SAT in RUN.models:
                 folder=text_folder(SAT_WORK),
                 seed=RUN.seed,
             shell:
-                "{SATBENCH} sat knowledge train --preset {params.preset} --out {params.folder} "
+                "{SATBENCH} sat knowledge train --preset {params.preset} --out {params.folder} --overwrite "
                 "--seed {params.seed} --threads {threads} > {log} 2>&1"
 
     SAT_START = []
@@ -97,8 +98,7 @@ if SAT in RUN.models:
                     SAT_PRESET.atlas,
                     SAT_PRESET.network,
                     SAT_PRESET.prompts,
-                    SAT_PRESET.training.patch,
-                    SAT_PRESET.training.sampling,
+                    SAT_PRESET.training.model_dump(mode="json", include=CROP_SETTINGS),
                     RUN.seed,
                 ),
             shell:

@@ -152,6 +152,21 @@ class DatasetCard(Card):
         """The class of that name (KeyError if there is none)."""
         return {c.name: c for c in self.classes}[name]
 
+    @property
+    def subsets(self) -> dict[str, tuple[str, ...]]:
+        """Specialist -> its classes, where the card divides them among several.
+
+        A generated class belongs to the subset that has most of its parts.
+        """
+        divided = {s.id: list(s.classes) for s in self.specialists if s.classes}
+        own = {name: set(classes) for name, classes in divided.items()}
+        for entry in self.classes:
+            parts = set(entry.union_of or ())
+            shared = {name: len(parts & classes) for name, classes in own.items()}
+            if any(shared.values()):
+                divided[max(shared, key=lambda name: shared[name])].append(entry.name)
+        return {name: tuple(classes) for name, classes in divided.items()}
+
     @model_validator(mode="after")
     def _consistent(self) -> DatasetCard:
         names = self.class_names

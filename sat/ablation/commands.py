@@ -22,7 +22,8 @@ def ablation(
     """Train each variant with each seed, predict and measure the test cases, write one table.
 
     Goes on where a killed call stopped; finished runs are not repeated. Calls with other variants
-    or seeds may run at the same time. Writes RUN/ablation/ablation.{md,csv,json}.
+    or seeds may run at the same time, once stage 1 is trained. Writes
+    RUN/ablation/ablation.{md,csv,json}.
     """
     import torch
 

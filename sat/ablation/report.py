@@ -17,11 +17,12 @@ from sat.ablation.variants import VARIANTS
 
 TABLE_FILE, JSON_FILE, CSV_FILE = "ablation.md", "ablation.json", "ablation.csv"
 NOT_POSSIBLE = "not possible"
+RECALLS = (("R@1", "recall_at_1"), ("R@5", "recall_at_5"), ("R@10", "recall_at_10"))
 READING = (
     "Sides and classes: counts over all seeds. `in another class`: predictions that lie mostly in "
     "the reference of another annotated class of their entry; empty ones are not counted. "
     "`neighbours confused` needs numbered rows (ribs, vertebrae, discs); `no row` means that the "
-    "run has none. Synonyms were never prompts of a training."
+    "run has none. No synonym was a prompt, nor does it occur in a text of stage 1."
 )
 
 
@@ -49,7 +50,7 @@ def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
         row[f"dsc_{name}"] = asked["dsc"] if asked else None
         row |= _confusions(asked, f"_{name}") if asked else {}
     after = (result.get("retrieval") or {}).get("after", {})
-    for key in ("recall_at_1", "recall_at_5", "side_confusion"):
+    for key in (*(key for _, key in RECALLS), "side_confusion"):
         row[f"atlas_{key}"] = after.get(key)
     return row
 
@@ -166,13 +167,16 @@ def _retrieval(results: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for variant in VARIANTS.values():
         own = [
-            r["retrieval"] for r in results if r["variant"] == variant.name and r.get("retrieval")
+            r["retrieval"]
+            for r in results
+            if r["variant"] == variant.name
+            and (r.get("retrieval") or {}).get("after", {}).get("regions")
         ]
         if own:
             told = [
                 f"{title} {mean(r['before'][key] for r in own):.2f} before, "
                 f"{mean(r['after'][key] for r in own):.2f} after"
-                for title, key in (("R@1", "recall_at_1"), ("R@5", "recall_at_5"))
+                for title, key in RECALLS
             ]
             sides = [r["after"]["side_confusion"] for r in own]
             if all(value is not None for value in sides):

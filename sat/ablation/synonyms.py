@@ -1,4 +1,7 @@
-"""Prompts that a training never saw: synonyms of the demo's classes, written for this test."""
+"""Prompts that no training saw: synonyms of the ablation's classes, written for it.
+
+None of them is a class name or occurs in a text that stage 1 learns from; a test holds them to it.
+"""
 
 from __future__ import annotations
 

@@ -57,6 +57,8 @@ def atlas_settings(preset: Preset, steps: int) -> AtlasTraining:
     """Stage 2 of the preset, or one of the size of its network, with so many steps."""
     settings = preset.atlas or AtlasTraining(
         steps=steps,
+        # A small network's last stage has 4 voxels along a crop: no place for a gallbladder.
+        scales="all",
         width=preset.network.query_width,
         learning_rate=preset.training.learning_rate,
         warm_up=min(20, steps // 5),
@@ -89,7 +91,7 @@ def variant_preset(
             raise BenchError(
                 f"the variant `{variant.name}` needs the text encoder of stage 1",
                 file=text_folder,
-                hint="run `satbench sat knowledge` first and give its folder with --text-encoder",
+                hint="train it first with `sat.ablation.text.text_of_stage_1`",
             )
         values["prompts"] |= {"folder": str(text_folder.resolve())}
     if variant.atlas:

@@ -69,6 +69,7 @@ def _tell(found: dict[str, object]) -> None:
             for title, key in (
                 ("R@1", "recall_at_1"),
                 ("R@5", "recall_at_5"),
+                ("R@10", "recall_at_10"),
                 ("side confused", "side_confusion"),
                 ("neighbour confused", "neighbour_confusion"),
             )

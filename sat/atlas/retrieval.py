@@ -25,6 +25,7 @@ class Retrieval:
         texts: size of the gallery. By chance, R@1 is 1 / texts.
         first: regions whose own text is the most similar one.
         first_five: regions whose own text is among the five most similar ones.
+        first_ten: the same for ten.
         sided: regions of a class whose other side is in the gallery, too.
         side_confused: those to which the other side's text is at least as similar as their own.
         in_row: regions of a rib, vertebra or disc with another of its row in the gallery.
@@ -35,6 +36,7 @@ class Retrieval:
     texts: int
     first: int
     first_five: int
+    first_ten: int
     sided: int
     side_confused: int
     in_row: int
@@ -46,6 +48,7 @@ class Retrieval:
             **asdict(self),
             "recall_at_1": _rate(self.first, self.regions),
             "recall_at_5": _rate(self.first_five, self.regions),
+            "recall_at_10": _rate(self.first_ten, self.regions),
             "side_confusion": _rate(self.side_confused, self.sided),
             "neighbour_confusion": _rate(self.neighbour_confused, self.in_row),
             "chance_recall_at_1": 1 / self.texts,
@@ -92,6 +95,7 @@ def count_retrieval(
         texts=len(names),
         first=int((rank <= 1).sum()),
         first_five=int((rank <= 5).sum()),
+        first_ten=int((rank <= 10).sum()),
         sided=sided,
         side_confused=side_confused,
         in_row=in_row,

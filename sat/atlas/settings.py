@@ -12,14 +12,17 @@ FOLDER = "atlas"
 ENCODER_FILE = "encoder.pt"
 # As `training.initial_encoder` of a preset names it.
 STAGE_2_ENCODER = f"{FOLDER}/{ENCODER_FILE}"
+# What this stage takes from the segmentation's `training`; with another choice it starts anew.
+CROP_SETTINGS = {"device", "patch", "batch", "pad_to", "sampling", "augmentation"}
 
 
 class AtlasTraining(Record):
     """Second stage of the knowledge injection (paper, section 4.1 and eq. 4).
 
     Crops, batch size, patch, device and augmentation are those of the segmentation's `training`.
-    The paper fixes temperature and loss; the rest is the later pre-training code's choice where it
-    has one (`sampling: label`, `scales: all`), or ours.
+    The paper fixes temperature, loss, and that a region is pooled from the encoder's output; the
+    rest is the later pre-training code's choice where it has one (`sampling: label`; its
+    `scales: all` is an option), or ours.
     """
 
     steps: int = Field(ge=1)
@@ -27,7 +30,7 @@ class AtlasTraining(Record):
         default=4, ge=1, description="batches of crops, of different entries, in one loss"
     )
     scales: Literal["all", "bottleneck"] = Field(
-        default="all", description="encoder outputs that a region is pooled from"
+        default="bottleneck", description="encoder outputs that a region is pooled from"
     )
     width: int = Field(default=768, ge=1, description="common width of regions and texts")
     text_projection: Literal["linear", "mlp"] = "mlp"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,8 +13,8 @@ from evaluation.errors import BenchError
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, concepts_of
 from sat.atlas.sampling import label_balanced, region_groups
-from sat.atlas.settings import FOLDER, AtlasTraining
-from sat.config import Preset, Training, Validation
+from sat.atlas.settings import CROP_SETTINGS, FOLDER, AtlasTraining
+from sat.config import Augmentation, Preset, Training, Validation
 from sat.text.choice import run_folder
 from sat.text.prompts import Key, PromptBook, write_prompt_book
 from sat.training.data import Batch, CropDataset
@@ -93,6 +93,12 @@ def prepare_atlas(
     check_device(preset.training)
     settings, store = preset.atlas, work / "prepared"
     index = read_index(store)
+    if index.grid != preset.grid:
+        raise BenchError(
+            "the training data was prepared for another grid than the preset's",
+            file=store / INDEX_FILE, found=index.grid, expected=preset.grid,
+            hint="run `satbench sat prepare` with the same preset",
+        )  # fmt: skip
     groups = training_groups(store, index, preset)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
     book = book or write_prompt_book(preset.prompts, keys, run_folder(preset.prompts, work))
@@ -106,15 +112,19 @@ def prepare_atlas(
 
     scheduled = preset.model_copy(update={"training": _schedule(preset, settings)})
     crops_of_step = settings.batches_per_step * preset.training.batch
+    # To measure on: crops as they are, and of all entries from the first one on.
+    unchanged = scheduled.training.model_copy(update={"augmentation": Augmentation()})
+    plain = preset.model_copy(update={"training": unchanged})
+    from_the_start = [replace(group, joins=0.0) for group in groups]
 
-    def crops(chosen: Mapping[str, set[str]], key: int) -> CropDataset:
-        usable = _balanced(region_groups(groups, chosen, settings.minimum_voxels), settings)
-        return CropDataset(store, usable, rows, scheduled, key, crops_of_step)
+    def crops(
+        chosen: Mapping[str, set[str]], key: int, used: Preset, of: Sequence[Group]
+    ) -> CropDataset:
+        usable = _balanced(region_groups(of, chosen, settings.minimum_voxels), settings)
+        return CropDataset(store, usable, rows, used, key, crops_of_step)
 
     embeddings = hashlib.sha256(book.embeddings.numpy().tobytes()).hexdigest()
-    crops_from = preset.training.model_dump_json(
-        include={"device", "patch", "batch", "pad_to", "sampling", "augmentation"}
-    )
+    crops_from = preset.training.model_dump_json(include=CROP_SETTINGS)
     parts = (
         seed, preset.network.model_dump_json(), preset.prompts.model_dump_json(),
         settings.model_dump_json(), crops_from, embeddings,
@@ -127,8 +137,8 @@ def prepare_atlas(
         settings=settings,
         book=book,
         concepts=concepts_of(preset.prompts, book),
-        training=crops(kept, seed),
-        validation=crops(hidden, seed + 1) if any(hidden.values()) else None,
+        training=crops(kept, seed, scheduled, groups),
+        validation=crops(hidden, seed + 1, plain, from_the_start) if any(hidden.values()) else None,
         identity=hashlib.sha256(repr(parts).encode()).hexdigest(),
         seed=seed,
     )

@@ -25,7 +25,7 @@ from sat.atlas.setup import AtlasRun
 from sat.atlas.transfer import save_encoder
 from sat.knowledge.contrastive import contrastive_loss
 from sat.model import save_content
-from sat.training.steps import learning_rate
+from sat.training.schedule import learning_rate
 from sat.weights import read_checkpoint
 
 LAST_FILE = "last.pt"

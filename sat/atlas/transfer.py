@@ -23,8 +23,10 @@ KIND = "sat-encoder-1"
 def save_encoder(path: Path, encoder: nn.Module, origin: Mapping[str, Any]) -> None:
     """Write an encoder's tensors, with plain values that say where they come from."""
     content = {"kind": KIND, "encoder": encoder.state_dict(), "origin": dict(origin)}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # Into an open file: by a path, the archive would hold the temporary file's name, and the same
+    # tensors would have another hash each time.
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:

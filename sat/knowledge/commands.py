@@ -163,6 +163,9 @@ def train(
     seed: int = typer.Option(0, help="Seed of draws, windows and dropout."),
     threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
     examine: bool = typer.Option(True, help="Measure retrieval before and after."),
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Replace a finished encoder of other knowledge or settings."
+    ),
 ) -> None:
     """Train a text encoder on definitions and relations; goes on where a killed one stopped."""
     import torch
@@ -176,7 +179,7 @@ def train(
         {"encoder": encoder, "trainable": layers, "steps": steps, "batch": batch, "loss": loss},
         _named(umls, tui, max_triplets, relations, open_set),
     )
-    done = train_text(out, settings, seed)
+    done = train_text(out, settings, seed, overwrite=overwrite)
     typer.echo(f"{settings.name}: {done.steps_now} steps in {done.seconds:.0f} s, {done.folder}")
     if examine:
         _report(out, None, settings.held_out, out / RETRIEVAL_FILE)

@@ -99,7 +99,11 @@ def _eq4(similarity: Tensor, positive: Tensor, excluded: Tensor) -> Tensor:
 def _duplicates(
     n: int, groups_a: Tensor | None, groups_b: Tensor | None, device: torch.device
 ) -> Tensor:
-    """(N, N), true where a_i and b_k mean the same, directly or through their partners."""
+    """(N, N), true where a_i and b_k mean the same.
+
+    They do if they are in one group, or through a pair (a_m, b_m) of the batch with a_m in the
+    group of a_i and b_m in that of b_k: what is right for a_m is right for a_i.
+    """
     of_a = groups_a if groups_a is not None else groups_b
     of_b = groups_b if groups_b is not None else groups_a
     assert of_a is not None
@@ -111,9 +115,7 @@ def _duplicates(
             expected=f"({n},)",
         )
     of_a, of_b = of_a.to(device), of_b.to(device)
-    same: Tensor = (
-        (of_a[:, None] == of_a[None, :])
-        | (of_b[:, None] == of_b[None, :])
-        | (of_a[:, None] == of_b[None, :])
-    )
+    alike_a, alike_b = (of[:, None] == of[None, :] for of in (of_a, of_b))
+    through_a_pair = (alike_a.float() @ alike_b.float()) > 0
+    same: Tensor = through_a_pair | (of_a[:, None] == of_b[None, :])
     return same

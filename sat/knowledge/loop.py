@@ -21,6 +21,7 @@ from sat.knowledge.contrastive import contrastive_loss
 from sat.knowledge.encoder import LearningEncoder, Tokens
 from sat.knowledge.sampling import Division, TextBatch, text_batch
 from sat.knowledge.settings import KnowledgeSettings
+from sat.training.schedule import learning_rate
 
 LAST_FILE = "last.pt"
 METRICS_FILE = "metrics.csv"
@@ -95,7 +96,7 @@ class TextLoop:
         drawn, windows = self.draw(step)
         # Dropout is keyed by the step as the draws are.
         torch.manual_seed(int(np.random.default_rng([self.seed, step, 1]).integers(2**32)))
-        rate = warm_up_cosine(step, settings)
+        rate = learning_rate(step, settings)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
@@ -150,14 +151,6 @@ class FixedFeatures:
     def __call__(self, windows: Sequence[Tokens]) -> Tensor:
         """(N, E)."""
         return self._table[[self._row[window] for window in windows]]
-
-
-def warm_up_cosine(step: int, settings: KnowledgeSettings) -> float:
-    """Linear warm-up, then a cosine to zero over the remaining steps."""
-    if step < settings.warm_up:
-        return settings.learning_rate * (step + 1) / settings.warm_up
-    done: float = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _accuracy(left: Tensor, right: Tensor, drawn: TextBatch) -> float:

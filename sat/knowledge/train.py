@@ -54,6 +54,7 @@ def train_text(
     *,
     stop_after: int | None = None,
     progress: bool = True,
+    overwrite: bool = True,
 ) -> TrainedText:
     """Train a text encoder into `out`, resuming what a killed training left there.
 
@@ -66,10 +67,12 @@ def train_text(
         seed: of draws, windows and dropout.
         stop_after: leave after so many steps without the final files, as if killed there.
         progress: show bars.
+        overwrite: replace a finished encoder of other knowledge or settings.
 
     Raises:
-        BenchError: a source or the encoder is missing or damaged, no GPU where one is wanted,
-            another training in this folder, or the loss is no longer a number.
+        BenchError: a finished encoder would be replaced, a source or the encoder is missing or
+            damaged, no GPU where one is wanted, another training in this folder, or the loss is
+            no longer a number.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise BenchError(
@@ -87,6 +90,8 @@ def train_text(
         f"{seed} {settings.model_dump_json()} {knowledge.digest} {base_sha256}".encode()
     ).hexdigest()
     with only_writer(out):
+        if not overwrite:
+            _refuse_another(out, identity)
         if _complete(out, identity):
             return TrainedText(out, 0, 0.0)
         state = resume_content(out / LAST_FILE, identity, read_checkpoint)
@@ -127,6 +132,17 @@ def _weights_digest(base: Path) -> str:
         )  # fmt: skip
     head = base / HEAD_FILE
     return sha256(weights) + (sha256(head) if head.is_file() else "")
+
+
+def _refuse_another(out: Path, identity: str) -> None:
+    """A finished encoder may have cost days; only a clear word replaces it."""
+    if not (out / RECORD_FILE).is_file() or read_record(out).identity == identity:
+        return
+    raise BenchError(
+        "this folder holds a finished encoder of other knowledge, settings or seed",
+        file=out / RECORD_FILE,
+        hint="name another --out, or replace it with --overwrite",
+    )
 
 
 def _complete(out: Path, identity: str) -> bool:

@@ -86,7 +86,7 @@ def entry_groups(
 
 
 def _class_lists(entry: PreparedEntry, sampling: Sampling) -> dict[str, tuple[str, ...]]:
-    """One list, or one a specialist; classes of no specialist join the first."""
+    """One list, or one a specialist; classes of no subset join the first."""
     parts = {
         name: [c for c in entry.classes if c in classes]
         for name, classes in entry.specialists.items()

@@ -194,7 +194,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, model: str, preset: Preset) 
                 dataset=dataset,
                 modality=card.modality,
                 classes=scope,
-                specialists={s.id: s.classes for s in card.specialists if s.classes},
+                specialists=card.subsets,
                 cases=tuple(cases[dataset]),
                 patients=patients_of_split(paths, dataset, "train"),
             )

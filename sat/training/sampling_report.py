@@ -86,7 +86,7 @@ def planned_groups(config: RunConfig, preset: Preset) -> list[Group]:
             dataset=card.id,
             modality=card.modality,
             classes=names,
-            specialists={s.id: s.classes for s in card.specialists if s.classes},
+            specialists=card.subsets,
             cases=(),
         )
         scan = PreparedRecord(

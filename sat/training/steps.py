@@ -15,20 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from evaluation.errors import BenchError
 from sat.architecture.supervision import supervised_loss
-from sat.config import Training
 from sat.model import SatModel
 from sat.training.data import Batch
 from sat.training.distributed import Team, turns_of
 from sat.training.log import StepRow
 from sat.training.losses import LossParts, prompt_separation
-
-
-def learning_rate(step: int, training: Training) -> float:
-    """Linear warm-up, then a cosine to zero over the remaining steps (paper, section 4.3)."""
-    if step < training.warm_up:
-        return training.learning_rate * (step + 1) / training.warm_up
-    done = (step - training.warm_up) / max(1, training.steps - training.warm_up)
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+from sat.training.schedule import learning_rate
 
 
 class Stepper:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,10 @@ from sat.ablation.variants import VARIANTS, find_variant, variant_preset
 from sat.atlas.commands import retrieval
 from sat.atlas.settings import AtlasTraining
 from sat.config import Preset, load_preset
+from sat.knowledge.records import plain
+from sat.knowledge.sampling import divide
+from sat.knowledge.settings import load_settings
+from sat.knowledge.sources import gather, held_out
 from sat.model import load_model
 from sat.training.prepare import prepare_run
 from sat.weights import read_checkpoint
@@ -236,3 +241,20 @@ def test_every_class_of_the_ablation_has_a_synonym_that_is_no_other_class(name):
         assert text not in {other for _, other in trained}
         with contextlib.suppress(BenchError):
             assert find_class(modality, text).name == class_name
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_synonym_occurs_in_what_stage_1_learns_from(name):
+    settings = load_settings("quick")
+    knowledge = gather(settings.sources, 0, progress=False)
+    division = divide(knowledge, held_out(settings.held_out))
+    texts = {plain(text) for shown, found in division.concepts for text in (shown, *found)}
+    texts |= {plain(text) for t in division.triplets for text in (t.head, t.tail)}
+    learned = "\n".join(sorted(texts))
+    assert re.search(r"\bprostate gland\b", learned), "what was to be found is not there"
+    found = [
+        synonym
+        for synonym in read_synonyms(name).values()
+        if re.search(rf"\b{re.escape(plain(synonym))}\b", learned)
+    ]
+    assert found == []

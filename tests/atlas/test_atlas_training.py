@@ -171,3 +171,38 @@ def test_what_cannot_work_is_refused(tmp_path, toy):
     train_atlas(prepare_atlas(tmp_path, preset, 0, toy.book()), stop_after=2, progress=False)
     with pytest.raises(BenchError, match="not trained to its end"):
         measure_atlas(prepare_atlas(tmp_path, preset, 0, toy.book()))
+
+
+def test_a_finished_stage_leaves_its_file_with_the_same_hash(tmp_path, toy):
+    preset = toy.preset(steps=2)
+    toy.store(tmp_path, preset)
+    run = prepare_atlas(tmp_path, preset, 3, toy.book())
+    train_atlas(run, progress=False)
+    encoder = tmp_path / "atlas/encoder.pt"
+    before = sha256(encoder)
+    assert train_atlas(run, progress=False).steps_now == 0
+    assert sha256(encoder) == before, "a segmentation that started from it would start afresh"
+
+
+def test_a_store_on_another_grid_is_refused(tmp_path, toy):
+    preset = toy.preset()
+    toy.store(tmp_path, preset)
+    grid = preset.grid.model_copy(update={"spacing_mm": (2.0, 2.0, 2.0)})
+    with pytest.raises(BenchError, match="another grid"):
+        prepare_atlas(tmp_path, preset.model_copy(update={"grid": grid}), 3, toy.book())
+
+
+def test_retrieval_is_measured_on_plain_crops_of_all_entries(tmp_path, toy):
+    sampling = toy.preset().training.sampling.model_dump()
+    changed = {
+        "augmentation": {"noise_p": 1.0},
+        "sampling": sampling | {"curriculum": {"toy_mri": 0.9}},
+    }
+    preset = toy.preset(changed, validation_part=0.3)
+    toy.store(tmp_path, preset)
+    run = prepare_atlas(tmp_path, preset, 3, toy.book())
+    plain = prepare_atlas(tmp_path, toy.preset(validation_part=0.3), 3, toy.book())
+    crops, same = list(run.validation_batches()), list(plain.validation_batches())
+    assert len(crops) == len(same) > 0
+    for one, other in zip(crops, same, strict=True):
+        assert torch.equal(one.image, other.image)

@@ -167,3 +167,14 @@ def test_lists_follow_the_published_ones_where_they_may(paper: Path) -> None:
     # The 20 validation cases of WORD are in the published training list.
     assert len(departs.pop("word")) == 20
     assert not departs
+
+
+def test_generated_classes_belong_to_the_subset_of_their_parts() -> None:
+    card = find_card("totalsegmentator")
+    subsets = card.subsets
+    of = {name: subset for subset, names in subsets.items() for name in names}
+    assert set(of) == set(card.class_names)
+    assert sum(map(len, subsets.values())) == len(card.class_names)
+    assert of["rib"] == of["left rib 1"] == "totalsegmentator-ribs"
+    assert of["vertebrae"] == of["lumbar vertebrae"] == "totalsegmentator-vertebrae"
+    assert of["kidney"] == of["left kidney"] == "totalsegmentator-organs"

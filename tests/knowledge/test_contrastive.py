@@ -22,7 +22,9 @@ def by_the_formula(
     def negative(i: int, k: int) -> bool:
         if i == k:
             return False
-        return not mask or (of_a[i] != of_a[k] and of_b[i] != of_b[k] and of_a[i] != of_b[k])
+        # b_k is right for a_i also by a pair of the batch that says so.
+        by_a_pair = any(of_a[m] == of_a[i] and of_b[m] == of_b[k] for m in range(n))
+        return not mask or not (by_a_pair or of_a[i] == of_b[k])
 
     means = []
     for flipped in (False, True):

@@ -180,3 +180,15 @@ def test_what_does_not_fit_is_refused(tmp_path, tiny_bert, tiny_settings):
     if not torch.cuda.is_available():
         with pytest.raises(BenchError, match="torch sees none"):
             train_text(tmp_path / "out", tiny_settings(device="cuda"), seed=0, progress=False)
+
+
+def test_a_finished_encoder_is_replaced_only_on_request(tmp_path, tiny_settings):
+    out = tmp_path / "text"
+    train_text(out, tiny_settings(steps=2), seed=1, progress=False)
+    made = (out / "knowledge.json").read_text()
+    with pytest.raises(BenchError, match="--overwrite"):
+        train_text(out, tiny_settings(steps=3), seed=1, progress=False, overwrite=False)
+    assert (out / "knowledge.json").read_text() == made
+    same = train_text(out, tiny_settings(steps=2), seed=1, progress=False, overwrite=False)
+    assert same.steps_now == 0
+    assert train_text(out, tiny_settings(steps=3), seed=1, progress=False).steps_now == 3

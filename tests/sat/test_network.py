@@ -65,6 +65,19 @@ def test_every_preset_builds_a_network(name):
         assert count_parameters(SatNetwork(preset.network)) > 50_000
 
 
+def test_a_preset_that_extends_another_changes_only_what_it_says(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: tiny\nname: mine\ntraining: {steps: 7, sampling: {jitter: 0.5}}\n")
+    mine, base = load_preset(str(file)).model_dump(), load_preset("tiny").model_dump()
+    assert (mine["training"].pop("steps"), mine["training"]["sampling"].pop("jitter")) == (7, 0.5)
+    base["training"].pop("steps")
+    base["training"]["sampling"].pop("jitter")
+    assert mine | {"name": "tiny"} == base
+    file.write_text(f"extends: {file}\nname: mine\n")
+    with pytest.raises(BenchError, match="circle"):
+        load_preset(str(file))
+
+
 def test_an_unknown_preset_is_named():
     with pytest.raises(BenchError, match="did you mean `tiny`"):
         load_preset("tinny")

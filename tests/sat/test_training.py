@@ -19,7 +19,7 @@ from sat.training.data import CropDataset
 from sat.training.distributed import check_device
 from sat.training.groups import training_groups
 from sat.training.losses import prompt_separation, segmentation_loss
-from sat.training.steps import learning_rate
+from sat.training.schedule import learning_rate
 from sat.training.store import read_index, read_record
 from sat.training.train import train
 from sat.weights import read_checkpoint
