@@ -99,7 +99,11 @@ _VALUES = (
     Column("n_cases", "count", "scans in the mean"),
     Column("n_cases_expected", "count", "test scans of the run that should be in it"),
     Column("n_patients", "count", "patients in the mean, linked across entries"),
-    Column("n_classes", "count", "classes in the mean (entry x class slots)"),
+    Column(
+        "n_classes",
+        "count",
+        "classes in the mean: (modality, class) keys; in means over entries, classes of entries",
+    ),
     Column("n_classes_expected", "count", "classes that the configuration asks for"),
     Column("n_missing", "count", "values that are 0 because the prediction is missing"),
 )
@@ -227,7 +231,7 @@ RANKS = Table(
         Column("n_models", "count", "models ranked"),
         Column("n_patients", "count", "patients in the comparison"),
         Column("n_scores", "count", "class x scan pairs in the comparison"),
-        Column("complete", "flag", "full coverage; otherwise the rank holds for the common set"),
+        Column("complete", "flag", "has every value, each by a prediction; others are not ranked"),
     ),
 )
 PAIRS = Table(

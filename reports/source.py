@@ -216,12 +216,15 @@ class RunSource:
         overall = self.pick("overall", protocol)
         size = ""
         if overall is not None:
-            n = overall[overall["statistic"] == "entries"].max()
-            size = (
-                f" n: {n['n_cases']:,} of {n['n_cases_expected']:,} scans, {n['n_patients']:,} "
-                f"patients, {n['n_classes']} of {n['n_classes_expected']} classes of entries."
+            rows = overall[(overall["statistic"] == "entries") & overall["model"].isin(self.shown)]
+            scans, patients, classes = (
+                _range(rows[name]) for name in ("n_cases", "n_patients", "n_classes")
             )
-        return f"{self.kind}{protocol.words}{size}"
+            size = (
+                f" n: {scans} of {_range(rows['n_cases_expected'])} scans, {patients} patients, "
+                f"{classes} of {_range(rows['n_classes_expected'])} classes of entries."
+            )
+        return f"{self.kind}{self.presets}{protocol.words}{size}"
 
     @property
     def implementation(self) -> str:
@@ -234,6 +237,11 @@ class RunSource:
             ).drop_duplicates()
             names |= {f"{r.implementation} {r.version}" for r in rows.itertuples()}
         return ", ".join(sorted(names)) or "implementation not recorded"
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def load_source(run: Path) -> RunSource:

@@ -152,5 +152,6 @@ def _complete(grid: Grid, view: str, n_models: int) -> NDArray[np.bool_]:
     for entry in grid.entries:
         kept = entry.in_clean if view == "clean" else np.ones(len(entry.cases), dtype=bool)
         status = entry.status[kept][:, entry.slots.preferred]
-        complete &= ~((status == ABSENT) | (status == CODE["unsupported"])).any(axis=(0, 1))
+        unanswered = np.isin(status, [ABSENT, CODE["unsupported"], CODE["prediction_missing"]])
+        complete &= ~unanswered.any(axis=(0, 1))
     return complete

@@ -93,6 +93,7 @@ def _loop(values: Sample, universe: Universe, tables: list[Targets], n_draws: in
                 np.arange(len(drawn)),
                 np.nan_to_num(drawn),
                 np.isfinite(drawn).astype(float),
+                entry.missing,
             )
             for entry, drawn in zip(values.entries, resampled, strict=True)
         ]

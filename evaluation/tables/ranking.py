@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from evaluation.tables.comparison import PairTable
 from evaluation.tables.samples import Floats, Sample, macro
-from evaluation.tables.statistics import bootstrap
+from evaluation.tables.statistics import bootstrap, tail_share
 from evaluation.tables.targets import Targets, Universe
 
 SIGNIFICANT = 0.05
@@ -112,14 +112,16 @@ def _rank_complete(
     value = macro(values, universe, targets)
     # Equal means may differ in the last bits by the order of summation.
     ranks = rankdata(np.round(sign * value, 12), axis=1)
-    draws = bootstrap(values, universe, [targets], weights)[0].values
-    drawn = rankdata(sign * draws, axis=2)
+    replicates = bootstrap(values, universe, [targets], weights)[0]
+    drawn = rankdata(sign * replicates.values, axis=2)
     cells = np.ix_(rows, models)
     result.value[cells] = value
     result.rank[cells] = ranks
-    result.low[cells], result.high[cells] = np.percentile(
-        drawn, (2.5, 97.5), axis=1, method="nearest"
-    )
+    # Widened as the intervals of the scores are; a rank hangs on all models, so on the least free.
+    last = drawn.shape[1] - 1
+    below = np.floor(tail_share(replicates.freedom.min(axis=1)) * last).astype(np.intp)
+    ordered, every = np.sort(drawn, axis=1), np.arange(len(drawn))
+    result.low[cells], result.high[cells] = ordered[every, below], ordered[every, last - below]
     result.first_share[cells] = (drawn == drawn.min(axis=2, keepdims=True)).mean(axis=1)
     result.kendall_tau[rows] = [
         kendall_tau(one, many).mean() for one, many in zip(ranks, drawn, strict=True)

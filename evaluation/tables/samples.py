@@ -26,6 +26,7 @@ class EntrySample:
         person: position in `people` of each case.
         sums: people x slots x models, sum over a patient's scans.
         counts: the same, number of scans.
+        missing: slots x models, some value is 0 only because there is no prediction.
     """
 
     dataset: str
@@ -34,6 +35,7 @@ class EntrySample:
     person: NDArray[np.int64]
     sums: Floats
     counts: Floats
+    missing: NDArray[np.bool_]
 
     @property
     def slot_means(self) -> Floats:
@@ -66,19 +68,20 @@ class Sample:
             values = entry.values[:, :, list(models)]
             if together:
                 values = np.where(np.isfinite(values).all(axis=2, keepdims=True), values, np.nan)
-            entries.append(reduce_entry(entry.dataset, entry.people, entry.person, values))
+            missing = entry.missing[:, list(models)]
+            entries.append(reduce_entry(entry.dataset, entry.people, entry.person, values, missing))
         return Sample(tuple(self.models[m] for m in models), self.n_people, tuple(entries))
 
     def map(self, values: Sequence[Floats]) -> Sample:
         """The same scans and models with other values (ranks instead of scores)."""
         entries = [
-            reduce_entry(entry.dataset, entry.people, entry.person, new)
+            reduce_entry(entry.dataset, entry.people, entry.person, new, entry.missing)
             for entry, new in zip(self.entries, values, strict=True)
         ]
         return Sample(self.models, self.n_people, tuple(entries))
 
     def covers(self, universe: Universe, targets: Targets) -> NDArray[np.bool_]:
-        """Numbers x models: the model has every value that any model has."""
+        """Numbers x models: the model has every value that any model has, by a prediction."""
         lacks = np.zeros((len(universe), len(self.models)), dtype=bool)
         some = np.zeros(len(universe), dtype=bool)
         for entry in self.entries:
@@ -86,6 +89,7 @@ class Sample:
             block = slice(at, at + entry.values.shape[1])
             finite = np.isfinite(entry.values)
             lacks[block] = (finite.any(axis=2, keepdims=True) & ~finite).any(axis=0)
+            lacks[block] |= entry.missing
             some[block] = finite.any(axis=(0, 2))
         lacking = np.asarray(targets.member[:, :, None] & lacks).max(axis=1)
         known = np.asarray(targets.member & some).max(axis=1)
@@ -103,7 +107,11 @@ class Sample:
 
 
 def reduce_entry(
-    dataset: str, people: NDArray[np.int64], person: NDArray[np.int64], values: Floats
+    dataset: str,
+    people: NDArray[np.int64],
+    person: NDArray[np.int64],
+    values: Floats,
+    missing: NDArray[np.bool_],
 ) -> EntrySample:
     """Sum values over each patient's scans."""
     finite = np.isfinite(values)
@@ -111,7 +119,7 @@ def reduce_entry(
     starts = np.searchsorted(person[order], np.arange(len(people)))
     sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
     counts = np.add.reduceat(finite[order], starts, axis=0, dtype=np.float64)
-    return EntrySample(dataset, people, values, person, sums, counts)
+    return EntrySample(dataset, people, values, person, sums, counts, missing)
 
 
 def entry_values(entry: EntryGrid, metric: str, policy: str, view: str, coverage: str) -> Floats:
@@ -140,7 +148,8 @@ def sample(
     for entry in grid.entries:
         people, person = np.unique(entry.person, return_inverse=True)
         values = entry_values(entry, metric, policy, view, coverage)
-        entries.append(reduce_entry(entry.dataset, people, person.ravel(), values))
+        missing = ((entry.status == CODE["prediction_missing"]) & np.isfinite(values)).any(axis=0)
+        entries.append(reduce_entry(entry.dataset, people, person.ravel(), values, missing))
     return Sample(grid.models, len(grid.people), tuple(entries))
 
 

@@ -34,7 +34,8 @@ def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> 
         models: those that compete; a control that leads everywhere would hide every change.
 
     Returns:
-        The table `sensitivity`; only models that have the headline's full set are compared.
+        The table `sensitivity`; only models that have the headline's full set, each value by a
+        prediction, are compared.
     """
     needed = (*_OF_TABLE, "dataset_class")
     tables = {name: tables[name][tables[name]["model"].isin(models)] for name in needed}
@@ -75,16 +76,15 @@ def _other_kind(frame: pd.DataFrame) -> list[dict[str, object]]:
         return []
     group = ["data_kind", "space", "tolerance_mm", "model", "dataset"]
     union = frame.sort_values("preferred", kind="stable").drop_duplicates([*group, "class"])
+    counted = {"dsc": "mean", "nsd": "mean", "n_scores": "sum", "n_missing": "sum"}
     parts = []
     for label, chosen in (("direct", frame[frame["preferred"]]), ("union", union)):
-        means = chosen.groupby(group, as_index=False)[["dsc", "nsd", "n_scores"]].agg(
-            {"dsc": "mean", "nsd": "mean", "n_scores": "sum"}
-        )
+        means = chosen.groupby(group, as_index=False).agg(counted)
         parts.append(means.assign(kind=label))
     entries = pd.concat(parts, ignore_index=True)
     overall = entries.groupby(
         ["data_kind", "space", "tolerance_mm", "model", "kind"], as_index=False
-    ).agg({"dsc": "mean", "nsd": "mean", "n_scores": "sum"})
+    ).agg(counted)
     return [
         *_compare(overall, "overall", "kind", "direct"),
         *_compare(entries, "dataset", "kind", "direct"),
@@ -100,7 +100,8 @@ def _compare(
     for labels, group in groups:
         named = dict(zip([*head, *([key] if key else [])], labels, strict=True))
         usual = group[group[choice] == baseline].set_index("model")
-        usual = usual[usual["n_scores"] == usual["n_scores"].max()]
+        whole = (usual["n_scores"] == usual["n_scores"].max()) & (usual["n_missing"] == 0)
+        usual = usual[whole]
         for alternative in sorted(set(group[choice]) - {baseline}):
             other = group[group[choice] == alternative].set_index("model")
             for metric in METRICS:

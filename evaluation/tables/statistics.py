@@ -161,6 +161,12 @@ def _n_people(member: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Floats:
     return count
 
 
+def tail_share(freedom: Floats, level: float = LEVEL) -> Floats:
+    """Share of the draws below a two-sided interval: the normal's share at Student's point."""
+    share: Floats = ndtr(stdtrit(np.maximum(freedom, 1e-3), (1 - level) / 2))
+    return share
+
+
 def widened_percentiles(
     draws: NDArray[np.float32], freedom: Floats, level: float = LEVEL
 ) -> tuple[Floats, Floats]:
@@ -172,9 +178,7 @@ def widened_percentiles(
         level: coverage, 0..1.
     """
     ordered = np.sort(draws, axis=1)
-    tail = (1 - level) / 2
-    share = ndtr(stdtrit(np.maximum(freedom, 1e-3), tail))
-    position = share * (draws.shape[1] - 1)
+    position = tail_share(freedom, level) * (draws.shape[1] - 1)
     low = _at(ordered, position)
     high = _at(ordered, draws.shape[1] - 1 - position)
     unknown = freedom <= 0

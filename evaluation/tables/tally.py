@@ -39,7 +39,8 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
     n_models = len(grid.models)
     shape = (len(targets), n_models)
     zero = {name: np.zeros(shape) for name in ("scores", "cases", "missing", "absent")}
-    zero |= {name: np.zeros(shape) for name in ("classes", "entries", "positive", "ml", "known")}
+    zero |= {name: np.zeros(shape) for name in ("entries", "positive", "ml", "known")}
+    scored_slots = np.zeros((len(universe), n_models), dtype=bool)
     cases_expected = np.zeros(len(targets), dtype=np.int64)
     people = np.zeros((len(targets), len(grid.people), n_models), dtype=bool)
     for entry, scored in zip(grid.entries, values.entries, strict=True):
@@ -51,6 +52,7 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
         chosen = local[rows].astype(np.float32)
         kept = entry.in_clean if view == "clean" else np.ones(len(entry.cases), dtype=bool)
         finite = np.isfinite(scored.values)
+        scored_slots[at : at + len(entry.slots)] = finite.any(axis=0)
         absent, wrong = false_positives(entry.status, entry.prediction_voxels)
         absent[~kept] = wrong[~kept] = False
         volume = np.where(wrong, entry.prediction_voxels * entry.voxel_ml[:, None, None], 0.0)
@@ -61,7 +63,6 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
             "absent": absent.sum(axis=0),
             "positive": wrong.sum(axis=0),
             "ml": volume.sum(axis=0),
-            "classes": finite.any(axis=0),
             "known": (entry.status != ABSENT).any(axis=0),
         }
         for name, counts in by_slot.items():
@@ -72,14 +73,14 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
         cases_expected[rows] += int(kept.sum())
         people[np.ix_(rows, scored.people)] |= _any(chosen, scored.counts > 0)
     entries_expected = [len(set(universe.dataset[m & universe.preferred])) for m in targets.member]
-    classes_expected = (targets.member & universe.preferred).sum(axis=1)
+    classes_expected = targets.count_classes(universe.preferred[:, None])[:, 0]
     n = {name: array.round().astype(np.int64) for name, array in zero.items() if name != "ml"}
     return Tally(
         n_scores=n["scores"],
         n_cases=n["cases"],
         n_cases_expected=_for_all(cases_expected, n_models),
         n_patients=people.sum(axis=1),
-        n_classes=n["classes"],
+        n_classes=targets.count_classes(scored_slots),
         n_classes_expected=_for_all(classes_expected, n_models),
         n_entries=n["entries"],
         n_entries_expected=_for_all(np.array(entries_expected, dtype=np.int64), n_models),

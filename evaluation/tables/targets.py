@@ -91,12 +91,15 @@ class Targets:
         member: numbers x slots, which slots are in the mean.
         levels: groupings of the slots from the outermost inwards; the mean is taken within the
             innermost first.
+        classes: what counts as one class of a mean, a code for each slot: the (modality, class)
+            key where classes are averaged over entries first; None where each slot counts.
     """
 
     table: str
     keys: pd.DataFrame
     member: NDArray[np.bool_]
     levels: tuple[NDArray[np.int64], ...] = ()
+    classes: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -104,7 +107,24 @@ class Targets:
     def of(self, rows: NDArray[np.intp]) -> Targets:
         """Some of the numbers."""
         keys = self.keys.iloc[rows].reset_index(drop=True)
-        return Targets(self.table, keys, self.member[rows], self.levels)
+        return Targets(self.table, keys, self.member[rows], self.levels, self.classes)
+
+    def count_classes(self, slots: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Classes among some slots in each number's mean.
+
+        Args:
+            slots: slots x models, the slots that count.
+
+        Returns:
+            numbers x models.
+        """
+        member = self.member.astype(np.float32)
+        if self.classes is None:
+            return (member @ slots.astype(np.float32)).round().astype(np.int64)
+        one_hot = np.zeros((self.member.shape[1], int(self.classes.max(initial=0)) + 1), np.float32)
+        one_hot[np.arange(len(one_hot)), self.classes] = 1
+        counts = [((member * found) @ one_hot > 0).sum(axis=1) for found in slots.T]
+        return np.stack(counts, axis=1).astype(np.int64)
 
     def weights(self, present: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Weight of each slot's mean in each number, given the slots that have one.
@@ -176,7 +196,7 @@ def class_targets(universe: Universe) -> Targets:
     modality = keys["modality"].to_numpy()[:, None]
     member &= (universe.modality == modality) | (modality == "any")
     levels = (_codes(universe.modality),)
-    return Targets("class", keys, member & universe.preferred, levels)
+    return Targets("class", keys, member & universe.preferred, levels, class_codes(universe))
 
 
 def lesion_targets(universe: Universe) -> Targets:
@@ -184,7 +204,7 @@ def lesion_targets(universe: Universe) -> Targets:
     every = class_targets(universe)
     lesion = every.keys["region"].eq(LESION).to_numpy()
     keys = every.keys.loc[lesion, ["modality", "class"]].reset_index(drop=True)
-    return Targets("lesion", keys, every.member[lesion], every.levels)
+    return Targets("lesion", keys, every.member[lesion], every.levels, every.classes)
 
 
 def region_targets(universe: Universe) -> Targets:
@@ -201,7 +221,8 @@ def region_targets(universe: Universe) -> Targets:
                 members.append((regions == name) & inside)
     frame = pd.DataFrame(keys, columns=["scheme", "composition", "region"])
     member = np.array(members, dtype=bool).reshape(len(keys), len(universe))
-    return Targets("region", frame, member, (class_codes(universe),))
+    codes = class_codes(universe)
+    return Targets("region", frame, member, (codes,), codes)
 
 
 def overall_targets(universe: Universe) -> list[Targets]:
@@ -215,12 +236,13 @@ def overall_targets(universe: Universe) -> list[Targets]:
 
     return [
         Targets("overall", named("entries"), everything, (_codes(universe.dataset),)),
-        Targets("overall", named("classes"), everything, (keys,)),
+        Targets("overall", named("classes"), everything, (keys,), keys),
         Targets(
             "overall",
             named("regions"),
             everything & (regions != UNASSIGNED)[None, :],
             (_codes(regions), keys),
+            keys,
         ),
     ]
 

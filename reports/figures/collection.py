@@ -109,7 +109,8 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
     return Drawing(
         name="collection_scans",
         title="Scans of each dataset",
-        caption=f"{total:,} scans of {len(cards)} entries, as Table 7 splits them.",
+        caption=f"{total:,} scans of {len(cards)} entries, as the paper's Table 7 splits them; by "
+        "the datasets' cards, not this run's scans.",
         figure=figure,
         data=dict(data),
     )
@@ -173,7 +174,7 @@ def _classes(cards: list[DatasetCard]) -> Drawing:
         name="collection_classes",
         title="Classes by region",
         caption=f"{len(places)} classes by (modality, name), {len(names)} distinct names, assigned "
-        "to regions by anatomy.",
+        "to regions by anatomy; by the datasets' cards, not this run's scans.",
         figure=figure,
         data={f"{r}:{m}": n for (r, m), n in regions.items()},
     )

@@ -129,7 +129,11 @@ def wins_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
 def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     """Rank stability: ranks with their bootstrap intervals under three ways of ranking."""
     frame = source.overall_ranks(protocol)
-    if frame is None or frame["model"].nunique() < 2:
+    if frame is None:
+        return None
+    left_out = sorted(set(frame.loc[~frame["complete"].astype(bool), "model"]))
+    frame = frame[frame["complete"]]
+    if frame["model"].nunique() < 2:
         return None
     order = (
         frame[(frame["metric"] == "dsc") & (frame["method"] == "mean-then-rank")]
@@ -164,12 +168,13 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     panels[0].set_yticks(range(len(order)), [source.model_title(m) for m in order])
     entries = {m: (label, styles[m], False) for m, label in METHODS.items()}
     legend(figure, entries, "dot")
-    complete = "" if bool(frame["complete"].all()) else " Not at full coverage: common set only."
+    names = ", ".join(source.model_title(m) for m in left_out)
+    unranked = f" Incomplete, not ranked: {names}." if names else ""
     return Drawing(
         name=f"rank_stability{source.suffix(protocol)}",
         title="Rank stability",
         caption="Ranks, 95 % intervals over bootstraps of patients."
-        f"{complete} {source.how(protocol)}",
+        f"{unranked} {source.how(protocol)}",
         figure=figure,
         data=data,
     )

@@ -88,7 +88,8 @@ def model_size_figure(source: RunSource) -> Drawing | None:
     return Drawing(
         name="model_size",
         title="Model size",
-        caption="Parameters of all networks of a model together, without a frozen text encoder.",
+        caption="Parameters of all networks of a model together, without a frozen text encoder. "
+        f"{source.presets}".rstrip(),
         figure=figure,
         data={m: s[0] / 1e6 for m, s in sizes.items()},
     )

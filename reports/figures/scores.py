@@ -97,8 +97,8 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"regions{source.suffix(protocol)}",
         title="Region-wise results",
         caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % "
-        "intervals over patients. Dashed pale bars: published (the paper's own protocol and "
-        "composition).",
+        "intervals over patients. Dashed pale bars: published, on real patients, in the paper's "
+        "own protocol and composition.",
         figure=figure,
         data=data,
     )
@@ -207,6 +207,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
     """Score against the volume of the structure: medians and quartiles in bins of volume."""
     frame = rows.frame(protocol)
     frame = frame[(frame["reference_ml"] > 0) & frame["dsc"].notna()]
+    frame = frame[frame["model"].isin(source.shown)]
     if frame.empty:
         return None
     low, high = np.log10(frame["reference_ml"].quantile([0.002, 0.998]).to_numpy())
@@ -217,7 +218,7 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
     place = np.clip(np.digitize(np.log10(frame["reference_ml"]), edges) - 1, 0, 7)
     frame = frame.assign(bin=place)
     colours = model_looks(source)
-    models = [m for m in (source.shown) if m in set(frame["model"])]
+    models = [m for m in source.shown if m in set(frame["model"])]
     figure, panels = canvas("double", 75, columns=2)
     data: dict[str, dict[str, list[float]]] = {"dsc": {}, "nsd": {}}
     for axes, metric in zip(panels, METRICS, strict=True):
@@ -244,7 +245,8 @@ def size_figure(source: RunSource, protocol: Protocol, rows: CaseRows) -> Drawin
         name=f"score_against_size{source.suffix(protocol)}",
         title="Score against structure size",
         caption="Medians (lines: quartiles) of class x scan scores in bins of the reference's "
-        f"volume with at least 3 of them; {len(frame):,} scores. {source.how(protocol)}",
+        f"volume with at least 3 of them; {len(frame):,} scores of {len(models)} models. "
+        f"{source.how(protocol)}",
         figure=figure,
         data=data,
     )

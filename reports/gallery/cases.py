@@ -160,7 +160,9 @@ def _draw_one(source: RunSource, item: Wanted, folder: Path) -> Picture:
     z = choose_slice(reference_mask, prediction_mask)
     picture = draw(image, reference_mask, prediction_mask, spacing_mm, window, z)
     words = [item.class_name, item.model, item.which]
-    parts = ["".join(c if c.isalnum() else "_" for c in word) for word in words]
+    # Signs that file names do not like become their number, so that two names stay two files.
+    parts = ["".join(c if c.isalnum() or c in " _." else f"~{ord(c):x}" for c in w) for w in words]
+    parts = [part.replace(" ", "_") for part in parts]
     path = folder / item.dataset / f"{'-'.join(parts)}.jpg"
     with atomic_path(path) as temporary:
         # Full colour resolution: the outlines are one or two pixels wide.

@@ -115,6 +115,7 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
         "published": _published(source),
         "distributions": distributions(rows, settings, ids),
         "cases": case_ends(rows, settings[0], ids) if settings else {},
+        "casesChosen": settings[0].words if settings else "",
         "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
     }
 
@@ -190,7 +191,13 @@ def _published(source: RunSource) -> list[dict[str, Any]]:
                     scaled = round(float(row["value"]) * 10_000)
                     values.setdefault(name, {})[str(row["metric"])] = scaled
         if values:
-            rows.append({"id": model, "title": f"{title}, arXiv 2312.17183v1", "values": values})
+            rows.append(
+                {
+                    "id": model,
+                    "title": f"{title}, arXiv 2312.17183v1, real patients",
+                    "values": values,
+                }
+            )
     return rows
 
 

@@ -116,8 +116,8 @@ def group_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, l
         else:
             names = frame[column]
         # Entries that nobody ran do not make a model incomplete; classes that others have do.
-        most = frame.groupby(names.to_numpy())["n_classes"].transform("max")
-        complete = frame["complete"] if "complete" in frame.columns else frame["n_classes"] == most
+        most = frame.groupby(names.to_numpy())["n_scores"].transform("max")
+        complete = frame["complete"] if "complete" in frame.columns else frame["n_scores"] == most
         kept = frame[["model", *LIMITS.values(), *SIZES.values()]]
         parts.append(kept.assign(key=names, level=level, complete=complete))
     if not parts:

@@ -27,6 +27,11 @@ _SIGNS = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    # In LaTeX's default font encoding these print as other signs.
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
     "·": r"\textperiodcentered{}",
     "×": r"\ensuremath{\times}",
     "≥": r"\ensuremath{\geq}",

@@ -35,10 +35,8 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
         for model in source.models:
             for _, row in group[group["model"] == model].iterrows():
                 rank = _rank_of(ranks, model) if statistic == "entries" else ""
-                if rank and row["n_missing"] and not source.is_control(model):
-                    rank = "incomplete"
-                # A mean over fewer classes is not comparable, so it is never the best.
-                if source.is_control(model) or row["n_classes"] < group["n_classes"].max():
+                # A mean over fewer classes or scans is not comparable, so it is never the best.
+                if source.is_control(model) or not row["complete"]:
                     unranked.add(len(rows))
                 rows.append(
                     (
@@ -114,7 +112,10 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             source,
             protocol,
             "Difference of the macro means in points, with a 95 % interval; two-sided "
-            f"sign-flip test by patient, Holm-corrected (tests in the family: {tests}).",
+            f"sign-flip test by patient, Holm-corrected (tests in the family: {tests}), "
+            "conservative where entries disagree. Effect size: mean of the patients' differences "
+            "over their standard deviation; A better: share of patients.",
+            closing="",
         ),
         columns=(
             Column("metric", "Metric"),
@@ -227,6 +228,10 @@ def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | 
         return None
     constant = [c for c in frame.columns if c == "data_kind"]
     frame = frame.drop(columns=constant)
+    if "model" in frame.columns:
+        frame = frame.assign(model=frame["model"].map(lambda m: source.model_title(str(m))))
+    whole = [c for c in ("parameters",) if c in frame.columns]
+    frame = frame.astype(dict.fromkeys(whole, "Int64"))
     columns = []
     for column in frame.columns:
         number = pd.api.types.is_float_dtype(frame[column])
@@ -245,6 +250,8 @@ def _titles(source: RunSource, models: str) -> str:
 def _plain(value: Any) -> Value:
     if type(value).__name__ in ("bool", "bool_"):
         return "yes" if value else "no"
+    if value is pd.NA:
+        return ""
     return value if isinstance(value, (int, float)) else str(value)
 
 

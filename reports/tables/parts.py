@@ -21,7 +21,8 @@ REGION_ORDER = (*REGIONS, LESION)
 SHORT_REGION = {"head and neck": "H&N", "lower limb": "LL", "upper limb": "UL"}
 PUBLISHED_SOURCE = "sat-v1"
 PUBLISHED_MODELS = {"nnunet": "nnU-Net", "sat-nano": "SAT-Nano"}
-PUBLISHED_GROUP = "published, 1×1×3 mm, paper"
+PUBLISHED_GROUP = "published, real patients, 1×1×3 mm, paper"
+BOLD_IS_BEST = "Bold: best of the measured entrants. Published numbers are never ranked."
 
 Lookup = Mapping[tuple[str, ...], float]
 
@@ -115,15 +116,16 @@ def score_values(
     return values
 
 
-def caption(source: RunSource, protocol: Protocol, what: str) -> str:
+def caption(
+    source: RunSource, protocol: Protocol, what: str, closing: str = f" {BOLD_IS_BEST}"
+) -> str:
     """What the numbers are, how they were made, by which code, and how much of the run is in."""
     entries = len(source.dataset_cards)
     run = entries - len(source.not_run)
     return (
-        f"{what} In percent. {source.kind}{protocol.words} {source.presets}"
+        f"{what} {'In percent. ' if closing else ''}{source.kind}{protocol.words} {source.presets}"
         f"{run} of {entries} entries of the run {source.config.name} have data. "
-        f"Measured by {source.implementation}. "
-        "Bold: best of the measured entrants. Published numbers are never ranked."
+        f"Measured by {source.implementation}.{closing}"
     )
 
 

@@ -116,10 +116,13 @@ function average(model, slots, setting, statistic) {
     value = mean(grouped(scored, (slot) => D.classes[slot[1]].region)
       .map((part) => mean(inner(grouped(part, (slot) => slot[1])))));
   } else value = mean(inner(grouped(scored, (slot) => slot[1])));
+  // A class that several entries have is one class, unless entries are what is averaged.
+  const count = (part) => (statistic === "entries" ? part.length
+    : new Set(part.map((s) => D.slots[s][1])).size);
   const sum = (name) => scored.reduce((n, s) => n + (rows.get(`${model}|${s}`)[name] ?? 0), 0);
   return {
     value, low: null, high: null, n: sum("n"), scores: true, patients: null,
-    classes: scored.length, expected: expected.length, missing: sum("x"),
+    classes: count(scored), expected: count(expected), missing: sum("x"),
     complete: scored.length === expected.length && scored.length > 0,
   };
 }
@@ -181,7 +184,9 @@ function overallColumn() {
   const filters = activeFilters();
   const slots = selected();
   const base = { name: "overall", title: "Overall", slots, statistic: state.statistic };
-  if (filters.length === 1 && ["region", "dataset"].includes(filters[0])) {
+  // Tables hold a region's mean over classes, and an entry's, in which both statistics agree.
+  const held = { region: ["classes"], dataset: ["classes", "entries"] };
+  if (filters.length === 1 && held[filters[0]]?.includes(state.statistic)) {
     const [level] = filters;
     const key = keyIndex.get(`${level}:${state[level]}`);
     if (key !== undefined) return { ...base, level, id: state[level], key };
@@ -224,7 +229,9 @@ function boardRows(columns) {
     const value = row.cells.get("overall").value;
     row.rank = 1 + ranked.filter((r) => r.cells.get("overall").value > value).length;
     const interval = D.ranks[setting]?.[state.metric]?.[row.m];
-    if (interval && activeFilters().length === 0) row.rankInterval = interval;
+    // The tables rank complete models by the mean over entries; no other order has an interval.
+    const theirs = state.statistic === "entries" && state.unranked !== "1";
+    if (interval && theirs && activeFilters().length === 0) row.rankInterval = interval;
   }
   for (const column of all) {
     const values = ranked.map((r) => r.cells.get(column.name)?.value).filter((v) => v != null);

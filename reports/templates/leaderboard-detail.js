@@ -129,6 +129,7 @@ function showCases(place, m, s, setting) {
     h("div", { class: "charts" }, ...lines,
       h("div", { class: "line axis" }, h("span"), axis, h("small", {}, "percent; line = median"))),
     h("h3", {}, `Worst, median and best case of ${D.models[m].title}`),
+    h("p", {}, h("small", {}, `By DSC, whatever the board shows: ${D.casesChosen}`)),
     pictures.length ? h("p", {}, h("i", { class: "key", style: `border-color:${D.colours.reference}` }), " reference, ",
       h("i", { class: "key dashed", style: `border-color:${D.colours.prediction}` }), " prediction; ",
       "axial slice, patient's right on the left") : "",

@@ -59,7 +59,7 @@ def test_each_column_says_its_space_and_policy(source: RunSource) -> None:
         assert table is not None
         for column in table.columns:
             if column.key.endswith(":published"):
-                assert column.group.endswith("published, 1×1×3 mm, paper")
+                assert column.group.endswith("published, real patients, 1×1×3 mm, paper")
                 assert not column.ranked
             elif ":" in column.key:
                 assert column.group.endswith(protocol.short)

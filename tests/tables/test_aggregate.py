@@ -7,7 +7,9 @@ import pytest
 from evaluation.schema import TABLES, to_arrow
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
+from evaluation.tables.decisions import decide
 from evaluation.tables.scores import Expected
+from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.views import Links, find_links
 
@@ -83,7 +85,7 @@ def test_every_number_says_how_much_stands_behind_it(by_hand) -> None:
     wanted = {
         "n_scores": 7, "n_cases": 5, "n_cases_expected": 5, "n_patients": 4, "n_classes": 3,
         "n_classes_expected": 3, "n_entries": 2, "n_entries_expected": 2, "n_missing": 1,
-        "n_absent": 1, "false_positive_rate": 1.0, "false_positive_ml": 3.0, "complete": True,
+        "n_absent": 1, "false_positive_rate": 1.0, "false_positive_ml": 3.0, "complete": False,
     }  # fmt: skip
     assert {name: row[name] for name in wanted} == wanted
 
@@ -109,6 +111,41 @@ def test_missing_rows_and_missing_scans_count_zero(row, grid_of) -> None:
         assert (found["n_missing"], found["n_cases"], found["n_cases_expected"]) == (missing, 3, 3)
         assert (found["n_entries"], found["n_entries_expected"]) == (1, 2)
         assert (found["n_classes"], found["n_classes_expected"]) == (1, 3)
+
+
+def test_a_model_with_a_missing_prediction_is_not_ranked(row, grid_of) -> None:
+    """It may lead by its mean; the others are ranked among themselves."""
+    cases = [str(n) for n in range(12)]
+    rows = [row("best", "sliver07", c, "liver", 0.99) for c in cases[:-1]]
+    rows += [row("best", "sliver07", cases[-1], "liver", np.nan, status="prediction_missing")]
+    rows += [row("good", "sliver07", c, "liver", 0.8 + 0.01 * int(c)) for c in cases]
+    rows += [row("poor", "sliver07", c, "liver", 0.4 + 0.01 * int(c)) for c in cases]
+    expected = Expected("synthetic")
+    grid = grid_of(rows)
+    tables = aggregate(grid, expected, n_draws=50)
+    overall = pick(tables["overall"], statistic="entries").set_index("model")
+    assert overall["dsc"].idxmax() == "best"
+    assert overall["complete"].to_dict() == {"best": False, "good": True, "poor": True}
+    ranks = decide(grid, expected, n_draws=50, n_flips=200)["ranks"]
+    ranks = pick(ranks, scope="overall", metric="dsc")
+    for _, group in ranks.groupby("method"):
+        found = group.set_index("model")["rank"]
+        assert np.isnan(found["best"])
+        assert found[["good", "poor"]].tolist() == [1, 2]
+    changes = sensitivity(tables, ["best", "good", "poor"])
+    assert set(changes["winner_baseline"]) <= {"good"}
+
+
+def test_classes_of_a_region_are_counted_once(row, grid_of) -> None:
+    rows = [row("m", dataset, "1", "liver", 0.5) for dataset in ("sliver07", "msd_liver")]
+    rows += [row("m", "msd_liver", "1", "spleen", 0.7)]
+    tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    counts = {
+        name: one(tables["overall"], "n_classes", statistic=name) for name in ("entries", "classes")
+    }
+    assert counts == {"entries": 3, "classes": 2}
+    region = pick(tables["region"], region="abdomen", scheme="anatomical", composition="all")
+    assert region["n_classes"].tolist() == [2]
 
 
 def test_unsupported_never_enters_a_mean_unless_asked_for(row, grid_of) -> None:

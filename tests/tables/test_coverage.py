@@ -45,7 +45,8 @@ def draw(generator: np.random.Generator, sizes: tuple[int, int, int], n_models: 
         empty = generator.random(values.shape[:2]) < 0.1
         empty[0] = False
         values[empty] = np.nan
-        entries.append(reduce_entry(name, np.arange(first, first + n), scans, values))
+        missing = np.zeros(values.shape[1:], dtype=bool)
+        entries.append(reduce_entry(name, np.arange(first, first + n), scans, values, missing))
         first += n
     return Sample(tuple(f"m{i}" for i in range(n_models)), first, tuple(entries))
 
