@@ -16,6 +16,7 @@ from evaluation.io import Volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard
+from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
 from evaluation.segmentation import pack_masks
 
@@ -245,13 +246,32 @@ def test_unusable_cards_are_explained(run, adapter, message):
         predict_shard(run, "mine", DATASET, 0)
 
 
-def test_template_is_a_valid_card_and_is_not_overwritten(run):
-    from evaluation.models.templates import write_model_card
-
-    write_model_card("my-unet")
-    assert model_cards.find_model("my-unet").adapter.kind == "prediction-folder"
+@pytest.mark.parametrize("name", ["my-unet", "123", "1.5", "on", "1e5"])
+@pytest.mark.usefixtures("run")
+def test_template_is_a_valid_card_and_is_not_overwritten(name):
+    path = write_model_card(name)
+    card = model_cards.find_model(name)
+    assert (card.id, card.title, card.adapter.folder) == (name, name, f"predictions/{name}")
     with pytest.raises(BenchError, match="already"):
-        write_model_card("my-unet")
+        write_model_card(name)
+    assert [path] == list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("My UNet", "my-unet"),
+        ("../../escaped", "escaped"),
+        ("über--Netz", "uber-netz"),
+        ("my-unet\n", "my-unet"),
+        ("", "my-model"),
+    ],
+)
+def test_template_is_not_written_under_a_name_that_is_no_id(run, name, suggestion):
+    before = sorted(run.parents[1].rglob("*"))
+    with pytest.raises(BenchError, match=rf"lower-case(.|\n)*use `{suggestion}`"):
+        write_model_card(name)
+    assert sorted(run.parents[1].rglob("*")) == before
 
 
 def test_unknown_card_key_is_named_with_a_suggestion(run):
