@@ -9,20 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files import write_json
-from evaluation.io import read_volume, same_grid, to_ras, write_volume
+from evaluation.io import write_volume
+from evaluation.models.answers import Labels, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
-
-Labels = Mapping[str, int | list[int]]
 
 
 def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | BatchModel:
@@ -60,57 +56,6 @@ def _supported(dataset: str, labels: Mapping[str, Labels], folder: Path) -> dict
     cases = [f for f in sorted(folder.iterdir()) if f.is_dir()] if folder.is_dir() else []
     found = {f.name for case in cases for f in case.glob("*.nii.gz")}
     return {n: None if mask_file(n) in found else "no mask file of that name" for n in names}
-
-
-def mask_file(class_name: str) -> str:
-    """File name of a class's own mask: `left kidney` -> `left_kidney.nii.gz`."""
-    return class_name.replace(" ", "_").replace("/", "-") + ".nii.gz"
-
-
-def read_answer(
-    folder: Path, case: ImageCase, labels: Labels | None, classes: Sequence[str]
-) -> Prediction:
-    """Read `<case>.nii.gz` with `labels`, or the masks `<case>/<class>.nii.gz`.
-
-    Any orientation is accepted; the grid must be the image's.
-
-    Raises:
-        BenchError: a file is missing or lies on another grid.
-    """
-    image = case.image()
-    if labels is not None:
-        path = folder / f"{case.case}.nii.gz"
-        volume = to_ras(read_volume(path))
-        if difference := same_grid(image, volume):
-            raise BenchError("prediction is not on the image's grid", file=path, found=difference)
-        array = _as_labels(volume.array, path)
-        places = {
-            name: ClassPlace(kind="direct", parts=(Part(layer=0, values=_values(labels[name])),))
-            for name in classes
-        }
-        return Prediction(Segmentation((array,), image.affine, places))
-    masks = {}
-    for name in classes:
-        path = folder / case.case / mask_file(name)
-        volume = to_ras(read_volume(path))
-        if difference := same_grid(image, volume):
-            raise BenchError("prediction is not on the image's grid", file=path, found=difference)
-        masks[name] = volume.array > 0
-    return Prediction(pack_masks(masks, image.affine, "direct"))
-
-
-def _values(value: int | list[int]) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _as_labels(array: np.ndarray, path: Path) -> np.ndarray:
-    if not np.isfinite(array).all() or (array != np.round(array)).any() or array.min() < 0:
-        raise BenchError(
-            "label map holds values that are no labels",
-            file=path,
-            expected="non-negative integers",
-        )
-    return array.astype(np.uint8 if array.max() < 256 else np.uint16)
 
 
 class FolderModel:

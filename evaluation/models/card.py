@@ -26,6 +26,7 @@ class PredictionFolder(Record):
 
     `labels` maps a dataset to class -> value (or list of values) of its label maps; without it,
     `<folder>/<dataset>/<case>/<class>.nii.gz` masks are expected (blanks in class names as `_`).
+    A case needs the mask of every class that any case has one of, empty where it is absent.
     """
 
     kind: Literal["prediction-folder"]

@@ -25,6 +25,7 @@ test_time_augmentation: none
 
 # 1. Predictions made elsewhere: <folder>/<dataset>/<case>.nii.gz with the values below,
 #    or, without `labels`, one mask for each class: <folder>/<dataset>/<case>/<class>.nii.gz.
+#    A mask holds 0 and one other value, and is there, empty, where its class is absent.
 #    `satbench new model` never asks for code; case ids and grids are those of results/<run>/cases.
 adapter:
   kind: prediction-folder
