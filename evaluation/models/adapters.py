@@ -86,7 +86,13 @@ class CommandModel:
     """A program that reads a folder of images and writes a folder of answers."""
 
     def __init__(self, card: ModelCard, adapter: Command) -> None:
-        self.card, self.adapter = card, adapter
+        self.adapter = adapter
+        if not any("{output}" in part for part in adapter.command):
+            raise BenchError(
+                f"model card `{card.id}`, adapter.command: it is not told where to answer",
+                found=adapter.command,
+                expected='"{output}" among its words, and "{input}" for the folder of images',
+            )
 
     def classes(self, dataset: str) -> dict[str, str | None]:
         """Classes named by the card's labels; without labels, all of the entry's."""
@@ -110,7 +116,11 @@ class CommandModel:
                 "cases": {c.case: {"modality": c.modality} for c in cases},
             }
             write_json(inputs / "request.json", request)
-            command = [part.format(input=inputs, output=outputs) for part in self.adapter.command]
+            # Not `str.format`: the braces of an awk program or of JSON stay as they are.
+            command = [
+                part.replace("{input}", str(inputs)).replace("{output}", str(outputs))
+                for part in self.adapter.command
+            ]
             start = time.perf_counter()
             failure = _run(command, self.adapter.timeout_s)
             seconds = (time.perf_counter() - start) / len(cases)

@@ -38,7 +38,7 @@ class Command(Record):
     """A program: `{input}` holds `<case>.nii.gz` images and `request.json`; it fills `{output}`.
 
     It answers as a prediction folder for that dataset would look like: `<case>.nii.gz` with
-    `labels`, or `<case>/<class>.nii.gz` masks.
+    `labels`, or `<case>/<class>.nii.gz` masks. Other braces in the command stay as they are.
     """
 
     kind: Literal["command"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +150,19 @@ def test_other_label_values_are_refused_not_wrapped(run, write_card, value, kind
         assert message in reason
         assert f"{case}.nii.gz" in reason
         assert "expected:" in reason
+
+
+def test_braces_of_a_command_stay_as_they_are(run, write_card):
+    program = (
+        "import json, pathlib, shutil, sys; settings = json.loads(sys.argv[1]); "
+        "folders = dict(word.split('=') for word in sys.argv[2:]); "
+        "assert settings == {'cut': {'at': 100}}, f'{settings}'; "
+        "[shutil.copy(path, folders['--to']) for path in "
+        "pathlib.Path(folders['--from']).glob('*.nii.gz')]"
+    )
+    settings = '{"cut": {"at": 100}}'
+    command = [sys.executable, "-c", program, settings, "--from={input}", "--to={output}"]
+    values = json.dumps({DATASET: {ANTERIOR: 100, POSTERIOR: 200}})
+    write_card(f"  kind: command\n  command: {json.dumps(command)}\n  labels: {values}\n")
+    assert reasons(run) == {}
+    assert (scores(run)["dsc"] == 1).all()

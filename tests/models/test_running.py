@@ -85,7 +85,8 @@ def test_command_adapter_runs_once_and_its_failure_is_the_reason(run, write_card
     write_card(f"  kind: command\n  command: {command}\n  labels: {LABELS}\n")
     assert (measured(run)["dsc"] == 1).all()
 
-    write_card(f'  kind: command\n  command: ["{sys.executable}", "-c", "1/0"]\n', "broken")
+    command = f'["{sys.executable}", "-c", "1/0", "{{output}}"]'
+    write_card(f"  kind: command\n  command: {command}\n", "broken")
     status = pd.read_csv(predict_shard(run, "broken", DATASET, 0))
     assert set(status["status"]) == {"failed"}
     assert status["reason"].str.contains("ZeroDivisionError").all()
@@ -167,6 +168,7 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
         ("  kind: prediction-folder\n  folder: nowhere\n", "no such folder"),
         ("  kind: python\n  object: no_such_module:Model\n", "cannot import"),
         (FOLDER.replace("posterior", "posteriour"), "name classes that the entry has not"),
+        ('  kind: command\n  command: [python, my.py, "{in}", "{out}"]\n', "where to answer"),
     ],
 )
 def test_unusable_cards_are_explained(run, adapter, message, write_card, write_predictions):
