@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.strict_yaml import load_yaml
@@ -98,6 +100,32 @@ def read_cards(folder: Path, kind: type[C], taken: Container[str]) -> Iterator[t
                 hint="choose another id and file name",
             )
         yield path, card
+
+
+def require_id(name: str, kind: Any, title: str, separators: str) -> None:
+    """Check an id before a card is written under it.
+
+    Args:
+        name: what the user typed.
+        kind: the type of the card's field `id`.
+        title: what has the id, for the message: `model` or `dataset`.
+        separators: what may stand, singly, between letters and digits; the first of them joins
+            the words of the suggestion.
+
+    Raises:
+        BenchError: it is no id; says what is allowed, and the closest id.
+    """
+    try:
+        TypeAdapter(kind).validate_python(name)
+    except ValidationError as error:
+        ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        words = re.findall("[a-z0-9]+", ascii_name.lower()) or ["my", title]
+        allowed = " or ".join(f"`{separator}`" for separator in separators)
+        raise BenchError(
+            f"`{name}` is no {title} id",
+            expected=f"lower-case letters and digits, between them single {allowed}",
+            hint=f"use `{separators[0].join(words)}`; the title in the card is free",
+        ) from error
 
 
 def preset_names(folder: Path) -> list[str]:

@@ -101,5 +101,13 @@ def find_card(name: str, folder: Path | None = None) -> DatasetCard:
     )
 
 
+def owner_of(name: str) -> DatasetCard | None:
+    """The card that a new dataset of this name would clash with: by a spelling or a specialist."""
+    for card in load_cards().values():
+        if _plain(name) in _spellings(card) or name in {s.id for s in card.specialists}:
+            return card
+    return None
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())

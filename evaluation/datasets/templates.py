@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from evaluation.datasets.registry import USER_CARD_FOLDER, forget_cards, load_cards
+from evaluation.datasets.card import Slug
+from evaluation.datasets.registry import USER_CARD_FOLDER, forget_cards, owner_of
 from evaluation.errors import BenchError
 from evaluation.files import write_text
+from evaluation.records import require_id
 
 TEMPLATE = """\
 # Fill in what is yours; `satbench datasets {name}` says what is wrong with it.
-id: {name}
-title: {title}
+id: "{name}"
+title: "{title}"
 modality: ct # or mri
 regions: [abdomen]
 description: One sentence on what is annotated in which scans.
@@ -26,7 +27,7 @@ citation: Authors, title, venue, year
 
 # The files under raw_root. A layout that exists needs no Python: `satbench datasets --readers`.
 # {{case}} stands for a part of a name, [...] for an optional one.
-folder: {title}
+folder: "{title}"
 layout: images/CASE.nii.gz, labels/CASE.nii.gz
 reader: paired
 reader_args:
@@ -52,7 +53,7 @@ expected_cases: 100
 expected_patients: 100
 # Which nnU-Nets to train on it: here one, for all classes.
 specialists:
-  - {{id: {name}}}
+  - {{id: "{name}"}}
 """
 
 
@@ -62,14 +63,16 @@ def write_dataset_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
     Raises:
         BenchError: the name is no dataset id, or it is taken.
     """
+    require_id(name, Slug, "dataset", "_")
     path = folder / f"{name}.yaml"
-    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
-        raise BenchError(
-            f"`{name}` is no dataset id",
-            expected="lower-case letters, digits and single underscores, for example my_dataset",
-        )
-    if path.exists() or name in load_cards():
+    if path.exists():
         raise BenchError(f"there is a card `{name}` already", file=path, hint="choose another id")
+    if owner := owner_of(name):
+        raise BenchError(
+            f"the name `{name}` belongs to a dataset already",
+            found=f"it leads to `{owner.id}`",
+            hint="choose another id",
+        )
     title = name.replace("_", " ").title().replace(" ", "_")
     write_text(path, TEMPLATE.format(name=name, title=title))
     forget_cards()

@@ -9,20 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files import write_json
-from evaluation.io import read_volume, same_grid, to_ras, write_volume
+from evaluation.io import write_volume
+from evaluation.models.answers import Labels, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
-
-Labels = Mapping[str, int | list[int]]
 
 
 def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | BatchModel:
@@ -62,57 +58,6 @@ def _supported(dataset: str, labels: Mapping[str, Labels], folder: Path) -> dict
     return {n: None if mask_file(n) in found else "no mask file of that name" for n in names}
 
 
-def mask_file(class_name: str) -> str:
-    """File name of a class's own mask: `left kidney` -> `left_kidney.nii.gz`."""
-    return class_name.replace(" ", "_").replace("/", "-") + ".nii.gz"
-
-
-def read_answer(
-    folder: Path, case: ImageCase, labels: Labels | None, classes: Sequence[str]
-) -> Prediction:
-    """Read `<case>.nii.gz` with `labels`, or the masks `<case>/<class>.nii.gz`.
-
-    Any orientation is accepted; the grid must be the image's.
-
-    Raises:
-        BenchError: a file is missing or lies on another grid.
-    """
-    image = case.image()
-    if labels is not None:
-        path = folder / f"{case.case}.nii.gz"
-        volume = to_ras(read_volume(path))
-        if difference := same_grid(image, volume):
-            raise BenchError("prediction is not on the image's grid", file=path, found=difference)
-        array = _as_labels(volume.array, path)
-        places = {
-            name: ClassPlace(kind="direct", parts=(Part(layer=0, values=_values(labels[name])),))
-            for name in classes
-        }
-        return Prediction(Segmentation((array,), image.affine, places))
-    masks = {}
-    for name in classes:
-        path = folder / case.case / mask_file(name)
-        volume = to_ras(read_volume(path))
-        if difference := same_grid(image, volume):
-            raise BenchError("prediction is not on the image's grid", file=path, found=difference)
-        masks[name] = volume.array > 0
-    return Prediction(pack_masks(masks, image.affine, "direct"))
-
-
-def _values(value: int | list[int]) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _as_labels(array: np.ndarray, path: Path) -> np.ndarray:
-    if not np.isfinite(array).all() or (array != np.round(array)).any() or array.min() < 0:
-        raise BenchError(
-            "label map holds values that are no labels",
-            file=path,
-            expected="non-negative integers",
-        )
-    return array.astype(np.uint8 if array.max() < 256 else np.uint16)
-
-
 class FolderModel:
     """Predictions made elsewhere, read from `<folder>/<dataset>/`."""
 
@@ -141,7 +86,13 @@ class CommandModel:
     """A program that reads a folder of images and writes a folder of answers."""
 
     def __init__(self, card: ModelCard, adapter: Command) -> None:
-        self.card, self.adapter = card, adapter
+        self.adapter = adapter
+        if not any("{output}" in part for part in adapter.command):
+            raise BenchError(
+                f"model card `{card.id}`, adapter.command: it is not told where to answer",
+                found=adapter.command,
+                expected='"{output}" among its words, and "{input}" for the folder of images',
+            )
 
     def classes(self, dataset: str) -> dict[str, str | None]:
         """Classes named by the card's labels; without labels, all of the entry's."""
@@ -165,7 +116,11 @@ class CommandModel:
                 "cases": {c.case: {"modality": c.modality} for c in cases},
             }
             write_json(inputs / "request.json", request)
-            command = [part.format(input=inputs, output=outputs) for part in self.adapter.command]
+            # Not `str.format`: the braces of an awk program or of JSON stay as they are.
+            command = [
+                part.replace("{input}", str(inputs)).replace("{output}", str(outputs))
+                for part in self.adapter.command
+            ]
             start = time.perf_counter()
             failure = _run(command, self.adapter.timeout_s)
             seconds = (time.perf_counter() - start) / len(cases)

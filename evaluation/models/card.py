@@ -26,6 +26,7 @@ class PredictionFolder(Record):
 
     `labels` maps a dataset to class -> value (or list of values) of its label maps; without it,
     `<folder>/<dataset>/<case>/<class>.nii.gz` masks are expected (blanks in class names as `_`).
+    A case needs the mask of every class that any case has one of, empty where it is absent.
     """
 
     kind: Literal["prediction-folder"]
@@ -37,7 +38,7 @@ class Command(Record):
     """A program: `{input}` holds `<case>.nii.gz` images and `request.json`; it fills `{output}`.
 
     It answers as a prediction folder for that dataset would look like: `<case>.nii.gz` with
-    `labels`, or `<case>/<class>.nii.gz` masks.
+    `labels`, or `<case>/<class>.nii.gz` masks. Other braces in the command stay as they are.
     """
 
     kind: Literal["command"]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from evaluation.errors import BenchError
 from evaluation.files import write_text
-from evaluation.models.card import USER_CARD_FOLDER, load_model_cards
+from evaluation.models.card import USER_CARD_FOLDER, ModelId, load_model_cards
+from evaluation.records import require_id
 
 TEMPLATE = """\
-id: {name}
-title: {name}
+id: "{name}"
+title: "{name}"
 description: One sentence on what the model is.
 citation: Authors, title, venue, year
 licence: of the weights
@@ -24,10 +25,11 @@ test_time_augmentation: none
 
 # 1. Predictions made elsewhere: <folder>/<dataset>/<case>.nii.gz with the values below,
 #    or, without `labels`, one mask for each class: <folder>/<dataset>/<case>/<class>.nii.gz.
+#    A mask holds 0 and one other value, and is there, empty, where its class is absent.
 #    `satbench new model` never asks for code; case ids and grids are those of results/<run>/cases.
 adapter:
   kind: prediction-folder
-  folder: predictions/{name}
+  folder: "predictions/{name}"
   labels:
     msd_hippocampus: {{anterior hippocampus: 1, posterior hippocampus: 2}}
 
@@ -45,7 +47,12 @@ adapter:
 
 
 def write_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
-    """Write `<folder>/<name>.yaml`; an existing card is never overwritten."""
+    """Write `<folder>/<name>.yaml`; an existing card is never overwritten.
+
+    Raises:
+        BenchError: the name is no model id, or it is taken.
+    """
+    require_id(name, ModelId, "model", "-_.")
     path = folder / f"{name}.yaml"
     if path.exists() or name in load_model_cards():
         raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")

@@ -116,6 +116,33 @@ def test_template_is_a_card_whose_reader_takes_its_arguments(tmp_path: Path) -> 
     assert hasattr(get_reader(card), "discover")
 
 
+@pytest.mark.parametrize("name", ["123", "on", "1e5"])
+def test_template_keeps_a_name_that_yaml_would_read_as_something_else(
+    tmp_path: Path, name: str
+) -> None:
+    card = load_record(write_dataset_card(name, tmp_path), DatasetCard)
+    assert (card.id, card.specialists[0].id) == (name, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("My Knee", "use `my_knee`"),
+        ("../../escaped", "use `escaped`"),
+        ("my-knee", "single `_`(.|\n)*use `my_knee`"),
+        ("my_knee\n", "use `my_knee`"),
+        ("flare2022", "leads to `flare22`"),
+        ("totalsegmentator_ribs", "leads to `totalsegmentator`"),
+    ],
+)
+def test_template_is_not_written_under_a_name_that_would_break_the_cards(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    with pytest.raises(BenchError, match=message):
+        write_dataset_card(name, tmp_path / "config" / "datasets")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_spelling_leads_to_two_cards() -> None:
     def plain(text: str) -> str:
         return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -9,87 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.cases import CaseRecord, write_case
-from evaluation.config import RunConfig, freeze
 from evaluation.errors import BenchError
 from evaluation.io import Volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard
+from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
 from evaluation.segmentation import pack_masks
 
 DATASET = "msd_hippocampus"
 PARTS = ("anterior hippocampus", "posterior hippocampus")
 LABELS = "{msd_hippocampus: {anterior hippocampus: 1, posterior hippocampus: 2}}"
-AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
-
-
-def label_map(seed: int) -> np.ndarray:
-    labels = np.zeros((12, 14, 10), np.uint8)
-    labels[3:7, 3:8, 2:7] = 1
-    labels[7:10, 4:9, 3 : 6 + seed % 2] = 2
-    return labels
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two test cases of the hippocampus in a run folder, and a clean folder for user cards."""
-    monkeypatch.chdir(tmp_path)
-    model_cards.load_model_cards.cache_clear()
-    run = tmp_path / "results" / "toy"
-    paths = RunPaths(run)
-    config = RunConfig(
-        name="toy",
-        data_kind="real",
-        raw_root="raw",
-        entries=[DATASET],
-        models=["mine"],
-        space=["native", "resampled"],
-    )
-    freeze(config, paths.config)
-    lines = ["case,patient,split"]
-    for index, name in enumerate(("hippocampus_001", "hippocampus_003")):
-        labels = label_map(index)
-        masks = {part: labels == i + 1 for i, part in enumerate(PARTS)}
-        masks["hippocampus"] = labels > 0
-        reference = pack_masks(masks, AFFINE, "annotated")
-        record = CaseRecord(
-            dataset=DATASET,
-            case=name,
-            patient=name,
-            modality="mri",
-            shape=(12, 14, 10),
-            spacing_mm=(1.0, 1.0, 1.0),
-            source_orientation="RAS",
-            n_layers=len(reference.layers),
-            classes=dict(reference.classes),
-        )
-        image = Volume(labels.astype(np.int16) * 100, AFFINE)
-        write_case(paths.case(DATASET, name), image, reference, record)
-        lines.append(f"{name},{name},test")
-    paths.split(DATASET).parent.mkdir(parents=True)
-    paths.split(DATASET).write_text("\n".join(lines) + "\n")
-    yield run
-    model_cards.load_model_cards.cache_clear()
-
-
-def write_card(adapter: str, model: str = "mine") -> None:
-    folder = Path("config/models")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{model}.yaml").write_text(
-        f"id: {model}\ntitle: Mine\ndescription: x\ncitation: x\nlicence: x\nadapter:\n{adapter}"
-    )
-
-
-def write_predictions(names=("hippocampus_001", "hippocampus_003")) -> None:
-    for index, name in enumerate(names):
-        path = Path("predictions/mine") / DATASET / f"{name}.nii.gz"
-        # Another orientation than the case's: a user's files come as they are.
-        labels = label_map(index)[::-1]
-        affine = AFFINE @ np.diag([-1.0, 1, 1, 1])
-        affine[0, 3] = labels.shape[0] - 1
-        write_volume(path, Volume(labels, affine))
+AFFINE = np.eye(4)
 
 
 FOLDER = f"  kind: prediction-folder\n  folder: predictions/mine\n  labels: {LABELS}\n"
@@ -101,7 +33,7 @@ def measured(run: Path) -> pd.DataFrame:
     return pd.read_parquet(measure_shard(run, "mine", DATASET, 0))
 
 
-def test_prediction_folder_scores_one_in_both_spaces(run):
+def test_prediction_folder_scores_one_in_both_spaces(run, write_card, write_predictions):
     write_card(FOLDER)
     write_predictions()
     rows = measured(run)
@@ -113,7 +45,7 @@ def test_prediction_folder_scores_one_in_both_spaces(run):
     assert set(resampled["reason"]) == {"tolerance below the voxel spacing"}
 
 
-def test_missing_and_misplaced_predictions_are_rows_not_gaps(run):
+def test_missing_and_misplaced_predictions_are_rows_not_gaps(run, write_card, write_predictions):
     write_card(FOLDER)
     write_predictions(["hippocampus_001"])
     bad = Path("predictions/mine") / DATASET / "hippocampus_003.nii.gz"
@@ -128,7 +60,7 @@ def test_missing_and_misplaced_predictions_are_rows_not_gaps(run):
     assert missing["dsc"].isna().all()
 
 
-def test_uncovered_classes_are_unsupported_with_the_reason(run):
+def test_uncovered_classes_are_unsupported_with_the_reason(run, write_card, write_predictions):
     write_card(FOLDER.replace(", posterior hippocampus: 2", ""))
     write_predictions()
     rows = measured(run).query("space == 'native'")
@@ -138,7 +70,7 @@ def test_uncovered_classes_are_unsupported_with_the_reason(run):
     assert status["hippocampus"] == {"unsupported"}
 
 
-def test_command_adapter_runs_once_and_its_failure_is_the_reason(run):
+def test_command_adapter_runs_once_and_its_failure_is_the_reason(run, write_card):
     program = Path("model.py")
     program.write_text(
         "import sys, json, pathlib, nibabel, numpy\n"
@@ -153,8 +85,8 @@ def test_command_adapter_runs_once_and_its_failure_is_the_reason(run):
     write_card(f"  kind: command\n  command: {command}\n  labels: {LABELS}\n")
     assert (measured(run)["dsc"] == 1).all()
 
-    write_card(f'  kind: command\n  command: ["{sys.executable}", "-c", "1/0"]\n', "broken")
-    model_cards.load_model_cards.cache_clear()
+    command = f'["{sys.executable}", "-c", "1/0", "{{output}}"]'
+    write_card(f"  kind: command\n  command: {command}\n", "broken")
     status = pd.read_csv(predict_shard(run, "broken", DATASET, 0))
     assert set(status["status"]) == {"failed"}
     assert status["reason"].str.contains("ZeroDivisionError").all()
@@ -179,7 +111,7 @@ class Dim:
         return Prediction(pack_masks(masks, image.affine, "direct"))
 
 
-def test_python_adapter_resumes_and_keeps_going_past_a_failure(run, monkeypatch):
+def test_python_adapter_resumes_and_keeps_going_past_a_failure(run, monkeypatch, write_card):
     Path("own_model.py").write_text("")
     monkeypatch.setitem(sys.modules, "own_model", type(sys)("own_model"))
     sys.modules["own_model"].Dim = Dim
@@ -198,7 +130,7 @@ def test_python_adapter_resumes_and_keeps_going_past_a_failure(run, monkeypatch)
     assert kept.stat().st_mtime_ns == before, "a finished case is not predicted again"
 
 
-def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch):
+def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card, write_predictions):
     import evaluation.measure as measure
 
     write_card(FOLDER)
@@ -236,25 +168,45 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch):
         ("  kind: prediction-folder\n  folder: nowhere\n", "no such folder"),
         ("  kind: python\n  object: no_such_module:Model\n", "cannot import"),
         (FOLDER.replace("posterior", "posteriour"), "name classes that the entry has not"),
+        ('  kind: command\n  command: [python, my.py, "{in}", "{out}"]\n', "where to answer"),
     ],
 )
-def test_unusable_cards_are_explained(run, adapter, message):
+def test_unusable_cards_are_explained(run, adapter, message, write_card, write_predictions):
     write_predictions()
     write_card(adapter)
     with pytest.raises(BenchError, match=message):
         predict_shard(run, "mine", DATASET, 0)
 
 
-def test_template_is_a_valid_card_and_is_not_overwritten(run):
-    from evaluation.models.templates import write_model_card
-
-    write_model_card("my-unet")
-    assert model_cards.find_model("my-unet").adapter.kind == "prediction-folder"
+@pytest.mark.parametrize("name", ["my-unet", "123", "1.5", "on", "1e5"])
+@pytest.mark.usefixtures("run")
+def test_template_is_a_valid_card_and_is_not_overwritten(name):
+    path = write_model_card(name)
+    card = model_cards.find_model(name)
+    assert (card.id, card.title, card.adapter.folder) == (name, name, f"predictions/{name}")
     with pytest.raises(BenchError, match="already"):
-        write_model_card("my-unet")
+        write_model_card(name)
+    assert [path] == list(path.parent.iterdir())
 
 
-def test_unknown_card_key_is_named_with_a_suggestion(run):
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("My UNet", "my-unet"),
+        ("../../escaped", "escaped"),
+        ("über--Netz", "uber-netz"),
+        ("my-unet\n", "my-unet"),
+        ("", "my-model"),
+    ],
+)
+def test_template_is_not_written_under_a_name_that_is_no_id(run, name, suggestion):
+    before = sorted(run.parents[1].rglob("*"))
+    with pytest.raises(BenchError, match=rf"lower-case(.|\n)*use `{suggestion}`"):
+        write_model_card(name)
+    assert sorted(run.parents[1].rglob("*")) == before
+
+
+def test_unknown_card_key_is_named_with_a_suggestion(run, write_card):
     write_card(FOLDER + "licens: MIT\n")
     with pytest.raises(BenchError, match="did you mean `licence`"):
         predict_shard(run, "mine", DATASET, 0)
