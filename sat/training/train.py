@@ -104,7 +104,11 @@ def start_model(
     Every process makes the same one.
     """
     if state is not None:
-        return model_from(state, work / LAST_FILE)
+        model = model_from(state, work / LAST_FILE)
+        # A resume may arrange its work in another way (see `identity_of`): what follows must
+        # share out steps and crops as this training was asked to, not as the last one was.
+        model.preset = preset
+        return model
     keys: list[Key] = [(entry.modality, name) for entry in index.entries for name in entry.classes]
     book: PromptBook = write_prompt_book(
         preset.prompts, sorted(set(keys)), run_folder(preset.prompts, work)
