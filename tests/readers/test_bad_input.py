@@ -11,7 +11,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import MPEG2MPML, JPEGLosslessSV1
 
 from evaluation.datasets.readers import get_reader

@@ -14,7 +14,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from evaluation.errors import BenchError
