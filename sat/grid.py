@@ -6,6 +6,7 @@ of both grids coincide and no axis is turned. Arrays are (x, y, z) in RAS-closes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +141,12 @@ def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tup
     if settings.rescale_unit:
         crop = (crop - crop.min()) / (crop.max() - crop.min())
     return crop, box
+
+
+def triple(values: Sequence[int]) -> Triple:
+    """Three whole numbers, such as a volume's shape, as a tuple of plain ints."""
+    x, y, z = (int(v) for v in values)
+    return x, y, z
 
 
 def round_up(size: int, multiple: int) -> int:

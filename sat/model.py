@@ -102,28 +102,29 @@ def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
     Raises:
         BenchError: the content is of another kind or version, or its sizes contradict each other.
     """
-    if content.get("format") != FORMAT:
+    version = content.get("format")
+    if not isinstance(version, int) or version != FORMAT:
         raise BenchError(
             "not a SAT-Nano checkpoint of this version",
             file=origin,
-            found=f"format {content.get('format')}, keys {sorted(map(str, content))[:6]}",
+            found=f"format {version}, keys {sorted(map(str, content))[:6]}",
             expected=f"format {FORMAT}",
             hint="`satbench sat convert-released` makes one of the authors' released weights",
         )
     try:
         preset = Preset.model_validate_json(content["preset"])
-        keys: tuple[Key, ...] = tuple((m, n) for m, n in content["prompts"])
+        book = _book(content["prompts"], content["embeddings"])
         # Without drawing random weights first, which takes seconds at full size.
         with torch.device("meta"):
             network = SatNetwork(preset.network)
-        network.load_state_dict(content["network"], assign=True)
+        network.load_state_dict(_weights(content["network"]), assign=True)
         model = SatModel(
             preset,
-            PromptBook(keys, content["embeddings"]),
+            book,
             {dataset: tuple(names) for dataset, names in content["trained"].items()},
             network.float(),
         )
-        model.projection.load_state_dict(content["projection"])
+        model.projection.load_state_dict(_weights(content["projection"]))
         # Absent in checkpoints of before there was a choice.
         model.initial_encoder = content.get("initial_encoder")
     except (
@@ -131,6 +132,7 @@ def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
         TypeError,
         ValueError,
         AttributeError,
+        IndexError,
         RuntimeError,
         ValidationError,
     ) as error:
@@ -143,6 +145,49 @@ def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:
     return model
 
 
+def _book(prompts: Any, embeddings: Any) -> PromptBook:
+    """The prompt book of a checkpoint's plain values; a `ValueError` says what is wrong in it."""
+    keys: list[Key] = []
+    for prompt in prompts:
+        match prompt:
+            case [("ct" | "mri") as modality, str(name)]:
+                keys.append((modality, name))
+            case _:
+                raise ValueError(f"the prompt {prompt!r} is no pair of ct or mri and a name")
+    _weights({"embeddings": embeddings})
+    if embeddings.ndim != 2 or len(embeddings) != len(keys) or not embeddings.shape[1]:
+        raise ValueError(f"embeddings {tuple(embeddings.shape)} for {len(keys)} prompts")
+    if not torch.isfinite(embeddings).all():
+        raise ValueError("the embeddings hold values that are not numbers (NaN or infinite)")
+    return PromptBook(tuple(keys), embeddings.float())
+
+
+def _weights(values: Any) -> dict[str, Tensor]:
+    """A state dict of plain real tensors; the network would take others, and fail much later."""
+    for name, value in dict(values).items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} is no tensor: {type(value).__name__}")
+        plain = value.layout is torch.strided and not value.is_meta
+        if not plain or not value.is_floating_point():
+            raise ValueError(
+                f"{name} holds no floating-point numbers: {value.dtype}, {value.layout}"
+            )
+    return dict(values)
+
+
 def load_model(path: Path) -> SatModel:
-    """The model of a checkpoint file, in evaluation mode on the CPU."""
-    return model_from(read_checkpoint(path), path).eval()
+    """The model of a checkpoint file, in evaluation mode on the CPU.
+
+    Raises:
+        BenchError: see `read_checkpoint` and `model_from`; or a weight is not a number.
+    """
+    model = model_from(read_checkpoint(path), path)
+    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise BenchError(
+            "the checkpoint holds weights that are not numbers",
+            file=path,
+            found=f"{len(bad)} tensors, the first is {bad[0]}",
+            hint="train it again",
+        )
+    return model.eval()

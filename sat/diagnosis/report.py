@@ -11,7 +11,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.cases import PREDICTION_FILE, read_prediction, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -19,7 +18,7 @@ from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from sat.diagnosis.calibration import histograms, summarise, validation_patients
 from sat.diagnosis.neighbours import Confusions, confusions, rows_of
-from sat.diagnosis.sides import SideSwaps, side_pairs, side_swaps
+from sat.diagnosis.sides import SideSwaps, answered, side_pairs, side_swaps
 from sat.model import load_model
 from sat.training.checkpoints import FINAL_FILE
 from sat.training.prepare import cases_of_split, datasets_of_run
@@ -71,12 +70,8 @@ def confusion_counts(
         if not side_pairs(scope) and not rows_of(scope):
             continue
         swaps, rows = SideSwaps(0, 0, 0), {row: Confusions() for row in rows_of(scope)}
-        for case in tqdm(cases_of_split(paths, dataset, "test"), desc=dataset, unit="case"):
-            folder = paths.prediction(model, dataset, case)
-            if not (folder / PREDICTION_FILE).is_file():
-                continue
-            _, reference = read_reference(paths.case(dataset, case))
-            _, prediction = read_prediction(folder)
+        cases = tqdm(cases_of_split(paths, dataset, "test"), desc=dataset, unit="case")
+        for reference, prediction in answered(paths, model, dataset, cases):
             swaps += side_swaps(reference, prediction)
             for row, counts in confusions(reference, prediction).items():
                 rows[row] = rows.get(row, Confusions()) + counts

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.cases import read_prediction, read_reference
+from evaluation.cases import PREDICTION_FILE, read_prediction, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -84,19 +84,22 @@ def side_swaps(reference: Segmentation, prediction: Segmentation) -> SideSwaps:
     return total
 
 
+def answered(
+    paths: RunPaths, model: str, dataset: str, cases: Iterable[str]
+) -> Iterator[tuple[Segmentation, Segmentation]]:
+    """Reference and prediction of each case; cases without a prediction are left out."""
+    for case in cases:
+        folder = paths.prediction(model, dataset, case)
+        if (folder / PREDICTION_FILE).is_file():
+            yield read_reference(paths.case(dataset, case))[1], read_prediction(folder)[1]
+
+
 def run_side_swaps(
     paths: RunPaths, config: RunConfig, model: str, dataset: str, cases: Iterable[str]
 ) -> SideSwaps:
     """Side swaps of a model's predictions in a run; cases without a prediction are left out."""
-    scope = {entry.name for entry in classes_in_scope(find_card(dataset), config)}
     total = SideSwaps(0, 0, 0)
-    if not side_pairs(sorted(scope)):
-        return total
-    for case in cases:
-        folder = paths.prediction(model, dataset, case)
-        if not (folder / "prediction.json").is_file():
-            continue
-        _, reference = read_reference(paths.case(dataset, case))
-        _, prediction = read_prediction(folder)
-        total += side_swaps(reference, prediction)
+    if side_pairs([entry.name for entry in classes_in_scope(find_card(dataset), config)]):
+        for reference, prediction in answered(paths, model, dataset, cases):
+            total += side_swaps(reference, prediction)
     return total

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sat.architecture.network import Features, SatNetwork
 from sat.config import Triple
+from sat.grid import triple
 from sat.inference.native import scratch_is_full
 from sat.inference.windows import window_corners
 
@@ -44,7 +45,7 @@ class WindowFeatures:
         memory_bytes: int,
         on_encoded: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.corners = window_corners(_triple(volume.shape), window, overlap)
+        self.corners = window_corners(triple(volume.shape), window, overlap)
         self._network, self._volume, self._window = network, volume, window
         self._batch, self._memory_bytes = batch, memory_bytes
         self._on_encoded = on_encoded
@@ -143,8 +144,3 @@ class WindowFeatures:
         pixels = np.fromfile(self._file, np.float32, size * len(numbers), offset=offset)
         assert self._tokens is not None
         return torch.from_numpy(pixels).view(len(numbers), *self._shape).to(self._tokens.dtype)
-
-
-def _triple(shape: Sequence[int]) -> Triple:
-    x, y, z = shape
-    return x, y, z

@@ -16,7 +16,7 @@ from evaluation.cases import Modality, Prediction
 from evaluation.io import Volume
 from sat.architecture.network import SatNetwork
 from sat.config import Inference, Preset, Triple
-from sat.grid import GridMap, crop_and_normalise, padded_shape, resample_image
+from sat.grid import GridMap, crop_and_normalise, padded_shape, resample_image, triple
 from sat.inference.features import WindowFeatures
 from sat.inference.memory import give_back_free_memory
 from sat.inference.native import LayerPacker, decision_map, to_native
@@ -134,7 +134,7 @@ def segment(
     grid, origin = prepared.grid, prepared.origin
     native, own = LayerPacker(grid.native_shape), LayerPacker(grid.own_shape)
     window = padded_shape(
-        _triple(prepared.crop.shape),
+        triple(prepared.crop.shape),
         preset.inference.patch,
         preset.network.total_stride,
         preset.training.pad_to == "patch",
@@ -156,8 +156,3 @@ def segment(
     return Prediction(
         native.segmentation(image.affine), own.segmentation(grid.own_affine(image.affine))
     )
-
-
-def _triple(shape: Sequence[int]) -> Triple:
-    x, y, z = shape
-    return x, y, z

@@ -77,10 +77,15 @@ def save_best(work: Path, model: SatModel, identity: str, step: int, mean_dsc: f
 
 
 def save_final(work: Path, model: SatModel, identity: str, *, choose_best: bool) -> Path:
-    """Write `checkpoint.pt`: the best weights of the validation, or the last ones."""
+    """Write `checkpoint.pt`: the best weights of the validation, or the last ones.
+
+    Its preset is the one that the training ended with: the best weights may be older than a
+    resume with another arrangement.
+    """
     path = work / FINAL_FILE
     if choose_best:
-        save_content(path, read_checkpoint(work / BEST_FILE))
+        preset = {"preset": model.preset.model_dump_json()}
+        save_content(path, {**read_checkpoint(work / BEST_FILE), **preset})
     else:
         save_content(path, {**model_content(model), "identity": identity})
     return path

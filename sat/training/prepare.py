@@ -24,13 +24,14 @@ from evaluation.files import atomic_path, write_text
 from evaluation.io import Array, Volume, read_volume
 from evaluation.paths import RunPaths
 from evaluation.segmentation import ClassPlace, Segmentation
-from sat.config import Grid, Millimetres, Preset, Triple
+from sat.config import Grid, Millimetres, Preset
 from sat.grid import (
     GridMap,
     bounding_box,
     crop_and_normalise,
     resample_image,
     resample_labels,
+    triple,
 )
 from sat.training.store import (
     INDEX_FILE,
@@ -74,7 +75,7 @@ def prepare_case(
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
-    grid = GridMap(_triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
+    grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
     normalised, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
     layers = np.stack([_small(resample_labels(layer, grid)[box]) for layer in reference.layers])
     points, places = _sample_points(layers, reference.classes, case)
@@ -84,12 +85,14 @@ def prepare_case(
         dataset=dataset,
         case=case,
         modality=modality,
-        shape=_triple(normalised.shape),
+        shape=triple(normalised.shape),
         classes=dict(reference.classes),
         not_annotated=tuple(not_annotated),
         points=places,
-        label_size=_triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
+        label_size=triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
     )
+    # A case that is killed between its arrays must not count as the whole one that it was.
+    (folder / RECORD_FILE).unlink(missing_ok=True)
     _write_array(folder / "image.npy", normalised.astype(np.float16))
     _write_array(folder / "layers.npy", layers)
     _write_array(folder / "points.npy", points)
@@ -117,11 +120,6 @@ def _sample_points(
         chosen.append(voxels[np.sort(picked)].astype(np.uint16))
         start += len(picked)
     return np.concatenate([np.zeros((0, 3), np.uint16), *chosen]), places
-
-
-def _triple(values: Sequence[int]) -> Triple:
-    x, y, z = (int(v) for v in values)
-    return x, y, z
 
 
 def _small(layer: Array) -> Array:
@@ -216,6 +214,8 @@ def _prepare_from_run(
     known = read_record(folder)
     if known is not None and known.source == source:
         return
+    # From here until all cases are there again, nothing may train from this store.
+    (store / INDEX_FILE).unlink(missing_ok=True)
     record, reference = read_reference(source_folder)
     prepare_case(
         folder,

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from evaluation.errors import BenchError
 from evaluation.training_folder import only_writer, step_bar
 from sat.atlas.transfer import start_encoder
 from sat.config import Preset
@@ -69,11 +70,12 @@ def train(
         progress: show a bar.
 
     Raises:
-        BenchError: no GPU where one is wanted, no prepared data, another training in this
-            folder, or the loss is no longer a number.
+        BenchError: no GPU where one is wanted, no prepared data, or on another grid, another
+            training in this folder, or the loss is no longer a number.
     """
     device = check_device(preset.training)
     index = read_index(work / "prepared")
+    _require_grid(index, preset, work)
     with joined(device) as team, only_writer(work) if team.leads else nullcontext():
         team.wait()  # until the first process holds the folder
         crops, planned = (crops_of_step(preset.training, n) for n in (team.size, 1))
@@ -96,6 +98,15 @@ def train(
         return Trained(work / FINAL_FILE, last - first, time.monotonic() - started)
 
 
+def _require_grid(index: PreparedIndex, preset: Preset, work: Path) -> None:
+    if index.grid != preset.grid:
+        raise BenchError(
+            "the prepared cases lie on another grid than the preset's", file=work / "prepared",
+            found=index.grid, expected=preset.grid,
+            hint="run `satbench sat prepare` with this preset first",
+        )  # fmt: skip
+
+
 def start_model(
     state: Mapping[str, Any] | None, work: Path, preset: Preset, seed: int, index: PreparedIndex
 ) -> SatModel:
@@ -104,7 +115,11 @@ def start_model(
     Every process makes the same one.
     """
     if state is not None:
-        return model_from(state, work / LAST_FILE)
+        model = model_from(state, work / LAST_FILE)
+        # A resume may arrange its work in another way (see `identity_of`): what follows must
+        # share out steps and crops as this training was asked to, not as the last one was.
+        model.preset = preset
+        return model
     keys: list[Key] = [(entry.modality, name) for entry in index.entries for name in entry.classes]
     book: PromptBook = write_prompt_book(
         preset.prompts, sorted(set(keys)), run_folder(preset.prompts, work)

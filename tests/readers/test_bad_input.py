@@ -7,9 +7,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import MPEG2MPML, JPEGLosslessSV1
 
 from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers.dicom import read_series, series_files
 from evaluation.datasets.readers.patterns import Finder, check_pattern
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.standardise import is_standardised, standardise_case
@@ -206,6 +212,69 @@ def test_truncated_dicom_and_unknown_grey(tmp_path: Path, phantom, raw_files) ->
     with pytest.raises(BenchError, match="truncated or corrupt") as error:
         reader.read(raw)
     assert str(file) in str(error.value)
+
+
+def _in_lossless_jpeg(file: Path) -> None:
+    """Encode a slice as most archives do; pydicom alone cannot decode it."""
+    item = pydicom.dcmread(file)
+    coded = file.with_suffix(".coded")
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetFileName(str(coded))
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.Execute(sitk.GetImageFromArray(item.pixel_array[None]))
+    jpeg = pydicom.dcmread(coded)
+    coded.unlink()
+    item.PixelData = jpeg.PixelData
+    item["PixelData"].is_undefined_length = True
+    item.file_meta.TransferSyntaxUID = jpeg.file_meta.TransferSyntaxUID
+    pydicom.dcmwrite(file, item, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_lossless_jpeg_reads_as_the_raw_series(tmp_path, phantom, raw_files, modality) -> None:
+    scan = phantom("LPS", (1,))
+    raw_files.dicom(tmp_path / "a", scan.image, scan.affine, modality)
+    files = series_files(tmp_path / "a")
+    raw = read_series(files)
+    for file in files:
+        _in_lossless_jpeg(file)
+    assert pydicom.dcmread(files[0]).file_meta.TransferSyntaxUID == JPEGLosslessSV1
+    assert not get_decoder(JPEGLosslessSV1).is_available
+    coded = read_series(files)
+    assert coded.order == raw.order
+    assert coded.volume.array.dtype == raw.volume.array.dtype
+    assert np.array_equal(coded.volume.array, raw.volume.array)
+    assert np.array_equal(coded.volume.affine, raw.volume.affine)
+
+
+def test_an_unknown_transfer_syntax_is_named(tmp_path: Path, phantom, raw_files) -> None:
+    scan = phantom("LPS", (1,))
+    raw_files.dicom(tmp_path, scan.image, scan.affine)
+    files = series_files(tmp_path)
+    for file in files:
+        _in_lossless_jpeg(file)
+    # The syntax of a video; then pixels that end in the middle, and a file that does.
+    whole = files[2].read_bytes()
+    item = pydicom.dcmread(files[2])
+    item.file_meta.TransferSyntaxUID = MPEG2MPML
+    pydicom.dcmwrite(files[2], item, enforce_file_format=True)
+    with pytest.raises(BenchError, match="no decoder for their transfer syntax") as error:
+        read_series(files)
+    assert str(files[2]) in str(error.value)
+    assert MPEG2MPML in str(error.value)
+    assert "MPEG2" in str(error.value)
+    assert "gdcmconv --raw" in str(error.value)
+    item.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    (frame,) = generate_frames(item.PixelData, number_of_frames=1)
+    item.PixelData = encapsulate([frame[: len(frame) // 2]])
+    pydicom.dcmwrite(files[2], item, enforce_file_format=True)
+    with pytest.raises(BenchError, match="cannot be decoded"):
+        read_series(files)
+    files[2].write_bytes(whole[:-100])
+    with pytest.raises(BenchError, match="truncated or corrupt"):
+        read_series(files)
 
 
 @pytest.mark.parametrize("missing", ["error", "empty", "not_annotated"])

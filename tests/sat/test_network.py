@@ -1,6 +1,7 @@
 """The network: parameter counts, conformance with the first public release, bad weights."""
 
 import csv
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -179,6 +180,39 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
         read_checkpoint(path)
     with pytest.raises(BenchError, match="not found"):
         read_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_checkpoint_with_a_flipped_byte_ends_in_no_traceback(tmp_path):
+    path, refused = tmp_path / "model.pt", []
+    torch.save({"a": torch.zeros(5), "b": {"c": [1, "two"]}}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = (name for name in members if name.endswith("data.pkl"))
+    # Flipped within the pickle: the archive's own checksum is right, so torch reads on.
+    for place in range(len(members[pickled])):
+        changed = bytearray(members[pickled])
+        changed[place] ^= 1 << place % 8
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in {**members, pickled: bytes(changed)}.items():
+                archive.writestr(name, content)
+        try:
+            read_checkpoint(path)
+        except BenchError as error:
+            refused.append(str(error))
+    assert len(refused) > 30
+    assert all(str(path) in message for message in refused)
+
+
+@pytest.mark.parametrize("fault", [AssertionError, IndexError, TypeError, AttributeError])
+def test_whatever_torch_raises_names_the_file(tmp_path, monkeypatch, fault):
+    def load(*_, **__):
+        raise fault("inside torch")
+
+    torch.save({}, tmp_path / "model.pt")
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(BenchError, match="truncated or corrupt") as caught:
+        read_checkpoint(tmp_path / "model.pt")
+    assert f"{fault.__name__}: inside torch" in str(caught.value)
 
 
 def test_a_checkpoint_that_is_no_dictionary_is_refused(tmp_path):

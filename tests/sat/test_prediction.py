@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from evaluation.errors import BenchError
 from evaluation.io import Volume
+from evaluation.models.protocol import ModelContext
+from evaluation.paths import RunPaths
 from evaluation.segmentation import pack_masks
+from sat.adapter import SatNano
 from sat.config import load_preset
 from sat.grid import (
     GridMap,
@@ -266,3 +269,53 @@ def test_a_checkpoint_of_wrong_sizes_is_refused(toy_model, tmp_path):
     save_content(tmp_path / "other.pt", {"state_dict": {}})
     with pytest.raises(BenchError, match="not a SAT-Nano checkpoint"):
         load_model(tmp_path / "other.pt")
+
+
+def test_a_checkpoint_of_half_precision_is_read_in_full(toy_model, tmp_path):
+    content = model_content(toy_model)
+    content["embeddings"] = content["embeddings"].half()
+    save_content(tmp_path / "half.pt", content)
+    model = load_model(tmp_path / "half.pt")
+    assert model.book.embeddings.dtype == torch.float32
+    assert model.queries(model.book.embeddings).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "found"),
+    [
+        ("prompts", [[1, 2]] * 7, r"\[1, 2\] is no pair of ct or mri and a name"),
+        ("prompts", [["pet", "liver"]] * 7, r"\['pet', 'liver'\] is no pair"),
+        ("prompts", [["ct", "liver", "left"]] * 7, "is no pair"),
+        ("prompts", ["ct"] * 7, "'ct' is no pair"),
+        ("prompts", [["ct", "liver"]], r"embeddings \(7, 12\) for 1 prompts"),
+        ("prompts", None, "TypeError"),
+        ("embeddings", torch.zeros(7), r"embeddings \(7,\) for 7 prompts"),
+        ("embeddings", torch.zeros(7, 0), r"embeddings \(7, 0\) for 7 prompts"),
+        ("embeddings", torch.zeros(7, 5), "size mismatch"),
+        ("embeddings", torch.full((7, 12), torch.nan), "embeddings hold values that are not"),
+        ("embeddings", torch.zeros(7, 12, dtype=torch.int64), "embeddings holds no floating-point"),
+        ("embeddings", [[0.0]] * 7, "embeddings is no tensor: list"),
+        ("network", {"a": 1}, "a is no tensor: int"),
+        ("projection", {"a": torch.zeros(3).to_sparse()}, "a holds no floating-point"),
+        ("trained", None, "AttributeError"),
+    ],
+)
+def test_a_checkpoint_of_wrong_values_is_refused(toy_model, tmp_path, part, value, found):
+    path = tmp_path / "bad.pt"
+    save_content(path, {**model_content(toy_model), part: value})
+    with pytest.raises(BenchError, match=found) as caught:
+        load_model(path)
+    assert "does not fit together" in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_the_benchmark_refuses_weights_that_are_not_numbers(toy_model, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    toy_model.projection.deviation[3] = torch.inf
+    save_content(path, model_content(toy_model))
+    model = SatNano(
+        ModelContext("m", RunPaths(tmp_path), None, tmp_path, None, {"checkpoint": path})
+    )
+    with pytest.raises(BenchError, match="weights that are not numbers") as caught:
+        model.classes("acdc")
+    assert "projection.deviation" in str(caught.value)

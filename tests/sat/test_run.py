@@ -17,8 +17,9 @@ from sat.adapter import SatNano
 from sat.diagnosis.report import diagnose_run, report_lines
 from sat.diagnosis.sides import run_side_swaps
 from sat.model import model_content, save_content
+from sat.training import prepare
 from sat.training.prepare import prepare_run
-from sat.training.store import read_record
+from sat.training.store import read_index, read_record
 from sat.training.train import train
 from sat.training.validation import held_out_cases
 
@@ -116,6 +117,44 @@ def test_a_second_preparation_keeps_what_is_there(run, config, toy):
     record = read_record(store / "spleen_0")
     assert record is not None
     assert record.shape == (9, 9, 8)
+
+
+def test_a_preparation_killed_in_the_middle_leaves_nothing_to_train_from(
+    run, config, toy, monkeypatch
+):
+    preset = toy.preset(steps=1)
+    prepare_run(run, config, "sat-nano", preset)
+    work = run.model_run("sat-nano")
+    store = work / "prepared"
+    values = preset.model_dump()
+    values["grid"]["spacing_mm"] = (3.0, 3.0, 3.0)
+    coarse = type(preset).model_validate(values)
+    with pytest.raises(BenchError, match="another grid than the preset's") as caught:
+        train(work, coarse, seed=0, progress=False)
+    assert "(2.0, 2.0, 3.0)" in str(caught.value)
+    assert "satbench sat prepare" in str(caught.value)
+
+    def killed(path, array, write=prepare._write_array):
+        if path.parent.name == "spleen_1" and path.name == "layers.npy":
+            raise KeyboardInterrupt
+        write(path, array)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare, "_write_array", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_run(run, config, "sat-nano", coarse)
+    # spleen_1 has the new image under the old labels: neither it nor the store may count.
+    found = [read_record(store / DATASET / f"spleen_{i}") for i in range(3)]
+    assert [record and record.shape for record in found] == [(9, 9, 8), None, (13, 13, 8)]
+    for either in (preset, coarse):
+        with pytest.raises(BenchError, match="no prepared training data"):
+            train(work, either, seed=0, progress=False)
+    prepare_run(run, config, "sat-nano", coarse)
+    train(work, coarse, seed=0, progress=False)
+    # Nothing to rewrite: the finished store is never without its index.
+    monkeypatch.setattr(prepare, "write_text", lambda *_: None)
+    prepare_run(run, config, "sat-nano", coarse)
+    assert read_index(store).grid == coarse.grid
 
 
 def test_a_bad_training_case_is_named(run, config, toy):

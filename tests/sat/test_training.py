@@ -89,6 +89,38 @@ def test_other_settings_start_afresh(tmp_path, caplog, toy):
     assert "other data or settings" in caplog.text
 
 
+def test_a_resume_with_another_arrangement_trains_the_same_samples(tmp_path, toy, monkeypatch):
+    drawn: list[tuple[int, int]] = []
+    sample = CropDataset.sample
+    monkeypatch.setattr(
+        CropDataset, "sample", lambda self, *key: drawn.append(key) or sample(self, *key)
+    )
+    network = {**toy.preset().network.model_dump(), "dropout": 0.0}
+
+    def arranged(**training):
+        values = toy.preset(steps=5, validation={"part": 0.3, "every": 2}, **training)
+        return type(values).model_validate({**values.model_dump(), "network": network})
+
+    two, ones = arranged(batch=2), arranged(batch=1, accumulate=2, checkpoint_every=1)
+    found = {}
+    for name, presets in (("whole", [ones]), ("down", [two, ones]), ("up", [ones, two])):
+        work = tmp_path / name
+        toy.store(work, two)
+        drawn.clear()
+        for preset, stop in zip(presets, (3, None)[-len(presets) :], strict=True):
+            done = train(work, preset, seed=3, stop_after=stop, progress=False)
+        with (work / "metrics.csv").open() as stream:
+            losses = [float(row["loss"]) for row in csv.DictReader(stream)]
+        found[name] = (list(drawn), losses, done.steps_now)
+        assert load_model(work / "checkpoint.pt").preset == presets[-1]
+    samples, losses, _ = found["whole"]
+    assert samples == [(step, number) for step in range(5) for number in range(2)]
+    for name in ("down", "up"):
+        assert found[name][0] == samples
+        assert found[name][1] == pytest.approx(losses, rel=1e-4)
+        assert found[name][2] == 2
+
+
 def test_prompts_by_class_id_or_knowledge_of_the_run(tmp_path, toy):
     values = toy.preset(steps=2).model_dump()
     values["prompts"] |= {"encoder": "class-id"}

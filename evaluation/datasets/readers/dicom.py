@@ -7,16 +7,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from evaluation.errors import BenchError
 from evaluation.io import Array, Volume
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_PIXEL_TAGS = (
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
+)  # fmt: skip
 IMAGE_MODALITIES = ("CT", "MR")
 # A missing slice moves the others by at least half a step from equal distances.
 UNEVEN_STEPS = 0.25
@@ -158,7 +167,9 @@ def _read(file: Path, *, pixels: bool) -> Any:
 
 def _pixels(item: Any, file: Path) -> Array:
     try:
-        stored = np.asarray(item.pixel_array)
+        stored = np.asarray(item.pixel_array) if _decodes(item) else _by_gdcm(item, file)
+    except BenchError:
+        raise
     except Exception as error:
         raise _corrupt(file, error) from error
     slope, intercept = float(item.get("RescaleSlope", 1)), float(item.get("RescaleIntercept", 0))
@@ -167,6 +178,51 @@ def _pixels(item: Any, file: Path) -> Array:
     if slope.is_integer() and intercept.is_integer():
         return stored.astype(np.int32).T * int(slope) + int(intercept)
     return (stored.astype(np.float32) * slope + intercept).T.astype(np.float32)
+
+
+def _decodes(item: Any) -> bool:
+    """Whether pydicom has what the slice's transfer syntax needs (none for lossless JPEG)."""
+    syntax = item.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return True
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
+
+
+def _by_gdcm(item: Any, file: Path) -> Array:
+    """The stored values of a slice, decoded by the GDCM inside SimpleITK.
+
+    It gets the pixels alone, as a secondary capture: from the whole file it would rescale some
+    modalities and not others, and a slice is rescaled in one place.
+    """
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = item.file_meta.TransferSyntaxUID
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    bare = Dataset()
+    bare.SOPClassUID, bare.SOPInstanceUID = meta.MediaStorageSOPClassUID, generate_uid()
+    for name in _PIXEL_TAGS:
+        bare.add(item[name])
+    if item.SamplesPerPixel == 1:
+        bare.PhotometricInterpretation = "MONOCHROME2"  # as stored: neither inverted nor coloured
+    bare.file_meta = meta
+    try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "slice.dcm"
+            pydicom.dcmwrite(path, bare, enforce_file_format=True)
+            array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+    except RuntimeError as error:
+        raise BenchError(
+            "the pixels of this DICOM file cannot be decoded: no decoder for their transfer "
+            "syntax, or they are corrupt",
+            file=file,
+            found=f"{meta.TransferSyntaxUID.name} ({meta.TransferSyntaxUID})",
+            hint="convert the series, for example by `gdcmconv --raw` or dcmtk's `dcmdjpeg`; if "
+            "that fails, too, download it again",
+        ) from error
+    return np.asarray(array[0] if len(array) == 1 else array)
 
 
 def _corrupt(file: Path, error: Exception) -> BenchError:
