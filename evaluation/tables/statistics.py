@@ -163,8 +163,8 @@ def _n_people(member: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Floats:
 
 def tail_share(freedom: Floats, level: float = LEVEL) -> Floats:
     """Share of the draws below a two-sided interval: the normal's share at Student's point."""
-    share: Floats = ndtr(stdtrit(np.maximum(freedom, 1e-3), (1 - level) / 2))
-    return share
+    quantile = stdtrit(np.maximum(freedom, 1e-3), (1 - level) / 2)
+    return np.asarray(ndtr(quantile), dtype=np.float64)
 
 
 def widened_percentiles(
