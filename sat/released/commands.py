@@ -9,10 +9,12 @@ import typer
 
 CARD = """\
 # Written by `satbench sat convert-released`.
-id: {name}
+id: "{name}"
 title: SAT-Nano, released weights
 description: The authors' first public release, with its own conventions (preset `released-v1`).
-citation: "Zhao et al., One Model to Rule them All: Towards Universal Segmentation for Medical Images with Text Prompts, arXiv 2312.17183v1, 2023"
+citation: >-
+  Zhao et al., One Model to Rule them All: Towards Universal Segmentation for Medical Images with
+  Text Prompts, arXiv 2312.17183v1, 2023
 licence: see the release
 parameters: 107227008
 # Its authors trained it on their training splits of these datasets.
@@ -22,7 +24,7 @@ adapter:
   kind: python
   object: sat.adapter:SatNano
   options: {{checkpoint: {checkpoint}}}
-"""  # noqa: E501
+"""
 
 
 def convert_released(
@@ -76,17 +78,11 @@ def convert_released(
 
 
 def _free_card(name: str) -> Path:
-    from pydantic import TypeAdapter, ValidationError
-
     from evaluation.errors import BenchError
     from evaluation.models.card import USER_CARD_FOLDER, ModelId, load_model_cards
+    from evaluation.records import require_id
 
-    try:
-        TypeAdapter(ModelId).validate_python(name)
-    except ValidationError as error:
-        raise BenchError(
-            "not an id of a model", found=name, expected="lower-case letters, digits, - _ ."
-        ) from error
+    require_id(name, ModelId, "model", "-_.")
     path = USER_CARD_FOLDER / f"{name}.yaml"
     if path.exists() or name in load_model_cards():
         raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")

@@ -300,7 +300,7 @@ def test_what_is_wrong_with_released_files_is_told(
     assert out.read_text() == "mine"
     monkeypatch.chdir(tmp_path)
     command = ["sat", "convert-released", "--network", "n", "--text", "t", "--encoder", "e"]
-    for name, message in (("sat-nano", "there is a model"), ("My model", "not an id")):
+    for name, message in (("sat-nano", "there is a model"), ("My model", "is no model id")):
         result = CliRunner().invoke(build(), [*command, "-o", "new.pt", "--card", name])
         assert message in str(result.exception)
 
