@@ -183,6 +183,8 @@ def test_latex_is_balanced_booktabs(lines_of_a_page: int) -> None:
     assert latex_escape("50 %_&#{}~^\\") == (
         r"50 \%\_\&\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
     )
+    # As they are, LaTeX's default font encoding prints them as other signs.
+    assert latex_escape("<>|`") == (r"\ensuremath{<}\ensuremath{>}\textbar{}\textasciigrave{}")
 
 
 def test_many_rows_become_floats_of_one_number_and_one_width() -> None:
