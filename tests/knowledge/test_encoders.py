@@ -85,7 +85,8 @@ def test_prompts_come_from_the_encoder_of_stage_1(text_folder, tiny_bert):
 
 def test_a_local_folder_is_an_encoder_too(tiny_bert):
     book = write_prompt_book(_settings(encoder="folder", folder=str(tiny_bert)), KEYS)
-    assert torch.equal(book.embeddings[:1], TextEncoder(tiny_bert).embed(["liver"]))
+    # Not bit by bit: on some processors a text's last bits depend on its neighbours in the batch.
+    torch.testing.assert_close(book.embeddings[:1], TextEncoder(tiny_bert).embed(["liver"]))
     # What a user gives does not overrule the preset's own folder.
     same = write_prompt_book(
         _settings(encoder="folder", folder=str(tiny_bert)), KEYS, tiny_bert / "x"
