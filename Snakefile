@@ -25,7 +25,8 @@ from evaluation.workflow.slurm import (
     remember_submission,
 )
 from evaluation.workflow.watchdog import announce_workflow
-from evaluation.workflow.plan import RunLock, announce, plan_entries, start_run
+from evaluation.workflow.forced import mark_forced
+from evaluation.workflow.plan import RunLock, announce, plan_entries, say, start_run
 
 min_version("9.18")
 
@@ -111,6 +112,24 @@ onstart:
             LOCK.acquire()
             refuse_while_jobs_are_left(PATHS)
             start_run(RUN, PLAN, PATHS)
+            mark_forced(workflow.dag)
             remember_submission(PATHS, log)
         except BenchError as error:
             raise WorkflowError(str(error)) from None
+
+
+def say_failures():
+    """Of each model, at the end of a call; a dry run never comes here."""
+    from evaluation.models.running import failures
+
+    say(failures(ROOT, RUN.models, PLAN.entries))
+
+
+onsuccess:
+    if workflow.is_main_process:
+        say_failures()
+
+
+onerror:
+    if workflow.is_main_process:
+        say_failures()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
+from evaluation.identity import file_digest
 from evaluation.io import Affine, read_volume
 from evaluation.models.protocol import ModelContext
 from evaluation.segmentation import ClassPlace, Part, Segmentation
@@ -52,6 +54,23 @@ class NnunetSpecialists:
             else:
                 answer[entry.name] = "no specialist of Table 7 covers it"
         return answer
+
+    def made_from(self, case: ImageCase, classes: Sequence[str]) -> object:
+        """Checkpoints, plans and label values of the specialists, and mirroring."""
+        return [self.preset.test_time_mirroring, *self._weights(case.dataset, tuple(classes))]
+
+    @lru_cache  # noqa: B019 - one model lives as long as its process
+    def _weights(self, dataset: str, classes: tuple[str, ...]) -> list[object]:
+        found: list[object] = []
+        for model in self._models(dataset, classes):
+            folder = Path(model["folder"])
+            hashes = [
+                file_digest(folder / f"fold_{fold}" / "checkpoint_final.pth")
+                for fold in model["folds"]
+            ]
+            plans = file_digest(folder / "plans.json")
+            found.append([hashes, plans, model["classes"], model["unit_spacing"]])
+        return found
 
     def predict_all(self, cases: Sequence[ImageCase], classes: Sequence[str]) -> Iterator[Answer]:
         """Predict cases of one entry; a case is yielded as soon as all specialists are done.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -14,15 +12,18 @@ from baselines.config import NnunetPreset, load_preset
 from baselines.export import dataset_name
 from baselines.plans import CONFIGURATION, PLANS_NAME
 from baselines.specialists import SpecialistPlan, find_specialist
-from evaluation.cases import read_case_record
+from evaluation.cases import CaseRecord
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.identity import digest
 from evaluation.paths import RunPaths
 from evaluation.workflow.gpu import require_gpu
 
 MODEL = "nnunet"
 STOCK_TRAINER = "nnUNetTrainer"
 SCHEDULED_TRAINER = "ScheduledTrainer"
+VERSION = 1
+"""Raised when the same cases are exported in another way."""
 
 
 @dataclass(frozen=True)
@@ -97,24 +98,22 @@ def choose_device(preset: NnunetPreset, asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def data_digest(job: Job, cases: Sequence[Path], plan: dict[str, Any]) -> str:
-    """Changes when the training data or the plan do, so that a stale training is noticed."""
-    files = []
-    for case in cases:
-        record = read_case_record(case)
-        sources = record.source_sha256 or {
-            p.name: str(p.stat().st_size) for p in sorted(case.glob("*.nii.gz"))
-        }
-        files.append([record.case, sorted(sources.items())])
+def prepared_from(job: Job, records: Sequence[CaseRecord]) -> str:
+    """What nnU-Net's prepared data are made from: cases, leaf labels, and how it is planned."""
+    content = [[record.case, record.image, record.labels] for record in records]
     leaves = [{**asdict(leaf), "classes": sorted(leaf.classes)} for leaf in job.plan.leaves]
-    content = json.dumps([files, leaves, plan, job.unit_spacing], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    planning = job.preset.model_dump(mode="json", include={"mode", "network"})
+    pinned = asdict(job.plan.pinned) if job.preset.mode == "pinned" and job.plan.pinned else None
+    return digest(VERSION, content, leaves, planning, pinned, job.unit_spacing)
 
 
 def training_digest(job: Job, prepared: dict[str, Any]) -> str:
-    """Changes when a training that was begun can no longer be continued."""
-    content = [prepared["digest"], training_settings(job), job.trainer]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """Changes when a training that was begun can no longer be continued.
+
+    The seed counts also where nnU-Net's own trainer, which is not seeded, learns: another seed
+    asks for another training.
+    """
+    return digest(prepared["digest"], training_settings(job), job.trainer, job.config.seed)
 
 
 def versions() -> dict[str, str]:

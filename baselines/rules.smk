@@ -3,7 +3,8 @@
 from baselines.config import load_preset as load_nnunet_preset
 from baselines.specialists import specialists_of
 from evaluation.datasets.registry import find_card
-from evaluation.workflow.plan import digest, scope_digest
+from evaluation.identity import digest
+from evaluation.workflow.digests import scope_digest
 
 NNUNET = "nnunet"
 NNUNET_WORK = PATHS.model_run(NNUNET)
@@ -43,7 +44,7 @@ if NNUNET in RUN.models:
                 NNUNET_PRESET, scope_digest(find_card(SPECIALISTS[w.specialist]), RUN)
             ),
         shell:
-            "{SATBENCH} nnunet prepare --run {ROOT} --specialist {wildcards.specialist} > {log} 2>&1"
+            "{SATBENCH:q} nnunet prepare --run {ROOT} --specialist {wildcards.specialist} > {log} 2>&1"
 
     # Only `model.json` is declared: Snakemake deletes declared outputs before a job starts, and
     # the checkpoints that a killed training goes on from must survive that.
@@ -66,7 +67,7 @@ if NNUNET in RUN.models:
         params:
             settings=digest(NNUNET_PRESET, RUN.seed),
         shell:
-            "{SATBENCH} nnunet train --run {ROOT} --specialist {wildcards.specialist}"
+            "{SATBENCH:q} nnunet train --run {ROOT} --specialist {wildcards.specialist}"
             " --threads {threads} > {log} 2>&1"
 
 
@@ -103,7 +104,7 @@ if MULTI_DECODER in RUN.models:
                 *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
             ),
         shell:
-            "{SATBENCH} multi-decoder prepare --run {ROOT} > {log} 2>&1"
+            "{SATBENCH:q} multi-decoder prepare --run {ROOT} > {log} 2>&1"
 
     # The resume point is not declared, so that it survives a killed job.
     rule train_multi_decoder:
@@ -125,4 +126,4 @@ if MULTI_DECODER in RUN.models:
         params:
             settings=digest(MULTI_DECODER_PRESET, RUN.seed),
         shell:
-            "{SATBENCH} multi-decoder train --run {ROOT} --threads {threads} > {log} 2>&1"
+            "{SATBENCH:q} multi-decoder train --run {ROOT} --threads {threads} > {log} 2>&1"

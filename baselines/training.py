@@ -1,7 +1,8 @@
 """Prepare and train one specialist of a run; both can be killed and started again.
 
 Folder of a specialist: `raw/`, `preprocessed/` and `trained/` are nnU-Net's, `prepared.json` and
-`model.json` are written last and say that a step is complete.
+`model.json` are written last and say that a step is complete. The last two folders keep a copy of
+them: a step that would do the same again writes the copy.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from baselines.jobs import (
     MODEL,
     Job,
     choose_device,
-    data_digest,
     find_job,
+    prepared_from,
     training_digest,
     training_settings,
     versions,
@@ -32,9 +33,11 @@ from baselines.process import SETTINGS, environment, message_of, run_child
 from evaluation.cases import read_case_record
 from evaluation.errors import BenchError
 from evaluation.files import write_json
+from evaluation.identity import digest, is_outdated, made_again
 from evaluation.paths import RunPaths
 from evaluation.workflow.plan import read_split
 
+KEPT_FILE = "satbench.json"
 LOCK_WAIT_S = 60.0
 _EPOCH = re.compile(r"^[\d :.-]*Epoch (\d+)\s*$")
 
@@ -42,15 +45,22 @@ _EPOCH = re.compile(r"^[\d :.-]*Epoch (\d+)\s*$")
 def prepare_specialist(run: Path, specialist: str) -> Path:
     """Export, plan and preprocess; returns `prepared.json`, written last.
 
+    Prepared data of the same cases, labels and planning are kept.
+
     Raises:
         BenchError: no training case, no disk space, or nnU-Net failed.
     """
     job, start = find_job(run, specialist), time.perf_counter()
-    done = job.folder / "prepared.json"
-    done.unlink(missing_ok=True)
+    done, copy = job.folder / "prepared.json", job.folder / "preprocessed" / KEPT_FILE
     rows = [row for row in read_split(job.paths, job.card.id) if row.split == "train"]
     cases = [job.paths.case(job.card.id, row.case) for row in rows]
     records = [read_case_record(case) for case in cases]
+    made_from = prepared_from(job, records)
+    kept = _read(copy)
+    if kept.get("made_from") == made_from and not is_outdated(copy, done):
+        write_json(done, kept)
+        return done
+    done.unlink(missing_ok=True)
     pinned = job.plan.pinned if job.preset.mode == "pinned" else None
     spacing_mm = pinned.spacing_mm if pinned and not job.unit_spacing else None
     needed = estimated_bytes(records, spacing_mm)
@@ -95,11 +105,14 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         "unit_spacing": job.unit_spacing,
         "estimated_bytes": needed,
         **answers[-1],
-        "digest": data_digest(job, cases, answers[-1]["plan"]),
+        "made_from": made_from,
+        "digest": digest(made_from, answers[-1]["plan"]),
         "seconds": round(time.perf_counter() - start, 2),
         "versions": versions(),
     }
+    write_json(copy, record)
     write_json(done, record)
+    made_again(done)
     return done
 
 
@@ -118,15 +131,16 @@ def train_specialist(
     chosen = choose_device(job.preset, device)
     prepared = _read_prepared(job)
     settings = training_settings(job)
-    digest = training_digest(job, prepared)
-    target = job.folder / "model.json"
-    if _is_complete(job, target, digest):
-        return target
+    made_from = training_digest(job, prepared)
+    target, copy = job.folder / "model.json", job.folder / "trained" / KEPT_FILE
     started = job.folder / "started.json"
-    if not started.is_file() or json.loads(started.read_text())["digest"] != digest:
+    if _read(started).get("digest") != made_from or is_outdated(started, target):
         target.unlink(missing_ok=True)
         shutil.rmtree(job.folder / "trained", ignore_errors=True)
-        write_json(started, {"digest": digest})
+        write_json(started, {"digest": made_from})
+    elif (kept := _read(copy)) and kept["folds"] == list(job.preset.folds):
+        write_json(target, kept)
+        return target
     write_json(job.folder / "settings.json", settings)
     on_gpu = chosen == "cuda"
     threads = threads or job.preset.threads
@@ -167,10 +181,12 @@ def train_specialist(
         "settings": settings,
         "training": answers,
         "seconds": round(sum(a["seconds"] for a in answers), 2),
-        "digest": digest,
+        "digest": made_from,
         "versions": versions(),
     }
+    write_json(copy, record)
     write_json(target, record)
+    made_again(target)
     return target
 
 
@@ -220,7 +236,10 @@ def _read_prepared(job: Job) -> dict[str, Any]:
     return prepared
 
 
-def _is_complete(job: Job, target: Path, digest: str) -> bool:
-    if not target.is_file() or json.loads(target.read_text(encoding="utf-8"))["digest"] != digest:
-        return False
-    return all(job.checkpoint(fold).is_file() for fold in job.preset.folds)
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON record; empty if there is none or only half of one."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record

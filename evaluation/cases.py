@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from evaluation.errors import BenchError
 from evaluation.files import write_text
+from evaluation.identity import array_digest, digest
 from evaluation.inflate import Arena
-from evaluation.io import Volume, read_volume, same_grid, write_volume
+from evaluation.io import Affine, Volume, read_volume, same_grid, write_volume
 from evaluation.modality import Modality as Modality
 from evaluation.records import Record
 from evaluation.segmentation import ClassPlace, Segmentation
@@ -28,9 +30,10 @@ class CaseRecord(Record):
     """`case.json`: what is known of a standardised case.
 
     `not_annotated` are classes of the dataset that this case has no annotation for; a class in
-    `classes` whose mask is empty was annotated and found absent. `settings` is a hash of what the
-    case was made with (card, classes, sizes of the source files): it is made anew when that
-    changes.
+    `classes` whose mask is empty was annotated and found absent. `made_from` is a digest of what
+    the case was made from (contents of the source files, card, classes): it is made anew when
+    that changes. `image` and `labels` are digests of what was written, so that what hangs on the
+    image alone is not made again for a corrected label.
     """
 
     dataset: str
@@ -45,14 +48,17 @@ class CaseRecord(Record):
     not_annotated: tuple[str, ...] = ()
     source_sha256: dict[str, str] = Field(default={})
     sequence: str | None = None
-    settings: str = ""
+    made_from: str = ""
+    image: str = ""
+    labels: str = ""
 
 
 class PredictionRecord(Record):
     """`prediction.json`: where each predicted class lives in the layers beside it.
 
     With `own_n_layers`, the folder also holds `own-layer-*.nii.gz` on the model's own grid, where
-    the same classes may be packed in another way.
+    the same classes may be packed in another way. `made_from` is a digest of image, model and
+    classes, `masks` one of the answer itself; `seconds` is what predicting this case took.
     """
 
     model: str
@@ -62,13 +68,16 @@ class PredictionRecord(Record):
     classes: dict[str, ClassPlace]
     own_n_layers: int = 0
     own_classes: dict[str, ClassPlace] = Field(default={})
+    made_from: str = ""
+    masks: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class ImageCase:
     """What a model is given: the image and its geometry, never a label.
 
-    `array` is read on demand and never cached.
+    The image is read on demand and never cached; `content` is a digest of it.
     """
 
     dataset: str
@@ -78,6 +87,7 @@ class ImageCase:
     folder: Path
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
+    content: str = ""
 
     def image(self) -> Volume:
         """The image (x, y, z) in RAS orientation with its affine."""
@@ -140,11 +150,35 @@ def read_layers(
     return Segmentation(tuple(v.array for v in volumes), volumes[0].affine, classes)
 
 
-def write_case(folder: Path, image: Volume, segmentation: Segmentation, record: CaseRecord) -> None:
-    """Write image, layers and, last, `case.json`, whose presence says that the case is whole."""
+def write_case(
+    folder: Path, image: Volume, segmentation: Segmentation, record: CaseRecord
+) -> CaseRecord:
+    """Write image, layers and, last, `case.json`, whose presence says that the case is whole.
+
+    Returns:
+        The record as written, with the digests of image and labels.
+    """
     write_volume(folder / "image.nii.gz", image)
     write_layers(folder, segmentation)
+    digests = {
+        "image": array_digest([image.array], _geometry(image.affine)),
+        "labels": segmentation_digest(segmentation, list(record.not_annotated)),
+    }
+    record = record.model_copy(update=digests)
     write_text(folder / CASE_FILE, record.model_dump_json(indent=2) + "\n")
+    return record
+
+
+def segmentation_digest(segmentation: Segmentation, *values: object) -> str:
+    """A digest of layers, their grid and where the classes live in them."""
+    places = {name: place.model_dump(mode="json") for name, place in segmentation.classes.items()}
+    return array_digest(segmentation.layers, _geometry(segmentation.affine), places, *values)
+
+
+def _geometry(affine: Affine) -> list[list[float]]:
+    # As the file keeps it; -0.0 and 0.0 are the same place.
+    plain: list[list[float]] = (np.asarray(affine, dtype=np.float32) + 0.0).tolist()
+    return plain
 
 
 def read_case_record(folder: Path) -> CaseRecord:
@@ -163,6 +197,7 @@ def read_image_case(folder: Path) -> ImageCase:
         folder=folder,
         spacing_mm=record.spacing_mm,
         shape=record.shape,
+        content=record.image,
     )
 
 
@@ -175,13 +210,24 @@ def read_reference(
 
 
 def write_prediction(
-    folder: Path, model: str, case: ImageCase, prediction: Prediction
+    folder: Path,
+    model: str,
+    case: ImageCase,
+    prediction: Prediction,
+    *,
+    made_from: str = "",
+    seconds: float = 0.0,
 ) -> PredictionRecord:
-    """Write layers and, last, `prediction.json`."""
+    """Write layers and, last, `prediction.json`; an older answer in the folder is replaced.
+
+    The old record goes first: killed in between, the folder holds no prediction.
+    """
+    (folder / PREDICTION_FILE).unlink(missing_ok=True)
     write_layers(folder, prediction.segmentation)
     own = prediction.own_grid
     if own is not None:
         write_layers(folder, own, prefix="own-")
+    parts = [prediction.segmentation] if own is None else [prediction.segmentation, own]
     record = PredictionRecord(
         model=model,
         dataset=case.dataset,
@@ -190,6 +236,9 @@ def write_prediction(
         classes=dict(prediction.segmentation.classes),
         own_n_layers=0 if own is None else len(own.layers),
         own_classes={} if own is None else dict(own.classes),
+        made_from=made_from,
+        masks=digest([segmentation_digest(part) for part in parts]),
+        seconds=round(seconds, 3),
     )
     write_text(folder / PREDICTION_FILE, record.model_dump_json(indent=2) + "\n")
     return record

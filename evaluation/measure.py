@@ -1,7 +1,8 @@
 """Measure one shard: predictions and references in, score rows out.
 
-Cases that are done are kept in a journal, so a killed run continues; `score_rows` has what is
-measured of a case.
+The rows of every case are kept in a journal beside the target: a killed run continues, and a case
+is measured again only if one of its masks or a setting changed. `score_rows` has what is measured
+of a case.
 
 A reference is read once for each model. Reading it is 0.2 of the 0.7 CPU seconds of a whole-body
 case (512x512x400, 100 classes): one job for all models would save less than a minute of a model's
@@ -17,26 +18,31 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from evaluation.cases import CASE_FILE, PREDICTION_FILE
+from evaluation.cases import read_case_record
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.files import sha256
-from evaluation.models.running import read_support
+from evaluation.errors import BenchError
+from evaluation.files import write_text
+from evaluation.identity import SCORES, digest, is_outdated, made_again
+from evaluation.models.running import CaseStatus, read_status, read_support
 from evaluation.paths import RunPaths
-from evaluation.schema import SCORES, write_table
+from evaluation.schema import SCORES as SCORE_ROWS
+from evaluation.schema import write_table
 from evaluation.score_rows import Measuring, Row, measure_case
 from evaluation.workflow.plan import cases_to_predict
+
+JOURNAL = ".journal.jsonl"
 
 
 def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1) -> Path:
     """Score the test cases of a shard and write `scores/<model>/<dataset>/shards/<k>.parquet`.
 
-    Rows of finished cases are kept in a journal beside the target, so a killed run continues;
-    a case is measured again if its prediction or its reference changed.
+    Rows belong to both masks and the settings they were measured with; others are measured anew.
     """
     paths, config = RunPaths(run), load_frozen(run)
     card = find_card(dataset)
+    status = {row.case: row for row in read_status(paths.prediction_shard(model, dataset, shard))}
     measuring = Measuring(
         paths=paths,
         config=config,
@@ -44,15 +50,15 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
         dataset=dataset,
         scope=classes_in_scope(card, config),
         support=read_support(paths, model, dataset, shard),
-        status=_read_status(paths.prediction_shard(model, dataset, shard)),
+        status={case: (row.status, row.reason) for case, row in status.items()},
     )
     target = paths.score_shard(model, dataset, shard)
     target.parent.mkdir(parents=True, exist_ok=True)
-    journal = target.with_suffix(".journal.jsonl")
-    done = _read_journal(journal)
+    journal = target.with_suffix(JOURNAL)
     cases = cases_to_predict(paths, config, card, shard)
-    keys = {case: _fingerprint(measuring, case) for case in cases}
-    todo = [case for case in cases if keys[case] not in done]
+    made_from = {case: _made_from(measuring, case, status.get(case)) for case in cases}
+    done = _known_rows(journal, target, set(made_from.values()))
+    todo = [case for case in cases if made_from[case] not in done]
 
     def work(case: str) -> tuple[str, list[Row]]:
         return case, list(measure_case(measuring, case))
@@ -61,48 +67,51 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
         answers = pool.map(work, todo)
         title = f"measure {model} on {dataset}"
         for case, rows in tqdm(answers, total=len(todo), desc=title, unit="case", disable=None):
-            stream.write(json.dumps({"key": keys[case], "rows": rows}) + "\n")
+            stream.write(_line(made_from[case], rows))
             stream.flush()
-            done[keys[case]] = rows
-    rows = [row for case in cases for row in done[keys[case]]]
-    write_table(target, pd.DataFrame(rows, columns=SCORES.names), SCORES)
-    journal.unlink()
+            done[made_from[case]] = rows
+    rows = [row for case in cases for row in done[made_from[case]]]
+    write_table(target, pd.DataFrame(rows, columns=SCORE_ROWS.names), SCORE_ROWS)
+    write_text(journal, "".join(_line(key, done[key]) for key in made_from.values()))
+    made_again(target)
     return target
 
 
-def _read_status(path: Path) -> dict[str, tuple[str, str]]:
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return {
-        case: (status, reason)
-        for case, status, reason in zip(
-            frame["case"], frame["status"], frame["reason"], strict=True
-        )
-    }
+def _made_from(m: Measuring, case: str, status: CaseStatus | None) -> str:
+    """Digest of what a case's rows are made from: both masks, classes, spaces, tolerances.
 
-
-def _fingerprint(m: Measuring, case: str) -> str:
-    """Names the inputs and settings of a case's rows."""
-    parts = [
-        case,
-        str(m.status.get(case)),
-        m.config.model_dump_json(include={"space", "tolerance_mm"}),
-    ]
-    files = (
-        m.paths.case(m.dataset, case) / CASE_FILE,
-        m.paths.prediction(m.model, m.dataset, case) / PREDICTION_FILE,
+    A model's id is in every row, so it is among the settings.
+    """
+    try:
+        record = read_case_record(m.paths.case(m.dataset, case))
+        reference = [record.labels, record.patient, record.modality]
+    except BenchError:
+        reference = []
+    answer = [status.status, status.reason, status.masks] if status else []
+    settings = [m.model, m.dataset, m.config.space, m.config.tolerance_mm, m.support]
+    return digest(
+        SCORES, case, settings, [entry.model_dump() for entry in m.scope], reference, answer
     )
-    parts += [f"{sha256(f)}-{f.stat().st_mtime_ns}" if f.is_file() else "none" for f in files]
-    return "|".join(parts)
 
 
-def _read_journal(path: Path) -> dict[str, list[Row]]:
+def _line(key: str, rows: list[Row]) -> str:
+    return json.dumps({"made_from": key, "rows": rows}) + "\n"
+
+
+def _known_rows(own: Path, target: Path, wanted: set[str]) -> dict[str, list[Row]]:
+    """Rows by digest from the journals of this entry: its cases may have had other shards."""
+    if own.is_file() and is_outdated(own, target):
+        own.unlink()
     done: dict[str, list[Row]] = {}
-    if path.is_file():
+    for path in sorted(own.parent.glob(f"[0-9]*{JOURNAL}")):
+        if is_outdated(path, target):
+            continue
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 # A kill in the middle of a line; that case is measured again.
                 continue
-            done[entry["key"]] = entry["rows"]
+            if entry.get("made_from") in wanted:
+                done[entry["made_from"]] = entry["rows"]
     return done

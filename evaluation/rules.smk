@@ -3,15 +3,16 @@
 import re
 
 from evaluation.datasets.registry import find_card
+from evaluation.identity import digest
 from evaluation.models.card import find_model
-from evaluation.workflow.plan import (
-    digest,
-    n_shards,
-    n_test_shards,
-    scope_digest,
+from evaluation.workflow.digests import (
+    measure_digest,
+    predict_digest,
     split_digest,
     standardise_digest,
+    tables_digest,
 )
+from evaluation.workflow.plan import n_shards, n_test_shards
 
 
 wildcard_constraints:
@@ -60,10 +61,7 @@ def predicts_on_gpu(model):
 
 
 def prediction_settings(wildcards):
-    return digest(
-        find_model(wildcards.model).adapter,
-        scope_digest(find_card(wildcards.dataset), RUN),
-    )
+    return predict_digest(wildcards.model, find_card(wildcards.dataset), RUN)
 
 
 def any_of(models):
@@ -86,7 +84,7 @@ rule cohort:
     params:
         settings=digest(RUN.cohort, RUN.seed, RUN.entries),
     shell:
-        "{SATBENCH} cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
+        "{SATBENCH:q} cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
 
 
 rule standardise:
@@ -108,7 +106,7 @@ rule standardise:
     params:
         settings=lambda w: standardise_digest(find_card(w.dataset), RUN),
     shell:
-        "{SATBENCH} standardise --run {ROOT} --dataset {wildcards.dataset}"
+        "{SATBENCH:q} standardise --run {ROOT} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
 
 
@@ -127,7 +125,7 @@ rule split:
     params:
         settings=lambda w: split_digest(find_card(w.dataset), RUN),
     shell:
-        "{SATBENCH} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
+        "{SATBENCH:q} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule predict:
@@ -151,7 +149,7 @@ rule predict:
         settings=prediction_settings,
         device="",
     shell:
-        "{SATBENCH} predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
+        "{SATBENCH:q} predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} {params.device} > {log} 2>&1"
 
 
@@ -170,6 +168,8 @@ use rule predict as predict_on_gpu with:
 rule measure:
     """Predictions and references -> score rows."""
     input:
+        # It names the contents of the references, as the next one does those of the answers.
+        PATHS.split("{dataset}"),
         PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
     output:
         PATHS.score_shard("{model}", "{dataset}", "{shard}"),
@@ -182,11 +182,9 @@ rule measure:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
     params:
-        settings=lambda w: digest(
-            RUN.space, RUN.tolerance_mm, scope_digest(find_card(w.dataset), RUN)
-        ),
+        settings=lambda w: measure_digest(find_card(w.dataset), RUN),
     shell:
-        "{SATBENCH} measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
+        "{SATBENCH:q} measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
 
 
@@ -205,13 +203,14 @@ rule audit:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 480 * attempt,
     shell:
-        "{SATBENCH} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
+        "{SATBENCH:q} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
 
 
 rule aggregate:
     """Score rows of all models -> tables; shards are joined on the way."""
     input:
         score_shards(RUN.models, PLAN.entries),
+        [PATHS.split(dataset) for dataset in PLAN.entries],
         # Virtual patients share no scan by construction.
         PATHS.table("audit") if RUN.data_kind == "real" else [],
     output:
@@ -229,9 +228,9 @@ rule aggregate:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     params:
-        settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
+        settings=tables_digest(RUN, PLAN),
     shell:
-        "{SATBENCH} aggregate --run {ROOT} > {log} 2>&1"
+        "{SATBENCH:q} aggregate --run {ROOT} > {log} 2>&1"
 
 
 rule record:
@@ -247,4 +246,4 @@ rule record:
         mem_mb=1000,
         runtime=10,
     shell:
-        "{SATBENCH} record --run {ROOT} > {log} 2>&1"
+        "{SATBENCH:q} record --run {ROOT} > {log} 2>&1"

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, atomic_path
+from evaluation.identity import is_outdated
 
 LOCK_FILE = ".lock"
 LOCK_WAIT_SECONDS = 60.0
@@ -51,7 +52,12 @@ def only_writer(work: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator
 
 
 def resume_content(
-    path: Path, identity: str, read: Callable[[Path], dict[str, Any]], *, warn: bool = True
+    path: Path,
+    identity: str,
+    read: Callable[[Path], dict[str, Any]],
+    output: Path,
+    *,
+    warn: bool = True,
 ) -> dict[str, Any] | None:
     """The content of a resume point, unless there is none that fits: then a training starts anew.
 
@@ -59,9 +65,11 @@ def resume_content(
         path: the file; its content has the key `identity`.
         identity: hash of the data and settings of the training that wants to go on.
         read: reads the file; a `BenchError` says that it is damaged.
+        output: what the training ends with; if it is to be made again (`identity.ask_again`), an
+            older resume point does not count.
         warn: say why an existing file is not used.
     """
-    if not path.is_file():
+    if not path.is_file() or is_outdated(path, output):
         return None
     try:
         content = read(path)

@@ -1,5 +1,7 @@
 """Tables, figures, gallery and leaderboard, from result tables."""
 
+from evaluation.workflow.digests import tables_digest
+
 
 rule report:
     """Everything that a paper or a visitor looks at, in reports/out/<run>/."""
@@ -16,5 +18,7 @@ rule report:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=60,
+    params:
+        settings=tables_digest(RUN, PLAN),
     shell:
-        "{SATBENCH} report --run {ROOT} > {log} 2>&1"
+        "{SATBENCH:q} report --run {ROOT} > {log} 2>&1"

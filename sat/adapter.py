@@ -11,6 +11,7 @@ import torch
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
+from evaluation.identity import file_digest
 from evaluation.models.protocol import ModelContext
 from sat.inference.predict import segment
 from sat.model import SatModel, load_model
@@ -49,6 +50,10 @@ class SatNano:
             else f"not among the {len(known)} trained classes"
             for name in card.class_names
         }
+
+    def made_from(self, _case: ImageCase, _classes: Sequence[str]) -> object:
+        """The checkpoint; settings of prediction and the texts' embeddings are in it."""
+        return file_digest(self._checkpoint)
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """Segment one case; every class is prompted directly, generated ones too."""

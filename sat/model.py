@@ -91,9 +91,10 @@ def model_content(model: SatModel) -> dict[str, Any]:
 
 
 def save_content(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(dict(content), temporary)
+    """Write a checkpoint atomically; the same content has the same bytes."""
+    # Into an open file: by a path, the archive would hold the temporary file's name.
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        torch.save(dict(content), stream)
 
 
 def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:

@@ -1,9 +1,12 @@
 """SAT-Nano: one joint training on all entries of the run."""
 
 from evaluation.datasets.registry import find_card
-from evaluation.workflow.plan import digest, n_test_shards, scope_digest
+from evaluation.identity import digest, named_states
+from evaluation.workflow.digests import scope_digest
+from evaluation.workflow.plan import n_test_shards
 from sat.atlas.settings import CROP_SETTINGS
 from sat.config import load_preset
+from sat.training.store import FORMAT
 from sat.knowledge.settings import RECORD_FILE, load_settings, text_folder
 
 SAT = "sat-nano"
@@ -37,11 +40,12 @@ if SAT in RUN.models:
             runtime=lambda w, attempt: 720 * attempt,
         params:
             settings=digest(
+                FORMAT,
                 SAT_PRESET.grid,
                 *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
             ),
         shell:
-            "{SATBENCH} sat prepare --run {ROOT} > {log} 2>&1"
+            "{SATBENCH:q} sat prepare --run {ROOT} > {log} 2>&1"
 
     SAT_TEXT = []
     if SAT_PRESET.prompts.trains_text:
@@ -64,12 +68,12 @@ if SAT in RUN.models:
                 mem_mb=lambda w, attempt: 8000 * attempt,
                 runtime=2880 if TEXT_GPUS else 120,
             params:
-                settings=digest(TEXT_SETTINGS, RUN.seed),
+                settings=digest(TEXT_SETTINGS, RUN.seed, named_states(TEXT_SETTINGS)),
                 preset=SAT_PRESET.prompts.knowledge,
                 folder=text_folder(SAT_WORK),
                 seed=RUN.seed,
             shell:
-                "{SATBENCH} sat knowledge train --preset {params.preset} --out {params.folder} --overwrite "
+                "{SATBENCH:q} sat knowledge train --preset {params.preset:q} --out {params.folder:q} --overwrite "
                 "--seed {params.seed} --threads {threads} > {log} 2>&1"
 
     SAT_START = []
@@ -100,9 +104,10 @@ if SAT in RUN.models:
                     SAT_PRESET.prompts,
                     SAT_PRESET.training.model_dump(mode="json", include=CROP_SETTINGS),
                     RUN.seed,
+                    named_states(SAT_PRESET),
                 ),
             shell:
-                "{SATBENCH} sat atlas train --run {ROOT} --threads {threads} > {log} 2>&1"
+                "{SATBENCH:q} sat atlas train --run {ROOT} --threads {threads} > {log} 2>&1"
 
     rule train_sat:
         """The longest single job, so it starts first; a killed training goes on by itself."""
@@ -128,14 +133,15 @@ if SAT in RUN.models:
             ),
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
         params:
-            settings=digest(SAT_PRESET, RUN.seed),
+            settings=digest(SAT_PRESET, RUN.seed, named_states(SAT_PRESET)),
         shell:
-            "{SATBENCH} sat train --run {ROOT} --threads {SAT_THREADS} --nodes {resources.nodes}"
+            "{SATBENCH:q} sat train --run {ROOT} --threads {SAT_THREADS} --nodes {resources.nodes}"
             " --processes " + SAT_SPREAD + " > {log} 2>&1"
 
     rule side_swaps:
         """How often left and right are exchanged in the predictions."""
         input:
+            [PATHS.split(dataset) for dataset in PLAN.entries],
             [
                 PATHS.prediction_shard(SAT, dataset, k)
                 for dataset in PLAN.entries
@@ -149,6 +155,6 @@ if SAT in RUN.models:
             mem_mb=lambda w, attempt: 4000 * attempt,
             runtime=60,
         shell:
-            "{SATBENCH} sat sides --run {ROOT} > {log} 2>&1"
+            "{SATBENCH:q} sat sides --run {ROOT} > {log} 2>&1"
 
     DIAGNOSTICS.append(SAT_WORK / "side_swaps.csv")

@@ -13,6 +13,7 @@ from baselines.multi_decoder.predict import predict_labels
 from baselines.multi_decoder.train import FINAL_FILE
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
+from evaluation.identity import file_digest
 from evaluation.models.protocol import ModelContext
 from evaluation.segmentation import ClassPlace, Part, Segmentation
 
@@ -48,6 +49,10 @@ class MultiDecoder:
             else:
                 answer[entry.name] = "not in the training's classes"
         return answer
+
+    def made_from(self, _case: ImageCase, _classes: Sequence[str]) -> object:
+        """The checkpoint, which holds the settings of prediction, too."""
+        return file_digest(self._checkpoint)
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """One layer of leaf labels; every class is a union of them."""

@@ -42,9 +42,10 @@ def content_of(model: TrainedModel) -> dict[str, Any]:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    """Write atomically; the same content has the same bytes."""
+    # Into an open file: by a path, the archive would hold the temporary file's name.
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from baselines.export import check_disk
 from baselines.leaves import Leaf, leaf_map, leaves_of, places_of
 from baselines.multi_decoder.config import MODEL, Grid, Preset, Triple
 from baselines.multi_decoder.grid import image_on_grid, labels_on_grid, normalise, own_shape
-from evaluation.cases import CASE_FILE, read_case_record, read_reference
+from evaluation.cases import read_case_record, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
+from evaluation.identity import digest, is_outdated, made_again
 from evaluation.io import Array, read_volume
 from evaluation.paths import RunPaths
 from evaluation.records import Record
@@ -115,6 +116,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, preset: Preset) -> PreparedI
                 )
     index = PreparedIndex(format=FORMAT, grid=preset.grid, entries=tuple(entries))
     write_text(store / INDEX_FILE, index.model_dump_json(indent=1) + "\n")
+    made_again(store / INDEX_FILE)
     return index
 
 
@@ -134,12 +136,12 @@ def prepare_case(
         BenchError: the case cannot be read or normalised.
     """
     record = read_case_record(source)
-    settings = f"{FORMAT}{grid.model_dump_json()}{[(x.value, sorted(x.classes)) for x in leaves]}"
-    digest = hashlib.sha256((source / CASE_FILE).read_bytes() + settings.encode()).hexdigest()
+    labels_of = [[leaf.value, sorted(leaf.classes)] for leaf in leaves]
+    made_from = digest(FORMAT, record.image, record.labels, record.modality, grid, labels_of)
     done = folder / RECORD_FILE
-    if done.is_file():
+    if done.is_file() and not is_outdated(done, folder.parents[1] / INDEX_FILE):
         known = PreparedCase.model_validate_json(done.read_text(encoding="utf-8"))
-        if known.source == digest:
+        if known.source == made_from:
             return known
     done.unlink(missing_ok=True)
     shape = own_shape(record.shape, record.spacing_mm, grid.spacing_mm)
@@ -156,7 +158,7 @@ def prepare_case(
     _write_array(folder / "labels.npy", labels)
     _write_array(folder / "points.npy", sample_points(labels, f"{record.dataset}/{record.case}"))
     prepared = PreparedCase(
-        case=record.case, source=digest, shape=shape, resolved_voxels=found.resolved_voxels
+        case=record.case, source=made_from, shape=shape, resolved_voxels=found.resolved_voxels
     )
     write_text(done, prepared.model_dump_json() + "\n")
     return prepared

@@ -30,6 +30,7 @@ from baselines.multi_decoder.crops import Batch, CropSampler
 from baselines.multi_decoder.network import MultiDecoderNet
 from baselines.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
 from evaluation.errors import BenchError
+from evaluation.identity import made_again
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 
 LAST_FILE = "last.pt"
@@ -121,7 +122,7 @@ def train(
     settings = f"{seed}{preset.model_dump_json(exclude={'description'})}".encode()
     identity = hashlib.sha256(settings + (store / INDEX_FILE).read_bytes()).hexdigest()
     with only_writer(work):
-        state = resume_content(work / LAST_FILE, identity, read_checkpoint)
+        state = resume_content(work / LAST_FILE, identity, read_checkpoint, work / FINAL_FILE)
         model = _start(state, work, preset, index, seed)
         sampler = CropSampler(store, index, preset.training, seed)
         return _loop(model, sampler, state, work, identity, device, stop_after, progress)
@@ -191,6 +192,7 @@ def _loop(
             save_checkpoint(work / LAST_FILE, content_of(model) | resume)
     if last == training.steps:
         save_checkpoint(work / FINAL_FILE, content_of(model) | {"identity": identity})
+        made_again(work / FINAL_FILE)
     return Trained(work / FINAL_FILE, max(0, last - first), time.monotonic() - started)
 
 

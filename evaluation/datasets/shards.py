@@ -17,6 +17,7 @@ from typing import Literal
 import psutil
 from tqdm import tqdm
 
+from evaluation.cases import CASE_FILE, CaseRecord
 from evaluation.config import load_frozen
 from evaluation.datasets.card import ClassEntry, DatasetCard
 from evaluation.datasets.readers import get_reader
@@ -24,28 +25,31 @@ from evaluation.datasets.readers.base import RawCase
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.standardise import (
-    is_standardised,
+    kept_case,
     patient_of,
     remove_case,
     standardise_case,
 )
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX, write_text
+from evaluation.identity import is_outdated, made_again
 from evaluation.paths import RunPaths
 
 Status = Literal["ok", "failed", "excluded"]
-COLUMNS = ("case", "patient", "sequence", "status", "reason")
+COLUMNS = ("case", "patient", "sequence", "status", "reason", "image", "labels")
 
 
 @dataclass(frozen=True)
 class CaseRow:
-    """What became of one case."""
+    """What became of one case; `image` and `labels` are digests of a usable one."""
 
     case: str
     patient: str
     sequence: str
     status: Status
     reason: str = ""
+    image: str = ""
+    labels: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class _Task:
     raw: RawCase
     scope: tuple[ClassEntry, ...]
     folder: Path
+    again: bool
 
 
 def standardise_shard(
@@ -61,7 +66,8 @@ def standardise_shard(
 ) -> Path:
     """Standardise the cases of a shard and write what became of each.
 
-    Cases that are already whole stay as they are, so a killed job goes on where it stopped.
+    Cases that are whole and made from what lies there now stay as they are, so a killed job goes
+    on where it stopped.
 
     Args:
         run: the run's folder.
@@ -71,7 +77,8 @@ def standardise_shard(
         jobs: cases at once. Each holds one scan and its layers in memory.
 
     Returns:
-        The table's path: case, patient, sequence, status, reason.
+        The table's path; it holds the digests of image and labels, so that what hangs on a case
+        sees by the table alone that its content is another one.
 
     Raises:
         BenchError: no raw data, or the disk is full.
@@ -86,6 +93,7 @@ def standardise_shard(
 
         wanted = shard_cases(card, config, shard, sorted(discovered))
     scope = tuple(classes_in_scope(card, config))
+    table = paths.case_shard(card.id, shard)
     _clear_leftovers(paths.case(card.id, "x").parent, wanted)
     rows: dict[str, CaseRow] = {}
     tasks: list[_Task] = []
@@ -99,14 +107,16 @@ def standardise_shard(
                 reason += f"; `{alike[0]}` differs in upper and lower case: rename its files"
             rows[case] = _row(card, case, None, "failed", reason)
         else:
-            tasks.append(_Task(card, discovered[case], scope, paths.case(card.id, case)))
+            record = paths.case(card.id, case) / CASE_FILE
+            again = record.is_file() and is_outdated(record, table)
+            tasks.append(_Task(card, discovered[case], scope, record.parent, again))
     progress = tqdm(total=len(tasks), desc=f"standardise {card.id}", unit="case", disable=None)
     with progress:
         for row in _outcomes(tasks, jobs):
             rows[row.case] = row
             progress.update()
-    table = paths.case_shard(card.id, shard)
     write_rows(table, [rows[case] for case in wanted])
+    made_again(table)
     return table
 
 
@@ -115,7 +125,7 @@ def write_rows(path: Path, rows: Sequence[CaseRow]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows((r.case, r.patient, r.sequence, r.status, r.reason) for r in rows)
+    writer.writerows([getattr(row, column) for column in COLUMNS] for row in rows)
     write_text(path, text.getvalue())
 
 
@@ -151,10 +161,11 @@ def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[CaseRow]:
 def _standardise(task: _Task) -> CaseRow:
     card, raw = task.card, task.raw
     try:
-        if not is_standardised(card, raw, task.scope, task.folder):
+        record = None if task.again else kept_case(card, raw, task.scope, task.folder)
+        if record is None:
             remove_case(task.folder)
-            standardise_case(card, get_reader(card), raw, task.scope, task.folder)
-        return _row(card, raw.case, raw.sequence, "ok")
+            record = standardise_case(card, get_reader(card), raw, task.scope, task.folder)
+        return _row(card, raw.case, raw.sequence, "ok", record=record)
     except BenchError as error:
         return _row(card, raw.case, raw.sequence, "failed", error.one_line)
     except OSError as error:
@@ -170,13 +181,19 @@ def _standardise(task: _Task) -> CaseRow:
 
 
 def _row(
-    card: DatasetCard, case: str, sequence: str | None, status: Status, reason: str = ""
+    card: DatasetCard,
+    case: str,
+    sequence: str | None,
+    status: Status,
+    reason: str = "",
+    record: CaseRecord | None = None,
 ) -> CaseRow:
     try:
         patient = patient_of(card, case)
     except BenchError:
         patient = ""
-    return CaseRow(case, patient, sequence or "", status, " ".join(reason.split()))
+    content = ("", "") if record is None else (record.image, record.labels)
+    return CaseRow(case, patient, sequence or "", status, " ".join(reason.split()), *content)
 
 
 def _clear_leftovers(folder: Path, cases: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,17 +28,24 @@ if TYPE_CHECKING:
 SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
 USER_SPLIT_FOLDER = Path("config/datasets")
 COLUMNS = ("case", "patient", "split")
+EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
 Side = Literal["train", "test"]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One case, the person it shows, and its side (`train` or `test`)."""
+    """One case, the person it shows, and its side (`train` or `test`).
+
+    In a run's effective split, `image` and `labels` are digests of the standardised case: what
+    hangs on the split is made again when a case has another content.
+    """
 
     case: str
     patient: str
     split: str
+    image: str = ""
+    labels: str = ""
 
 
 def _silent(_message: str) -> None:
@@ -78,11 +85,11 @@ def read_split_file(path: Path) -> list[SplitRow]:
     """
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+        if tuple(reader.fieldnames or ()) not in (COLUMNS, EFFECTIVE_COLUMNS):
             raise BenchError(
                 "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
             )
-        rows = [SplitRow(r["case"], r["patient"], r["split"]) for r in reader]
+        rows = [SplitRow(**row) for row in reader]
     sides: dict[str, str] = {}
     seen: set[str] = set()
     for row in rows:
@@ -223,12 +230,12 @@ def _by_rule(
     ]
 
 
-def split_text(rows: Iterable[SplitRow]) -> str:
+def split_text(rows: Iterable[SplitRow], columns: Sequence[str] = COLUMNS) -> str:
     """The CSV text of a list."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((row.case, row.patient, row.split) for row in rows)
+    writer.writerow(columns)
+    writer.writerows([getattr(row, column) for column in columns] for row in rows)
     return stream.getvalue()
 
 
@@ -248,23 +255,27 @@ def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
     """
     from evaluation.config import load_frozen
     from evaluation.datasets.registry import find_card
+    from evaluation.datasets.shards import read_rows
     from evaluation.paths import RunPaths
+    from evaluation.workflow.plan import n_shards
 
     config, paths, card = load_frozen(run), RunPaths(run), find_card(dataset)
-    shards = paths.case_shard(card.id, 0).parent
-    present: list[tuple[str, str]] = []
-    n_failed = 0
-    tables = [p for p in sorted(shards.glob("*.csv")) if p.stem.isdigit()]
-    if not tables:
-        raise BenchError("no standardised cases", file=shards, hint="run `satbench standardise`")
-    for path in tables:
-        with path.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["status"] == "ok":
-                    present.append((row["case"], row["patient"]))
-                n_failed += row["status"] == "failed"
-    if n_failed:
-        say(f"{card.id}: {n_failed} cases could not be standardised; {shards} says why")
-    rows = effective_split(card, config, present, say)
-    write_text(paths.split(card.id), split_text(rows))
+    # By plan: a run that had smaller shards before has more tables than it reads.
+    tables = [paths.case_shard(card.id, shard) for shard in range(n_shards(card, config))]
+    if missing := [table for table in tables if not table.is_file()]:
+        raise BenchError(
+            f"{len(missing)} of {len(tables)} shards of `{dataset}` are not standardised",
+            file=missing[0],
+            hint="run `satbench standardise`; the workflow does so",
+        )
+    found = [row for table in tables for row in read_rows(table)]
+    usable = {row.case: row for row in found if row.status == "ok"}
+    if n_failed := sum(row.status == "failed" for row in found):
+        where = tables[0].parent
+        say(f"{card.id}: {n_failed} cases could not be standardised; {where} says why")
+    rows = effective_split(card, config, [(r.case, r.patient) for r in usable.values()], say)
+    rows = [
+        replace(row, image=usable[row.case].image, labels=usable[row.case].labels) for row in rows
+    ]
+    write_text(paths.split(card.id), split_text(rows, EFFECTIVE_COLUMNS))
     return paths.split(card.id)

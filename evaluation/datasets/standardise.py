@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,14 @@ from evaluation.cases import CASE_FILE, CaseRecord, read_case_record, write_case
 from evaluation.datasets.card import ClassEntry, DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, sha256
+from evaluation.files import TEMPORARY_PREFIX, write_json
 from evaluation.headers import companions
+from evaluation.identity import CASE, FileHashes, digest
 from evaluation.io import Array, Volume, orientation_of, to_ras
 from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
+
+SOURCES_FILE = "sources.json"
+"""Size, time of change and SHA-256 of the source files, so that few are read to be compared."""
 
 # A folder's name carries the identity of a case: no separators, nothing hidden.
 _CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -53,6 +57,8 @@ def standardise_case(
     scan = reader.read(raw)
     image, segmentation, not_annotated = standardised(card, raw, scan, scope)
     x, y, z = image.array.shape
+    hashes = FileHashes()
+    sources = source_hashes(raw, hashes)
     record = CaseRecord(
         dataset=card.id,
         case=raw.case,
@@ -64,13 +70,14 @@ def standardise_case(
         n_layers=len(segmentation.layers),
         classes=dict(segmentation.classes),
         not_annotated=not_annotated,
-        source_sha256=source_hashes(raw),
+        source_sha256=sources,
         sequence=raw.sequence,
-        settings=settings_of(card, raw, scope),
+        made_from=made_from(card, scope, raw.sequence, sources),
     )
     temporary = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{folder.name}")
     try:
-        write_case(temporary, image, segmentation, record)
+        record = write_case(temporary, image, segmentation, record)
+        write_json(temporary / SOURCES_FILE, hashes.used)
         remove_case(folder)
         temporary.rename(folder)
     finally:
@@ -85,32 +92,38 @@ def remove_case(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def is_standardised(
+def kept_case(
     card: DatasetCard, raw: RawCase, scope: Sequence[ClassEntry], folder: Path
-) -> bool:
-    """Whether the case folder is whole and was made from this source with these settings."""
-    if not (folder / CASE_FILE).is_file():
-        return False
-    try:
-        return read_case_record(folder).settings == settings_of(card, raw, scope)
-    except BenchError:
-        return False
+) -> CaseRecord | None:
+    """The record of a case folder that is whole and made from this source and card, else None.
 
-
-def settings_of(card: DatasetCard, raw: RawCase, scope: Sequence[ClassEntry]) -> str:
-    """A short hash of what a case is made with; contents of files are not read.
-
-    Sizes stand for the files: times of change would differ between two copies of one download.
+    Contents decide. A source file is read again only if its size or time of change is another.
     """
+    try:
+        record = read_case_record(folder)
+        known = folder / SOURCES_FILE
+        stored = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+        hashes = FileHashes(stored)
+        sources = source_hashes(raw, hashes)
+    except (BenchError, OSError, ValueError):
+        return None
+    if record.made_from != made_from(card, scope, raw.sequence, sources):
+        return None
+    if hashes.used != stored:
+        write_json(known, hashes.used)
+    return record
+
+
+def made_from(
+    card: DatasetCard,
+    scope: Sequence[ClassEntry],
+    sequence: str | None,
+    sources: Mapping[str, str],
+) -> str:
+    """What a case is made from: hashes of the source files, card (not its prose), and classes."""
     fields = {"modality", "reader", "reader_args", "classes", "ignore_values", "patient_pattern"}
-    files = [*raw.image, *(file for group in raw.labels.values() for file in group)]
-    sizes = {_relative(f, raw.roots): f.stat().st_size if f.is_file() else None for f in files}
-    made_with = [
-        card.model_dump(mode="json", include=fields),
-        [entry.name for entry in scope],
-        sizes,
-    ]
-    return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
+    names = [entry.name for entry in scope]
+    return digest(CASE, card.model_dump(mode="json", include=fields), names, sequence, sources)
 
 
 def standardised(
@@ -248,28 +261,27 @@ def patient_of(card: DatasetCard, case: str) -> str:
     return str(match[1])
 
 
-def source_hashes(raw: RawCase) -> dict[str, str]:
+def source_hashes(raw: RawCase, sha256: Callable[[Path], str]) -> dict[str, str]:
     """SHA-256 of the source files by their path under the dataset's folder.
 
     A series of many files has one digest, over names and contents in order of the names.
+
+    Args:
+        raw: the case as it lies in the raw folder.
+        sha256: gives the hash of a file.
     """
     groups = [("", raw.image), *raw.labels.items()]
     hashes: dict[str, str] = {}
     for _, files in groups:
-        existing = [file for file in files if file.is_file()]
+        existing = sorted(file for file in files if file.is_file())
         if len(existing) > 1:
-            hashes[_relative(existing[0].parent, raw.roots)] = _series_digest(existing)
+            lines = "".join(f"{file.name}\0{sha256(file)}\n" for file in existing)
+            name = _relative(existing[0].parent, raw.roots)
+            hashes[name] = hashlib.sha256(lines.encode()).hexdigest()
         for file in existing if len(existing) == 1 else ():
             for part in companions(file):
                 hashes[_relative(part, raw.roots)] = sha256(part)
     return hashes
-
-
-def _series_digest(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.name}\0{sha256(file)}\n".encode())
-    return digest.hexdigest()
 
 
 def _relative(path: Path, roots: Sequence[Path]) -> str:

@@ -6,13 +6,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX
+from evaluation.identity import digest, listing
+
+if TYPE_CHECKING:
+    from evaluation.config import RunConfig
 
 State = Literal["present", "partial", "absent", "unusable"]
 N_EXAMPLES = 5
@@ -78,10 +82,37 @@ def present_entries(raw_root: Path, cards: Iterable[DatasetCard] | None = None) 
 def is_present(card: DatasetCard, raw_root: Path) -> bool:
     """Whether the entry's folder (and the folder of its images, if another) is not empty."""
     folder = raw_root / card.folder
-    images = card.reader_args.get("image_folder")
-    if not _holds_something(folder) or (images and not _holds_something(raw_root / str(images))):
+    if not all(map(_holds_something, raw_folders(card, raw_root))):
         return False
     return not card.markers or any(next(folder.glob(m), None) is not None for m in card.markers)
+
+
+def raw_folders(card: DatasetCard, raw_root: Path) -> list[Path]:
+    """The entry's folder, and that of its images if they belong to another dataset."""
+    folder = raw_root / card.folder
+    images = card.reader_args.get("image_folder")
+    return [folder, folder.parent / str(images)] if images else [folder]
+
+
+def raw_state(card: DatasetCard, config: RunConfig) -> str:
+    """Digest of names, sizes and times of an entry's raw files; no file is opened.
+
+    Virtual patients count as they were written: only what was changed since then is told, so that
+    a run can be planned before they are there.
+    """
+    root = Path(config.raw_root)
+    if config.data_kind == "real":
+        return digest([listing(folder) for folder in raw_folders(card, root)])
+    from evaluation.datasets.phantoms import written_files
+
+    written = written_files(root, card.id)
+    found = listing(root / card.folder)
+    changed = {
+        name: found.get(name)
+        for name in {*written, *found}
+        if written and found.get(name) != written.get(name)
+    }
+    return digest(changed) if changed else ""
 
 
 def _holds_something(folder: Path) -> bool:

@@ -14,8 +14,9 @@ from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files import write_json
+from evaluation.identity import file_digest
 from evaluation.io import write_volume
-from evaluation.models.answers import Labels, mask_file, read_answer
+from evaluation.models.answers import Labels, answer_files, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
@@ -76,6 +77,12 @@ class FolderModel:
         if not folder.is_dir():
             return dict.fromkeys(find_card(dataset).class_names, f"no folder {folder}")
         return _supported(dataset, self.labels, folder)
+
+    def made_from(self, case: ImageCase, classes: Sequence[str]) -> object:
+        """Hashes of the files with the answer to a case."""
+        labels = self.labels.get(case.dataset)
+        files = answer_files(self.folder / case.dataset, case, labels, classes)
+        return [file_digest(path) if path.is_file() else None for path in files]
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """Read the prediction of one case."""

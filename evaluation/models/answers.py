@@ -22,6 +22,15 @@ def mask_file(class_name: str) -> str:
     return class_name.replace(" ", "_").replace("/", "-") + ".nii.gz"
 
 
+def answer_files(
+    folder: Path, case: ImageCase, labels: Labels | None, classes: Sequence[str]
+) -> list[Path]:
+    """The files of one answer: the case's label map, or one mask for each class."""
+    if labels is not None:
+        return [folder / f"{case.case}.nii.gz"]
+    return [folder / case.case / mask_file(name) for name in classes]
+
+
 def read_answer(
     folder: Path, case: ImageCase, labels: Labels | None, classes: Sequence[str]
 ) -> Prediction:
@@ -36,7 +45,7 @@ def read_answer(
     """
     image = case.image()
     if labels is not None:
-        array = _read_on_grid(folder / f"{case.case}.nii.gz", image)
+        array = _read_on_grid(answer_files(folder, case, labels, classes)[0], image)
         places = {
             name: ClassPlace(kind="direct", parts=(Part(layer=0, values=_values(labels[name])),))
             for name in classes

@@ -74,6 +74,11 @@ class ModelCard(Card):
     link: str | None = None
     trains: bool = Field(default=False, description="the workflow has rules that train it")
     gpu: bool = Field(default=False, description="predicting wants one GPU")
+    version: str | int = Field(
+        default=1,
+        description="raise it when the model answers otherwise and no file that the card names "
+        "has changed: its predictions are then made again",
+    )
     adapter: Annotated[PredictionFolder | Command | PythonObject, Field(discriminator="kind")]
 
     @model_validator(mode="after")

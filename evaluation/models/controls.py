@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.cases import ImageCase, Prediction, read_reference
+from evaluation.cases import ImageCase, Prediction, read_case_record, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -41,6 +41,11 @@ class Oracle:
     def classes(self, dataset: str) -> dict[str, str | None]:
         """See `control_classes`."""
         return control_classes(self.context.config, dataset)
+
+    def made_from(self, case: ImageCase, _classes: Sequence[str]) -> object:
+        """The reference, and what is done to it."""
+        folder = self.context.paths.case(case.dataset, case.case)
+        return [type(self).__name__, read_case_record(folder).labels]
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """The reference of the case; a class that it does not annotate is answered empty."""

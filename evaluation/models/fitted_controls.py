@@ -1,7 +1,8 @@
 """Controls that learn something trivial: an intensity window, or a mean label map.
 
 What either of them reaches needs no network. They are fitted on the run's training cases when
-first asked about a dataset, and what was fitted is kept in the model's own folder.
+first asked about a dataset, and what was fitted is kept in the model's own folder with the digest
+of the cases that it was fitted on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -28,10 +28,12 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
+from evaluation.identity import digest
 from evaluation.io import Array
 from evaluation.models.controls import control_classes
 from evaluation.models.protocol import ModelContext
 from evaluation.segmentation import pack_masks
+from evaluation.workflow.plan import read_split
 
 Counts = NDArray[np.float64]
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -43,6 +45,9 @@ PERCENTILES = tuple((low, high) for low in (2, 10, 25) for high in (75, 90, 98))
 
 CUT_OFFS = (0.2, 0.35, 0.5, 0.65)
 """The four cut-offs that are tried on the mean label map."""
+
+VERSION = 1
+"""Raised when the same training cases give another control."""
 
 CT_RANGE_HU = (-1024.0, 1024.0)
 N_BINS = 512
@@ -58,6 +63,16 @@ class FittedControl(ABC):
     def classes(self, dataset: str) -> dict[str, str | None]:
         """See `control_classes`."""
         return control_classes(self.context.config, dataset)
+
+    def made_from(self, case: ImageCase, _classes: Sequence[str]) -> object:
+        """The training cases, by their contents."""
+        return self.fitted_on(case.dataset)
+
+    def fitted_on(self, dataset: str) -> str:
+        """Digest of the training cases of an entry and of the classes in scope."""
+        rows = [row for row in read_split(self.context.paths, dataset) if row.split == "train"]
+        cases = sorted([row.case, row.image, row.labels] for row in rows)
+        return digest(VERSION, self.context.model, cases, self.names(dataset))
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """One mask for each class; masks of different classes may overlap."""
@@ -76,8 +91,7 @@ class FittedControl(ABC):
             BenchError: the split has no training case that was standardised.
         """
         paths = self.context.paths
-        split = pd.read_csv(paths.split(dataset), dtype=str)
-        names = split.loc[split["split"] == "train", "case"].tolist()
+        names = [row.case for row in read_split(paths, dataset) if row.split == "train"]
         folders = [paths.case(dataset, name) for name in names]
         folders = [folder for folder in folders if (folder / CASE_FILE).is_file()]
         if not folders:
@@ -130,10 +144,11 @@ class Threshold(FittedControl):
 
     def _windows(self, dataset: str) -> dict[str, Window]:
         path = self.context.work / f"{dataset}.json"
-        if not path.is_file():
-            fitted = self._fit(dataset)
-            write_json(path, {"percentiles": PERCENTILES, "windows": fitted})
-        windows: dict[str, Window] = json.loads(path.read_text(encoding="utf-8"))["windows"]
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if kept.get("made_from") != self.fitted_on(dataset):
+            kept = {"made_from": self.fitted_on(dataset), "windows": self._fit(dataset)}
+            write_json(path, {**kept, "percentiles": PERCENTILES})
+        windows: dict[str, Window] = kept["windows"]
         return windows
 
     def _fit(self, dataset: str) -> dict[str, Window]:
@@ -208,8 +223,9 @@ class MeanMap(FittedControl):
     def _fitted(self, dataset: str) -> Fitted:
         if dataset not in self._known:
             path = self.context.work / f"{dataset}.npz"
-            if not path.is_file():
-                _write_maps(path, *self._fit(dataset))
+            made_from = self.fitted_on(dataset)
+            if not (path.is_file() and _maps_made_from(path) == made_from):
+                _write_maps(path, made_from, *self._fit(dataset))
             self._known[dataset] = _read_maps(path)
         return self._known[dataset]
 
@@ -247,15 +263,23 @@ def best_cut_off(mean: Array, masks: NDArray[np.bool_]) -> float:
     return CUT_OFFS[int(np.argmax(dice))]
 
 
-def _write_maps(path: Path, maps: Mapping[str, Array], cut_offs: Mapping[str, float]) -> None:
+def _write_maps(
+    path: Path, made_from: str, maps: Mapping[str, Array], cut_offs: Mapping[str, float]
+) -> None:
     names = list(maps)
     with atomic_path(path) as temporary:
         np.savez_compressed(
             temporary,
+            made_from=np.array(made_from),
             names=np.array(names),
             cut_offs=np.array([cut_offs[n] for n in names]),
             maps=np.stack([maps[n] for n in names]),
         )
+
+
+def _maps_made_from(path: Path) -> str:
+    with np.load(path, allow_pickle=False) as stored:
+        return str(stored["made_from"]) if "made_from" in stored else ""
 
 
 def _read_maps(path: Path) -> Fitted:

@@ -62,3 +62,17 @@ class BatchModel(Protocol):
     ) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
         """Yield (case, prediction or what went wrong, seconds), in any order."""
         ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A model that can say what its answer to a case depends on, besides image, card and classes.
+
+    Such as the digest of a checkpoint or of a file of predictions: an answer is made again when,
+    and only when, this changes. A model without it is known by its card (`version`, files that
+    the card names) alone.
+    """
+
+    def made_from(self, case: ImageCase, classes: Sequence[str], /) -> object:
+        """Values for JSON; cheap, and the same as long as the answer would be the same."""
+        ...

@@ -1,7 +1,8 @@
-"""Run a model over one shard of test cases: resumable per case, a status for each.
+"""Run a model over one shard of test cases: a status for each, and only what is new is predicted.
 
 A model sees images, never labels. What it cannot do is recorded, not hidden: `failed` with its
-reason, `unsupported` where it covers no class of the entry.
+reason, `unsupported` where it covers no class of the entry. A prediction is kept as long as it
+would be made from the same image, model and classes; a case that failed is tried again.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from evaluation.cases import (
+    PREDICTION_FILE,
     ImageCase,
     Prediction,
+    PredictionRecord,
     read_image_case,
     read_prediction_record,
     write_prediction,
@@ -30,69 +33,106 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
+from evaluation.identity import is_outdated, made_again
 from evaluation.models.adapters import build_model
+from evaluation.models.card import find_model
+from evaluation.models.identity import prediction_made_from
 from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
-from evaluation.workflow.plan import cases_to_predict
+from evaluation.workflow.plan import cases_to_predict, n_test_shards
 
 log = logging.getLogger(__name__)
 
-STATUS_COLUMNS = ("case", "status", "reason", "seconds")
+STATUS_COLUMNS = ("case", "status", "reason", "seconds", "made_from", "masks")
+NOT_STANDARDISED = "not standardised: "
 
 
 @dataclass(frozen=True)
 class CaseStatus:
-    """What became of one case: `ok`, `failed` or `unsupported`."""
+    """What became of one case: `ok`, `failed` or `unsupported`.
+
+    `seconds` is what predicting it took; `made_from` and `masks` are the prediction's digests.
+    """
 
     case: str
     status: str
     reason: str = ""
     seconds: float = 0.0
+    made_from: str = ""
+    masks: str = ""
+
+    @property
+    def failed_by_model(self) -> bool:
+        """Whether the model is at fault, not the data."""
+        return self.status == "failed" and not self.reason.startswith(NOT_STANDARDISED)
 
 
 def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     """Predict the test cases of a shard and write its status table.
 
-    A case whose `prediction.json` is there is not predicted again. A case that could not be
-    standardised has no image: it becomes `failed` for every model alike.
+    A case that could not be standardised has no image: it becomes `failed` for every model alike.
+
+    Raises:
+        BenchError: the model cannot be built or asked, or it failed on every case it was given;
+            the status table is written then, too.
     """
     paths, config = RunPaths(run), load_frozen(run)
-    card = find_card(dataset)
-    cases, status = _readable_cases(paths, dataset, cases_to_predict(paths, config, card, shard))
+    entry, card = find_card(dataset), find_model(model_id)
     target = paths.prediction_shard(model_id, dataset, shard)
-    seconds_before = _previous_seconds(target)
+    cases, status = _readable_cases(paths, dataset, cases_to_predict(paths, config, entry, shard))
     model = build_model(model_id, paths, config)
     support = model.classes(dataset)
     write_json(_support_path(target), support)
-    wanted = [c.name for c in classes_in_scope(card, config)]
+    wanted = [c.name for c in classes_in_scope(entry, config)]
     supported = [name for name in wanted if name in support and support[name] is None]
     if not supported:
         reason = next((r for r in support.values() if r), "the model covers no class of this entry")
         status += [CaseStatus(case.case, "unsupported", reason) for case in cases]
         _write_status(target, status)
         return target
+    made_from = {c.case: prediction_made_from(card, model, c, supported) for c in cases}
     todo = []
     for case in cases:
-        if _is_predicted(paths.prediction(model_id, dataset, case.case)):
-            status.append(CaseStatus(case.case, "ok", seconds=seconds_before.get(case.case, 0.0)))
+        folder = paths.prediction(model_id, dataset, case.case)
+        if (kept := _kept(folder, made_from[case.case], target)) is not None:
+            status.append(_ok(kept))
         else:
             todo.append(case)
-    progress = tqdm(total=len(todo), desc=f"{model_id} on {dataset}", unit="case", disable=None)
-    for case, answer, seconds in _answers(model, todo, supported):
-        status.append(_keep(paths, model_id, case, answer, seconds))
-        progress.update()
-    progress.close()
+    title = f"{model_id} on {dataset}"
+    with tqdm(total=len(todo), desc=title, unit="case", disable=None) as progress:
+        for case, answer, seconds in _answers(model, todo, supported):
+            made = made_from[case.case]
+            status.append(_keep(paths, model_id, case, answer, seconds, made))
+            progress.update()
     _write_status(target, status)
+    made_again(target)
+    _require_one(model_id, dataset, status, target)
     return target
 
 
-def _is_predicted(folder: Path) -> bool:
-    """Whether a whole prediction is there; a damaged record means predicting again."""
+def _kept(folder: Path, made_from: str, target: Path) -> PredictionRecord | None:
+    """The record of a whole prediction that would be made the same way; None: predict."""
     try:
-        read_prediction_record(folder)
+        record = read_prediction_record(folder)
     except BenchError:
-        return False
-    return True
+        return None
+    same = record.made_from == made_from and not is_outdated(folder / PREDICTION_FILE, target)
+    return record if same else None
+
+
+def _ok(record: PredictionRecord) -> CaseStatus:
+    return CaseStatus(record.case, "ok", "", record.seconds, record.made_from, record.masks)
+
+
+def _require_one(model_id: str, dataset: str, status: Sequence[CaseStatus], target: Path) -> None:
+    failed = [row for row in status if row.failed_by_model]
+    if failed and not any(row.status == "ok" for row in status):
+        raise BenchError(
+            f"`{model_id}` failed on all {len(failed)} cases of `{dataset}` that it was given",
+            file=target,
+            found=f"{failed[0].case}: {failed[0].reason}",
+            hint="mend the model and run the same command again, or take it out of `models:`",
+        )
 
 
 def _readable_cases(
@@ -103,17 +143,21 @@ def _readable_cases(
         try:
             cases.append(read_image_case(paths.case(dataset, name)))
         except BenchError as error:
-            status.append(CaseStatus(name, "failed", f"not standardised: {error.one_line}"))
+            status.append(CaseStatus(name, "failed", NOT_STANDARDISED + error.one_line))
     return cases, status
 
 
 def _answers(
     model: Model | BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
 ) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
-    if not cases:
-        return
+    """One answer for each case, whatever the model does.
+
+    Raises:
+        BenchError: by a model that is given all cases at once, before its first answer: it could
+            not start.
+    """
     if isinstance(model, BatchModel):
-        yield from model.predict_all(cases, classes)
+        yield from _answers_of_batch(model, cases, classes)
         return
     for case in cases:
         start = time.perf_counter()
@@ -127,15 +171,41 @@ def _answers(
         yield case, answer, time.perf_counter() - start
 
 
+def _answers_of_batch(
+    model: BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
+) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
+    waiting = {case.case: case for case in cases}
+    why: Exception = BenchError("the model gave no answer for this case")
+    try:
+        for case, answer, seconds in model.predict_all(cases, classes) if cases else ():
+            if waiting.pop(case.case, None) is not None:
+                yield case, answer, seconds
+    except Exception as error:
+        if len(waiting) == len(cases) and isinstance(error, BenchError):
+            raise
+        log.warning("%s failed", cases[0].dataset, exc_info=True)
+        why = error
+    for case in waiting.values():
+        yield case, why, 0.0
+
+
 def _keep(
-    paths: RunPaths, model_id: str, case: ImageCase, answer: Prediction | Exception, seconds: float
+    paths: RunPaths,
+    model_id: str,
+    case: ImageCase,
+    answer: Prediction | Exception,
+    seconds: float,
+    made_from: str,
 ) -> CaseStatus:
     folder = paths.prediction(model_id, case.dataset, case.case)
     if isinstance(answer, Prediction):
         found = answer.segmentation.shape
         if found == case.shape:
-            write_prediction(folder, model_id, case, answer)
-            return CaseStatus(case.case, "ok", seconds=seconds)
+            return _ok(
+                write_prediction(
+                    folder, model_id, case, answer, made_from=made_from, seconds=seconds
+                )
+            )
         answer = BenchError("prediction has another shape", found=found, expected=case.shape)
     shutil.rmtree(folder, ignore_errors=True)
     reason = (
@@ -157,27 +227,74 @@ def read_support(paths: RunPaths, model_id: str, dataset: str, shard: int) -> di
     return support
 
 
-def _previous_seconds(path: Path) -> dict[str, float]:
+def read_status(path: Path) -> list[CaseStatus]:
+    """The status table of a shard or of an entry.
+
+    Raises:
+        BenchError: it is not there.
+    """
     if not path.is_file():
-        return {}
-    frame = pd.read_csv(path, dtype={"case": str})
-    return dict(zip(frame["case"], frame["seconds"].astype(float), strict=True))
+        raise BenchError(
+            "these cases are not predicted yet",
+            file=path,
+            hint="run `satbench predict` on this shard first; the workflow does so",
+        )
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    texts = [column for column in STATUS_COLUMNS if column != "seconds"]
+    return [
+        CaseStatus(**{name: row[name] for name in texts}, seconds=float(row["seconds"]))
+        for row in rows
+    ]
 
 
 def _write_status(path: Path, status: Sequence[CaseStatus]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(STATUS_COLUMNS)
         for row in sorted(status, key=lambda s: s.case):
-            writer.writerow([row.case, row.status, row.reason, f"{row.seconds:.3f}"])
+            cells = {**row.__dict__, "seconds": f"{row.seconds:.3f}"}
+            writer.writerow([cells[column] for column in STATUS_COLUMNS])
 
 
-def join_status(run: Path, model_id: str, dataset: str) -> Path:
-    """Join the shards' status tables into `status.csv`."""
-    paths = RunPaths(run)
-    target = paths.prediction_status(model_id, dataset)
-    shards = sorted(paths.prediction_shard(model_id, dataset, 0).parent.glob("[0-9]*.csv"))
-    frame = pd.concat([pd.read_csv(p, dtype=str, keep_default_na=False) for p in shards])
-    with atomic_path(target) as temporary:
-        frame.to_csv(temporary, index=False)
-    return target
+def status_shards(run: Path, model_id: str, dataset: str) -> list[Path]:
+    """The status tables of a model's shards on an entry, by plan; some may not be there yet."""
+    paths, config = RunPaths(run), load_frozen(run)
+    shards = range(n_test_shards(find_card(dataset), config))
+    return [paths.prediction_shard(model_id, dataset, shard) for shard in shards]
+
+
+def join_status(run: Path, model_id: str, dataset: str) -> Path | None:
+    """Join the shards' status tables into `status.csv`; as it was while some are not there."""
+    target = RunPaths(run).prediction_status(model_id, dataset)
+    shards = status_shards(run, model_id, dataset)
+    if all(path.is_file() for path in shards):
+        frame = pd.concat([pd.read_csv(p, dtype=str, keep_default_na=False) for p in shards])
+        with atomic_path(target) as temporary:
+            frame.to_csv(temporary, index=False)
+    return target if target.is_file() else None
+
+
+def failures(run: Path, models: Sequence[str], datasets: Sequence[str]) -> list[str]:
+    """A line for each model and entry with cases that the model failed on.
+
+    The status tables of such shards are taken away: what is not there is predicted when the
+    workflow runs again. `status.csv` keeps what happened.
+    """
+    lines = []
+    for model in models:
+        for dataset in datasets:
+            n_cases, failed = 0, list[CaseStatus]()
+            for path in status_shards(run, model, dataset):
+                rows = read_status(path) if path.is_file() else []
+                bad = [row for row in rows if row.failed_by_model]
+                n_cases += len(rows)
+                failed += bad
+                if bad:
+                    path.unlink()
+            if failed:
+                lines.append(
+                    f"{model} on {dataset}: {len(failed)} of {n_cases} cases failed, they are "
+                    f"tried again when it runs again: {failed[0].case}: {failed[0].reason}"
+                )
+    return lines

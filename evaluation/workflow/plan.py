@@ -5,9 +5,6 @@ The rules call these functions; they hold no logic of their own.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -15,13 +12,11 @@ from pathlib import Path
 
 import typer
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
 
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
-from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.splits import USER_SPLIT_FOLDER, SplitRow, planned_cases, split_file
+from evaluation.datasets.splits import SplitRow, planned_cases, read_split_file
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
@@ -129,8 +124,7 @@ def read_split(paths: RunPaths, dataset: str) -> list[SplitRow]:
             file=path,
             hint=f"`satbench split --run {paths.root} --dataset {dataset}`, or the workflow",
         )
-    with path.open(newline="") as stream:
-        return [SplitRow(r["case"], r["patient"], r["split"]) for r in csv.DictReader(stream)]
+    return read_split_file(path)
 
 
 def cases_to_predict(
@@ -158,7 +152,13 @@ def announce(config: RunConfig, plan: Plan) -> None:
     if plan.problem:
         lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
-    typer.echo("\n".join(lines), err=True)
+    say(lines)
+
+
+def say(lines: Sequence[str]) -> None:
+    """Lines for the person who started the workflow: its jobs write into logs."""
+    for line in lines:
+        typer.echo(line, err=True)
 
 
 def start_run(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
@@ -205,37 +205,3 @@ class RunLock:
                 file=self._path,
                 hint="wait for it or stop it; the lock goes with its process",
             ) from error
-
-
-def digest(*settings: object) -> str:
-    """A short hash of settings, for `params`: a job runs again when, and only when, it changes."""
-    text = json.dumps([_plain(s) for s in settings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _plain(setting: object) -> object:
-    return setting.model_dump(mode="json") if isinstance(setting, BaseModel) else setting
-
-
-def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
-    """What a standardised case depends on; not the card's prose."""
-    fields = {"modality", "folder", "reader", "reader_args", "classes", "ignore_values", "exclude"}
-    fields |= {"patient_pattern"}
-    kept = card.model_dump(mode="json", include=fields)
-    return digest(kept, config.raw_root, config.cohort, scope_digest(card, config))
-
-
-def split_digest(card: DatasetCard, config: RunConfig) -> str:
-    """What a split depends on; a committed list never changes, a user's own may."""
-    own = split_file(card.id)
-    listed = (
-        [own.read_text(encoding="utf-8")]
-        if own.parent == USER_SPLIT_FOLDER and own.is_file()
-        else []
-    )
-    return digest(card.split, config.seed, config.cohort, *listed)
-
-
-def scope_digest(card: DatasetCard, config: RunConfig) -> str:
-    """Which classes of an entry are trained and scored."""
-    return digest([c.name for c in classes_in_scope(card, config)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.files import sha256, write_json, write_text
+from evaluation.files import write_json, write_text
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
@@ -45,7 +44,6 @@ from sat.training.train import train
 MODEL = "sat-nano"
 RESULT_FILE = "result.json"
 COST_FILE = "cost.json"
-ANSWERED_FILE = "answered.json"
 # Intervals are not shown here.
 BOOTSTRAPS = 100
 
@@ -153,24 +151,10 @@ def _train(
     return cost
 
 
-def forget_old_answers(paths: RunPaths) -> None:
-    """Remove predictions and scores of another checkpoint than the one that is there now.
-
-    A prediction that is there is not made again, which is right only for the same weights.
-    """
-    file = paths.root / ANSWERED_FILE
-    checkpoint = sha256(paths.model_run(MODEL) / FINAL_FILE)
-    if read_json(file).get("checkpoint") != checkpoint:
-        for name in ("predictions", "scores"):
-            shutil.rmtree(paths.root / name, ignore_errors=True)
-        write_json(file, {"checkpoint": checkpoint})
-
-
 def evaluate(folder: Path) -> dict[str, Any]:
     """Predict and measure the test cases with the project's own code, and count confusions."""
     paths, config = RunPaths(folder), load_frozen(folder)
     datasets = datasets_of_run(paths, config)
-    forget_old_answers(paths)
     for dataset in datasets:
         for shard in range(n_test_shards(find_card(dataset), config)):
             predict_shard(folder, MODEL, dataset, shard)

@@ -16,6 +16,7 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.files import write_json
+from evaluation.identity import made_again
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import encode_regions
@@ -61,7 +62,8 @@ def train_atlas(run: AtlasRun, *, stop_after: int | None = None, progress: bool 
 
 
 def _resume(run: AtlasRun) -> dict[str, Any] | None:
-    return resume_content(run.folder / LAST_FILE, run.identity, read_checkpoint)
+    last, encoder = run.folder / LAST_FILE, run.folder / ENCODER_FILE
+    return resume_content(last, run.identity, read_checkpoint, encoder)
 
 
 def _loop(
@@ -104,6 +106,7 @@ def _loop(
     if last == settings.steps:
         origin = {"identity": run.identity, "seed": run.seed, "steps": settings.steps}
         save_encoder(run.folder / ENCODER_FILE, model.encoder, origin)
+        made_again(run.folder / ENCODER_FILE)
     return Done(run.folder / ENCODER_FILE, last - first, time.monotonic() - started)
 
 

@@ -32,8 +32,8 @@ from sat.inference.predict import blended_probabilities
 from sat.model import SatModel
 from sat.text.prompts import Key, PromptBook
 from sat.training.log import METRICS_FILE
-from sat.training.prepare import FORMAT, prepare_case
-from sat.training.store import INDEX_FILE, PreparedEntry, PreparedIndex
+from sat.training.prepare import prepare_case
+from sat.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex
 from sat.training.train import train
 
 PRESET = "tiny"

@@ -18,6 +18,7 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.files import sha256, write_text
+from evaluation.identity import is_outdated, made_again
 from evaluation.training_folder import only_writer, resume_content
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.loop import LAST_FILE, TextLoop
@@ -94,7 +95,7 @@ def train_text(
             _refuse_another(out, identity)
         if _complete(out, identity):
             return TrainedText(out, 0, 0.0)
-        state = resume_content(out / LAST_FILE, identity, read_checkpoint)
+        state = resume_content(out / LAST_FILE, identity, read_checkpoint, out / RECORD_FILE)
         kept = held_out(settings.held_out)
         division = divide(knowledge, kept, () if settings.class_pairs else class_names())
         run = TextLoop(encoder.to(settings.device), settings, division, seed)
@@ -120,6 +121,7 @@ def train_text(
             )
             write_text(out / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
             (out / LAST_FILE).unlink(missing_ok=True)
+            made_again(out / RECORD_FILE)
         return TrainedText(out, last - first, seconds)
 
 
@@ -147,7 +149,7 @@ def _refuse_another(out: Path, identity: str) -> None:
 
 def _complete(out: Path, identity: str) -> bool:
     """Whether the folder holds the very encoder that is asked for; another's record goes."""
-    if not (out / RECORD_FILE).is_file():
+    if not (out / RECORD_FILE).is_file() or is_outdated(out / RECORD_FILE, out / RECORD_FILE):
         return False
     try:
         complete = read_record(out).identity == identity

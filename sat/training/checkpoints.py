@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import BenchError
+from evaluation.identity import made_again
 from evaluation.training_folder import resume_content
 from sat.atlas.transfer import initial_digest
 from sat.config import Preset
@@ -45,7 +46,8 @@ def resume_point(work: Path, identity: str, team: Team) -> dict[str, Any] | None
     Raises:
         BenchError: the processes do not read the same file.
     """
-    state = resume_content(work / LAST_FILE, identity, read_checkpoint, warn=team.leads)
+    last, final = work / LAST_FILE, work / FINAL_FILE
+    state = resume_content(last, identity, read_checkpoint, final, warn=team.leads)
     steps = set(team.gather(None if state is None else int(state["step"])))
     if len(steps) > 1:
         raise BenchError(
@@ -66,7 +68,8 @@ def save_last(
 
 def best_score(work: Path, identity: str) -> float | None:
     """The mean DSC of `best.pt`, if it is of this training."""
-    content = resume_content(work / BEST_FILE, identity, read_checkpoint, warn=False)
+    best, final = work / BEST_FILE, work / FINAL_FILE
+    content = resume_content(best, identity, read_checkpoint, final, warn=False)
     return None if content is None else float(content["validation"]["mean_dsc"])
 
 
@@ -88,4 +91,5 @@ def save_final(work: Path, model: SatModel, identity: str, *, choose_best: bool)
         save_content(path, {**read_checkpoint(work / BEST_FILE), **preset})
     else:
         save_content(path, {**model_content(model), "identity": identity})
+    made_again(path)
     return path

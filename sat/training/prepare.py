@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +14,17 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from evaluation.cases import CASE_FILE, CaseRecord, Modality, read_case_record, read_reference
+from evaluation.cases import CaseRecord, Modality, read_case_record, read_reference
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
+from evaluation.identity import digest, is_outdated, made_again
 from evaluation.io import Array, Volume, read_volume
 from evaluation.paths import RunPaths
 from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.workflow.plan import read_split
 from sat.config import Grid, Millimetres, Preset
 from sat.grid import (
     GridMap,
@@ -34,6 +35,7 @@ from sat.grid import (
     triple,
 )
 from sat.training.store import (
+    FORMAT,
     INDEX_FILE,
     RECORD_FILE,
     ClassPoints,
@@ -44,7 +46,6 @@ from sat.training.store import (
 )
 
 POINTS_PER_CLASS = 1000
-FORMAT = 1
 
 
 def prepare_case(
@@ -142,9 +143,7 @@ def cases_of_split(paths: RunPaths, dataset: str, split: Side) -> list[str]:
 
 def patients_of_split(paths: RunPaths, dataset: str, split: Side) -> dict[str, str]:
     """The patient of each case of one side of a dataset's split."""
-    with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
-    return {row["case"]: row["patient"] for row in rows}
+    return {row.case: row.patient for row in read_split(paths, dataset) if row.split == split}
 
 
 def datasets_of_run(paths: RunPaths, config: RunConfig) -> list[str]:
@@ -173,10 +172,12 @@ def prepare_run(paths: RunPaths, config: RunConfig, model: str, preset: Preset) 
     cases = {dataset: cases_of_split(paths, dataset, "train") for dataset in datasets}
     _check_disk(store, _estimated_bytes(paths, cases, preset.grid.spacing_mm))
     entries = []
+    sources: dict[str, dict[str, str]] = {dataset: {} for dataset in datasets}
     todo = [(dataset, case) for dataset in datasets for case in cases[dataset]]
     for dataset, case in tqdm(todo, desc="prepare", unit="case"):
         try:
-            _prepare_from_run(paths, store, dataset, case, preset.grid)
+            source = _prepare_from_run(paths, store, dataset, case, preset.grid)
+            sources[dataset][case] = source
         except BenchError as error:
             raise BenchError(
                 f"training case `{case}` of `{dataset}` cannot be prepared: {error.one_line}",
@@ -195,25 +196,23 @@ def prepare_run(paths: RunPaths, config: RunConfig, model: str, preset: Preset) 
                 specialists=card.subsets,
                 cases=tuple(cases[dataset]),
                 patients=patients_of_split(paths, dataset, "train"),
+                sources=sources[dataset],
             )
         )
     index = PreparedIndex(format=FORMAT, grid=preset.grid, entries=tuple(entries))
-    text = index.model_dump_json(indent=1) + "\n"
-    write_text(store / INDEX_FILE, text)
+    write_text(store / INDEX_FILE, index.model_dump_json(indent=1) + "\n")
+    made_again(store / INDEX_FILE)
     return index
 
 
-def _prepare_from_run(
-    paths: RunPaths, store: Path, dataset: str, case: str, settings: Grid
-) -> None:
+def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, settings: Grid) -> str:
+    """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
-    read_case_record(source_folder)
-    fingerprint = hashlib.sha256((source_folder / CASE_FILE).read_bytes())
-    fingerprint.update(f"{FORMAT}{settings.model_dump_json()}".encode())
-    source = fingerprint.hexdigest()
-    known = read_record(folder)
-    if known is not None and known.source == source:
-        return
+    known, record = read_record(folder), read_case_record(source_folder)
+    source = digest(FORMAT, record.image, record.labels, record.modality, settings)
+    outdated = known is not None and is_outdated(folder / RECORD_FILE, store / INDEX_FILE)
+    if known is not None and known.source == source and not outdated:
+        return source
     # From here until all cases are there again, nothing may train from this store.
     (store / INDEX_FILE).unlink(missing_ok=True)
     record, reference = read_reference(source_folder)
@@ -228,6 +227,7 @@ def _prepare_from_run(
         not_annotated=record.not_annotated,
         source=source,
     )
+    return source
 
 
 def _records(paths: RunPaths, cases: dict[str, list[str]]) -> Iterator[CaseRecord]:

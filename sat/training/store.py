@@ -19,9 +19,9 @@ from evaluation.segmentation import ClassPlace
 from sat.config import Grid, Triple
 
 INDEX_FILE = "index.json"
-
-
 RECORD_FILE = "record.json"
+FORMAT = 1
+"""Raised when the same cases give another store."""
 
 
 class ClassPoints(Record):
@@ -50,6 +50,8 @@ class PreparedEntry(Record):
     """One dataset in the store: its classes in scope, generated ones included.
 
     `patients` names each case's patient; a case that is not in it is a patient of its own.
+    `sources` has for each case what it was made from: the index is another one, and a training
+    starts anew, when the content of a case changes.
     """
 
     dataset: str
@@ -58,6 +60,7 @@ class PreparedEntry(Record):
     specialists: dict[str, tuple[str, ...]]
     cases: tuple[str, ...]
     patients: dict[str, str] = Field(default={})
+    sources: dict[str, str] = Field(default={})
 
 
 class PreparedIndex(Record):

@@ -24,7 +24,7 @@ from evaluation.segmentation import ClassPlace, Part, Segmentation
 from sat.ablation import running
 from sat.ablation.commands import ablation
 from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report
-from sat.ablation.running import forget_old_answers, run_variant
+from sat.ablation.running import run_variant
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import VARIANTS, find_variant, variant_preset
 from sat.atlas.commands import retrieval
@@ -167,19 +167,6 @@ def test_a_finished_run_is_not_repeated(run, results, monkeypatch):
     assert again == results["stage-2"]
     with pytest.raises(AssertionError, match="trained again"):
         run_variant(run, variant, 7, variant_preset(_preset(), variant, 3, 2, None))
-
-
-def test_answers_of_other_weights_are_forgotten(tmp_path):
-    paths = RunPaths(tmp_path)
-    checkpoint = paths.model_run("sat-nano") / "checkpoint.pt"
-    checkpoint.parent.mkdir(parents=True)
-    answer = paths.prediction("sat-nano", "acdc", "case") / "prediction.json"
-    for weights, kept in (("first", False), ("first", True), ("second", False)):
-        checkpoint.write_text(weights)
-        answer.parent.mkdir(parents=True, exist_ok=True)
-        answer.touch()
-        forget_old_answers(paths)
-        assert answer.is_file() == kept
 
 
 def test_one_table_of_all_runs(run, results):

@@ -18,7 +18,7 @@ from evaluation.datasets.readers import get_reader
 from evaluation.datasets.readers.dicom import read_series, series_files
 from evaluation.datasets.readers.patterns import Finder, check_pattern
 from evaluation.datasets.registry import find_card
-from evaluation.datasets.standardise import is_standardised, standardise_case
+from evaluation.datasets.standardise import kept_case, standardise_case
 from evaluation.errors import BenchError
 
 
@@ -333,15 +333,15 @@ def test_resumes_only_what_was_made_the_same_way(
     card, folder, _, label = spleen
     reader, out = get_reader(card), tmp_path / "cases/spleen_10"
     raw = reader.discover(folder)[0]
-    assert not is_standardised(card, raw, card.classes, out)
+    assert not kept_case(card, raw, card.classes, out)
     standardise_case(card, reader, raw, card.classes, out)
-    assert is_standardised(card, raw, card.classes, out)
+    assert kept_case(card, raw, card.classes, out)
     ignoring = card.model_copy(update={"ignore_values": (7,)})
-    assert not is_standardised(ignoring, raw, card.classes, out)
+    assert not kept_case(ignoring, raw, card.classes, out)
     raw_files.image(label, phantom("LPS", (1, 1, 1)).labels, phantom("LPS").affine)
-    assert not is_standardised(card, raw, card.classes, out)
+    assert not kept_case(card, raw, card.classes, out)
     (out / "case.json").write_text("{")
-    assert not is_standardised(card, raw, card.classes, out)
+    assert not kept_case(card, raw, card.classes, out)
 
 
 @pytest.mark.parametrize(

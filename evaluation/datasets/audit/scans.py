@@ -80,20 +80,16 @@ def scans_of_run(run: Path) -> list[Scan]:
         for row in read_split_file(path):
             folder = paths.case(dataset, row.case)
             image = folder / "image.nii.gz"
-            scans.append(
-                Scan(dataset, row.case, row.patient, row.split, image, _case_key(folder, image))
-            )
+            scans.append(Scan(dataset, row.case, row.patient, row.split, image, _case_key(folder)))
     return scans
 
 
-def _case_key(folder: Path, image: Path) -> str:
-    """From the hashes of the source files, so that a case standardised again keeps its key."""
+def _case_key(folder: Path) -> str:
+    """The content of the image, so that a case whose labels changed keeps its fingerprint."""
     try:
-        record = read_case_record(folder)
-        size = image.stat().st_size
+        return _digest(read_case_record(folder).image)
     except (BenchError, OSError):
         return ""
-    return _digest(record.source_sha256, record.settings, record.shape, size)
 
 
 def scans_of_raw(

@@ -11,6 +11,10 @@ from evaluation.datasets.phantoms.cohort import (
     roster,
     write_cohort,
     write_patient,
+    written_files,
 )
 
-__all__ = ["COHORT_FILE", "DATASETS", "RosterRow", "roster", "write_cohort", "write_patient"]
+__all__ = [
+    "COHORT_FILE", "DATASETS", "RosterRow", "roster", "write_cohort", "write_patient",
+    "written_files",
+]  # fmt: skip

@@ -30,6 +30,7 @@ from evaluation.datasets.phantoms.shapes import Triple
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import TEMPORARY_PREFIX, write_json
+from evaluation.identity import is_outdated, listing, made_again
 
 RECIPE = 1
 """Number of the recipe; another one means that the same seed gives other patients."""
@@ -177,15 +178,16 @@ def write_cohort(
     """Write all patients of the datasets below `root`, then `root/cohort.json`.
 
     A patient that is whole is kept, so a killed run goes on where it stopped and a larger cohort
-    keeps its first patients. `progress` is called with (dataset, index) after each patient; `jobs`
+    keeps its first patients. A cohort of another seed or recipe, or of more patients, is deleted
+    first. `progress` is called with (dataset, index) after each patient; `jobs`
     processes draw at once, which changes no voxel.
 
     Raises:
-        BenchError: `root` holds other data, or a cohort of another seed or recipe.
+        BenchError: `root` holds other data.
     """
     for dataset in datasets:
         _entry(dataset)
-    _claim(root, seed)
+    _claim(root, seed, n_patients)
     _remove_leftovers(root)
     tasks = [(dataset, index) for dataset in datasets for index in range(n_patients)]
     for task in _written(tasks, root, seed, jobs):
@@ -193,16 +195,31 @@ def write_cohort(
             progress(*task)
     for dataset in datasets:
         _write_dataset_files(dataset, root, n_patients)
-    listing = {
+    written = {
         dataset: {
             "folder": ENTRIES[dataset].folder,
             "cases": [row.case for row in roster(dataset, n_patients, 0)],
+            "files": listing(root / ENTRIES[dataset].folder),
         }
         for dataset in datasets
     }
     versions = {"satbench": __version__, "numpy": np.__version__}
     content = {"seed": seed, "recipe": RECIPE, "patients": n_patients, "versions": versions}
-    write_json(root / COHORT_FILE, {**content, "datasets": listing})
+    write_json(root / COHORT_FILE, {**content, "datasets": written})
+    made_again(root / COHORT_FILE)
+
+
+def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
+    """Size and time of change (ns) of an entry's files as they were written, by relative path.
+
+    Empty before the cohort is there.
+    """
+    path = root / COHORT_FILE
+    if not path.is_file():
+        return {}
+    entry = json.loads(path.read_text(encoding="utf-8"))["datasets"].get(dataset, {})
+    files: dict[str, list[int]] = entry.get("files", {})
+    return files
 
 
 def _written(
@@ -310,12 +327,12 @@ def _entry(dataset: str) -> _Entry:
     return ENTRIES[dataset]
 
 
-def _claim(root: Path, seed: int) -> None:
+def _claim(root: Path, seed: int, n_patients: int) -> None:
     """Mark `root` as this cohort's, so that two cohorts, or real data, are never mixed."""
     path = root / RECIPE_FILE
-    wanted = {"seed": seed, "recipe": RECIPE}
+    wanted = {"seed": seed, "recipe": RECIPE, "patients": n_patients}
+    occupied = [name for name in (e.folder for e in ENTRIES.values()) if (root / name).exists()]
     if not path.is_file():
-        occupied = [name for name in (e.folder for e in ENTRIES.values()) if (root / name).exists()]
         if occupied:
             raise BenchError(
                 "the folder of the virtual patients holds other data",
@@ -324,17 +341,15 @@ def _claim(root: Path, seed: int) -> None:
                 expected="an empty folder, or a cohort that was written before",
                 hint="give the synthetic configuration a raw_root of its own",
             )
-        write_json(path, wanted)
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found != wanted:
-        raise BenchError(
-            "the folder holds a cohort of another seed or recipe",
-            file=path,
-            found=found,
-            expected=wanted,
-            hint=f"delete {root} or choose another raw_root",
-        )
+    else:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = (found.get("seed"), found.get("recipe")) == (seed, RECIPE)
+        outdated = is_outdated(path, root / COHORT_FILE)
+        if not same or outdated or found.get("patients", 0) > n_patients:
+            # The mark says that these are virtual patients, which cost minutes at most.
+            for name in occupied:
+                shutil.rmtree(root / name)
+    write_json(path, wanted)
 
 
 @contextmanager

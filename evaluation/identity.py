@@ -1,0 +1,162 @@
+"""What an artefact was made from, as a digest: a step keeps what it would make again (DESIGN 3c).
+
+Every artefact carries `made_from`: a digest of the identities of its inputs, of its settings, and
+of the version of its meaning, a number that is raised when the code's answer changes. Times and
+sizes of files are never an identity; they only say where it is worth looking again.
+
+A job that was forced (`--forcerun`) leaves a mark beside its output: what is older than the mark
+is made again whatever its identity says, what is younger survives a kill as usual.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from evaluation.files import sha256
+
+CASE = 1
+"""Version of a standardised case: raised when the same files and card give another case."""
+
+PREDICTION = 1
+"""Version of a kept answer: raised when answers are checked or written in another way."""
+
+SCORES = 1
+"""Version of score rows: raised when the same masks give other rows."""
+
+_MARK = ".again-"
+
+
+def digest(*values: object) -> str:
+    """A short hash of JSON values and records; the same in every process."""
+    text = json.dumps([_plain(value) for value in values], sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def array_digest(arrays: Iterable[NDArray[Any]], *values: object) -> str:
+    """A short hash of arrays and of values beside them: shapes, types and contents.
+
+    The order of the voxels in memory does not matter.
+    """
+    content = hashlib.sha256(digest(*values).encode())
+    for array in arrays:
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        content.update(f"{native.shape}{native.dtype.str}".encode())
+        # Volumes come in Fortran order: seen this way round, they need no copy.
+        content.update(np.ascontiguousarray(native.T).data)
+    return content.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read once by a process while size and time of change stay."""
+    state = path.stat()
+    return _hashed(str(path.resolve()), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _hashed(path: str, _size: int, _changed: int) -> str:
+    return sha256(Path(path))
+
+
+def listing(folder: Path) -> dict[str, list[int]]:
+    """Size and time of change (ns) of every file below a folder, by relative path.
+
+    Hidden files are left out, links are followed. Opens nothing; a folder that is not there is
+    empty.
+    """
+    found: dict[str, list[int]] = {}
+    seen: set[tuple[int, int]] = set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name)
+        state = here.stat()
+        if (state.st_dev, state.st_ino) in seen:  # a link that leads round in circles
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = [below for below in folders if not below.startswith(".")]
+        for file in files:
+            path = here / file
+            if not file.startswith(".") and path.exists():
+                state = path.stat()
+                found[str(path.relative_to(folder))] = [state.st_size, state.st_mtime_ns]
+    return found
+
+
+def named_states(*settings: object) -> dict[str, Any]:
+    """Sizes and times of the files and folders that settings name by their paths."""
+    found: dict[str, Any] = {}
+    for path in named_paths([_plain(value) for value in settings]):
+        if path.is_dir():
+            found[str(path)] = listing(path)
+        else:
+            state = path.stat()
+            found[str(path)] = [state.st_size, state.st_mtime_ns]
+    return found
+
+
+def named_paths(value: object) -> Iterator[Path]:
+    """Texts in a JSON value that are paths of files, or of folders (with a separator in them)."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from named_paths(item)
+    elif isinstance(value, str) and value:
+        path = Path(value)
+        try:
+            if path.is_file() or ("/" in value and path.is_dir()):
+                yield path
+        except (OSError, ValueError):  # too long for a name, or with a character none can have
+            return
+
+
+class FileHashes:
+    """SHA-256 of files, with sizes and times kept in a JSON file so that few are read again."""
+
+    def __init__(self, known: Mapping[str, Any] | None = None) -> None:
+        self._known = dict(known or {})
+        self.used: dict[str, list[Any]] = {}
+
+    def __call__(self, path: Path) -> str:
+        """The hash of a file; it is read unless size and time are those of the last time."""
+        state, name = path.stat(), str(path)
+        seen = [state.st_size, state.st_mtime_ns]
+        known = self._known.get(name)
+        if not (isinstance(known, list) and known[:2] == seen and len(known) == 3):
+            known = [*seen, sha256(path)]
+        self.used[name] = known
+        return str(known[2])
+
+
+def _mark(output: Path) -> Path:
+    return output.with_name(_MARK + output.name)
+
+
+def ask_again(output: Path) -> None:
+    """Mark a step's output: what it has kept so far is to be made again."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    _mark(output).write_text("", encoding="utf-8")
+
+
+def is_outdated(kept: Path, output: Path) -> bool:
+    """Whether a file that a step has kept is older than the mark at the step's output."""
+    mark = _mark(output)
+    return mark.is_file() and kept.stat().st_mtime_ns <= mark.stat().st_mtime_ns
+
+
+def made_again(output: Path) -> None:
+    """Take the mark away: the step is complete."""
+    _mark(output).unlink(missing_ok=True)

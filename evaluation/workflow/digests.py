@@ -1,0 +1,58 @@
+"""What Snakemake watches besides files: a step's job runs again when, and only when, these change.
+
+A job that runs looks closer: it keeps every artefact that it would make again (DESIGN 3c).
+"""
+
+from __future__ import annotations
+
+from evaluation.config import RunConfig
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.registry import find_card
+from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import split_file
+from evaluation.datasets.status import raw_state
+from evaluation.identity import CASE, SCORES, digest
+from evaluation.models.card import find_model
+from evaluation.models.identity import watched
+from evaluation.workflow.plan import Plan
+
+
+def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
+    """What makes a shard's cases worth a look: card (not its prose), classes, and raw files.
+
+    Of the raw files sizes and times are looked at; the job itself compares contents.
+    """
+    fields = {"modality", "folder", "reader", "reader_args", "classes", "ignore_values", "exclude"}
+    fields |= {"patient_pattern", "markers"}
+    kept = card.model_dump(mode="json", include=fields)
+    return digest(CASE, kept, scope_digest(card, config), raw_state(card, config))
+
+
+def split_digest(card: DatasetCard, config: RunConfig) -> str:
+    """What a split depends on besides its cases: the list, or the rule and its seed."""
+    listed = split_file(card.id)
+    text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    return digest(card.split, config.seed, config.cohort, config.missing_data, text)
+
+
+def scope_digest(card: DatasetCard, config: RunConfig) -> str:
+    """Which classes of an entry are trained and scored."""
+    return digest([c.name for c in classes_in_scope(card, config)])
+
+
+def predict_digest(model: str, card: DatasetCard, config: RunConfig) -> str:
+    """What a shard's predictions depend on besides cases and checkpoints."""
+    return digest(watched(find_model(model), card.id), scope_digest(card, config))
+
+
+def measure_digest(card: DatasetCard, config: RunConfig) -> str:
+    """What a shard's score rows depend on besides the masks."""
+    classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
+    return digest(SCORES, config.space, config.tolerance_mm, classes)
+
+
+def tables_digest(config: RunConfig, plan: Plan) -> str:
+    """What tables and report depend on besides score rows: what is declared, and all cards."""
+    entries = [find_card(name) for name in (*plan.entries, *plan.not_run)]
+    models = [find_model(name) for name in config.models]
+    return digest(config, plan.not_run, entries, models)
