@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from evaluation.config import RunConfig, freeze
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.shards import CaseRow, write_rows
 from evaluation.datasets.splits import (
     SPLIT_FOLDER,
     committed_split,
@@ -195,13 +198,12 @@ class TestRule:
 class TestRun:
     def shards(self, run: Path, dataset: str, rows: list[tuple[str, str, str]]) -> RunPaths:
         paths = RunPaths(run)
-        freeze(REAL, paths.config)
+        half = ceil(len(committed_split(dataset) or ()) / 2)
+        freeze(REAL.model_copy(update={"shard_size": half}), paths.config)
         for shard in range(2):
             path = paths.case_shard(dataset, shard)
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = ["case,patient,sequence,status,reason"]
-            lines += [f"{case},{who},,{status}," for case, who, status in rows[shard::2]]
-            path.write_text("\n".join(lines) + "\n")
+            write_rows(path, [CaseRow(c, who, "", s, "", c, who) for c, who, s in rows[shard::2]])
         return paths
 
     def test_writes_only_what_standardised(self, tmp_path: Path) -> None:
@@ -211,7 +213,9 @@ class TestRun:
         said: list[str] = []
         path = write_split(tmp_path, "msd_spleen", said.append)
         assert path == paths.split("msd_spleen")
-        assert read_split_file(path) == [row for i, row in enumerate(listed) if i != 1]
+        kept = [row for i, row in enumerate(listed) if i != 1]
+        # With the digests of image and labels that the shards' tables have.
+        assert read_split_file(path) == [replace(r, image=r.case, labels=r.patient) for r in kept]
         assert any("1 cases could not be standardised" in text for text in said)
 
     def test_numeric_ids_keep_their_zeros(self, tmp_path: Path) -> None:

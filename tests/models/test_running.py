@@ -87,7 +87,9 @@ def test_command_adapter_runs_once_and_its_failure_is_the_reason(run, write_card
 
     command = f'["{sys.executable}", "-c", "1/0", "{{output}}"]'
     write_card(f"  kind: command\n  command: {command}\n", "broken")
-    status = pd.read_csv(predict_shard(run, "broken", DATASET, 0))
+    with pytest.raises(BenchError, match=r"failed on all 2 cases(.|\n)*ZeroDivisionError"):
+        predict_shard(run, "broken", DATASET, 0)
+    status = pd.read_csv(RunPaths(run).prediction_shard("broken", DATASET, 0))
     assert set(status["status"]) == {"failed"}
     assert status["reason"].str.contains("ZeroDivisionError").all()
 
@@ -139,6 +141,7 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
     undisturbed = pd.read_parquet(measure_shard(run, "mine", DATASET, 0))
     target = RunPaths(run).score_shard("mine", DATASET, 0)
     target.unlink()
+    target.with_suffix(".journal.jsonl").unlink()
     original = measure.measure_case
     seen: list[str] = []
 
@@ -152,14 +155,15 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
     with pytest.raises(KeyboardInterrupt):
         measure_shard(run, "mine", DATASET, 0)
     journal = target.with_suffix(".journal.jsonl")
-    journal.write_text(journal.read_text() + '{"key": "half a li')
+    journal.write_text(journal.read_text() + '{"made_from": "half a li')
     monkeypatch.setattr(
         measure, "measure_case", lambda m, case: seen.append(case) or original(m, case)
     )
     again = pd.read_parquet(measure_shard(run, "mine", DATASET, 0))
     assert seen == ["hippocampus_001", "hippocampus_003"], "the first case is not measured twice"
     pd.testing.assert_frame_equal(again, undisturbed)
-    assert not journal.exists()
+    measure_shard(run, "mine", DATASET, 0)
+    assert len(seen) == 2, "rows of the same masks and settings are kept"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ RECIPE = 1
 
 COHORT_FILE = "cohort.json"
 RECIPE_FILE = ".cohort-recipe.json"
+STATES_FILE = ".cohort-files.json"
 SPLEEN_VALUES = {"spleen": 1}
 ACDC_VALUES = {RIGHT: 1, MUSCLE: 2, LEFT: 3}
 
@@ -195,17 +196,18 @@ def write_cohort(
             progress(*task)
     for dataset in datasets:
         _write_dataset_files(dataset, root, n_patients)
-    written = {
+    listed = {
         dataset: {
             "folder": ENTRIES[dataset].folder,
             "cases": [row.case for row in roster(dataset, n_patients, 0)],
-            "files": listing(root / ENTRIES[dataset].folder),
         }
         for dataset in datasets
     }
     versions = {"satbench": __version__, "numpy": np.__version__}
     content = {"seed": seed, "recipe": RECIPE, "patients": n_patients, "versions": versions}
-    write_json(root / COHORT_FILE, {**content, "datasets": written})
+    states = {dataset: listing(root / ENTRIES[dataset].folder) for dataset in datasets}
+    write_json(root / STATES_FILE, states)
+    write_json(root / COHORT_FILE, {**content, "datasets": listed})
     made_again(root / COHORT_FILE)
 
 
@@ -214,11 +216,10 @@ def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
 
     Empty before the cohort is there.
     """
-    path = root / COHORT_FILE
+    path = root / STATES_FILE
     if not path.is_file():
         return {}
-    entry = json.loads(path.read_text(encoding="utf-8"))["datasets"].get(dataset, {})
-    files: dict[str, list[int]] = entry.get("files", {})
+    files: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8")).get(dataset, {})
     return files
 
 
