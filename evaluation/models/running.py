@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from tqdm import tqdm
 
 from evaluation.cases import (
     ImageCase,
-    Prediction,
     read_image_case,
     read_prediction_record,
     write_prediction,
@@ -31,11 +28,9 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
 from evaluation.models.adapters import build_model
-from evaluation.models.protocol import BatchModel, Model
+from evaluation.models.gate import answers_of, checked_answer, checked_classes
 from evaluation.paths import RunPaths
 from evaluation.workflow.plan import cases_to_predict
-
-log = logging.getLogger(__name__)
 
 STATUS_COLUMNS = ("case", "status", "reason", "seconds")
 
@@ -62,7 +57,7 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     target = paths.prediction_shard(model_id, dataset, shard)
     seconds_before = _previous_seconds(target)
     model = build_model(model_id, paths, config)
-    support = model.classes(dataset)
+    support = checked_classes(model.classes(dataset), card)
     write_json(_support_path(target), support)
     wanted = [c.name for c in classes_in_scope(card, config)]
     supported = [name for name in wanted if name in support and support[name] is None]
@@ -78,8 +73,8 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
         else:
             todo.append(case)
     progress = tqdm(total=len(todo), desc=f"{model_id} on {dataset}", unit="case", disable=None)
-    for case, answer, seconds in _answers(model, todo, supported):
-        status.append(_keep(paths, model_id, case, answer, seconds))
+    for case, answer, seconds in answers_of(model, todo, supported):
+        status.append(_keep(paths, model_id, case, answer, supported, seconds))
         progress.update()
     progress.close()
     _write_status(target, status)
@@ -107,36 +102,21 @@ def _readable_cases(
     return cases, status
 
 
-def _answers(
-    model: Model | BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
-) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
-    if not cases:
-        return
-    if isinstance(model, BatchModel):
-        yield from model.predict_all(cases, classes)
-        return
-    for case in cases:
-        start = time.perf_counter()
-        answer: Prediction | Exception
-        try:
-            answer = model.predict(case, classes)
-        except Exception as error:
-            # Whatever a model raises is that case's status; the other cases go on.
-            log.warning("%s failed on %s", case.dataset, case.case, exc_info=True)
-            answer = error
-        yield case, answer, time.perf_counter() - start
-
-
 def _keep(
-    paths: RunPaths, model_id: str, case: ImageCase, answer: Prediction | Exception, seconds: float
+    paths: RunPaths,
+    model_id: str,
+    case: ImageCase,
+    answer: object,
+    classes: Sequence[str],
+    seconds: float,
 ) -> CaseStatus:
     folder = paths.prediction(model_id, case.dataset, case.case)
-    if isinstance(answer, Prediction):
-        found = answer.segmentation.shape
-        if found == case.shape:
-            write_prediction(folder, model_id, case, answer)
+    if not isinstance(answer, Exception):
+        try:
+            write_prediction(folder, model_id, case, checked_answer(case, answer, classes))
             return CaseStatus(case.case, "ok", seconds=seconds)
-        answer = BenchError("prediction has another shape", found=found, expected=case.shape)
+        except BenchError as error:
+            answer = error
     shutil.rmtree(folder, ignore_errors=True)
     reason = (
         answer.one_line
