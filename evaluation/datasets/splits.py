@@ -244,27 +244,34 @@ def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
         The file written.
 
     Raises:
-        BenchError: no shard is there, or no case of the entry is usable.
+        BenchError: no shard is there, no case of the entry is usable, or with `missing_data:
+            error` a planned one is not.
     """
     from evaluation.config import load_frozen
+    from evaluation.datasets.gaps import case_rows, find_gap
     from evaluation.datasets.registry import find_card
     from evaluation.paths import RunPaths
 
     config, paths, card = load_frozen(run), RunPaths(run), find_card(dataset)
     shards = paths.case_shard(card.id, 0).parent
-    present: list[tuple[str, str]] = []
-    n_failed = 0
-    tables = [p for p in sorted(shards.glob("*.csv")) if p.stem.isdigit()]
-    if not tables:
+    known = case_rows(paths, config, card)
+    if not known:
         raise BenchError("no standardised cases", file=shards, hint="run `satbench standardise`")
-    for path in tables:
-        with path.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["status"] == "ok":
-                    present.append((row["case"], row["patient"]))
-                n_failed += row["status"] == "failed"
-    if n_failed:
+    if n_failed := sum(row.status == "failed" for row in known):
         say(f"{card.id}: {n_failed} cases could not be standardised; {shards} says why")
+    present = [(row.case, row.patient) for row in known if row.status == "ok"]
     rows = effective_split(card, config, present, say)
+    gap = find_gap(card, config, known, {row.case: row.split for row in rows})
+    if gap.lacking and config.missing_data == "error":
+        raise BenchError(
+            f"`{card.id}` lacks cases and missing_data is `error`",
+            file=shards,
+            found=gap.words,
+            expected=f"{gap.expected} usable cases",
+            hint="repair the files, name them under `exclude` in the card with the reason, or "
+            "set `missing_data: skip`",
+        )
+    if gap.lacking:
+        say(f"{card.id}: {gap.words}")
     write_text(paths.split(card.id), split_text(rows))
     return paths.split(card.id)

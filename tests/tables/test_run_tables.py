@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Path:
     paths = RunPaths(root)
     config = RunConfig(
         name="small", data_kind="synthetic", raw_root="raw", entries=[*ENTRIES, "wmh"],
-        models=["good", "better", "later"], cohort=Cohort(),
+        models=["good", "better", "later"], cohort=Cohort(), shard_size=2,
     )  # fmt: skip
     freeze(config, paths.config)
     cards = collection_shape()
