@@ -29,7 +29,7 @@ CRATE_FILE = "ro-crate-metadata.json"
 
 def write_export(source: RunSource, folder: Path) -> list[Path]:
     """Write the export folder; returns its files, the crate's metadata last."""
-    written = [*_scores(source.paths, folder), *_tables(source.paths, folder)]
+    written = [*_scores(source, folder), *_tables(source.paths, folder)]
     written += _dictionary(folder)
     for name in ("config.json", "run.json", "not_run.csv"):
         path = source.paths.root / name
@@ -41,9 +41,9 @@ def write_export(source: RunSource, folder: Path) -> list[Path]:
     return [*written, _crate(source, folder, written)]
 
 
-def _scores(paths: RunPaths, folder: Path) -> list[Path]:
+def _scores(source: RunSource, folder: Path) -> list[Path]:
     """All score rows of the run in one Parquet file and one compressed CSV, streamed by file."""
-    expected = expected_of(paths.root)[0]
+    paths, expected = source.paths, expected_of(source.paths.root, source.config)[0]
     if not score_files(paths, expected):
         return []
     schema = TABLES["scores"].schema

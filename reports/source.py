@@ -231,7 +231,7 @@ class RunSource:
     @property
     def implementation(self) -> str:
         """Which code measured, for captions: `satbench 1.0 (surface elements)`."""
-        expected = expected_of(self.paths.root)[0]
+        expected = expected_of(self.paths.root, self.config)[0]
         files = [path for parts in score_files(self.paths, expected).values() for path in parts]
         names: set[str] = set()
         for path in files[:4]:

@@ -36,9 +36,14 @@ MADE_HERE = (
 )  # fmt: skip
 
 
-def expected_of(run: Path) -> tuple[Expected, Links]:
-    """What a run should hold, from its configuration, cards, splits and list of missing data."""
-    paths, config = RunPaths(run), load_frozen(run)
+def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, Links]:
+    """What a run should hold, from its configuration, cards, splits and list of missing data.
+
+    Args:
+        run: run folder.
+        config: its configuration; default: read from the folder.
+    """
+    paths, config = RunPaths(run), config or load_frozen(run)
     cards = _cards(config)
     not_run = {}
     if paths.not_run.is_file():
