@@ -111,6 +111,20 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
     return volume
 
 
+def read_grid(path: Path) -> Volume:
+    """The grid of a NIfTI file: a volume of zeros that takes no memory. Voxels are not read.
+
+    Raises:
+        BenchError: the file is missing or has no usable header.
+    """
+    try:
+        image: Any = nib.load(path)
+    except Exception as error:
+        raise BenchError("volume cannot be read", file=path, found=error) from error
+    empty = np.broadcast_to(np.uint8(0), image.shape[:3])
+    return Volume(empty, np.asarray(image.affine, dtype=np.float64))
+
+
 def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
     packed = path.name.lower().endswith(".gz")
     image: Any = _unpacked_nifti(path, arena) if packed else nib.load(path)

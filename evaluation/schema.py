@@ -97,7 +97,7 @@ _VALUES = (
     Column("nsd_high", "number", "upper end of the 95 % interval over patients", "0..1"),
     Column("n_scores", "count", "class x scan values in the mean"),
     Column("n_cases", "count", "scans in the mean"),
-    Column("n_cases_expected", "count", "test scans of the run that should be in it"),
+    Column("n_cases_expected", "count", "test scans by the plan that should be in it"),
     Column("n_patients", "count", "patients in the mean, linked across entries"),
     Column(
         "n_classes",
@@ -342,7 +342,7 @@ COMPLETENESS = Table(
         ),
         Column("reason", "text", "why it is not complete"),
         Column("n_cases", "count", "scans with a prediction"),
-        Column("n_cases_expected", "count", "test scans of the run"),
+        Column("n_cases_expected", "count", "test scans by the plan, usable or not"),
         Column("n_classes", "count", "classes that the model supports"),
         Column("n_classes_expected", "count", "classes in the run's scope"),
     ),

@@ -1,8 +1,9 @@
 """Score rows of one case: which classes are scored under which kind, and what each row says.
 
 One row for each class x kind x space x tolerance. A missing or failed prediction is a row with a
-status, never a silently smaller n. A generated class has a `direct` row if the model was asked for
-it by name, and a `union` row if it predicted all of the parts.
+status, never a silently smaller n; so is a class that one answer of a model that supports it has
+not, while the other classes of that answer count. A generated class has a `direct` row if the
+model was asked for it by name, and a `union` row if it predicted all of the parts.
 
 The space `resampled` is the paper's protocol. There a class whose card has `paper_values` is
 compared with those values of the reference's label map.
@@ -131,14 +132,13 @@ def measure_case(m: Measuring, case: str) -> Iterator[Row]:
                 target = by_key[result.class_name]
                 # A class that nobody annotated counts as empty under the paper's policy, so a
                 # missing prediction of it stays a missing prediction.
-                result_status = (
-                    "unsupported"
-                    if target in unsupported
-                    else "prediction_missing"
-                    if predicted is None
-                    else result.status
-                )
-                why = unsupported.get(target, reason)
+                result_status, why = result.status, ""
+                if target in unsupported:
+                    result_status, why = "unsupported", unsupported[target]
+                elif predicted is None:
+                    result_status, why = "prediction_missing", reason
+                elif lacking := _lacking(predicted, target):
+                    result_status, why = "prediction_missing", f"the answer has no {lacking}"
                 yield _row(m, record, target, space, spacing_mm, result, result_status, why)
 
 
@@ -170,9 +170,19 @@ def _pair(
     return resample_nearest(reference, own.shape, own.affine), own
 
 
+def _names(target: Target) -> tuple[str, ...]:
+    """The classes that make up a target."""
+    return target.parts if target.kind == "union" else (target.class_name,)
+
+
+def _lacking(prediction: Segmentation, target: Target) -> str:
+    """Classes of a target that an answer has not, in words."""
+    return ", ".join(f"`{n}`" for n in _names(target) if n not in prediction.classes)
+
+
 def _place(segmentation: Segmentation, target: Target) -> ClassPlace | None:
     """Where a target lives: its own place, or the union of its parts' places."""
-    names = target.parts if target.kind == "union" else (target.class_name,)
+    names = _names(target)
     known = [segmentation.classes[name] for name in names if name in segmentation.classes]
     if len(known) < len(names):
         return None
@@ -199,7 +209,7 @@ def _row(
     status: str,
     reason: str,
 ) -> Row:
-    notes = [reason] if status in ("prediction_missing", "unsupported") else []
+    notes = [reason] if reason else []
     if status == "scored" and result.tolerance_mm < max(spacing_mm):
         notes.append("tolerance below the voxel spacing")
     if space == "resampled" and target.paper_values is not None:

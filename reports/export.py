@@ -18,6 +18,8 @@ from evaluation import __version__
 from evaluation.files import atomic_path, write_text
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES
+from evaluation.tables.run_tables import expected_of
+from evaluation.tables.scores import read_scores, score_files
 from evaluation.tabular import data_dictionary
 from reports.source import RunSource
 from reports.tables.tabular import Column, Table, to_csv, to_markdown
@@ -27,22 +29,22 @@ CRATE_FILE = "ro-crate-metadata.json"
 
 def write_export(source: RunSource, folder: Path) -> list[Path]:
     """Write the export folder; returns its files, the crate's metadata last."""
-    written = [*_scores(source.paths, folder), *_tables(source.paths, folder)]
+    written = [*_scores(source, folder), *_tables(source.paths, folder)]
     written += _dictionary(folder)
     for name in ("config.json", "run.json", "not_run.csv"):
         path = source.paths.root / name
         if path.is_file():
             written.append(_copy(path, folder / name))
-    for path in sorted((source.paths.root / "splits").glob("*.csv")):
-        written.append(_copy(path, folder / "splits" / path.name))
+    for path in map(source.paths.split, source.dataset_cards):
+        if path.is_file():
+            written.append(_copy(path, folder / "splits" / path.name))
     return [*written, _crate(source, folder, written)]
 
 
-def _scores(paths: RunPaths, folder: Path) -> list[Path]:
-    """All score rows in one Parquet file and one compressed CSV, streamed file by file."""
-    files = sorted((paths.root / "scores").glob("*/*.parquet"))
-    files = [f for f in files if not f.name.startswith(".")]
-    if not files:
+def _scores(source: RunSource, folder: Path) -> list[Path]:
+    """All score rows of the run in one Parquet file and one compressed CSV, streamed by file."""
+    paths, expected = source.paths, expected_of(source.paths.root, source.config)[0]
+    if not score_files(paths, expected):
         return []
     schema = TABLES["scores"].schema
     parquet, text = folder / "scores.parquet", folder / "scores.csv.gz"
@@ -53,8 +55,7 @@ def _scores(paths: RunPaths, folder: Path) -> list[Path]:
         pa.CompressedOutputStream(pa.OSFile(str(two), "wb"), "gzip") as stream,
         pa_csv.CSVWriter(stream, schema) as lines,
     ):
-        for file in files:
-            table = pq.read_table(file).select(schema.names).cast(schema)
+        for *_, table, _ in read_scores(paths, expected, schema.names):
             rows.write_table(table)
             lines.write_table(table)
     return [parquet, text]

@@ -56,10 +56,10 @@ class CaseRows:
 
 def load_case_rows(paths: RunPaths) -> CaseRows:
     """Read the score rows of a run; an empty frame if there are none."""
-    rows = load_rows(paths)
+    expected, links = expected_of(paths.root)
+    rows = load_rows(paths, expected)
     if rows.empty:
         return CaseRows(rows)
-    leaked = expected_of(paths.root)[1].leaked
     order = rows["kind"].astype(str).map(_KINDS).to_numpy() + np.where(
         rows["status"].astype(str) == "unsupported", 10, 0
     )
@@ -67,7 +67,7 @@ def load_case_rows(paths: RunPaths) -> CaseRows:
     best = pd.Series(order).groupby([k.to_numpy() for k in keys]).transform("min")
     # The kind is chosen once per model, entry and class: the first by which it was ever scored.
     kind = rows["kind"].astype(str).map(_KINDS).to_numpy()
-    return CaseRows(rows[kind == best.to_numpy() % 10].reset_index(drop=True), leaked)
+    return CaseRows(rows[kind == best.to_numpy() % 10].reset_index(drop=True), links.leaked)
 
 
 @lru_cache(maxsize=4)

@@ -20,6 +20,8 @@ from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES
+from evaluation.tables.run_tables import expected_of
+from evaluation.tables.scores import score_files
 from evaluation.tabular import read_table
 
 SPACE_WORDS = {
@@ -229,9 +231,10 @@ class RunSource:
     @property
     def implementation(self) -> str:
         """Which code measured, for captions: `satbench 1.0 (surface elements)`."""
-        score_files = sorted(self.paths.root.glob("scores/*/*.parquet"))
+        expected = expected_of(self.paths.root, self.config)[0]
+        files = [path for parts in score_files(self.paths, expected).values() for path in parts]
         names: set[str] = set()
-        for path in score_files[:4]:
+        for path in files[:4]:
             rows = read_table(
                 path, TABLES["scores"], ["implementation", "version"], categories=True
             ).drop_duplicates()

@@ -251,11 +251,12 @@ def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
         The file written.
 
     Raises:
-        BenchError: no shard is there, or no case of the entry is usable.
+        BenchError: no shard is there, no case of the entry is usable, or with `missing_data:
+            error` a planned one is not.
     """
     from evaluation.config import load_frozen
+    from evaluation.datasets.gaps import case_rows, find_gap
     from evaluation.datasets.registry import find_card
-    from evaluation.datasets.shards import read_rows
     from evaluation.paths import RunPaths
     from evaluation.workflow.plan import n_shards
 
@@ -268,12 +269,24 @@ def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
             file=missing[0],
             hint="run `satbench standardise`; the workflow does so",
         )
-    found = [row for table in tables for row in read_rows(table)]
-    usable = {row.case: row for row in found if row.status == "ok"}
-    if n_failed := sum(row.status == "failed" for row in found):
+    known = case_rows(paths, config, card)
+    if n_failed := sum(row.status == "failed" for row in known):
         where = tables[0].parent
         say(f"{card.id}: {n_failed} cases could not be standardised; {where} says why")
+    usable = {row.case: row for row in known if row.status == "ok"}
     rows = effective_split(card, config, [(r.case, r.patient) for r in usable.values()], say)
+    gap = find_gap(card, config, known, {row.case: row.split for row in rows})
+    if gap.lacking and config.missing_data == "error":
+        raise BenchError(
+            f"`{card.id}` lacks cases and missing_data is `error`",
+            file=tables[0].parent,
+            found=gap.words,
+            expected=f"{gap.expected} usable cases",
+            hint="repair the files, name them under `exclude` in the card with the reason, or "
+            "set `missing_data: skip`",
+        )
+    if gap.lacking:
+        say(f"{card.id}: {gap.words}")
     rows = [
         replace(row, image=usable[row.case].image, labels=usable[row.case].labels) for row in rows
     ]

@@ -28,17 +28,30 @@ def read_labels(path: Path, arena: Arena | None = None) -> Volume:
             not whole, or labels beyond 16 bits.
     """
     volume = read_volume(path, arena)
-    array = volume.array
+    return Volume(as_labels(volume.array, "label map", path), volume.affine)
+
+
+def as_labels(array: Array, what: str, file: Path | None = None) -> Array:
+    """Whole numbers of at most 16 bits from an array of any type.
+
+    Args:
+        array: voxels.
+        what: names it in a message, such as `label map`.
+        file: where it comes from, if it is a file.
+
+    Raises:
+        BenchError: NaN, infinity, numbers that are not whole, or labels beyond 16 bits.
+    """
     if array.dtype == bool:
-        array = array.view(np.uint8)
-    elif not np.issubdtype(array.dtype, np.integer):
-        array = _whole_numbers(volume, path)
+        return array.view(np.uint8)
+    if not np.issubdtype(array.dtype, np.integer):
+        array = _whole_numbers(array, what, file)
     if array.dtype.itemsize > 2 or not np.issubdtype(array.dtype, np.integer):
-        array = _narrow(array, path)
-    return Volume(array, volume.affine)
+        array = _narrow(array, file)
+    return array
 
 
-def _narrow(array: Array, path: Path) -> Array:
+def _narrow(array: Array, file: Path | None) -> Array:
     """Whole numbers in the first of uint8, uint16 and int16 that holds them."""
     low, high = array.min(), array.max()
     for kind in (np.uint8, np.uint16, np.int16):
@@ -46,22 +59,21 @@ def _narrow(array: Array, path: Path) -> Array:
             return array.astype(kind)
     raise BenchError(
         "label values do not fit into 16 bits",
-        file=path,
+        file=file,
         found=f"{low:g} to {high:g}",
         expected="0 to 65535, or -32768 to 32767",
         hint="renumber the labels",
     )
 
 
-def _whole_numbers(volume: Volume, path: Path) -> Array:
-    array = volume.array
+def _whole_numbers(array: Array, what: str, file: Path | None) -> Array:
     if not np.issubdtype(array.dtype, np.floating):
-        raise BenchError("voxels are not numbers", file=path, found=array.dtype)
+        raise BenchError("voxels are not numbers", file=file, found=array.dtype)
     bad = int(np.size(array) - np.isfinite(array).sum())
     if bad:
         raise BenchError(
-            f"label map holds {bad} voxels that are NaN or infinite",
-            file=path,
+            f"{what} holds {bad} voxels that are NaN or infinite",
+            file=file,
             expected="whole numbers",
             hint="set them to the background's value",
         )
@@ -69,8 +81,8 @@ def _whole_numbers(volume: Volume, path: Path) -> Array:
     away = np.abs(array - rounded) > ROUNDING
     if away.any():
         raise BenchError(
-            f"label map holds {int(away.sum())} voxels that are not whole numbers",
-            file=path,
+            f"{what} holds {int(away.sum())} voxels that are not whole numbers",
+            file=file,
             found=f"for example {float(array[away][0]):g}",
             expected="whole numbers",
             hint="is it a probability map, or was it resampled with interpolation?",

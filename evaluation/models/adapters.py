@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
@@ -18,6 +17,7 @@ from evaluation.identity import file_digest
 from evaluation.io import write_volume
 from evaluation.models.answers import Labels, answer_files, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
+from evaluation.models.gate import checked_model
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
 
@@ -39,7 +39,7 @@ def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | Ba
         preset=config.presets.get(card.id),
         options=dict(adapter.options),
     )
-    return cast("Model | BatchModel", factory(context))
+    return checked_model(factory(context), f"`{adapter.object}` of model card `{card.id}`")
 
 
 def _supported(dataset: str, labels: Mapping[str, Labels], folder: Path) -> dict[str, str | None]:

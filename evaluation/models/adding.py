@@ -14,6 +14,7 @@ from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
 from evaluation.models.adapters import build_model
 from evaluation.models.card import find_model
+from evaluation.models.gate import checked_classes
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
@@ -71,7 +72,7 @@ def _ask_for_classes(paths: RunPaths, model_id: str, datasets: Sequence[str]) ->
     """Build the model for this alone: a fault on the last entry shows before the first one."""
     model = build_model(model_id, paths, load_frozen(paths.root))
     for dataset in datasets:
-        model.classes(dataset)
+        checked_classes(model.classes(dataset), find_card(dataset))
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from evaluation.cases import ImageCase, Prediction
 from evaluation.errors import BenchError
-from evaluation.io import Array, Volume, same_grid, to_ras
+from evaluation.io import Array, Volume, read_grid
 from evaluation.metrics.reading import read_labels
+from evaluation.models.gate import on_grid
 from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 Labels = Mapping[str, int | list[int]]
@@ -43,7 +44,7 @@ def read_answer(
     Raises:
         BenchError: a file is missing, lies on another grid or holds other values.
     """
-    image = case.image()
+    image = read_grid(case.folder / "image.nii.gz")
     if labels is not None:
         array = _read_on_grid(answer_files(folder, case, labels, classes)[0], image)
         places = {
@@ -105,11 +106,9 @@ def _read_mask(path: Path, image: Volume) -> NDArray[np.bool_]:
 
 def _read_on_grid(path: Path, image: Volume) -> Array:
     """Labels of a file (uint8, uint16 or int16, none negative) in the image's orientation."""
-    volume = to_ras(read_labels(path))
-    if difference := same_grid(image, volume):
-        raise BenchError("prediction is not on the image's grid", file=path, found=difference)
-    if (low := volume.array.min()) < 0:
+    array = on_grid(read_labels(path), image, "prediction", path)
+    if (low := array.min()) < 0:
         raise BenchError(
             "prediction holds values below 0", file=path, found=low, expected="0 to 65535"
         )
-    return volume.array
+    return array

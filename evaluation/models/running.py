@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from tqdm import tqdm
 from evaluation.cases import (
     PREDICTION_FILE,
     ImageCase,
-    Prediction,
     PredictionRecord,
     read_image_case,
     read_prediction_record,
@@ -36,12 +33,10 @@ from evaluation.files import atomic_path, write_json
 from evaluation.identity import is_outdated, made_again
 from evaluation.models.adapters import build_model
 from evaluation.models.card import find_model
+from evaluation.models.gate import answers_of, checked_answer, checked_classes
 from evaluation.models.identity import prediction_made_from
-from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
 from evaluation.workflow.plan import cases_to_predict, n_test_shards
-
-log = logging.getLogger(__name__)
 
 STATUS_COLUMNS = ("case", "status", "reason", "seconds", "made_from", "masks")
 NOT_STANDARDISED = "not standardised: "
@@ -81,7 +76,7 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     target = paths.prediction_shard(model_id, dataset, shard)
     cases, status = _readable_cases(paths, dataset, cases_to_predict(paths, config, entry, shard))
     model = build_model(model_id, paths, config)
-    support = model.classes(dataset)
+    support = checked_classes(model.classes(dataset), entry)
     write_json(_support_path(target), support)
     wanted = [c.name for c in classes_in_scope(entry, config)]
     supported = [name for name in wanted if name in support and support[name] is None]
@@ -89,6 +84,7 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
         reason = next((r for r in support.values() if r), "the model covers no class of this entry")
         status += [CaseStatus(case.case, "unsupported", reason) for case in cases]
         _write_status(target, status)
+        made_again(target)
         return target
     made_from = {c.case: prediction_made_from(card, model, c, supported) for c in cases}
     todo = []
@@ -100,9 +96,9 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
             todo.append(case)
     title = f"{model_id} on {dataset}"
     with tqdm(total=len(todo), desc=title, unit="case", disable=None) as progress:
-        for case, answer, seconds in _answers(model, todo, supported):
-            made = made_from[case.case]
-            status.append(_keep(paths, model_id, case, answer, seconds, made))
+        for case, answer, seconds in answers_of(model, todo, supported):
+            answered = _Answer(answer, seconds, made_from[case.case])
+            status.append(_keep(paths, model_id, case, answered, supported))
             progress.update()
     _write_status(target, status)
     made_again(target)
@@ -147,66 +143,30 @@ def _readable_cases(
     return cases, status
 
 
-def _answers(
-    model: Model | BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
-) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
-    """One answer for each case, whatever the model does.
+@dataclass(frozen=True)
+class _Answer:
+    """What a model gave for a case (anything), how long it took, and what it was made from."""
 
-    Raises:
-        BenchError: by a model that is given all cases at once, before its first answer: it could
-            not start.
-    """
-    if isinstance(model, BatchModel):
-        yield from _answers_of_batch(model, cases, classes)
-        return
-    for case in cases:
-        start = time.perf_counter()
-        answer: Prediction | Exception
-        try:
-            answer = model.predict(case, classes)
-        except Exception as error:
-            # Whatever a model raises is that case's status; the other cases go on.
-            log.warning("%s failed on %s", case.dataset, case.case, exc_info=True)
-            answer = error
-        yield case, answer, time.perf_counter() - start
-
-
-def _answers_of_batch(
-    model: BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
-) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
-    waiting = {case.case: case for case in cases}
-    why: Exception = BenchError("the model gave no answer for this case")
-    try:
-        for case, answer, seconds in model.predict_all(cases, classes) if cases else ():
-            if waiting.pop(case.case, None) is not None:
-                yield case, answer, seconds
-    except Exception as error:
-        if len(waiting) == len(cases) and isinstance(error, BenchError):
-            raise
-        log.warning("%s failed", cases[0].dataset, exc_info=True)
-        why = error
-    for case in waiting.values():
-        yield case, why, 0.0
+    content: object
+    seconds: float
+    made_from: str
 
 
 def _keep(
-    paths: RunPaths,
-    model_id: str,
-    case: ImageCase,
-    answer: Prediction | Exception,
-    seconds: float,
-    made_from: str,
+    paths: RunPaths, model_id: str, case: ImageCase, found: _Answer, classes: Sequence[str]
 ) -> CaseStatus:
     folder = paths.prediction(model_id, case.dataset, case.case)
-    if isinstance(answer, Prediction):
-        found = answer.segmentation.shape
-        if found == case.shape:
-            return _ok(
-                write_prediction(
-                    folder, model_id, case, answer, made_from=made_from, seconds=seconds
-                )
+    answer, seconds = found.content, found.seconds
+    if not isinstance(answer, Exception):
+        try:
+            checked = checked_answer(case, answer, classes)
+            made_from = found.made_from
+            record = write_prediction(
+                folder, model_id, case, checked, made_from=made_from, seconds=seconds
             )
-        answer = BenchError("prediction has another shape", found=found, expected=case.shape)
+            return _ok(record)
+        except BenchError as error:
+            answer = error
     shutil.rmtree(folder, ignore_errors=True)
     reason = (
         answer.one_line

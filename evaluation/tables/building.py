@@ -71,13 +71,14 @@ def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Gr
     if rows.empty:
         return []
     columns = _columns(rows)
-    models = tuple(sorted(set(columns.of("model", np.unique(columns.codes["model"])))))
     sizes = _reference_sizes(columns)
     tolerances, tolerance = np.unique(columns.numbers["tolerance_mm"], return_inverse=True)
     group = columns.codes["space"] * len(tolerances) + tolerance.ravel()
     grids = []
     for number in np.unique(group):
         part = columns.take(np.flatnonzero(group == number))
+        # A model that was not measured here must not take from the others what they share.
+        models = tuple(sorted(part.of("model", np.unique(part.codes["model"]))))
         order = np.argsort(part.codes["dataset"], kind="stable")
         codes, starts = np.unique(part.codes["dataset"][order], return_index=True)
         blocks = dict(zip(part.of("dataset", codes), np.split(order, starts[1:]), strict=True))

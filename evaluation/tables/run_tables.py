@@ -11,22 +11,24 @@ import pandas as pd
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.gaps import Gap, case_rows, find_gap, planned_tests
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import check_claims, published_beside_ours
-from evaluation.schema import AUDIT, COMPLETENESS, TABLES, read_table, write_table
+from evaluation.schema import AUDIT, TABLES, read_table, write_table
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
+from evaluation.tables.completeness import completeness, lines_of_models_not_run
 from evaluation.tables.decisions import decide
 from evaluation.tables.grid import Grid
-from evaluation.tables.policies import ABSENT, CODE
 from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
 from evaluation.tables.views import Links, find_links
+from evaluation.workflow.plan import n_test_shards
 
 MADE_HERE = (
     "dataset", "dataset_class", "class", "region", "lesion", "overall", "ranks", "pairs",
@@ -34,19 +36,26 @@ MADE_HERE = (
 )  # fmt: skip
 
 
-def expected_of(run: Path) -> tuple[Expected, Links]:
-    """What a run should hold, from its configuration, cards, splits and list of missing data."""
-    paths, config = RunPaths(run), load_frozen(run)
+def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, Links]:
+    """What a run should hold, from its configuration, cards, splits and list of missing data.
+
+    Args:
+        run: run folder.
+        config: its configuration; default: read from the folder.
+    """
+    paths, config = RunPaths(run), config or load_frozen(run)
     cards = _cards(config)
-    splits = {}
-    for card in cards:
-        path = paths.split(card.id)
-        if path.is_file():
-            splits[card.id] = pd.read_csv(path, dtype=str, keep_default_na=False)
     not_run = {}
     if paths.not_run.is_file():
         frame = pd.read_csv(paths.not_run, dtype=str, keep_default_na=False)
         not_run = dict(zip(frame["dataset"], frame["reason"], strict=True))
+    splits, n_shards, gaps = {}, {}, {}
+    for card in cards:
+        n_shards[card.id], gaps[card.id] = _plan_of(card, config)
+        path = paths.split(card.id)
+        if path.is_file() and card.id not in not_run:
+            splits[card.id] = pd.read_csv(path, dtype=str, keep_default_na=False)
+            gaps[card.id] = _gap(paths, config, card, splits[card.id])
     expected = Expected(
         data_kind=config.data_kind,
         models=tuple(config.models),
@@ -58,11 +67,42 @@ def expected_of(run: Path) -> tuple[Expected, Links]:
         modalities={card.id: card.modality for card in cards},
         splits=splits,
         not_run=not_run,
+        spaces=tuple(config.space),
+        tolerances_mm=tuple(config.tolerance_mm),
+        n_shards=n_shards,
+        planned={name: gap.expected for name, gap in gaps.items()},
+        gaps={name: gap.words for name, gap in gaps.items() if gap.lacking},
     )
-    audit = paths.table("audit")
     declared = [(c.id, o.dataset) for c in cards for o in c.overlaps if o.verified]
-    found = read_table(audit, AUDIT) if audit.is_file() else None
-    return expected, find_links(splits, found, declared)
+    return expected, find_links(splits, _audit(paths, splits), declared)
+
+
+def _plan_of(card: DatasetCard, config: RunConfig) -> tuple[int, Gap]:
+    """Number of shards of an entry's test cases, and of the cases, before any is read."""
+    try:
+        return n_test_shards(card, config), Gap(planned_tests(card, config))
+    except BenchError:
+        # No virtual patients are made of this entry: scores that were brought in, without a plan.
+        return 1, Gap(0)
+
+
+def _gap(paths: RunPaths, config: RunConfig, card: DatasetCard, split: pd.DataFrame) -> Gap:
+    """Planned test cases of an entry that are not in its split."""
+    sides = dict(zip(split["case"], split["split"], strict=True))
+    rows = case_rows(paths, config, card)
+    if not rows:
+        # Without a record of the raw cases (an imported run), the split is all that is known.
+        return Gap(sum(side == "test" for side in sides.values()))
+    return find_gap(card, config, rows, sides, "test")
+
+
+def _audit(paths: RunPaths, splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame | None:
+    """The audit's links between entries of this run; it may know some that were dropped since."""
+    path = paths.table("audit")
+    if not path.is_file():
+        return None
+    audit = read_table(path, AUDIT)
+    return audit[audit["dataset"].isin(splits) & audit["other_dataset"].isin(splits)]
 
 
 def _cards(config: RunConfig) -> list[DatasetCard]:
@@ -90,12 +130,16 @@ def load_grids(run: Path) -> RunGrids:
     Raises:
         BenchError: the run has no score rows at all.
     """
+    paths = RunPaths(run)
     expected, links = expected_of(run)
-    rows = load_rows(RunPaths(run))
+    rows = load_rows(paths, expected)
     if rows.empty:
         raise BenchError(
-            "this run has no score rows",
-            file=run / "scores",
+            "this run has no score rows of what it declares",
+            file=paths.root / "scores",
+            expected=f"models {', '.join(expected.models)}; tolerances in mm "
+            f"{', '.join(f'{t:g}' for t in expected.tolerances_mm)}; spaces "
+            f"{', '.join(expected.spaces)}",
             hint="`satbench measure` writes them; `snakemake` runs it for all models and entries",
         )
     cards = load_model_cards()
@@ -120,9 +164,9 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
         Lines for the log: what was written and what is missing.
     """
     paths = RunPaths(run)
-    join_shards(paths)
     loaded = load_grids(run)
     grids, expected, links = loaded.all_models, loaded.expected, loaded.links
+    left_out = join_shards(paths, expected)
     if seed is None:
         seed = load_frozen(run).seed
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
@@ -135,57 +179,19 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     tables = {
         name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames
     }
-    tables["sensitivity"] = sensitivity(tables, loaded.entrants[0].models)
-    tables["completeness"] = completeness(grids[0], expected)
+    tables["sensitivity"] = sensitivity(
+        tables, {m for grid in loaded.entrants for m in grid.models}
+    )
+    tables["completeness"] = completeness(grids, expected)
     tables["published"] = published_beside_ours(tables)
     tables["claims"] = check_claims()
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
-    return _summary(tables, expected, links)
-
-
-def completeness(grid: Grid, expected: Expected) -> pd.DataFrame:
-    """The table `completeness`: every model on every entry, present or not."""
-    entries = {entry.dataset: entry for entry in grid.entries}
-    names = [*expected.entries, *sorted(set(entries) - set(expected.entries))]
-    models = [*expected.models, *sorted(set(grid.models) - set(expected.models))]
-    rows = []
-    for model in models:
-        column = grid.models.index(model) if model in grid.models else None
-        for name in names:
-            n_cases = n_classes = 0
-            n_expected = len(expected.test_cases(name))
-            n_scope = len(expected.classes.get(name, ()))
-            entry = entries.get(name)
-            if entry is not None:
-                n_expected, n_scope = len(entry.cases), int(entry.slots.preferred.sum())
-            if entry is not None and column is not None:
-                status = entry.status[:, entry.slots.preferred, column]
-                left_out = (status == ABSENT) | (status == CODE["unsupported"])
-                n_classes = int((~left_out.all(axis=0)).sum())
-                missing = status == CODE["prediction_missing"]
-                n_cases = int((~(missing | left_out)).any(axis=1).sum())
-            label, reason = _status(
-                name in expected.not_run, n_cases, n_expected, n_classes, n_scope
-            )
-            reason = expected.not_run.get(name, reason)
-            numbers = (n_cases, n_expected, n_classes, n_scope)
-            rows.append((expected.data_kind, model, name, label, reason, *numbers))
-    return pd.DataFrame(rows, columns=COMPLETENESS.names)
-
-
-def _status(
-    no_data: bool, n_cases: int, n_expected: int, n_classes: int, n_scope: int
-) -> tuple[str, str]:
-    if no_data:
-        return "no data", "no data"
-    if not n_classes:
-        return "not run", "no score rows, or no class supported"
-    if n_cases < n_expected:
-        return "incomplete", f"predictions for {n_cases} of {n_expected} scans"
-    if n_classes < n_scope:
-        return "incomplete", f"{n_classes} of {n_scope} classes supported"
-    return "complete", ""
+    return [
+        *_summary(tables, expected, links),
+        *lines_of_models_not_run(grids, expected),
+        *left_out,
+    ]
 
 
 def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Links) -> list[str]:
@@ -208,6 +214,7 @@ def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Link
         for row in headline[columns].itertuples(index=False)
     ]
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
+    lines += [f"{name}: {words}" for name, words in sorted(expected.gaps.items())]
     lines.append(links.note)
     flips = int(np.sum(tables["sensitivity"]["flips"]))
     lines.append(f"sensitivity: the winner changes in {flips} of {len(tables['sensitivity'])} rows")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluation.errors import BenchError
@@ -21,9 +22,13 @@ USED = (
 )  # fmt: skip
 
 
+# By these a row is judged to belong to the run.
+_KEYS = ("case", "class", "space", "tolerance_mm")
+
+
 @dataclass(frozen=True)
 class Expected:
-    """What a run should hold.
+    """What a run should hold: what its tables are made of, and nothing else that lies there.
 
     Args:
         data_kind: `synthetic` or `real`.
@@ -33,6 +38,11 @@ class Expected:
         modalities: by entry, `ct` or `mri`.
         splits: by entry that has data, a frame with `case`, `patient`, `split`.
         not_run: by entry without data, the reason.
+        spaces: spaces of the configuration.
+        tolerances_mm: tolerances of the configuration.
+        n_shards: by entry, into how many shards its test cases are planned.
+        planned: by entry, number of test cases by the plan, usable or not.
+        gaps: by entry with test cases that are not usable, how many and why.
     """
 
     data_kind: str
@@ -42,6 +52,11 @@ class Expected:
     modalities: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
+    spaces: tuple[str, ...] = ()
+    tolerances_mm: tuple[float, ...] = ()
+    n_shards: Mapping[str, int] = field(default_factory=dict)
+    planned: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
     def test_cases(self, dataset: str) -> dict[str, str]:
         """Test case -> patient of an entry (empty if it has no split)."""
@@ -51,17 +66,21 @@ class Expected:
         test = frame[frame["split"] == "test"]
         return dict(zip(test["case"].astype(str), test["patient"].astype(str), strict=True))
 
+    def n_planned(self, dataset: str) -> int:
+        """Number of test cases that should be scored, usable or not."""
+        return max(self.planned.get(dataset, 0), len(self.test_cases(dataset)))
 
-def load_rows(paths: RunPaths, columns: Iterable[str] = USED) -> pd.DataFrame:
-    """All score rows of a run, text as categories.
 
-    Models or entries that are missing are simply not there.
+def load_rows(paths: RunPaths, expected: Expected, columns: Iterable[str] = USED) -> pd.DataFrame:
+    """The score rows of what a run declares, text as categories.
+
+    Models or entries that are missing are simply not there; what lies there undeclared neither.
 
     Raises:
         BenchError: a file that is not Parquet or lacks columns.
     """
     names = list(columns)
-    tables = [_read(path, names) for files in score_files(paths).values() for path in files]
+    tables = [table for *_, table, _ in read_scores(paths, expected, names)]
     if not tables:
         return SCORES.empty()[names]
     text = [c.name for c in SCORES.columns if c.type == "text" and c.name in names]
@@ -69,29 +88,114 @@ def load_rows(paths: RunPaths, columns: Iterable[str] = USED) -> pd.DataFrame:
     return frame
 
 
-def score_files(paths: RunPaths) -> dict[tuple[str, str], list[Path]]:
-    """Files of (model, entry): its shards, else the joined file (an imported score table)."""
+def score_files(paths: RunPaths, expected: Expected) -> dict[tuple[str, str], list[Path]]:
+    """Files of each declared (model, entry): its planned shards, else an imported score table."""
     found: dict[tuple[str, str], list[Path]] = {}
-    root = paths.root / "scores"
-    for folder in sorted(root.glob("[!.]*")):
-        for path in sorted(folder.glob("[!.]*.parquet")):
-            found[folder.name, path.stem] = [path]
-        for shards in sorted(folder.glob("*/shards")):
-            parts = sorted(shards.glob("[0-9]*.parquet"), key=lambda path: int(path.stem))
-            if parts:
-                found[folder.name, shards.parent.name] = parts
+    for model in expected.models:
+        for dataset in expected.entries:
+            if dataset in expected.not_run:
+                continue
+            shards = range(expected.n_shards.get(dataset, 1))
+            files = [paths.score_shard(model, dataset, k) for k in shards]
+            if not any(path.is_file() for path in files):
+                files = [paths.scores(model, dataset)]
+            if files := [path for path in files if path.is_file()]:
+                found[model, dataset] = files
     return found
 
 
-def join_shards(paths: RunPaths) -> None:
-    """Write `scores/<model>/<entry>.parquet` from the shards wherever there are shards."""
-    for (model, dataset), parts in score_files(paths).items():
-        target = paths.scores(model, dataset)
-        if parts == [target]:
+def read_scores(
+    paths: RunPaths, expected: Expected, columns: Sequence[str]
+) -> Iterator[tuple[str, str, pa.Table, list[str]]]:
+    """Declared rows of each declared (model, entry), and in words what else its files hold.
+
+    Raises:
+        BenchError: a file that is not Parquet or lacks columns.
+    """
+    for (model, dataset), files in score_files(paths, expected).items():
+        tests = list(expected.test_cases(dataset))
+        tables, others = [], []
+        for path in files:
+            cases = tests
+            if path.parent.name == "shards":
+                # A shard of another plan may hold cases that are another shard's now.
+                cases = tests[int(path.stem) :: expected.n_shards.get(dataset, 1)]
+            table = _read(path, list(dict.fromkeys([*columns, *_KEYS])))
+            kept, rest = _declared(table, expected, dataset, cases)
+            tables.append(kept.select(list(columns)))
+            others += rest
+        yield model, dataset, pa.concat_tables(tables), list(dict.fromkeys(others))
+
+
+def _declared(
+    table: pa.Table, expected: Expected, dataset: str, cases: Sequence[str]
+) -> tuple[pa.Table, list[str]]:
+    wanted = {
+        "space": expected.spaces,
+        "tolerance_mm": expected.tolerances_mm,
+        "class": tuple(expected.classes.get(dataset, ())),
+        # An imported table of an entry without a split has only its own word for its cases.
+        "case": tuple(cases) if dataset in expected.splits else None,
+    }
+    others = []
+    for column, values in wanted.items():
+        if values is None:
             continue
-        joined = pa.concat_tables([_read(part, SCORES.names) for part in parts])
+        inside = pc.is_in(table[column], pa.array(values, table.schema.field(column).type))
+        if pc.all(inside).as_py() is not False:
+            continue
+        found = pc.unique(table.filter(pc.invert(inside))[column]).to_pylist()
+        few = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)[:3])
+        words = {"tolerance_mm": "tolerance in mm", "case": "test case"}.get(column, column)
+        others.append(f"rows of no {words} of this run ({few}{', ...' * (len(found) > 3)})")
+        table = table.filter(inside)
+    return table, others
+
+
+def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
+    """Write `scores/<model>/<entry>.parquet` from the shards wherever there are shards.
+
+    Returns:
+        Lines that name what lies under `scores/` and is left out of the tables.
+    """
+    files = score_files(paths, expected)
+    left_out: dict[str, list[str]] = {}
+    for model, dataset, table, others in read_scores(paths, expected, SCORES.names):
+        for what in others:
+            left_out.setdefault(what, []).append(f"{model}/{dataset}")
+        target = paths.scores(model, dataset)
+        if files[model, dataset] == [target]:
+            continue
         with atomic_path(target) as temporary:
-            pq.write_table(joined.cast(SCORES.schema), temporary, compression="zstd")
+            pq.write_table(table.cast(SCORES.schema), temporary, compression="zstd")
+    for what, where in _undeclared(paths, expected):
+        left_out.setdefault(what, []).append(where)
+    return [
+        f"left out: {what}: {', '.join(where[:5])}"
+        + (f" and {len(where) - 5} more" if len(where) > 5 else "")
+        for what, where in left_out.items()
+    ]
+
+
+def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]]:
+    """Score files of models, entries and shards that the run does not declare: (what, where)."""
+    for folder in sorted((paths.root / "scores").glob("[!.]*/")):
+        if folder.name not in expected.models:
+            yield "scores of models that the configuration does not name", folder.name
+            continue
+        there = {p.stem for p in folder.glob("[!.]*.parquet")}
+        there |= {p.parent.name for p in folder.glob("[!.]*/shards")}
+        for dataset in sorted(there):
+            where = f"{folder.name}/{dataset}"
+            if dataset in expected.not_run:
+                yield "scores of entries without data", where
+            elif dataset not in expected.entries:
+                yield "scores of entries that the configuration does not name", where
+            else:
+                shards = (folder / dataset / "shards").glob("[0-9]*.parquet")
+                known = range(expected.n_shards.get(dataset, 1))
+                if any(p.stem.isdigit() and int(p.stem) not in known for p in shards):
+                    yield "shards of another shard_size", where
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:

@@ -41,7 +41,7 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
     zero = {name: np.zeros(shape) for name in ("scores", "cases", "missing", "absent")}
     zero |= {name: np.zeros(shape) for name in ("entries", "positive", "ml", "known")}
     scored_slots = np.zeros((len(universe), n_models), dtype=bool)
-    cases_expected = np.zeros(len(targets), dtype=np.int64)
+    cases_expected = _cases_expected(grid, universe, targets, view)
     people = np.zeros((len(targets), len(grid.people), n_models), dtype=bool)
     for entry, scored in zip(grid.entries, values.entries, strict=True):
         at = universe.start[entry.dataset]
@@ -70,7 +70,6 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
         seen = _any(chosen, finite)
         zero["cases"][rows] += seen.sum(axis=1)
         zero["entries"][rows] += seen.any(axis=1)
-        cases_expected[rows] += int(kept.sum())
         people[np.ix_(rows, scored.people)] |= _any(chosen, scored.counts > 0)
     entries_expected = [len(set(universe.dataset[m & universe.preferred])) for m in targets.member]
     classes_expected = targets.count_classes(universe.preferred[:, None])[:, 0]
@@ -90,6 +89,18 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
         false_positive_ml=ratio(zero["ml"], zero["positive"]),
         known=n["known"] > 0,
     )
+
+
+def _cases_expected(grid: Grid, universe: Universe, targets: Targets, view: str) -> Counts:
+    """Test scans by the plan behind each number; those that are linked are not in `clean`."""
+    n_scans = dict(universe.n_planned)
+    for entry in grid.entries:
+        linked = int((~entry.in_clean).sum()) if view == "clean" else 0
+        n_scans[entry.dataset] = max(n_scans.get(entry.dataset, 0), len(entry.cases)) - linked
+    expected = np.zeros(len(targets), dtype=np.int64)
+    for dataset, n in n_scans.items():
+        expected[targets.member[:, universe.dataset == dataset].any(axis=1)] += n
+    return expected
 
 
 def _any(member: NDArray[np.float32], flags: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -8,8 +8,8 @@ function. Source: sections 6.2 and 7 of the paper, and the authors' released eva
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import get_args
 
 import numpy as np
@@ -34,7 +34,8 @@ Strings = NDArray[np.str_]
 class Universe:
     """All slots of a run: those with scores, and those of entries that have no data.
 
-    One element for each slot; `start` gives the position of an entry's first slot.
+    One element for each slot; `start` gives the position of an entry's first slot, `n_planned`
+    the number of test scans that the plan gives an entry, usable or not.
     """
 
     dataset: Strings
@@ -43,6 +44,7 @@ class Universe:
     leaf: NDArray[np.bool_]
     preferred: NDArray[np.bool_]
     start: dict[str, int]
+    n_planned: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.name)
@@ -78,6 +80,7 @@ def universe_of(grid: Grid, expected: Expected) -> Universe:
         leaf=np.array(columns[3], dtype=bool),
         preferred=np.array(columns[4], dtype=bool),
         start=start,
+        n_planned={dataset: expected.n_planned(dataset) for dataset in start},
     )
 
 

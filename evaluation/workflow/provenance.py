@@ -130,6 +130,9 @@ def runtime_table(run: Path) -> pd.DataFrame:
             seconds.setdefault((model, dataset, "predict"), total)
     rows = []
     for (model, dataset, step), total in sorted(seconds.items()):
+        if model not in config.models or dataset not in ("", *entries):
+            # Left from an earlier configuration.
+            continue
         per_case, n_cases = float("nan"), 0
         status = paths.prediction_status(model, dataset)
         if step == "predict" and status.is_file():

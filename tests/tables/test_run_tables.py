@@ -8,34 +8,42 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluation.cli import build
-from evaluation.config import Cohort, RunConfig, freeze
+from evaluation.config import Cohort, RunConfig, freeze, load_frozen
+from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run
 from evaluation.tables.synthetic import collection_shape, synthetic_scores
+from evaluation.workflow.plan import n_test_shards
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 3, "acdc": 6, "promise12": 4}
 
 
+def write_shards(paths: RunPaths, model: str, dataset: str, rows: pd.DataFrame) -> None:
+    """The score rows of one model on one entry, in the shards of the run's plan."""
+    n = n_test_shards(find_card(dataset), load_frozen(paths.root))
+    case = rows["case"].astype(str)
+    for shard in range(n):
+        part = rows[case.isin(sorted(set(case))[shard::n])]
+        write_table(paths.score_shard(model, dataset, shard), part, SCORES)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run with two models, one of them in two shards, and one entry without data."""
+    """A run with two models that are measured, one that is not, and one entry without data."""
     root = tmp_path / "results" / "small"
     paths = RunPaths(root)
     config = RunConfig(
         name="small", data_kind="synthetic", raw_root="raw", entries=[*ENTRIES, "wmh"],
-        models=["good", "better", "later"], cohort=Cohort(),
+        models=["good", "better", "later"], cohort=Cohort(), shard_size=2,
     )  # fmt: skip
     freeze(config, paths.config)
     cards = collection_shape()
     shape = {name: (cards[name][0], n, cards[name][2]) for name, n in ENTRIES.items()}
     scores = synthetic_scores({"good": 0.0, "better": 0.1}, shape, seed=1)
     for (model, dataset), rows in scores.rows.groupby(["model", "dataset"], observed=True):
-        case = rows["case"].astype(str)
-        first = case.isin(sorted(set(case))[::2])
-        for shard, part in enumerate((rows[first], rows[~first])):
-            write_table(paths.score_shard(model, dataset, shard), part, SCORES)
+        write_shards(paths, str(model), str(dataset), rows)
     for dataset, frame in scores.expected.splits.items():
         paths.split(dataset).parent.mkdir(exist_ok=True)
         frame.to_csv(paths.split(dataset), index=False)

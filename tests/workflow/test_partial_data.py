@@ -54,7 +54,9 @@ def test_two_entries_run_and_the_others_are_named(clone, raw_root):
     assert (completeness["status"] == "no data").sum() == 30 * 3
     hippocampus = completeness.query("dataset == 'msd_hippocampus' and model == 'nnunet'")
     assert hippocampus["n_cases"].tolist() == [2]
-    assert hippocampus["n_cases_expected"].tolist() == [2], "test scans of the run"
+    assert hippocampus["n_cases_expected"].tolist() == [52], "test scans of the list"
+    assert "2 of 52 scans" in hippocampus["reason"].item()
+    assert "not found under" in hippocampus["reason"].item()
     report = (clone.folder / "reports/out/partial/tables/table5_datasets.md").read_text()
     assert "not run" in report
     assert "2 of 32" in report
