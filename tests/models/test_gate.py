@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,10 @@ def answering(
 
 
 def reasons(run: Path) -> dict[str, str]:
-    status = pd.read_csv(predict_shard(run, "mine", DATASET, 0)).query("status != 'ok'")
+    with suppress(BenchError):  # where all cases failed
+        predict_shard(run, "mine", DATASET, 0)
+    table = RunPaths(run).prediction_shard("mine", DATASET, 0)
+    status = pd.read_csv(table).query("status != 'ok'")
     return dict(zip(status["case"], status["reason"], strict=True))
 
 
