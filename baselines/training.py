@@ -33,6 +33,7 @@ from evaluation.cases import read_case_record
 from evaluation.errors import BenchError
 from evaluation.files import write_json
 from evaluation.paths import RunPaths
+from evaluation.spent import peak_memory_mib
 from evaluation.workflow.plan import read_split
 
 LOCK_WAIT_S = 60.0
@@ -97,6 +98,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         **answers[-1],
         "digest": data_digest(job, cases, answers[-1]["plan"]),
         "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mib": round(peak_memory_mib(), 1),
         "versions": versions(),
     }
     write_json(done, record)
@@ -148,6 +150,10 @@ def train_specialist(
         "lock_wait_s": LOCK_WAIT_S,
     }
     answers = _ask(job, "train", request, variables, epochs=settings.get("epochs", 1000))
+    begun = json.loads(started.read_text(encoding="utf-8"))
+    if any(answer["epochs_now"] for answer in answers):
+        begun["peak_memory_mib"] = max(peak_memory_mib(), begun.get("peak_memory_mib", 0.0))
+        write_json(started, begun)
     record = {
         "specialist": specialist,
         "dataset": job.card.id,
@@ -166,7 +172,9 @@ def train_specialist(
         "parameters": answers[-1]["parameters"],
         "settings": settings,
         "training": answers,
+        # The trainer's log has every epoch once, also those before a kill.
         "seconds": round(sum(a["seconds"] for a in answers), 2),
+        "peak_memory_mib": begun.get("peak_memory_mib"),
         "digest": digest,
         "versions": versions(),
     }

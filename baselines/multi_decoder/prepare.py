@@ -29,6 +29,7 @@ from evaluation.files import atomic_path, write_text
 from evaluation.io import Array, read_volume
 from evaluation.paths import RunPaths
 from evaluation.records import Record
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.workflow.plan import read_split
 
 INDEX_FILE = "index.json"
@@ -142,6 +143,7 @@ def prepare_case(
         if known.source == digest:
             return known
     done.unlink(missing_ok=True)
+    meter = Meter(folder / SPENT_FILE, digest, on_gpu=False)
     shape = own_shape(record.shape, record.spacing_mm, grid.spacing_mm)
     image = image_on_grid(read_volume(source / "image.nii.gz").array, shape)
     try:
@@ -158,6 +160,7 @@ def prepare_case(
     prepared = PreparedCase(
         case=record.case, source=digest, shape=shape, resolved_voxels=found.resolved_voxels
     )
+    meter.write()
     write_text(done, prepared.model_dump_json() + "\n")
     return prepared
 

@@ -31,8 +31,10 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
 from evaluation.models.adapters import build_model
+from evaluation.models.card import find_model
 from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
+from evaluation.spent import NOT_MEASURED, Meter
 from evaluation.workflow.plan import cases_to_predict
 
 log = logging.getLogger(__name__)
@@ -74,14 +76,19 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     todo = []
     for case in cases:
         if _is_predicted(paths.prediction(model_id, dataset, case.case)):
-            status.append(CaseStatus(case.case, "ok", seconds=seconds_before.get(case.case, 0.0)))
+            status.append(
+                CaseStatus(case.case, "ok", seconds=seconds_before.get(case.case, NOT_MEASURED))
+            )
         else:
             todo.append(case)
+    meter = _meter(paths, model_id, dataset, shard, goes_on=len(todo) < len(cases))
     progress = tqdm(total=len(todo), desc=f"{model_id} on {dataset}", unit="case", disable=None)
     for case, answer, seconds in _answers(model, todo, supported):
         status.append(_keep(paths, model_id, case, answer, seconds))
         progress.update()
     progress.close()
+    if todo:
+        meter.write()
     _write_status(target, status)
     return target
 
@@ -93,6 +100,14 @@ def _is_predicted(folder: Path) -> bool:
     except BenchError:
         return False
     return True
+
+
+def _meter(paths: RunPaths, model_id: str, dataset: str, shard: int, *, goes_on: bool) -> Meter:
+    # A program of the user's runs where its card says; of other models, torch knows.
+    card = find_model(model_id)
+    on_gpu = card.gpu if card.adapter.kind == "command" else None
+    path = paths.prediction_spent(model_id, dataset, shard)
+    return Meter(path, "", goes_on=goes_on, on_gpu=on_gpu)
 
 
 def _readable_cases(

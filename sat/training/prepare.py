@@ -24,6 +24,7 @@ from evaluation.files import atomic_path, write_text
 from evaluation.io import Array, Volume, read_volume
 from evaluation.paths import RunPaths
 from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.spent import SPENT_FILE, Meter
 from sat.config import Grid, Millimetres, Preset
 from sat.grid import (
     GridMap,
@@ -216,6 +217,7 @@ def _prepare_from_run(
         return
     # From here until all cases are there again, nothing may train from this store.
     (store / INDEX_FILE).unlink(missing_ok=True)
+    meter = Meter(folder / SPENT_FILE, source, on_gpu=False)
     record, reference = read_reference(source_folder)
     prepare_case(
         folder,
@@ -228,6 +230,7 @@ def _prepare_from_run(
         not_annotated=record.not_annotated,
         source=source,
     )
+    meter.write()
 
 
 def _records(paths: RunPaths, cases: dict[str, list[str]]) -> Iterator[CaseRecord]:
