@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from evaluation.config import load_frozen
-from evaluation.datasets.registry import entry_ids
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, costs_function, find_model
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME
 from evaluation.spent import NOT_MEASURED, MeasuredWork, read_spent
+from evaluation.workflow.plan import n_test_shards
 
 Works = Mapping[str, Sequence[MeasuredWork]]
 
@@ -105,8 +106,8 @@ def _prediction(run: Path, card: ModelCard, dataset: str) -> MeasuredWork | None
     if card.adapter.kind == "prediction-folder":
         return MeasuredWork("predict", dataset, NOT_MEASURED)
     seconds = pd.read_csv(status).query("status == 'ok'")["seconds"].astype(float)
-    shards = paths.prediction_shard(card.id, dataset, 0).parent.glob("[0-9]*.csv")
-    found = [read_spent(paths.prediction_spent(card.id, dataset, path.stem)) for path in shards]
+    shards = range(n_test_shards(find_card(dataset), load_frozen(run)))
+    found = [read_spent(paths.prediction_spent(card.id, dataset, k)) for k in shards]
     calls = [spent for spent in found if spent is not None]
     return MeasuredWork(
         "predict",
