@@ -34,6 +34,7 @@ class Spent(Record):
     Attributes:
         identity: what the unit is made from; time of another one is not added to.
         seconds: wall time, all resumes together; None where a part was not measured.
+        cpu_seconds: the same of the processor: of this process, not of those it starts.
         peak_memory_mib: largest resident memory of a process of this machine (on a GPU, too).
         steps: how far a training is.
         started: when its first part began, ISO 8601; `ended`: when the record was written.
@@ -41,6 +42,7 @@ class Spent(Record):
 
     identity: str
     seconds: float | None
+    cpu_seconds: float | None
     peak_memory_mib: float
     device: Device
     steps: int | None = None
@@ -66,15 +68,16 @@ class Meter:
         before = read_spent(path) if goes_on else None
         self._before = before if before is not None and before.identity == identity else None
         self._lost = goes_on and (self._before is None or self._before.seconds is None)
-        self._begin, self._began = time.monotonic(), _now()
+        self._begin, self._began = (time.monotonic(), time.process_time()), _now()
 
     @property
     def seconds(self) -> float | None:
         """Of all parts until now; None where one was not measured."""
-        earlier = self._before.seconds if self._before else 0.0
-        if self._lost or earlier is None:
-            return None
-        return round(earlier + time.monotonic() - self._begin, 3)
+        now = time.monotonic() - self._begin[0]
+        return self._sum(now, self._before.seconds if self._before else 0.0)
+
+    def _sum(self, now: float, before: float | None) -> float | None:
+        return None if self._lost or before is None else round(before + now, 3)
 
     def write(self, steps: int | None = None) -> None:
         """Write the record; a later call replaces it.
@@ -87,6 +90,9 @@ class Meter:
         spent = Spent(
             identity=self._identity,
             seconds=self.seconds,
+            cpu_seconds=self._sum(
+                time.process_time() - self._begin[1], before.cpu_seconds if before else 0.0
+            ),
             peak_memory_mib=round(max(peak, before.peak_memory_mib) if before else peak, 1),
             device="GPU" if on_gpu else "CPU",
             steps=steps,

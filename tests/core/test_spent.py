@@ -19,8 +19,9 @@ from evaluation.spent import (
 
 def spent(path, identity="a", seconds=100.0, peak_memory_mib=1e6, **values):
     record = {
-        "identity": identity, "seconds": seconds, "peak_memory_mib": peak_memory_mib,
-        "device": "CPU", "started": "2024-05-01T10:00:00+00:00", "ended": "2024-05-01T11:00:00+00:00",
+        "identity": identity, "seconds": seconds, "cpu_seconds": seconds, "device": "CPU",
+        "peak_memory_mib": peak_memory_mib, "started": "2024-05-01T10:00:00+00:00",
+        "ended": "2024-05-01T11:00:00+00:00",
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record | values))
@@ -35,6 +36,7 @@ def test_a_resume_adds_to_what_was_spent(tmp_path):
     meter.write(steps=7)
     record = read_spent(path)
     assert 100.05 <= record.seconds <= 100.01 + time.monotonic() - begin
+    assert 100 <= record.cpu_seconds < record.seconds
     assert (record.steps, record.device, record.peak_memory_mib) == (7, "GPU", 1e6)
     assert record.started == "2024-05-01T10:00:00+00:00" < record.ended
 
