@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from baselines.config import NnunetPreset, load_preset
 from baselines.jobs import MODEL
 from baselines.specialists import SpecialistPlan, specialists_of
-from evaluation.config import RunConfig
+from evaluation.config import RunConfig, load_frozen
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.paths import RunPaths
+from evaluation.spent import NOT_MEASURED, MeasuredWork
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -62,12 +65,38 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
 
 def trained_networks(run: Path) -> tuple[int, int]:
     """Networks of a run's trained specialists and their weights, as nnU-Net built them."""
-    records = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in RunPaths(run).model_run(MODEL).glob("*/model.json")
-    ]
+    records = [record for _, record in _records(run, "model.json") if record]
     networks = sum(len(record["folds"]) for record in records)
     return networks, sum(record["parameters"] * len(record["folds"]) for record in records)
+
+
+def measured_work(run: Path) -> list[MeasuredWork]:
+    """What preparing and training took, for each specialist of the run."""
+    return [
+        MeasuredWork(
+            step,
+            dataset,
+            record.get("seconds", NOT_MEASURED),
+            record.get("peak_memory_mib") or NOT_MEASURED,
+            "GPU" if record.get("device") == "cuda" else "CPU",
+        )
+        for step, name in (("prepare", "prepared.json"), ("train", "model.json"))
+        for dataset, record in _records(run, name)
+    ]
+
+
+def _records(run: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Entry and record of each specialist of the run; empty where it is not done."""
+    config, work = load_frozen(run), RunPaths(run).model_run(MODEL)
+    found = []
+    for card in map(find_card, entry_ids(config.entries)):
+        if not RunPaths(run).split(card.id).is_file():
+            continue  # no data
+        for plan in specialists_of(card, config):
+            path = work / plan.id / name
+            text = path.read_text(encoding="utf-8") if path.is_file() else "{}"
+            found.append((card.id, json.loads(text)))
+    return found
 
 
 Architecture = tuple[

@@ -180,7 +180,8 @@ def train(request: Request) -> None:
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = False
             torch.backends.cudnn.benchmark = True
-        if trainer.current_epoch < trainer.num_epochs:
+        first = trainer.current_epoch
+        if first < trainer.num_epochs:
             # nnU-Net's validation afterwards is left out: with fold `all` it would predict
             # every training case, and the benchmark has test cases of its own.
             trainer.run_training()
@@ -189,6 +190,7 @@ def train(request: Request) -> None:
         answer(
             fold=fold,
             epochs=trainer.num_epochs,
+            epochs_now=trainer.num_epochs - first,
             iterations=trainer.num_epochs * trainer.num_iterations_per_epoch,
             seconds=sum(end - start for start, end in spent),
             train_loss=float(log["train_losses"][-1]),

@@ -35,6 +35,7 @@ from evaluation.errors import BenchError
 from evaluation.files import write_json
 from evaluation.identity import digest, is_outdated, made_again
 from evaluation.paths import RunPaths
+from evaluation.spent import peak_memory_mib
 from evaluation.workflow.plan import read_split
 
 KEPT_FILE = "satbench.json"
@@ -108,6 +109,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         "made_from": made_from,
         "digest": digest(made_from, answers[-1]["plan"]),
         "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mib": round(peak_memory_mib(), 1),
         "versions": versions(),
     }
     write_json(copy, record)
@@ -162,6 +164,11 @@ def train_specialist(
         "lock_wait_s": LOCK_WAIT_S,
     }
     answers = _ask(job, "train", request, variables, epochs=settings.get("epochs", 1000))
+    begun = json.loads(started.read_text(encoding="utf-8"))
+    # Not in the record: what is made again from the same training reads the same.
+    if sum(answer.pop("epochs_now") for answer in answers):
+        begun["peak_memory_mib"] = max(peak_memory_mib(), begun.get("peak_memory_mib", 0.0))
+        write_json(started, begun)
     record = {
         "specialist": specialist,
         "dataset": job.card.id,
@@ -180,7 +187,9 @@ def train_specialist(
         "parameters": answers[-1]["parameters"],
         "settings": settings,
         "training": answers,
+        # The trainer's log has every epoch once, also those before a kill.
         "seconds": round(sum(a["seconds"] for a in answers), 2),
+        "peak_memory_mib": begun.get("peak_memory_mib"),
         "digest": made_from,
         "versions": versions(),
     }

@@ -41,6 +41,10 @@ class RunPaths:
         """Status of each case of a shard: case, status, reason, seconds."""
         return self.root / "predictions" / model / dataset / "shards" / f"{shard}.csv"
 
+    def prediction_spent(self, model: str, dataset: str, shard: int | str) -> Path:
+        """Memory and device of the calls that predicted a shard (seconds are the cases')."""
+        return self.prediction_shard(model, dataset, shard).with_suffix(".spent.json")
+
     def prediction_status(self, model: str, dataset: str) -> Path:
         """Status of all cases, joined from the shards."""
         return self.root / "predictions" / model / dataset / "status.csv"

@@ -308,7 +308,9 @@ COST = Table(
         _MODEL,
         Column("networks", "count", "networks that make up the model"),
         Column("parameters", "number", "all networks together, without a frozen text encoder"),
-        Column("train_seconds", "number", "training, all networks together", "s"),
+        Column(
+            "train_seconds", "number", "training, all networks and resumes; nan: not measured", "s"
+        ),
         Column("predict_seconds_per_case", "number", "median over test scans", "s"),
         Column("peak_memory_mib", "number", "largest of all steps", "MiB"),
         Column("device", "text", "processor or accelerator"),
@@ -322,9 +324,9 @@ RUNTIME = Table(
         _MODEL,
         _DATASET,
         Column("step", "text", "step of the path", allowed=("prepare", "train", "predict")),
-        Column("seconds", "number", "sum over the jobs of the step", "s"),
+        Column("seconds", "number", "all cases or networks, resumes too; nan: not measured", "s"),
         Column("seconds_per_case", "number", "median over cases", "s"),
-        Column("n_cases", "count", "cases"),
+        Column("n_cases", "count", "cases that were measured"),
     ),
 )
 COMPLETENESS = Table(

@@ -8,6 +8,8 @@ from math import prod
 from pathlib import Path
 
 from evaluation.config import RunConfig, load_frozen
+from evaluation.paths import RunPaths
+from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -21,7 +23,10 @@ from evaluation.workflow.estimate import (
     windows,
 )
 from evaluation.workflow.loads import Load
+from sat.atlas.settings import FOLDER as ATLAS_FOLDER
 from sat.config import Preset, load_preset
+from sat.knowledge.settings import text_folder
+from sat.training.store import read_index
 
 MODEL = "sat-nano"
 # The prepared store is uncompressed: float16 image, and one byte for each label layer; most
@@ -62,6 +67,23 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
 def trained_networks(run: Path) -> tuple[int, int]:
     """One network and its weights, without the text encoder."""
     return 1, count_weights(load_preset(load_frozen(run).presets.get(MODEL)))
+
+
+def measured_work(run: Path) -> list[MeasuredWork]:
+    """What preparing each entry and training took, with stages 1 and 2 where the run has them."""
+    preset = load_preset(load_frozen(run).presets.get(MODEL))
+    work = RunPaths(run).model_run(MODEL)
+    trainings = [work]
+    if preset.prompts.trains_text:
+        trainings.append(text_folder(work))
+    if preset.trains_atlas:
+        trainings.append(work / ATLAS_FOLDER)
+    prepared = measured_preparation(work / "prepared", _prepared_cases)
+    return [*prepared, *(measured_training("", folder / SPENT_FILE) for folder in trainings)]
+
+
+def _prepared_cases(store: Path) -> dict[str, tuple[str, ...]]:
+    return {entry.dataset: entry.cases for entry in read_index(store).entries}
 
 
 def _atlas(preset: Preset, on_gpu: bool) -> Work:

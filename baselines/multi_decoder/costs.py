@@ -9,10 +9,12 @@ from pathlib import Path
 from baselines.leaves import leaves_of
 from baselines.multi_decoder.config import MODEL, Preset, load_preset
 from baselines.multi_decoder.network import KERNEL, count_weights
-from baselines.multi_decoder.prepare import BYTES_PER_VOXEL, trained_classes
+from baselines.multi_decoder.prepare import BYTES_PER_VOXEL, read_index, trained_classes
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.paths import RunPaths
+from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -73,6 +75,17 @@ def trained_networks(run: Path) -> tuple[int, int]:
     config = load_frozen(run)
     outputs = outputs_of([find_card(name) for name in entry_ids(config.entries)], config)
     return 1, count_weights(load_preset(config.presets.get(MODEL)).network, outputs)
+
+
+def measured_work(run: Path) -> list[MeasuredWork]:
+    """What preparing each entry and the joint training took."""
+    work = RunPaths(run).model_run(MODEL)
+    prepared = measured_preparation(work / "prepared", _prepared_cases)
+    return [*prepared, measured_training("", work / SPENT_FILE)]
+
+
+def _prepared_cases(store: Path) -> dict[str, list[str]]:
+    return {entry.dataset: [x.case for x in entry.cases] for entry in read_index(store).entries}
 
 
 def outputs_of(cards: Iterable[DatasetCard], config: RunConfig) -> dict[str, int]:

@@ -30,6 +30,7 @@ from evaluation.identity import digest, is_outdated, made_again
 from evaluation.io import Array, read_volume
 from evaluation.paths import RunPaths
 from evaluation.records import Record
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.workflow.plan import read_split
 
 INDEX_FILE = "index.json"
@@ -144,6 +145,7 @@ def prepare_case(
         if known.source == made_from:
             return known
     done.unlink(missing_ok=True)
+    meter = Meter(folder / SPENT_FILE, made_from, on_gpu=False)
     shape = own_shape(record.shape, record.spacing_mm, grid.spacing_mm)
     image = image_on_grid(read_volume(source / "image.nii.gz").array, shape)
     try:
@@ -160,6 +162,7 @@ def prepare_case(
     prepared = PreparedCase(
         case=record.case, source=made_from, shape=shape, resolved_voxels=found.resolved_voxels
     )
+    meter.write()
     write_text(done, prepared.model_dump_json() + "\n")
     return prepared
 

@@ -31,6 +31,7 @@ from baselines.multi_decoder.network import MultiDecoderNet
 from baselines.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
 from evaluation.errors import BenchError
 from evaluation.identity import made_again
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 
 LAST_FILE = "last.pt"
@@ -164,6 +165,8 @@ def _loop(
     last = training.steps if stop_after is None else min(training.steps, first + stop_after)
     rows = kept_rows(work / METRICS_FILE, first)
     started = time.monotonic()
+    on_gpu = device.type == "cuda"
+    meter = Meter(work / SPENT_FILE, identity, goes_on=first > 0, on_gpu=on_gpu)
     bar = step_bar(range(first, last), training.steps, "train", shown=progress)
     for step in bar:
         step_started = time.monotonic()
@@ -188,6 +191,7 @@ def _loop(
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
         if (step + 1) % training.save_every == 0 or step + 1 == last:
             write_rows(work / METRICS_FILE, COLUMNS, rows)
+            meter.write(step + 1)
             resume = {"identity": identity, "step": step + 1, "optimiser": optimiser.state_dict()}
             save_checkpoint(work / LAST_FILE, content_of(model) | resume)
     if last == training.steps:

@@ -150,7 +150,8 @@ def jobs(
         cpu = sum(r.cpu_seconds for r in reports if not math.isnan(r.cpu_seconds))
         left = len(reports) - done - n_failed
         typer.echo(
-            f"\n{done} done, {n_failed} failed, {left} unfinished; {cpu / 3600:.2f} CPU hours"
+            f"\n{done} done, {n_failed} failed, {left} unfinished; {cpu / 3600:.2f} CPU hours when "
+            "they last ran (the tables `runtime` and `cost` have what the work took)"
         )
         for r in reports:
             if r.status != "done":

@@ -32,10 +32,11 @@ from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
 from evaluation.identity import is_outdated, made_again
 from evaluation.models.adapters import build_model
-from evaluation.models.card import find_model
+from evaluation.models.card import ModelCard, find_model
 from evaluation.models.gate import answers_of, checked_answer, checked_classes
 from evaluation.models.identity import prediction_made_from
 from evaluation.paths import RunPaths
+from evaluation.spent import Meter
 from evaluation.workflow.plan import cases_to_predict, n_test_shards
 
 STATUS_COLUMNS = ("case", "status", "reason", "seconds", "made_from", "masks")
@@ -94,12 +95,15 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
             status.append(_ok(kept))
         else:
             todo.append(case)
+    meter = _meter(paths, card, dataset, shard, goes_on=len(todo) < len(cases))
     title = f"{model_id} on {dataset}"
     with tqdm(total=len(todo), desc=title, unit="case", disable=None) as progress:
         for case, answer, seconds in answers_of(model, todo, supported):
             answered = _Answer(answer, seconds, made_from[case.case])
             status.append(_keep(paths, model_id, case, answered, supported))
             progress.update()
+    if todo:
+        meter.write()
     _write_status(target, status)
     made_again(target)
     _require_one(model_id, dataset, status, target)
@@ -129,6 +133,13 @@ def _require_one(model_id: str, dataset: str, status: Sequence[CaseStatus], targ
             found=f"{failed[0].case}: {failed[0].reason}",
             hint="mend the model and run the same command again, or take it out of `models:`",
         )
+
+
+def _meter(paths: RunPaths, card: ModelCard, dataset: str, shard: int, *, goes_on: bool) -> Meter:
+    # A program of the user's runs where its card says; of other models, torch knows.
+    on_gpu = card.gpu if card.adapter.kind == "command" else None
+    path = paths.prediction_spent(card.id, dataset, shard)
+    return Meter(path, "", goes_on=goes_on, on_gpu=on_gpu)
 
 
 def _readable_cases(

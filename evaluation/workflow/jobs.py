@@ -30,7 +30,7 @@ Status = Literal["done", "failed", "unfinished"]
 
 @dataclass(frozen=True)
 class JobReport:
-    """One job of a run: where it ran, what it took (NaN where not measured), what it said.
+    """One job of a run when it last ran: where, what it took (NaN: not measured), what it said.
 
     `status` is `done`, `failed` (it said so at its end) or `unfinished` (it runs, or was killed
     without a word).

@@ -20,7 +20,7 @@ from evaluation.files import sha256, write_json
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME, write_table
-from evaluation.workflow.cost_table import MODEL_STEPS, measured_cost
+from evaluation.workflow.measured import measured_cost, measured_works, runtime_table
 
 PACKAGES = (
     "torch",
@@ -83,7 +83,11 @@ def hardware() -> dict[str, Any]:
 
 
 def job_measurements(run: Path) -> list[dict[str, Any]]:
-    """Seconds, CPU seconds, peak memory and GPUs of every job, from the workflow's benchmarks."""
+    """Seconds, CPU seconds, peak memory and GPUs of every job when it last ran.
+
+    From the workflow's benchmarks. A job may have resumed, or found its work done: what the work
+    took in all is in the tables `runtime` and `cost`.
+    """
     folder = run / "benchmarks"
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
@@ -108,49 +112,17 @@ def asked_gpus(resources: str) -> int:
     return int(found[1]) if found else 0
 
 
-def runtime_table(run: Path) -> pd.DataFrame:
-    """Time of each model's steps on each entry (`dataset` is empty for joint training).
-
-    What `satbench add` predicted outside the workflow has no job: there the cases' seconds count.
-    """
-    paths, config = RunPaths(run), load_frozen(run)
-    entries = entry_ids(config.entries)
-    seconds: dict[tuple[str, str, str], float] = {}
-    for job in job_measurements(run):
-        if job["stage"] in MODEL_STEPS:
-            model, _, unit = str(job["job"]).partition("/")
-            # `totalsegmentator-organs`, `acdc-0`; a unit that is no entry belongs to all of them.
-            dataset = unit.split("-")[0]
-            dataset = dataset if dataset in entries else ""
-            key = (model, dataset, str(job["stage"]))
-            seconds[key] = seconds.get(key, 0.0) + float(job["seconds"])
-    for status in (run / "predictions").glob("*/*/status.csv"):
-        model, dataset = status.parts[-3:-1]
-        if (total := float(pd.read_csv(status)["seconds"].sum())) > 0:
-            seconds.setdefault((model, dataset, "predict"), total)
-    rows = []
-    for (model, dataset, step), total in sorted(seconds.items()):
-        if model not in config.models or dataset not in ("", *entries):
-            # Left from an earlier configuration.
-            continue
-        per_case, n_cases = float("nan"), 0
-        status = paths.prediction_status(model, dataset)
-        if step == "predict" and status.is_file():
-            times = pd.read_csv(status).query("status == 'ok'")["seconds"]
-            per_case, n_cases = float(times.median()), len(times)
-        rows.append([config.data_kind, model, dataset, step, total, per_case, n_cases])
-    return pd.DataFrame(rows, columns=RUNTIME.names)
-
-
 def write_record(run: Path) -> Path:
     """Write `run.json`, the tables `runtime` and `cost`, and each model's joined `status.csv`."""
     paths = RunPaths(run)
     config = load_frozen(run)
-    for shards in (run / "predictions").glob("*/*/shards"):
-        join_status(run, shards.parts[-3], shards.parts[-2])
-    jobs, times = job_measurements(run), runtime_table(run)
-    write_table(paths.table("runtime"), times, RUNTIME)
-    write_table(paths.table("cost"), measured_cost(run, times, jobs), COST)
+    for model in config.models:
+        for dataset in entry_ids(config.entries):
+            if paths.prediction_shard(model, dataset, 0).parent.is_dir():
+                join_status(run, model, dataset)
+    works = measured_works(run)
+    write_table(paths.table("runtime"), runtime_table(run, works), RUNTIME)
+    write_table(paths.table("cost"), measured_cost(run, works), COST)
     record = {
         "run": config.name,
         "data_kind": config.data_kind,
@@ -162,9 +134,7 @@ def write_record(run: Path) -> Path:
             str(path.relative_to(run)): sha256(path)
             for path in sorted((run / "splits").glob("*.csv"))
         },
-        "cpu_seconds": round(sum(job["cpu_seconds"] for job in jobs), 1),
-        "peak_memory_mib": max((job["peak_memory_mib"] for job in jobs), default=None),
-        "jobs": jobs,
+        "jobs": job_measurements(run),
     }
     target = run / "run.json"
     write_json(target, record)

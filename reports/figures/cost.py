@@ -28,8 +28,11 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     colours = model_looks(source)
     figure, panels = canvas("double", 62, columns=len(drawn), sharey=True, squeeze=False)
     data: dict[str, Any] = {}
+    gaps = []
     for axes, (column, (label, unit)) in zip(panels[0], drawn.items(), strict=True):
         shown = cost[cost[column] > 0]
+        if absent := [source.model_title(str(m)) for m in cost["model"].drop(shown.index)]:
+            gaps.append(f"{label.partition(' (')[0]} of {', '.join(absent)}")
         for _, row in shown.iterrows():
             value = float(row[column]) / unit
             score = 100 * float(means[row["model"]])
@@ -49,7 +52,8 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"cost_against_score{source.suffix(protocol)}",
         title="Cost against score",
         caption=f"Mean over entries against cost, all networks of a model together; {devices}. "
-        f"{source.how(protocol)}",
+        + (f"Not measured: {'; '.join(gaps)}. " if gaps else "")
+        + source.how(protocol),
         figure=figure,
         data=data,
     )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.source import Protocol, RunSource
 from reports.tables.parts import METRICS, caption, counts, percent
-from reports.tables.tabular import NOT_AVAILABLE, Column, Table, Value
+from reports.tables.tabular import NOT_AVAILABLE, NOT_MEASURED, Cell, Column, Table, Value
 
 STATISTIC_WORDS = {
     "entries": "mean over entries of mean over classes",
@@ -18,6 +18,8 @@ STATISTIC_WORDS = {
     "scans": "every score counts once",
     "patients": "mean of patients' means",
 }
+
+_COSTS = {"seconds", "train_seconds", "predict_seconds_per_case", "peak_memory_mib"}
 
 
 def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
@@ -238,13 +240,22 @@ def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | 
         right = pd.api.types.is_numeric_dtype(frame[column])
         label = str(column).replace("_", " ")
         columns.append(Column(str(column), label, digits=3 if number else None, right=right))
-    rows = tuple(tuple(_plain(v) for v in row) for row in frame.itertuples(index=False))
+    keys = [str(column) for column in frame.columns]
+    rows = tuple(
+        tuple(_measured(key, v) for key, v in zip(keys, row, strict=True))
+        for row in frame.itertuples(index=False)
+    )
     return Table(name, title, text, tuple(columns), rows)
 
 
 def _titles(source: RunSource, models: str) -> str:
     """Printed names of a winner, or of several that share the first place."""
     return " = ".join(source.model_title(m) for m in models.split(" = "))
+
+
+def _measured(column: str, value: Any) -> Value | Cell:
+    """A cost that nobody measured says so."""
+    return Cell(None, NOT_MEASURED) if column in _COSTS and pd.isna(value) else _plain(value)
 
 
 def _plain(value: Any) -> Value:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 NOT_RUN = "not run"
 NOT_AVAILABLE = "not available"
+NOT_MEASURED = "not measured"
 Value = float | int | str | None
 
 

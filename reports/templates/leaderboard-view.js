@@ -24,9 +24,9 @@ const FACTS = [
   ["trained", "Trained on", (m) => m.trained || "nothing"],
   ["linked", "Test scans linked to its training", (m) => m.linked],
   ["tta", "Test-time augmentation", (m) => m.tta],
-  ["trainHours", "Training", (m) => (m.trainHours == null ? "–" : hours(m.trainHours))],
-  ["seconds", "Prediction", (m) => (m.seconds == null ? "–" : `${m.seconds.toPrecision(2)} s a scan`)],
-  ["memory", "Peak memory", (m) => (m.memory == null ? "–" : `${(m.memory / 1024).toFixed(1)} GiB`)],
+  ["trainHours", "Training", (m) => (m.trainHours == null ? "not measured" : hours(m.trainHours))],
+  ["seconds", "Prediction", (m) => (m.seconds == null ? "not measured" : `${m.seconds.toPrecision(2)} s a scan`)],
+  ["memory", "Peak memory", (m) => (m.memory == null ? "not measured" : `${(m.memory / 1024).toFixed(1)} GiB`)],
   ["licence", "Licence", (m) => m.licence],
   ["record", "Run record", (m) => m.record],
 ];

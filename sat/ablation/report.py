@@ -135,8 +135,6 @@ def _notes(
     ]
     if text_cost:
         lines += ["", f"Stage 1, once for all seeds: {_stage_1(text_cost)}."]
-    if not all(result["cpu_seconds_of_everything"] for result in results):
-        lines += ["", "A training went on after a kill: its CPU s are those of its last part."]
     pairs = _differences(rows)
     if pairs:
         lines += ["", "Difference to untuned text with the same seed: " + "; ".join(pairs) + "."]
@@ -145,10 +143,9 @@ def _notes(
 
 
 def _stage_1(cost: Mapping[str, Any]) -> str:
-    if cost.get("cpu_seconds") is None:
-        return ", ".join(f"{key} {value}" for key, value in cost.items() if value is not None)
-    rest = f"preset `{cost['preset']}`, {cost['steps']} steps of {cost['batch']} rows"
-    return f"{rest}, {cost['cpu_seconds']:.0f} CPU s"
+    known = cost["cpu_seconds"] is not None
+    spent = f"{cost['cpu_seconds']:.0f} CPU s" if known else "CPU s not measured"
+    return f"preset `{cost['preset']}`, {cost['steps']} steps of {cost['batch']} rows, {spent}"
 
 
 def _differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -205,7 +202,10 @@ def _part(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> str:
 
 
 def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
-    return f"{mean(row['cpu_seconds'] + row['atlas_cpu_seconds'] for row in rows):.0f}"
+    stages = [(row["cpu_seconds"], row["atlas_cpu_seconds"]) for row in rows]
+    if any(None in seconds for seconds in stages):
+        return "not measured"
+    return f"{mean(map(sum, stages)):.0f}"
 
 
 def _listed(values: Sequence[int]) -> str:

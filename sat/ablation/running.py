@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,10 @@ from evaluation.tables.aggregate import aggregate
 from evaluation.tables.run_tables import load_grids
 from evaluation.workflow.plan import n_test_shards
 from sat.ablation.confusion import class_confusions
-from sat.ablation.files import read_json
+from sat.ablation.files import cpu_seconds, read_json
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import Variant
+from sat.atlas.settings import FOLDER as ATLAS_FOLDER
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
 from sat.config import Preset
@@ -43,7 +43,6 @@ from sat.training.train import train
 
 MODEL = "sat-nano"
 RESULT_FILE = "result.json"
-COST_FILE = "cost.json"
 # Intervals are not shown here.
 BOOTSTRAPS = 100
 
@@ -82,15 +81,16 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
     if done.get("identity") == identity:
         return done
     lend(run, folder, preset, seed)
-    cost = _train(folder, variant, seed, preset, identity)
     work = RunPaths(folder).model_run(MODEL)
+    _train(work, variant, seed, preset)
     result: dict[str, Any] = {
         "identity": identity,
         "variant": variant.name,
         "seed": seed,
         "steps": preset.training.steps,
         "atlas_steps": preset.atlas.steps if preset.atlas else 0,
-        **cost,
+        "cpu_seconds": cpu_seconds(work),
+        "atlas_cpu_seconds": cpu_seconds(work / ATLAS_FOLDER) if variant.atlas else 0.0,
         "retrieval": read_json(work / "atlas" / "retrieval.json") or None,
         **evaluate(folder),
         "synonyms": {},
@@ -125,30 +125,13 @@ def lend(run: Path, folder: Path, preset: Preset, seed: int) -> None:
         write_text(target.not_run, not_run.read_text(encoding="utf-8"))
 
 
-def _train(
-    folder: Path, variant: Variant, seed: int, preset: Preset, identity: str
-) -> dict[str, Any]:
-    """Both trainings, with their CPU seconds; what is done is done."""
-    paths = RunPaths(folder)
-    work, file = paths.model_run(MODEL), paths.model_run(MODEL) / COST_FILE
-    cost = read_json(file)
-    if cost.pop("identity", None) == identity and (work / FINAL_FILE).is_file():
-        return cost
-    cost = {"atlas_cpu_seconds": 0.0}
-    whole = True
+def _train(work: Path, variant: Variant, seed: int, preset: Preset) -> None:
+    """Both trainings; what is done is done."""
     if variant.atlas and preset.atlas is not None:
-        started = time.process_time()
         atlas = prepare_atlas(work, preset, seed)
-        whole = train_atlas(atlas).steps_now == preset.atlas.steps
-        cost["atlas_cpu_seconds"] = round(time.process_time() - started, 1)
+        train_atlas(atlas)
         measure_atlas(atlas)
-    started = time.process_time()
-    whole &= train(work, preset, seed).steps_now == preset.training.steps
-    cost["cpu_seconds"] = round(time.process_time() - started, 1)
-    # A training that went on after a kill knows the seconds of its last part only.
-    cost["cpu_seconds_of_everything"] = whole
-    write_json(file, {"identity": identity, **cost})
-    return cost
+    train(work, preset, seed)
 
 
 def evaluate(folder: Path) -> dict[str, Any]:

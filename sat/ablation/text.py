@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-from evaluation.files import write_json
-from sat.ablation.files import read_json
-from sat.knowledge.settings import KnowledgeSettings
+from sat.ablation.files import cpu_seconds
+from sat.knowledge.record import read_record
+from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings
 from sat.knowledge.train import train_text
-
-COST_FILE = "cost.json"
 
 
 def text_cost(run: Path) -> dict[str, Any]:
     """What the text encoder of a run's ablation cost; empty if there is none."""
-    return read_json(run / "ablation" / "text" / COST_FILE)
+    folder = _folder(run)
+    if not (folder / RECORD_FILE).is_file():
+        return {}
+    record = read_record(folder)
+    return {
+        "preset": record.settings.name,
+        "steps": record.settings.steps,
+        "batch": record.settings.batch,
+        "seed": record.seed,
+        "cpu_seconds": cpu_seconds(folder),
+    }
 
 
 def text_of_stage_1(run: Path, settings: KnowledgeSettings, seed: int) -> Path:
@@ -28,20 +35,10 @@ def text_of_stage_1(run: Path, settings: KnowledgeSettings, seed: int) -> Path:
         seed: of stage 1.
 
     Returns:
-        Its folder. `cost.json` in it holds steps and CPU seconds (null if it went on after a kill,
-        so that the seconds of its first part are not known).
+        Its folder.
     """
-    folder = run / "ablation" / "text"
-    started = time.process_time()
-    done = train_text(folder, settings, seed)
-    if done.steps_now or not text_cost(run):
-        whole = done.steps_now == settings.steps
-        cost = {
-            "preset": settings.name,
-            "steps": settings.steps,
-            "batch": settings.batch,
-            "seed": seed,
-            "cpu_seconds": round(time.process_time() - started, 1) if whole else None,
-        }
-        write_json(folder / COST_FILE, cost)
-    return folder
+    return train_text(_folder(run), settings, seed).folder
+
+
+def _folder(run: Path) -> Path:
+    return run / "ablation" / "text"

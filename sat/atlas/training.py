@@ -17,6 +17,7 @@ import torch
 from evaluation.errors import BenchError
 from evaluation.files import write_json
 from evaluation.identity import made_again
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import encode_regions
@@ -84,6 +85,8 @@ def _loop(
     last = settings.steps if stop_after is None else min(settings.steps, first + stop_after)
     rows = kept_rows(run.folder / METRICS_FILE, first)
     started = time.monotonic()
+    on_gpu = run.preset.training.device == "cuda"
+    meter = Meter(run.folder / SPENT_FILE, run.identity, goes_on=first > 0, on_gpu=on_gpu)
     model.train()
     bar = step_bar(range(first, last), settings.steps, "atlas", shown=progress)
     for step in bar:
@@ -96,6 +99,7 @@ def _loop(
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
             write_rows(run.folder / METRICS_FILE, COLUMNS, rows)
+            meter.write(step + 1)
             save_content(
                 run.folder / LAST_FILE,
                 {

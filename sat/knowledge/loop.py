@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
+from evaluation.spent import Meter
 from evaluation.training_folder import kept_rows, step_bar, write_rows
 from sat.knowledge.contrastive import contrastive_loss
 from sat.knowledge.encoder import LearningEncoder, Tokens
@@ -56,6 +57,7 @@ class TextLoop:
         out: Path,
         identity: str,
         state: dict[str, Any] | None,
+        meter: Meter,
         stop_after: int | None,
         progress: bool,
     ) -> tuple[int, int, list[dict[str, str]]]:
@@ -83,6 +85,7 @@ class TextLoop:
                 bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
                 write_rows(out / METRICS_FILE, COLUMNS, rows)
+                meter.write(step + 1)
                 content = {
                     "identity": identity, "step": step + 1, "learned": self.encoder.learned(),
                     "optimiser": self.optimiser.state_dict(),

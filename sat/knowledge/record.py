@@ -24,7 +24,7 @@ class TextRecord(Record):
         held_out: concepts of the open set that were not trained on.
         width: values of an embedding.
         loss: mean over the last tenth of the steps.
-        seconds: of the part of the training that ran last.
+        seconds: of the training, all resumes together; None where a part was not measured.
     """
 
     format: Literal[1] = 1
@@ -39,7 +39,7 @@ class TextRecord(Record):
     pooling: Pooling
     width: int
     loss: float
-    seconds: float
+    seconds: float | None
     torch: str
 
 

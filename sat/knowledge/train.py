@@ -19,6 +19,7 @@ import torch
 from evaluation.errors import BenchError
 from evaluation.files import sha256, write_text
 from evaluation.identity import is_outdated, made_again
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import only_writer, resume_content
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.loop import LAST_FILE, TextLoop
@@ -100,7 +101,11 @@ def train_text(
         division = divide(knowledge, kept, () if settings.class_pairs else class_names())
         run = TextLoop(encoder.to(settings.device), settings, division, seed)
         started = time.monotonic()
-        first, last, rows = run.run(out, identity, state, stop_after, progress)
+        meter = Meter(
+            out / SPENT_FILE, identity, goes_on=state is not None,
+            on_gpu=settings.device == "cuda",
+        )  # fmt: skip
+        first, last, rows = run.run(out, identity, state, meter, stop_after, progress)
         seconds = time.monotonic() - started
         if last == settings.steps:
             encoder.save(out)
@@ -116,7 +121,7 @@ def train_text(
                 pooling=settings.pooling,
                 width=int(encoder.bert.config.hidden_size),
                 loss=_last_loss(rows, settings.steps),
-                seconds=round(seconds, 1),
+                seconds=meter.seconds,
                 torch=torch.__version__,
             )
             write_text(out / RECORD_FILE, record.model_dump_json(indent=2) + "\n")

@@ -24,6 +24,7 @@ from evaluation.identity import digest, is_outdated, made_again
 from evaluation.io import Array, Volume, read_volume
 from evaluation.paths import RunPaths
 from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.workflow.plan import read_split
 from sat.config import Grid, Millimetres, Preset
 from sat.grid import (
@@ -215,6 +216,7 @@ def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, set
         return source
     # From here until all cases are there again, nothing may train from this store.
     (store / INDEX_FILE).unlink(missing_ok=True)
+    meter = Meter(folder / SPENT_FILE, source, on_gpu=False)
     record, reference = read_reference(source_folder)
     prepare_case(
         folder,
@@ -227,6 +229,7 @@ def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, set
         not_annotated=record.not_annotated,
         source=source,
     )
+    meter.write()
     return source
 
 

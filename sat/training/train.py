@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from evaluation.errors import BenchError
+from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import only_writer, step_bar
 from sat.atlas.transfer import start_encoder
 from sat.config import Preset
@@ -93,8 +94,10 @@ def train(
         stepper = Stepper(model, team, seed, state)
         del state  # a second copy of all weights
         started = time.monotonic()
+        meter = Meter(work / SPENT_FILE, identity, goes_on=first > 0, on_gpu=device.type == "cuda")
         shown = progress and team.leads
-        _loop(range(first, last), model, stepper, batches, held_out, work, identity, team, shown)
+        steps = range(first, last)
+        _loop(steps, model, stepper, batches, held_out, work, identity, team, meter, shown)
         return Trained(work / FINAL_FILE, last - first, time.monotonic() - started)
 
 
@@ -139,6 +142,7 @@ def _loop(
     work: Path,
     identity: str,
     team: Team,
+    meter: Meter,
     shown: bool,
 ) -> None:
     training = model.preset.training
@@ -162,6 +166,7 @@ def _loop(
                     save_best(work, model, identity, done, best)
         if team.leads and (done % training.checkpoint_every == 0 or done == steps.stop):
             log.write()
+            meter.write(done)
             save_last(work, model, identity, done, stepper.state())
     if team.leads and steps.stop == training.steps:
         log.draw()

@@ -132,6 +132,7 @@ def test_a_variant_is_a_run_that_is_measured(run, results):
         assert set(result["entries"]) == set(CLASSES)
         assert result["dsc"] == pytest.approx(np.mean(list(result["entries"].values())))
         assert result["cpu_seconds"] > 0
+        assert (result["atlas_cpu_seconds"] > 0) == (result["variant"] == "stage-2")
         counts = result["classes"]
         assert sum(counts.values()) == 3, "three annotated classes of one test case of ACDC"
     folder = run / "ablation" / "stage-2-7"

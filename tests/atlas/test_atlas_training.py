@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from evaluation.errors import BenchError
 from evaluation.files import sha256
+from evaluation.spent import read_spent
 from sat.architecture.blocks import Backbone
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
@@ -66,8 +67,11 @@ def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     assert (killed / "atlas/last.pt").is_file()
     # Wherever the kill fell: from here on step by step, stopping once more.
     run = prepare_atlas(killed, preset, 3, toy.book())
-    train_atlas(run, stop_after=1, progress=False)
-    train_atlas(run, progress=False)
+    spent = [read_spent(killed / "atlas" / "spent.json")]
+    for stop in (1, None):
+        train_atlas(run, stop_after=stop, progress=False)
+        spent.append(read_spent(killed / "atlas" / "spent.json"))
+    assert 0 < spent[0].seconds < spent[1].seconds < spent[2].seconds
     assert all(torch.equal(v, _state(killed)[k]) for k, v in _state(whole).items())
     assert _log(whole) == _log(killed)
     encoders = [read_checkpoint(work / "atlas/encoder.pt")["encoder"] for work in (whole, killed)]

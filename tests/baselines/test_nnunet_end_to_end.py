@@ -75,6 +75,12 @@ def test_training_is_recorded_and_complete_ones_are_left_alone(undisturbed: Path
     before = path.stat().st_mtime_ns
     train_specialist(undisturbed, ORGANS)
     assert path.stat().st_mtime_ns == before
+    # Snakemake deletes it where something that it waits for changed; the training is still there.
+    path.unlink()
+    train_specialist(undisturbed, ORGANS)
+    assert json.loads(path.read_text()) == record, "what it took included"
+    assert record["seconds"] > 0
+    assert record["peak_memory_mib"] > 0
     fields = {row["field"] for row in plan_report(undisturbed)}
     assert fields >= {"width", "batch_size"} or fields >= {"width", "patch_size"}
 
@@ -106,6 +112,11 @@ def test_a_killed_training_continues_to_the_same_weights(
     train_specialist(run, ORGANS)
     log = (RunPaths(run).model_run("nnunet") / ORGANS / "train.log").read_text()
     assert log.count(f"Epoch {epoch}\n") + log.count(f"Epoch {epoch} \n") >= 1
+    seconds = torch.load(latest.with_name("checkpoint_final.pth"), weights_only=False)["logging"]
+    starts, ends = seconds["epoch_start_timestamps"], seconds["epoch_end_timestamps"]
+    model = json.loads((RunPaths(run).model_run("nnunet") / ORGANS / "model.json").read_text())
+    assert len(starts) == len(ends) == 6
+    assert model["seconds"] == pytest.approx(sum(ends) - sum(starts), abs=0.02)
     resumed, expected = weights(run), weights(undisturbed)
     assert resumed.keys() == expected.keys()
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
+from evaluation.spent import read_spent
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.open_set import class_definitions
 from sat.knowledge.record import load_text_encoder, read_record
@@ -130,7 +131,11 @@ def test_the_map_alone_resumes_exactly_too(tmp_path, tiny_settings):
     settings = tiny_settings(trainable="head")
     train_text(tmp_path / "whole", settings, seed=1, progress=False)
     train_text(tmp_path / "parts", settings, seed=1, stop_after=5, progress=False)
+    before = read_spent(tmp_path / "parts" / "spent.json")
     assert train_text(tmp_path / "parts", settings, seed=1, progress=False).steps_now == 4
+    after = read_spent(tmp_path / "parts" / "spent.json")
+    assert (before.steps, after.steps) == (5, 9)
+    assert 0 < before.seconds < after.seconds <= read_record(tmp_path / "parts").seconds
     for name in ("text_head.safetensors", "model.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 

@@ -8,11 +8,12 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.paths import RunPaths
 from reports.figures.comparison import forest_figure, rank_figure, wins_figure
-from reports.figures.cost import model_size_figure
+from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.scores import class_figures, regions_figure, size_figure
 from reports.figures.style import (
     COLOURS,
@@ -144,6 +145,23 @@ def test_model_sizes_come_from_the_cards(source: RunSource) -> None:
         found = model_size_figure(source)
     assert found is not None
     assert found.data["sat-nano"] == pytest.approx(107.227, abs=0.01)
+
+
+def test_the_cost_figure_says_what_was_not_measured(
+    source: RunSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = ("model", "train_seconds", "predict_seconds_per_case", "parameters", "device")
+    nothing = float("nan")
+    rows = [("sat-nano", 7200.0, 2.0, 1e8, "measured, GPU"), ("nnunet", nothing, 3.0, 1e9, "")]
+    cost = pd.DataFrame(rows, columns=columns)
+    table = source.table
+    monkeypatch.setattr(RunSource, "table", lambda _, name: cost if name == "cost" else table(name))
+    with drawing():
+        found = cost_figure(source, HEADLINE)
+    assert found is not None
+    assert "Not measured: training of nnU-Net" in found.caption
+    assert "train_seconds:nnunet" not in found.data
+    assert found.data["train_seconds:sat-nano"][0] == 2
 
 
 def test_files_have_journal_widths_embedded_fonts_and_no_date(tmp_path: Path) -> None:

@@ -160,12 +160,14 @@ def test_the_audit_finds_the_scan_in_both(board: dict[str, Any]) -> None:
 def test_a_model_that_is_added_gets_its_times_and_a_new_report(board: dict[str, Any]) -> None:
     run = board["run"]
     times = read_table(run.table("runtime"), TABLES["runtime"]).set_index(["model", "dataset"])
-    assert times.loc[("outsider", "study_a"), "n_cases"] == 2
-    assert (times["seconds"] > 0).all()
+    # Taking in a folder is not predicting.
+    assert times.loc[("outsider", "study_a"), "n_cases"] == 0
+    assert times["seconds"].isna().all()
     facts = {m["id"]: m for m in board["models"]}
-    assert facts["outsider"]["seconds"] is None, "taking in a folder is not predicting"
+    assert facts["outsider"]["seconds"] is None
     report = run.root.parents[1] / "reports" / "out" / "linked"
     assert "outsider" in (report / "leaderboard.html").read_text()
+    assert "– (not measured)" in (report / "tables" / "runtime.md").read_text()
     assert "real data" in (report / "leaderboard.html").read_text()
 
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
+from evaluation.files import sha256, write_text
+from evaluation.spent import read_spent
 from sat.config import Augmentation, Loss, load_preset
 from sat.inference.predict import segment
 from sat.model import load_model
@@ -61,6 +63,29 @@ train(Path({work!r}), Preset.model_validate_json({preset!r}), 3, progress=False)
 """
 
 
+def test_the_time_of_a_training_is_that_of_all_its_parts(tmp_path, toy):
+    preset = toy.preset()
+    toy.store(tmp_path, preset)
+    spent = tmp_path / "spent.json"
+    first = train(tmp_path, preset, seed=3, stop_after=5, progress=False)
+    record = read_spent(spent)
+    assert (record.steps, record.device) == (5, "CPU")
+    assert 0 < record.seconds <= first.seconds
+    # As if the first part had been long and large.
+    longer = record.model_copy(update={"seconds": 1000.0, "peak_memory_mib": 1e6})
+    write_text(spent, longer.model_dump_json())
+    second = train(tmp_path, preset, seed=3, progress=False)
+    whole = read_spent(spent)
+    assert 1000 < whole.seconds <= 1000 + second.seconds
+    assert (whole.steps, whole.peak_memory_mib, whole.started) == (12, 1e6, record.started)
+    checkpoint = sha256(tmp_path / "checkpoint.pt")
+    assert train(tmp_path, preset, seed=3, progress=False).steps_now == 0
+    assert read_spent(spent) == whole, "nothing was done"
+    assert sha256(tmp_path / "checkpoint.pt") == checkpoint, "no time is in the checkpoint"
+    train(tmp_path, preset, seed=4, progress=False)
+    assert read_spent(spent).seconds < 1000, "another training"
+
+
 def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     preset = toy.preset(steps=14, checkpoint_every=3)
     for name in ("whole", "killed"):
@@ -75,9 +100,11 @@ def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     process.kill()
     process.wait()
     assert (work / "last.pt").is_file()
+    before = read_spent(work / "spent.json").seconds
     train(work, preset, seed=3, progress=False)
     whole, killed = _weights(tmp_path / "whole/checkpoint.pt"), _weights(work / "checkpoint.pt")
     assert all(torch.equal(whole[key], killed[key]) for key in whole)
+    assert read_spent(work / "spent.json").seconds > before > 0
 
 
 def test_other_settings_start_afresh(tmp_path, caplog, toy):

@@ -82,6 +82,11 @@ def test_the_cost_table_has_what_the_models_took(smoke):
     trained = cost.loc[["sat-nano", "nnunet"], ["parameters", "train_seconds", "peak_memory_mib"]]
     assert (trained > 0).all(axis=None)
     assert np.isnan(cost.loc["oracle", "train_seconds"])
+    assert cost.loc["nnunet", "train_seconds"] == sum(model["seconds"] for model in models)
+    trained = json.loads((run / "runs/sat-nano/spent.json").read_text())
+    assert cost.loc["sat-nano", "train_seconds"] == trained["seconds"]
+    status = pd.concat(pd.read_csv(p) for p in run.glob("predictions/nnunet/*/status.csv"))
+    assert cost.loc["nnunet", "predict_seconds_per_case"] == status["seconds"].median()
     board = (smoke.folder / "reports/out/smoke/leaderboard.html").read_text(encoding="utf-8")
     assert f'"parameters":{cost.loc["sat-nano", "parameters"]:.1f}' in board.replace(" ", "")
 
