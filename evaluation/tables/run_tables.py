@@ -11,12 +11,13 @@ import pandas as pd
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
-from evaluation.published import check_claims, published_beside_ours
+from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.schema import AUDIT, COMPLETENESS, TABLES, read_table, write_table
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
@@ -58,6 +59,7 @@ def expected_of(run: Path) -> tuple[Expected, Links]:
         modalities={card.id: card.modality for card in cards},
         splits=splits,
         not_run=not_run,
+        regions=class_regions(cards),
     )
     audit = paths.table("audit")
     declared = [(c.id, o.dataset) for c in cards for o in c.overlaps if o.verified]
@@ -123,8 +125,9 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     join_shards(paths)
     loaded = load_grids(run)
     grids, expected, links = loaded.all_models, loaded.expected, loaded.links
+    config = load_frozen(run)
     if seed is None:
-        seed = load_frozen(run).seed
+        seed = config.seed
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
     for grid in grids:
         for name, frame in aggregate(grid, expected, n_draws, seed).items():
@@ -137,8 +140,8 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     }
     tables["sensitivity"] = sensitivity(tables, loaded.entrants[0].models)
     tables["completeness"] = completeness(grids[0], expected)
-    tables["published"] = published_beside_ours(tables)
-    tables["claims"] = check_claims()
+    tables["published"] = published_beside_ours(published_for(config), tables)
+    tables["claims"] = claims_for(config)
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
     return _summary(tables, expected, links)

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evaluation.classes import Regions
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
 from evaluation.paths import RunPaths
@@ -33,6 +34,7 @@ class Expected:
         modalities: by entry, `ct` or `mri`.
         splits: by entry that has data, a frame with `case`, `patient`, `split`.
         not_run: by entry without data, the reason.
+        regions: of classes outside the vocabulary.
     """
 
     data_kind: str
@@ -42,6 +44,7 @@ class Expected:
     modalities: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
+    regions: Regions = field(default_factory=dict)
 
     def test_cases(self, dataset: str) -> dict[str, str]:
         """Test case -> patient of an entry (empty if it has no split)."""

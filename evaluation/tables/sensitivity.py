@@ -1,4 +1,8 @@
-"""Would another choice change the winner? One choice at a time, against the headline."""
+"""Would another choice change the winner? One choice at a time, against the headline.
+
+Each question is one row: in each space, and for NSD at each tolerance. DSC has no tolerance, so
+its rows are there once, whatever the number of tolerances. One model alone is no question.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,9 @@ HEADLINE = {
 }
 _SHARED = ("policy", "view", "coverage", "aggregation")
 _OF_TABLE = {"overall": ("statistic",), "dataset": (), "region": ("scheme", "composition")}
+_QUESTION = [
+    "data_kind", "space", "tolerance_mm", "choice", "alternative", "scope", "key", "metric",
+]  # fmt: skip
 _KEY = {"overall": None, "dataset": "dataset", "region": "region"}
 
 
@@ -42,7 +49,9 @@ def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> 
     rows = [row for name in _OF_TABLE for row in _of_table(tables[name], name)]
     rows += _other_kind(tables["dataset_class"])
     rows += [row for name in _OF_TABLE for row in _other_space(tables[name], name)]
-    return pd.DataFrame(rows, columns=SENSITIVITY.names)
+    found = pd.DataFrame(rows, columns=SENSITIVITY.names)
+    found["tolerance_mm"] = found["tolerance_mm"].where(found["metric"] != "dsc")
+    return found.drop_duplicates(_QUESTION, ignore_index=True)
 
 
 def _of_table(frame: pd.DataFrame, name: str) -> Iterator[dict[str, object]]:
@@ -106,7 +115,7 @@ def _compare(
             other = group[group[choice] == alternative].set_index("model")
             for metric in METRICS:
                 both = pd.concat([usual[metric], other[metric]], axis=1, keys=["a", "b"]).dropna()
-                if both.empty:
+                if len(both) < 2:
                     continue
                 yield {
                     "data_kind": named["data_kind"],
