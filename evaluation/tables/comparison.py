@@ -194,7 +194,7 @@ def _effect(contributions: Floats) -> Floats:
     mean, deviation = contributions.mean(axis=0), contributions.std(axis=0, ddof=1)
     # Equal contributions may differ in their last bits.
     varies = deviation > 1e-9 * np.abs(contributions).max(axis=0)
-    effect = np.divide(mean, deviation, out=np.full_like(mean, np.nan), where=varies)
+    effect: Floats = np.divide(mean, deviation, out=np.full_like(mean, np.nan), where=varies)
     effect[~varies & (mean == 0)] = 0.0
     return effect
 

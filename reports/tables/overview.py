@@ -30,6 +30,7 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
     unranked = set()
     frame = frame[frame["statistic"].isin(["entries", "classes", "regions"])]
     blocks: dict[int, str] = {}
+    lacking = source.left_out_of_regions if (frame["statistic"] == "regions").any() else ""
     for statistic, group in frame.groupby("statistic", sort=False):
         blocks[len(rows)] = STATISTIC_WORDS[str(statistic)].capitalize()
         for model in source.models:
@@ -77,6 +78,7 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
         ),
         rows=tuple(rows),
         blocks=blocks,
+        notes=(lacking,) if lacking else (),
         downwards=True,
         unranked=frozenset(unranked),
     )
@@ -88,6 +90,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
     if frame is None:
         return None
     frame = frame[frame["scope"] == "overall"]
+    leaning = bool(frame["reason"].any())
     rows = [
         (
             METRICS[str(r["metric"])],
@@ -101,6 +104,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             str(r["note"]) or _p(r["p_wilcoxon_holm"]),
             int(r["n_patients"]),
             int(r["n_scores"]),
+            *([str(r["reason"])] if leaning else []),
         )
         for _, r in frame.iterrows()
     ]
@@ -113,9 +117,16 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             protocol,
             "Difference of the macro means in points, with a 95 % interval; two-sided "
             f"sign-flip test by patient, Holm-corrected (tests in the family: {tests}), "
-            "conservative where entries disagree. Effect size: mean of the patients' differences "
-            "over their standard deviation; A better: share of patients.",
-            closing="",
+            "conservative where entries disagree. Effect size: mean of the patients' contributions "
+            "to the difference over their standard deviation. A better: share of patients by their "
+            "own means, which Wilcoxon's test compares"
+            + (
+                "; it weighs patients alike and may lean the other way than the difference, which "
+                "weighs entries and classes alike: the row then says so."
+                if leaning
+                else "."
+            ),
+            ranked=False,
         ),
         columns=(
             Column("metric", "Metric"),
@@ -129,6 +140,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             Column("p_wilcoxon_holm", "p Wilcoxon (Holm)", right=True),
             Column("n_patients", "Patients", right=True),
             Column("n_scores", "Scores", right=True),
+            *([Column("reason", "Why A better leans the other way")] if leaning else []),
         ),
         rows=tuple(rows),
     )
@@ -160,7 +172,7 @@ def differences_table(source: RunSource) -> Table | None:
     return Table(
         name="published_differences",
         title="Published numbers and ours",
-        caption="Ours on the 1×1×3 mm grid with the `paper` policy and split; in percent. "
+        caption="Ours on the 1×1×3 mm grid with the policy `paper`, all test cases; in percent. "
         f"{len(rows)} of {len(source.published)} published numbers have a counterpart in this run.",
         columns=(
             Column("source", "Source"),
@@ -184,10 +196,13 @@ def sensitivity_table(source: RunSource) -> Table | None:
     if frame is None or frame.empty:
         return None
     moved = frame[frame["flips"] | (frame["scope"] == "overall")]
+    # Without two complete models there is no overall comparison: then all rows are shown.
+    moved, which = (frame, "") if moved.empty else (moved, _SHOWN)
     rows = [
         (
             f"{r['choice']}: {r['alternative']} for {r['baseline']}",
             str(r["space"]),
+            float(r["tolerance_mm"]),
             source.dataset_title(str(r["key"])) if r["scope"] == "dataset" else str(r["key"]),
             METRICS[str(r["metric"])],
             _titles(source, str(r["winner_baseline"])),
@@ -203,11 +218,12 @@ def sensitivity_table(source: RunSource) -> Table | None:
         name="sensitivity",
         title="Sensitivity to choices",
         caption=f"One choice changed at a time. The winner changes in {int(frame['flips'].sum())} "
-        f"of {len(frame)} comparisons (overall, by entry, by region); shown are all overall ones "
-        "and those in which it changes. Controls do not compete.",
+        f"of {len(frame)} comparisons (overall, by entry, by region; in each space, NSD at each "
+        f"tolerance){which}. Controls do not compete.",
         columns=(
             Column("choice", "Choice"),
             Column("space", "Space"),
+            Column("tolerance_mm", "Tolerance (mm)", right=True),
             Column("scope", "Scope"),
             Column("metric", "Metric"),
             Column("winner", "Winner"),
@@ -219,6 +235,9 @@ def sensitivity_table(source: RunSource) -> Table | None:
         ),
         rows=tuple(rows),
     )
+
+
+_SHOWN = "; shown are all overall ones and those in which it changes"
 
 
 def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | None:

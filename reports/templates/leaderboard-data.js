@@ -113,7 +113,8 @@ function average(model, slots, setting, statistic) {
   let value;
   if (statistic === "entries") value = mean(inner(grouped(scored, (slot) => slot[0])));
   else if (statistic === "regions") {
-    value = mean(grouped(scored, (slot) => D.classes[slot[1]].region)
+    const placed = scored.filter((s) => D.classes[D.slots[s][1]].region !== "unassigned");
+    value = mean(grouped(placed, (slot) => D.classes[slot[1]].region)
       .map((part) => mean(inner(grouped(part, (slot) => slot[1])))));
   } else value = mean(inner(grouped(scored, (slot) => slot[1])));
   // A class that several entries have is one class, unless entries are what is averaged.
@@ -196,7 +197,7 @@ function overallColumn() {
 }
 
 const inPaperProtocol = () => state.space === "resampled" && state.policy === "paper";
-const publishedShown = () => (state.published === "auto" ? inPaperProtocol() : state.published === "1");
+const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inPaperProtocol() : state.published === "1");
 
 /* Rows of the board: models with their readings, then published ones; ranks only for entrants that
    answered every class of every scan unless asked: a missing prediction counts 0, but it is missing. */
