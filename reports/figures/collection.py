@@ -107,7 +107,7 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
     return Drawing(
         name="collection_scans",
         title="Scans of each dataset",
-        caption=f"{total:,} scans, training and test, of {count(len(cards), 'entry', 'entries')}; by "
+        caption=f"{total:,} scans of {count(len(cards), 'entry', 'entries')}, training and test by "
         "the datasets' cards, not this run's scans.",
         figure=figure,
         data=dict(data),
@@ -151,8 +151,8 @@ def _classes(source: RunSource) -> Drawing:
         edgecolor=INK,
         linewidth=0.5,
     )
-    for x, count in enumerate(counts):
-        right.text(x, spread[count], str(spread[count]), ha="center", va="bottom", fontsize=6)
+    for x, shared in enumerate(counts):
+        right.text(x, spread[shared], str(spread[shared]), ha="center", va="bottom", fontsize=6)
     right.set_xticks(range(len(counts)), [str(c) for c in counts])
     right.set_xlabel("entries that have the class")
     right.set_ylabel("classes")

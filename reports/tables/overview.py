@@ -11,6 +11,7 @@ from reports.source import Protocol, RunSource
 from reports.tables.parts import METRICS, caption, counts, percent
 from reports.tables.tabular import NOT_AVAILABLE, Column, Table, Value
 
+_SHOWN = "; shown are all overall ones and those in which it changes"
 STATISTIC_WORDS = {
     "entries": "mean over entries of mean over classes",
     "classes": "mean over (modality, class)",
@@ -235,9 +236,6 @@ def sensitivity_table(source: RunSource) -> Table | None:
         ),
         rows=tuple(rows),
     )
-
-
-_SHOWN = "; shown are all overall ones and those in which it changes"
 
 
 def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | None:
