@@ -212,6 +212,8 @@ def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Link
     ]
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
     lines.append(links.note)
-    flips = int(np.sum(tables["sensitivity"]["flips"]))
-    lines.append(f"sensitivity: the winner changes in {flips} of {len(tables['sensitivity'])} rows")
+    changes = tables["sensitivity"]
+    if len(changes):
+        flips = int(np.sum(changes["flips"]))
+        lines.append(f"sensitivity: the winner changes in {flips} of {len(changes)} rows")
     return lines

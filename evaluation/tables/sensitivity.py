@@ -1,7 +1,8 @@
 """Would another choice change the winner? One choice at a time, against the headline.
 
 Each question is one row: in each space, and for NSD at each tolerance. DSC has no tolerance, so
-its rows are there once, whatever the number of tolerances. One model alone is no question.
+its rows are there once, whatever the number of tolerances. One model alone is no question, nor is
+the view `clean` where it leaves nothing out.
 """
 
 from __future__ import annotations
@@ -108,11 +109,13 @@ def _compare(
     groups = frame.groupby([*head, *([key] if key else [])], observed=True, sort=True)
     for labels, group in groups:
         named = dict(zip([*head, *([key] if key else [])], labels, strict=True))
-        usual = group[group[choice] == baseline].set_index("model")
-        whole = (usual["n_scores"] == usual["n_scores"].max()) & (usual["n_missing"] == 0)
-        usual = usual[whole]
+        every = group[group[choice] == baseline].set_index("model")
+        complete = (every["n_scores"] == every["n_scores"].max()) & (every["n_missing"] == 0)
+        usual = every[complete]
         for alternative in sorted(set(group[choice]) - {baseline}):
             other = group[group[choice] == alternative].set_index("model")
+            if choice == "view" and other["n_scores"].equals(every["n_scores"]):
+                continue
             for metric in METRICS:
                 both = pd.concat([usual[metric], other[metric]], axis=1, keys=["a", "b"]).dropna()
                 if len(both) < 2:

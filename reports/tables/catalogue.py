@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ _PLAIN = (
     ("audit", "Leakage audit", "Links between scans of the run."),
 )
 _CLAIMS = ("claims", "Claims checked", "Claims of the paper against its own numbers.")
-ONE_MODEL = "one model alone competes, there is nothing to compare"
+ONE_MODEL = "fewer than two models compete, there is nothing to compare"
 NO_REGION = "no class of the run has a region (`region` of a class in the dataset's card)"
 Maker = Callable[[RunSource, Protocol], Table | None]
 
@@ -63,13 +64,16 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, Table | None, str]]:
     compared = NOT_AVAILABLE if len(source.entrants) > 1 else ONE_MODEL
     for protocol in source.protocols:
         for what, maker, why in _under_protocols(source, compared):
-            yield f"{what} ({protocol.short})", maker(source, protocol), why
+            table = maker(source, protocol)
+            if table is not None and source.suffix(protocol):
+                table = replace(table, title=f"{table.title} ({protocol.short})")
+            yield f"{what} ({protocol.short})", table, why
     specialists = specialists_table(source)
     if specialists is not None:
         yield "specialists", specialists, NOT_AVAILABLE
     yield "classes", vocabulary_table(source), NOT_AVAILABLE
     yield "sensitivity", sensitivity_table(source), compared
-    if len(source.published):
+    if set(source.published["model"]) & set(source.models):
         yield "published numbers beside ours", differences_table(source), NOT_AVAILABLE
     for name, title, text in (*_PLAIN, *([_CLAIMS] if source.reproduces_paper else [])):
         yield title.lower(), plain_table(source, name, title, text), NOT_AVAILABLE

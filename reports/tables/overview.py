@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.source import Protocol, RunSource
+from reports.source import VIEW_WORDS, Protocol, RunSource
 from reports.tables.parts import METRICS, caption, counts, percent
 from reports.tables.tabular import NOT_AVAILABLE, Column, Table, Value
 
@@ -36,9 +36,10 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
         blocks[len(rows)] = STATISTIC_WORDS[str(statistic)].capitalize()
         for model in source.models:
             for _, row in group[group["model"] == model].iterrows():
-                rank = _rank_of(ranks, model) if statistic == "entries" else ""
+                control = source.is_control(model)
+                rank = "" if statistic != "entries" else "–" if control else _rank_of(ranks, model)
                 # A mean over fewer classes or scans is not comparable, so it is never the best.
-                if source.is_control(model) or not row["complete"]:
+                if control or not row["complete"]:
                     unranked.add(len(rows))
                 rows.append(
                     (
@@ -201,7 +202,7 @@ def sensitivity_table(source: RunSource) -> Table | None:
     moved, which = (frame, "") if moved.empty else (moved, _SHOWN)
     rows = [
         (
-            f"{r['choice']}: {r['alternative']} for {r['baseline']}",
+            _choice(str(r["choice"]), str(r["alternative"]), str(r["baseline"])),
             str(r["space"]),
             float(r["tolerance_mm"]),
             source.dataset_title(str(r["key"])) if r["scope"] == "dataset" else str(r["key"]),
@@ -236,6 +237,12 @@ def sensitivity_table(source: RunSource) -> Table | None:
         ),
         rows=tuple(rows),
     )
+
+
+def _choice(choice: str, alternative: str, baseline: str) -> str:
+    """What was changed, in the words of the captions."""
+    words = VIEW_WORDS if choice == "view" else {}
+    return f"{choice}: {words.get(alternative, alternative)} for {words.get(baseline, baseline)}"
 
 
 def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | None:

@@ -107,14 +107,16 @@ function average(model, slots, setting, statistic) {
   const metric = state.metric;
   const has = (m, s) => { const row = rows.get(`${m}|${s}`); return row && row[metric] !== null; };
   const expected = slots.filter((s) => D.models.some((_, m) => has(m, s)));
-  const scored = expected.filter((s) => has(model, s));
+  const all = expected.filter((s) => has(model, s));
+  // The mean over regions has no place for a class without one; it still expects the class.
+  const placed = (s) => statistic !== "regions" || D.classes[D.slots[s][1]].region !== "unassigned";
+  const scored = all.filter(placed);
   const at = (s) => rows.get(`${model}|${s}`)[metric];
   const inner = (parts) => parts.map((part) => mean(part.map(at)));
   let value;
   if (statistic === "entries") value = mean(inner(grouped(scored, (slot) => slot[0])));
   else if (statistic === "regions") {
-    const placed = scored.filter((s) => D.classes[D.slots[s][1]].region !== "unassigned");
-    value = mean(grouped(placed, (slot) => D.classes[slot[1]].region)
+    value = mean(grouped(scored, (slot) => D.classes[slot[1]].region)
       .map((part) => mean(inner(grouped(part, (slot) => slot[1])))));
   } else value = mean(inner(grouped(scored, (slot) => slot[1])));
   // A class that several entries have is one class, unless entries are what is averaged.
@@ -124,7 +126,7 @@ function average(model, slots, setting, statistic) {
   return {
     value, low: null, high: null, n: sum("n"), scores: true, patients: null,
     classes: count(scored), expected: count(expected), missing: sum("x"),
-    complete: scored.length === expected.length && scored.length > 0,
+    complete: all.length === expected.length && scored.length > 0,
   };
 }
 
