@@ -48,7 +48,7 @@ _TOLERANCE = Column("tolerance_mm", "number", "tolerance of the surface measure"
 _VIEW = Column(
     "view",
     "text",
-    "test cases: all of the paper's split, or without those linked to a training scan",
+    "test cases: all of them (paper), or without those linked to a training scan (clean)",
     allowed=VIEWS,
 )
 _COVERAGE = Column(
@@ -77,6 +77,9 @@ _KIND = Column(
     allowed=KINDS,
 )
 _REGION = Column("region", "text", "one of eight body regions, or `lesion`")
+_REGION_OF_CLASS = Column(
+    "region", "text", "region in the anatomical scheme; `unassigned`: in no region's mean"
+)
 _SCHEME = Column("scheme", "text", "how classes are given to regions", allowed=SCHEMES)
 _COMPOSITION = Column(
     "composition",
@@ -165,7 +168,7 @@ DATASET_CLASS = Table(
         _KIND,
         Column("preferred", "flag", "this kind enters the other tables (direct before union)"),
         Column("leaf", "flag", "annotated, not generated from other classes"),
-        Column("region", "text", "region in the anatomical scheme"),
+        _REGION_OF_CLASS,
         *_VALUES,
         *_FALSE_POSITIVES,
     ),
@@ -177,7 +180,7 @@ CLASS = Table(
         *_COMMON,
         _MODALITY,
         _CLASS,
-        Column("region", "text", "region, anatomical scheme"),
+        _REGION_OF_CLASS,
         *_VALUES,
         *_ENTRIES,
     ),
@@ -244,7 +247,11 @@ PAIRS = Table(
         Column("difference", "number", "macro mean of a minus that of b", "-1..1"),
         Column("low", "number", "lower end of its 95 % interval", "-1..1"),
         Column("high", "number", "upper end of its 95 % interval", "-1..1"),
-        Column("effect_size", "number", "mean of the patients' differences / their deviation"),
+        Column(
+            "effect_size",
+            "number",
+            "mean of the patients' contributions to the difference / their deviation",
+        ),
         Column("win_share", "number", "share of patients better under a (ties count half)", "0..1"),
         Column("p", "number", "two-sided sign-flip test by patient of the same macro mean", "0..1"),
         Column("p_holm", "number", "p, Holm-corrected over the family", "0..1"),
@@ -255,6 +262,7 @@ PAIRS = Table(
         Column("n_patients", "count", "patients"),
         Column("n_scores", "count", "class x scan pairs"),
         Column("note", "text", "`n too small` below 11 patients"),
+        Column("reason", "text", "why win_share leans the other way than the difference"),
     ),
 )
 SENSITIVITY = Table(
@@ -263,7 +271,7 @@ SENSITIVITY = Table(
     (
         _DATA_KIND,
         _SPACE,
-        _TOLERANCE,
+        Column("tolerance_mm", "number", "tolerance of nsd; dsc has none", "mm"),
         Column("choice", "text", "what was changed"),
         Column("baseline", "text", "the headline's value"),
         Column("alternative", "text", "the other value"),

@@ -21,6 +21,7 @@ from reports.per_case import CaseRows, load_case_rows
 from reports.source import RunSource, load_source
 from reports.tables.catalogue import all_tables, write_table
 from reports.tables.overview import overall_table
+from reports.tables.parts import count
 from reports.tables.tabular import to_html, to_markdown
 
 PARTS = ("tables", "figures", "gallery", "leaderboard", "export")
@@ -171,8 +172,9 @@ def _index(source: RunSource, results: dict[str, Part], out: Path) -> list[Path]
     missing = {k: v for part in results.values() for k, v in part.missing.items()}
     entries = len(source.dataset_cards)
     summary = (
-        f"{len(source.models)} models ({', '.join(map(source.model_title, source.models))}); "
-        f"{entries - len(source.not_run)} of {entries} entries run. Measured by "
+        f"{count(len(source.models), 'model', 'models')} "
+        f"({', '.join(map(source.model_title, source.models))}); "
+        f"{entries - len(source.not_run)} of {count(entries, 'entry', 'entries')} run. Measured by "
         f"{source.implementation}."
     )
     links = [

@@ -13,12 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from evaluation.classes import LESION, REGIONS, UNASSIGNED, Key, Regions, region_of
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
+from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, load_model_cards
 from evaluation.paths import RunPaths
+from evaluation.published import published_for, reproduces_paper
 from evaluation.schema import TABLES
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import score_files
@@ -29,6 +33,7 @@ SPACE_WORDS = {
     "resampled": "1×1×3 mm grid",
     "own": "the model's own grid",
 }
+VIEW_WORDS = {"paper": "all test cases", "clean": "test cases without a link to a training scan"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Protocol:
         }[self.coverage]
         return (
             f"Scored on {SPACE_WORDS[self.space]}, empty-mask policy {self.policy}, "
-            f"NSD tolerance {self.tolerance_mm:g} mm, {self.view} split view{coverage}."
+            f"NSD tolerance {self.tolerance_mm:g} mm, {VIEW_WORDS[self.view]}{coverage}."
         )
 
 
@@ -70,7 +75,8 @@ class RunSource:
         paths: where it lies.
         config: its effective configuration.
         tables: every result table that is there, by name.
-        published: published numbers (columns of `PUBLISHED`, ours where they exist).
+        published: published numbers that may stand beside this run's (columns of `PUBLISHED`,
+            ours where they exist).
         not_run: entry → reason.
     """
 
@@ -142,6 +148,51 @@ class RunSource:
         cards = load_cards()
         names = entry_ids(self.config.entries)
         return {name: cards[name] for name in names if name in cards}
+
+    @cached_property
+    def reproduces_paper(self) -> bool:
+        """Whether the run is the paper's comparison: then its tables have the paper's numbers."""
+        return reproduces_paper(self.config)
+
+    def numbered(self, number: int, title: str) -> str:
+        """A table's title, with its number in the paper where the run is the paper's."""
+        return f"Table {number}: {title[0].lower()}{title[1:]}" if self.reproduces_paper else title
+
+    @cached_property
+    def asked_classes(self) -> list[Key]:
+        """Classes of the run's entries as (modality, name), sorted; data or not."""
+        return sorted(
+            {
+                (card.modality, entry.name)
+                for card in self.dataset_cards.values()
+                for entry in classes_in_scope(card, self.config)
+            }
+        )
+
+    @cached_property
+    def _card_regions(self) -> Regions:
+        return class_regions(self.dataset_cards.values())
+
+    def region_of(self, modality: str, name: str) -> str:
+        """A class's region in the anatomical scheme (`unassigned` if it has none)."""
+        return region_of(modality, name, own=self._card_regions)
+
+    @cached_property
+    def regions(self) -> list[str]:
+        """Regions of the classes that the run asks for, in the usual order, `unassigned` last."""
+        found = {self.region_of(*key) for key in self.asked_classes}
+        return [r for r in (*REGIONS, LESION, UNASSIGNED) if r in found]
+
+    @property
+    def left_out_of_regions(self) -> str:
+        """How many classes no mean over regions holds, as a sentence (empty if none)."""
+        lost = [key for key in self.asked_classes if self.region_of(*key) == UNASSIGNED]
+        return (
+            f"Means over regions leave out {len(lost)} of {len(self.asked_classes)} classes, "
+            "which have no region."
+            if lost
+            else ""
+        )
 
     def dataset_title(self, dataset: str) -> str:
         """An entry's printed name."""
@@ -253,8 +304,6 @@ def load_source(run: Path) -> RunSource:
     Raises:
         BenchError: no run there, no aggregated tables yet, or tables of both data kinds.
     """
-    from evaluation.published import published
-
     paths = RunPaths(run)
     config = load_frozen(run)
     tables = {
@@ -270,7 +319,9 @@ def load_source(run: Path) -> RunSource:
         )
     refuse_mixture(tables, config.data_kind, run)
     printed = paths.table("published")
-    numbers = read_table(printed, TABLES["published"]) if printed.is_file() else published()
+    numbers = (
+        read_table(printed, TABLES["published"]) if printed.is_file() else published_for(config)
+    )
     return RunSource(paths, config, tables, numbers, _not_run(paths))
 
 

@@ -5,8 +5,10 @@ from evaluation.classes.regions import (
     REGIONS,
     UNASSIGNED,
     Composition,
+    Regions,
     Scheme,
     composition_keys,
+    plain_region,
     region_of,
 )
 from evaluation.classes.vocabulary import ClassInfo, Key, find_class, vocabulary
@@ -18,9 +20,11 @@ __all__ = [
     "ClassInfo",
     "Composition",
     "Key",
+    "Regions",
     "Scheme",
     "composition_keys",
     "find_class",
+    "plain_region",
     "region_of",
     "vocabulary",
 ]

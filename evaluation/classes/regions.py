@@ -7,6 +7,7 @@ trachea in CT under head and neck, autochthon under thorax).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
@@ -29,6 +30,14 @@ REGIONS = (
     "upper limb",
 )
 
+Regions: TypeAlias = Mapping[tuple[str, str], str]
+"""(modality, class) -> region of classes outside the vocabulary, from the cards of a run."""
+
+
+def plain_region(name: str) -> str:
+    """A region's name in one spelling: `Head_and-Neck` -> `head and neck`."""
+    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
+
 
 @lru_cache
 def _regions(scheme: str) -> dict[tuple[str, str], str]:
@@ -42,16 +51,24 @@ def _regions(scheme: str) -> dict[tuple[str, str], str]:
     }
 
 
-def region_of(modality: str, name: str, scheme: Scheme = "anatomical") -> str:
-    """One of `REGIONS`, or `lesion`, or `unassigned` for a class outside the vocabulary.
+def region_of(
+    modality: str, name: str, scheme: Scheme = "anatomical", own: Regions | None = None
+) -> str:
+    """One of `REGIONS`, or `lesion`, or `unassigned` for a class that nobody gave a region.
 
-    The last is a class of a dataset that a user added; it counts in class and dataset means
-    and in no region.
+    Args:
+        modality: of the scan.
+        name: of the class.
+        scheme: for classes of the vocabulary.
+        own: regions of classes outside the vocabulary, the same in every scheme
+            (`evaluation.datasets.regions.class_regions`). A class that is in neither counts in
+            class and dataset means and in no region.
 
     Raises:
         BenchError: there is no such scheme.
     """
-    return _regions(scheme).get((modality, name), UNASSIGNED)
+    known = _regions(scheme).get((modality, name))
+    return known or (own or {}).get((modality, name), UNASSIGNED)
 
 
 @lru_cache

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from evaluation.classes.regions import LESION, REGIONS, UNASSIGNED, plain_region, region_of
+from evaluation.errors import did_you_mean
 from evaluation.modality import Modality
 from evaluation.records import Card, Record
 
@@ -41,6 +43,8 @@ class ClassEntry(Record):
     `paper_values` are the raw values that the authors' code takes for the class, where the card
     differs: the reference is read so in the space `resampled`, which is the paper's protocol.
     `printed_modality` is the prefix in the paper's Table 8 where it differs from the scan's.
+    `region` places a class that the vocabulary does not have: one of the eight regions or
+    `lesion`; without it the class is in the card's only region, or in none.
     """
 
     name: str
@@ -49,6 +53,7 @@ class ClassEntry(Record):
     union_of: tuple[str, ...] | None = None
     paper_values: tuple[int, ...] | None = None
     printed_modality: Modality | None = None
+    region: str | None = None
 
     @property
     def kind(self) -> Literal["annotated", "generated"]:
@@ -65,6 +70,17 @@ class ClassEntry(Record):
         if self.paper_values is not None and self.values is None:
             raise ValueError(f"class `{self.name}`: paper_values need values")
         return self
+
+    @field_validator("region")
+    @classmethod
+    def _known_region(cls, region: str | None) -> str | None:
+        """The region in its one spelling."""
+        if region is None:
+            return None
+        plain, known = plain_region(region), (*REGIONS, LESION)
+        if plain not in known:
+            raise ValueError(f"no region `{region}`: {did_you_mean(plain, known)}")
+        return plain
 
 
 class Split(Record):
@@ -173,6 +189,13 @@ class DatasetCard(Card):
         if len(set(names)) != len(names):
             raise ValueError(f"card `{self.id}`: a class name occurs twice")
         for entry in self.classes:
+            fixed = region_of(self.modality, entry.name)
+            if entry.region not in (None, fixed) and fixed != UNASSIGNED:
+                raise ValueError(
+                    f"card `{self.id}`, class `{entry.name}`: its region is {fixed} by the "
+                    f"benchmark's vocabulary, not {entry.region}; leave `region` out, or choose "
+                    "another class name"
+                )
             for part in entry.union_of or ():
                 if part not in names or self.class_entry(part).kind != "annotated":
                     raise ValueError(

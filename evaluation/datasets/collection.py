@@ -7,7 +7,7 @@ generated classes included, which is how Table 1 counts (405 slots).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.cases import CaseRecord, read_case_record, read_layers
-from evaluation.classes import region_of
-from evaluation.datasets.registry import load_cards
+from evaluation.classes import Regions, region_of
+from evaluation.config import load_frozen
+from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.regions import class_regions
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files import atomic_path
+from evaluation.paths import RunPaths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +51,12 @@ def published_collection() -> pd.DataFrame:
     return pd.read_csv(_printed_path())
 
 
-def case_annotations(folder: Path) -> list[dict[str, object]]:
+def case_annotations(folder: Path, regions: Regions | None = None) -> list[dict[str, object]]:
     """One row for each class that a case annotates, an empty mask with 0 voxels.
 
     Args:
         folder: a standardised case.
+        regions: of classes outside the vocabulary.
 
     Returns:
         Rows with `CASE_COLUMNS`; volumes in millilitres.
@@ -74,12 +79,13 @@ def case_annotations(folder: Path) -> list[dict[str, object]]:
         # Layers are disjoint maps, but a class may lie in two of them and overlap with itself.
         if len(place.parts) > 1:
             voxels = int(segmentation.mask(name).sum())
-        rows.append(_row(record, name, place.kind, voxels, voxels * voxel_ml))
+        region = region_of(record.modality, name, own=regions)
+        rows.append(_row(record, name, place.kind, region, voxels, voxels * voxel_ml))
     return rows
 
 
 def _row(
-    record: CaseRecord, name: str, kind: str, voxels: int, volume_ml: float
+    record: CaseRecord, name: str, kind: str, region: str, voxels: int, volume_ml: float
 ) -> dict[str, object]:
     return {
         "dataset": record.dataset,
@@ -88,7 +94,7 @@ def _row(
         "modality": record.modality,
         "class": name,
         "kind": kind,
-        "region": region_of(record.modality, name),
+        "region": region,
         "voxels": voxels,
         "volume_ml": round(volume_ml, 6),
     }
@@ -100,22 +106,30 @@ def case_folders(run: Path) -> Iterator[Path]:
         yield record.parent
 
 
-def collect(folders: Iterable[Path], seen: Progress = _silent) -> pd.DataFrame:
+def collect(
+    folders: Iterable[Path], seen: Progress = _silent, regions: Regions | None = None
+) -> pd.DataFrame:
     """Rows of all cases; `seen` is called with each case folder's name when it is done."""
     import pandas as pd
 
     rows: list[dict[str, object]] = []
     for folder in folders:
-        rows += case_annotations(folder)
+        rows += case_annotations(folder, regions)
         seen(folder.name)
     return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
 
 
-def by_entry(annotations: pd.DataFrame) -> pd.DataFrame:
+def by_entry(
+    annotations: pd.DataFrame, cards: Mapping[str, DatasetCard] | None = None
+) -> pd.DataFrame:
     """Scans, patients, classes and annotations of each entry beside Table 1's numbers.
 
     Entries without a case have zeros; `n_expected` is the number of scans of Table 7. For a
     dataset that is not in the paper the published columns are missing values.
+
+    Args:
+        annotations: rows of `collect`.
+        cards: entries to list (default: all that there are cards of).
     """
     import pandas as pd
 
@@ -129,7 +143,7 @@ def by_entry(annotations: pd.DataFrame) -> pd.DataFrame:
             "volume_litres": present.groupby("dataset")["volume_ml"].sum() / 1000.0,
         }
     )
-    cards = load_cards()
+    cards = load_cards() if cards is None else cards
     names = [*cards, *(name for name in found.index if name not in cards)]
     table = found.reindex(names).fillna(0)
     table.index.name = "dataset"
@@ -173,14 +187,23 @@ def write_collection(run: Path, seen: Progress = _silent) -> Path:
     Returns:
         The folder written.
     """
-    annotations = collect(case_folders(run), seen)
+    cards = _cards_of(run)
+    annotations = collect(case_folders(run), seen, class_regions(cards.values()))
     folder = run / "collection"
     for name, table in (
         ("cases", annotations),
-        ("entries", by_entry(annotations)),
+        ("entries", by_entry(annotations, cards)),
         ("classes", by_class(annotations)),
         ("regions", by_region(annotations)),
     ):
         with atomic_path(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
     return folder
+
+
+def _cards_of(run: Path) -> Mapping[str, DatasetCard]:
+    """Cards of the entries that a run asks for; all cards for a folder without a configuration."""
+    cards = load_cards()
+    if not RunPaths(run).config.is_file():
+        return cards
+    return {name: cards[name] for name in entry_ids(load_frozen(run).entries) if name in cards}

@@ -60,6 +60,8 @@ def case_rows(paths: RunPaths, config: RunConfig, card: DatasetCard) -> list[Cas
     from evaluation.datasets.shards import read_rows
     from evaluation.workflow.plan import n_shards
 
+    if not paths.case_shard(card.id, 0).parent.is_dir():  # scores that were brought in
+        return []
     tables = [paths.case_shard(card.id, shard) for shard in range(n_shards(card, config))]
     return [row for table in tables if table.is_file() for row in read_rows(table)]
 

@@ -15,7 +15,7 @@ TEMPLATE = """\
 id: "{name}"
 title: "{title}"
 modality: ct # or mri
-regions: [abdomen]
+regions: [abdomen] # abdomen, brain, head and neck, lower limb, pelvis, spine, thorax, upper limb
 description: One sentence on what is annotated in which scans.
 licence: {{name: name of the licence, verified: false}}
 access: open # registration, agreement, unavailable
@@ -36,8 +36,9 @@ reader_args:
       label: "labels/{{case}}.nii[.gz]"
 
 # Each class has `values` of the label map, a mask's `file` name, or `union_of` other classes.
-# Classes may overlap. `satbench classes` lists the names that have a region; others are allowed,
-# count for their dataset and class, and belong to no region.
+# Classes may overlap. `satbench classes` lists the benchmark's own names, which have a region;
+# any other class is in the only one of `regions` above, or in the one that it names
+# (`region: thorax`, `region: lesion`); without either it counts for its dataset and class alone.
 classes:
   - {{name: liver, values: [1, 2]}}
   - {{name: liver tumor, values: [2]}}

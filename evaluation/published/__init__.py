@@ -2,5 +2,20 @@
 
 from evaluation.published.claims import check_claims
 from evaluation.published.numbers import SOURCES, published, published_beside_ours
+from evaluation.published.scope import (
+    claims_for,
+    published_entries,
+    published_for,
+    reproduces_paper,
+)
 
-__all__ = ["SOURCES", "check_claims", "published", "published_beside_ours"]
+__all__ = [
+    "SOURCES",
+    "check_claims",
+    "claims_for",
+    "published",
+    "published_beside_ours",
+    "published_entries",
+    "published_for",
+    "reproduces_paper",
+]

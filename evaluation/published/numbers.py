@@ -57,28 +57,31 @@ def published(scope: str | None = None, source: str | None = "sat-v1") -> pd.Dat
     return frame.reset_index(drop=True)
 
 
-def published_beside_ours(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The table `published`: every number of the paper and ours in the same protocol.
+def published_beside_ours(
+    numbers: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """The table `published`: published numbers and ours in the same protocol.
 
-    Ours is the resampled grid under the policy `paper` on the paper's split. Where the run has
-    no such number it is NaN. On phantoms no difference is formed. The second paper used other
-    splits and classes, so its numbers stand alone.
+    Ours is the resampled grid under the policy `paper` on all test cases. Where the run has no
+    such number it is NaN.
 
     Args:
+        numbers: what may stand beside this run (`published_for`).
         tables: frames of `region`, `class`, `dataset` and `lesion`.
     """
-    parts = []
-    for scope, group in published(source=None).groupby("scope", sort=False):
-        ours = _ours(tables, str(scope))
-        merged = group.merge(
-            ours, on=["key", "modality", "model", "metric"], how="left", validate="many_to_one"
+    if numbers.empty:
+        return PUBLISHED.empty()
+    parts = [
+        group.merge(
+            _ours(tables, str(scope)),
+            on=["key", "modality", "model", "metric"],
+            how="left",
+            validate="many_to_one",
         )
-        other = merged["source"] != "sat-v1"
-        merged.loc[other, ["ours", "ours_low", "ours_high", "n_cases"]] = np.nan
-        parts.append(merged)
+        for scope, group in numbers.groupby("scope", sort=False)
+    ]
     frame = pd.concat(parts, ignore_index=True)
-    phantoms = frame["data_kind"].eq("synthetic").to_numpy(dtype=bool)
-    frame["difference"] = (frame["ours"] - frame["value"]).where(~phantoms)
+    frame["difference"] = frame["ours"] - frame["value"]
     has_ours = frame["ours"].notna()
     frame["space"] = np.where(has_ours, SPACE, "")
     frame["policy"] = np.where(has_ours, POLICY, "")
@@ -87,7 +90,7 @@ def published_beside_ours(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _ours(tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
-    columns = ["key", "modality", "model", "metric", "data_kind", "ours", "ours_low", "ours_high"]
+    columns = ["key", "modality", "model", "metric", "ours", "ours_low", "ours_high"]
     name = _TABLE_OF_SCOPE.get(scope)
     if name is None or name not in tables:
         empty = pd.DataFrame({column: [] for column in columns}, dtype=str)
@@ -116,7 +119,6 @@ def _ours(tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
                     "modality": modality,
                     "model": frame["model"],
                     "metric": metric,
-                    "data_kind": frame["data_kind"],
                     "ours": frame[metric],
                     "ours_low": frame[f"{metric}_low"],
                     "ours_high": frame[f"{metric}_high"],

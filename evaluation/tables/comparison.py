@@ -2,8 +2,11 @@
 
 The primary test flips the sign of each patient's contribution to the macro mean's difference:
 under the null hypothesis a patient is as likely to favour one model as the other. It is exact up
-to 13 patients and drawn at random above. Wilcoxon's test on patients' means stands beside it.
-Below 11 patients neither is printed: the smallest reachable p would mislead.
+to 13 patients and drawn at random above. The effect size is made of the same contributions, so it
+has the difference's sign. Wilcoxon's test on patients' own means and the share of patients that
+are better under a model stand beside it: they weigh patients alike, the macro mean weighs entries
+and classes alike, so they may lean the other way; then the row says so. Below 11 patients neither
+test is printed: the smallest reachable p would mislead.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from evaluation.tables.statistics import Replicates, bootstrap
 from evaluation.tables.targets import Targets, Universe
 
 MIN_PATIENTS = 11
+LEANS_OTHER_WAY = (
+    "most patients are better under the other model: the difference weighs entries and classes "
+    "alike, not patients"
+)
 TOO_SMALL = "n too small"
 N_FLIPS = 9999
 EXACT_UP_TO = 13
@@ -110,16 +117,19 @@ def _compare(
     inside = np.asarray(n_values > 0, dtype=bool).min(axis=2)
     n_patients[:] = inside.sum(axis=0)[:, None]
     for row in np.flatnonzero(inside.any(axis=0)):
-        mean = means[inside[:, row], row]
+        people = inside[:, row]
+        share = by_patient[people, row]
+        effect[row] = _effect(share[:, first] - share[:, second])
+        mean = means[people, row]
         differences = mean[:, first] - mean[:, second]
-        effect[row], wins[row] = _effect(differences)
+        wins[row] = ((differences > 0) + 0.5 * (differences == 0)).mean(axis=0)
         if len(mean) >= MIN_PATIENTS:
             p_wilcoxon[row] = wilcoxon(differences)
     generator = np.random.default_rng(seed)
-    for rows, people in _together(inside):
-        share = by_patient[np.ix_(people, rows)]
-        change = share[:, :, first] - share[:, :, second]
-        flipped = sign_flip(change.reshape(len(people), -1), generator, n_flips)
+    for rows, tested in _together(inside):
+        part = by_patient[np.ix_(tested, rows)]
+        change = part[:, :, first] - part[:, :, second]
+        flipped = sign_flip(change.reshape(len(tested), -1), generator, n_flips)
         p[rows] = flipped.reshape(len(rows), -1)
     n_scores = np.repeat(n_values.sum(axis=0)[:, :1], len(pairs), axis=1).astype(np.int64)
     return (difference, low, high, effect, wins, p, p_wilcoxon, n_patients, n_scores)
@@ -174,15 +184,19 @@ def patient_means(values: Sample, universe: Universe, targets: Targets) -> tuple
     return np.divide(total, n, out=np.full(shape, np.nan), where=n > 0), n
 
 
-def _effect(differences: Floats) -> tuple[Floats, Floats]:
-    wins = ((differences > 0) + 0.5 * (differences == 0)).mean(axis=0)
-    if len(differences) < 2:
-        return np.full(differences.shape[1], np.nan), wins
-    deviation = differences.std(axis=0, ddof=1)
-    mean = differences.mean(axis=0)
-    effect = np.divide(mean, deviation, out=np.full_like(mean, np.nan), where=deviation > 0)
-    effect[(deviation == 0) & (mean == 0)] = 0.0
-    return effect, wins
+def _effect(contributions: Floats) -> Floats:
+    """Mean of the patients' contributions over their deviation, of each comparison.
+
+    It has the sign of their sum, the difference that is shown; NaN where they do not vary.
+    """
+    if len(contributions) < 2:
+        return np.full(contributions.shape[1], np.nan)
+    mean, deviation = contributions.mean(axis=0), contributions.std(axis=0, ddof=1)
+    # Equal contributions may differ in their last bits.
+    varies = deviation > 1e-9 * np.abs(contributions).max(axis=0)
+    effect: Floats = np.divide(mean, deviation, out=np.full_like(mean, np.nan), where=varies)
+    effect[~varies & (mean == 0)] = 0.0
+    return effect
 
 
 def sign_flip(

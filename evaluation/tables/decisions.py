@@ -10,7 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.schema import METRICS, TABLES
-from evaluation.tables.comparison import MIN_PATIENTS, N_FLIPS, TOO_SMALL, PairTable, compare, holm
+from evaluation.tables.comparison import (
+    LEANS_OTHER_WAY,
+    MIN_PATIENTS,
+    N_FLIPS,
+    TOO_SMALL,
+    PairTable,
+    compare,
+    holm,
+)
 from evaluation.tables.grid import Grid
 from evaluation.tables.ranking import Ranking, by_significance, rank
 from evaluation.tables.samples import Floats, Sample, sample
@@ -120,6 +128,7 @@ def _pair_block(
     first = [a for a, _ in table.pairs]
     second = [b for _, b in table.pairs]
     n_patients = table.n_patients.ravel()
+    against = np.sign(np.round(table.difference, 12)) * np.sign(table.win_share - 0.5) < 0
     columns = {
         **_head(grid, setting, scope, metric),
         "key": np.repeat(np.array(scope.keys, dtype=object), n_pairs),
@@ -130,6 +139,7 @@ def _pair_block(
         "n_family": corrected[2],
         "family": f"{scope.name}: all pairs of models, dsc and nsd",
         "note": np.where(n_patients < MIN_PATIENTS, TOO_SMALL, ""),
+        "reason": np.where(against.ravel(), LEANS_OTHER_WAY, ""),
     }
     same = ("difference", "low", "high", "effect_size", "win_share", "p", "p_wilcoxon")
     for name in (*same, "n_patients", "n_scores"):

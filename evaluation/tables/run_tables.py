@@ -12,12 +12,13 @@ import pandas as pd
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.gaps import Gap, case_rows, find_gap, planned_tests
+from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
-from evaluation.published import check_claims, published_beside_ours
+from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
@@ -72,6 +73,7 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
         n_shards=n_shards,
         planned={name: gap.expected for name, gap in gaps.items()},
         gaps={name: gap.words for name, gap in gaps.items() if gap.lacking},
+        regions=class_regions(cards),
     )
     declared = [(c.id, o.dataset) for c in cards for o in c.overlaps if o.verified]
     return expected, find_links(splits, _audit(paths, splits), declared)
@@ -167,8 +169,9 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     loaded = load_grids(run)
     grids, expected, links = loaded.all_models, loaded.expected, loaded.links
     left_out = join_shards(paths, expected)
+    config = load_frozen(run)
     if seed is None:
-        seed = load_frozen(run).seed
+        seed = config.seed
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
     for grid in grids:
         for name, frame in aggregate(grid, expected, n_draws, seed).items():
@@ -183,8 +186,8 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
         tables, {m for grid in loaded.entrants for m in grid.models}
     )
     tables["completeness"] = completeness(grids, expected)
-    tables["published"] = published_beside_ours(tables)
-    tables["claims"] = check_claims()
+    tables["published"] = published_beside_ours(published_for(config), tables)
+    tables["claims"] = claims_for(config)
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
     return [
@@ -216,6 +219,8 @@ def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Link
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
     lines += [f"{name}: {words}" for name, words in sorted(expected.gaps.items())]
     lines.append(links.note)
-    flips = int(np.sum(tables["sensitivity"]["flips"]))
-    lines.append(f"sensitivity: the winner changes in {flips} of {len(tables['sensitivity'])} rows")
+    changes = tables["sensitivity"]
+    if len(changes):
+        flips = int(np.sum(changes["flips"]))
+        lines.append(f"sensitivity: the winner changes in {flips} of {len(changes)} rows")
     return lines

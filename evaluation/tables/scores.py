@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evaluation.classes import Regions
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
 from evaluation.paths import RunPaths
@@ -43,6 +44,7 @@ class Expected:
         n_shards: by entry, into how many shards its test cases are planned.
         planned: by entry, number of test cases by the plan, usable or not.
         gaps: by entry with test cases that are not usable, how many and why.
+        regions: of classes outside the vocabulary.
     """
 
     data_kind: str
@@ -57,6 +59,7 @@ class Expected:
     n_shards: Mapping[str, int] = field(default_factory=dict)
     planned: Mapping[str, int] = field(default_factory=dict)
     gaps: Mapping[str, str] = field(default_factory=dict)
+    regions: Regions = field(default_factory=dict)
 
     def test_cases(self, dataset: str) -> dict[str, str]:
         """Test case -> patient of an entry (empty if it has no split)."""

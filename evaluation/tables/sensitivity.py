@@ -1,4 +1,9 @@
-"""Would another choice change the winner? One choice at a time, against the headline."""
+"""Would another choice change the winner? One choice at a time, against the headline.
+
+Each question is one row: in each space, and for NSD at each tolerance. DSC has no tolerance, so
+its rows are there once, whatever the number of tolerances. One model alone is no question, nor is
+the view `clean` where it leaves nothing out.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,9 @@ HEADLINE = {
 }
 _SHARED = ("policy", "view", "coverage", "aggregation")
 _OF_TABLE = {"overall": ("statistic",), "dataset": (), "region": ("scheme", "composition")}
+_QUESTION = [
+    "data_kind", "space", "tolerance_mm", "choice", "alternative", "scope", "key", "metric",
+]  # fmt: skip
 _KEY = {"overall": None, "dataset": "dataset", "region": "region"}
 
 
@@ -42,7 +50,9 @@ def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> 
     rows = [row for name in _OF_TABLE for row in _of_table(tables[name], name)]
     rows += _other_kind(tables["dataset_class"])
     rows += [row for name in _OF_TABLE for row in _other_space(tables[name], name)]
-    return pd.DataFrame(rows, columns=SENSITIVITY.names)
+    found = pd.DataFrame(rows, columns=SENSITIVITY.names)
+    found["tolerance_mm"] = found["tolerance_mm"].where(found["metric"] != "dsc")
+    return found.drop_duplicates(_QUESTION, ignore_index=True)
 
 
 def _of_table(frame: pd.DataFrame, name: str) -> Iterator[dict[str, object]]:
@@ -99,14 +109,16 @@ def _compare(
     groups = frame.groupby([*head, *([key] if key else [])], observed=True, sort=True)
     for labels, group in groups:
         named = dict(zip([*head, *([key] if key else [])], labels, strict=True))
-        usual = group[group[choice] == baseline].set_index("model")
-        whole = (usual["n_scores"] == usual["n_scores"].max()) & (usual["n_missing"] == 0)
-        usual = usual[whole]
+        every = group[group[choice] == baseline].set_index("model")
+        complete = (every["n_scores"] == every["n_scores"].max()) & (every["n_missing"] == 0)
+        usual = every[complete]
         for alternative in sorted(set(group[choice]) - {baseline}):
             other = group[group[choice] == alternative].set_index("model")
+            if choice == "view" and other["n_scores"].equals(every["n_scores"]):
+                continue
             for metric in METRICS:
                 both = pd.concat([usual[metric], other[metric]], axis=1, keys=["a", "b"]).dropna()
-                if both.empty:
+                if len(both) < 2:
                     continue
                 yield {
                     "data_kind": named["data_kind"],

@@ -71,8 +71,9 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
         zero["cases"][rows] += seen.sum(axis=1)
         zero["entries"][rows] += seen.any(axis=1)
         people[np.ix_(rows, scored.people)] |= _any(chosen, scored.counts > 0)
-    entries_expected = [len(set(universe.dataset[m & universe.preferred])) for m in targets.member]
-    classes_expected = targets.count_classes(universe.preferred[:, None])[:, 0]
+    asked = targets.expected
+    entries_expected = [len(set(universe.dataset[m & universe.preferred])) for m in asked.member]
+    classes_expected = asked.count_classes(universe.preferred[:, None])[:, 0]
     n = {name: array.round().astype(np.int64) for name, array in zero.items() if name != "ml"}
     return Tally(
         n_scores=n["scores"],

@@ -9,7 +9,7 @@ function. Source: sections 6.2 and 7 of the paper, and the authors' released eva
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
@@ -20,6 +20,7 @@ from evaluation.classes.regions import (
     LESION,
     UNASSIGNED,
     Composition,
+    Regions,
     Scheme,
     composition_keys,
     region_of,
@@ -35,7 +36,8 @@ class Universe:
     """All slots of a run: those with scores, and those of entries that have no data.
 
     One element for each slot; `start` gives the position of an entry's first slot, `n_planned`
-    the number of test scans that the plan gives an entry, usable or not.
+    the number of test scans that the plan gives an entry, usable or not, `own` the regions of
+    classes outside the vocabulary.
     """
 
     dataset: Strings
@@ -45,14 +47,15 @@ class Universe:
     preferred: NDArray[np.bool_]
     start: dict[str, int]
     n_planned: Mapping[str, int] = field(default_factory=dict)
+    own: Regions = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.name)
 
     def regions(self, scheme: Scheme) -> Strings:
-        """Region of each slot; `unassigned` for classes outside the vocabulary."""
+        """Region of each slot; `unassigned` for classes that nobody gave one."""
         keys = zip(self.modality.tolist(), self.name.tolist(), strict=True)
-        return np.array([region_of(*key, scheme) for key in keys], dtype=str)
+        return np.array([region_of(*key, scheme, self.own) for key in keys], dtype=str)
 
 
 def universe_of(grid: Grid, expected: Expected) -> Universe:
@@ -81,6 +84,7 @@ def universe_of(grid: Grid, expected: Expected) -> Universe:
         preferred=np.array(columns[4], dtype=bool),
         start=start,
         n_planned={dataset: expected.n_planned(dataset) for dataset in start},
+        own=expected.regions,
     )
 
 
@@ -96,6 +100,8 @@ class Targets:
             innermost first.
         classes: what counts as one class of a mean, a code for each slot: the (modality, class)
             key where classes are averaged over entries first; None where each slot counts.
+        asked: numbers x slots, what the mean is asked for, with the slots that it leaves out for
+            want of a region (default: `member`).
     """
 
     table: str
@@ -103,14 +109,21 @@ class Targets:
     member: NDArray[np.bool_]
     levels: tuple[NDArray[np.int64], ...] = ()
     classes: NDArray[np.int64] | None = None
+    asked: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def expected(self) -> Targets:
+        """The same numbers over all slots that they are asked for."""
+        return self if self.asked is None else replace(self, member=self.asked, asked=None)
+
     def of(self, rows: NDArray[np.intp]) -> Targets:
         """Some of the numbers."""
         keys = self.keys.iloc[rows].reset_index(drop=True)
-        return Targets(self.table, keys, self.member[rows], self.levels, self.classes)
+        asked = None if self.asked is None else self.asked[rows]
+        return replace(self, keys=keys, member=self.member[rows], asked=asked)
 
     def count_classes(self, slots: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Classes among some slots in each number's mean.
@@ -229,7 +242,7 @@ def region_targets(universe: Universe) -> Targets:
 
 
 def overall_targets(universe: Universe) -> list[Targets]:
-    """A model's one number, in three ways."""
+    """A model's one number, in three ways; the mean over regions lacks classes without one."""
     everything = universe.preferred[None, :]
     regions = universe.regions("anatomical")
     keys = class_codes(universe)
@@ -246,15 +259,26 @@ def overall_targets(universe: Universe) -> list[Targets]:
             everything & (regions != UNASSIGNED)[None, :],
             (_codes(regions), keys),
             keys,
+            asked=everything,
         ),
     ]
 
 
 def composition_mask(universe: Universe, composition: Composition) -> NDArray[np.bool_]:
-    """Slots whose class belongs to a composition of the region means."""
+    """Slots whose class belongs to a composition of the region means.
+
+    A class outside the vocabulary is in all of them, unless it is generated: then it is no leaf.
+    """
     inside = composition_keys(composition)
+    known = composition_keys("all")
     keys = zip(universe.modality.tolist(), universe.name.tolist(), strict=True)
-    return np.array([key in inside for key in keys], dtype=bool)
+    return np.array(
+        [
+            key in inside or (key not in known and (composition != "leaves" or leaf))
+            for key, leaf in zip(keys, universe.leaf.tolist(), strict=True)
+        ],
+        dtype=bool,
+    )
 
 
 def class_codes(universe: Universe) -> NDArray[np.int64]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from evaluation.classes import UNASSIGNED
 from evaluation.files import write_json
 from reports.figures.collection import annotations_figure, collection_figures
 from reports.figures.comparison import forest_figure, rank_figure, wins_figure
@@ -16,8 +17,11 @@ from reports.figures.scores import agreement_figure, class_figures, regions_figu
 from reports.figures.style import FORMATS, drawing, save
 from reports.per_case import CaseRows
 from reports.source import Protocol, RunSource
+from reports.tables.catalogue import NO_REGION, ONE_MODEL
 from reports.tables.tabular import NOT_AVAILABLE
 
+_BARS = "region-wise bars"
+_COMPARISONS = ("differences", "wins and losses", "rank stability")
 Result = Drawing | list[Drawing] | None
 
 
@@ -37,18 +41,34 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     yield "statistics of the collection", collection_figures(source)
     yield "annotations of the run's scans", annotations_figure(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
-        "region-wise bars": regions_figure,
+        _BARS: regions_figure,
         "class-wise dot plots": class_figures,
-        "differences": forest_figure,
-        "wins and losses": wins_figure,
-        "rank stability": rank_figure,
+        **dict(zip(_COMPARISONS, (forest_figure, wins_figure, rank_figure), strict=True)),
         "score against structure size": partial(size_figure, rows=rows),
         "DSC against NSD": agreement_figure,
         "cost against score": cost_figure,
     }
     for protocol in source.protocols:
         for what, maker in makers.items():
-            yield f"{what} ({protocol.short})", maker(source, protocol)
+            yield f"{what} ({protocol.short})", _titled(source, protocol, maker(source, protocol))
+
+
+def _titled(source: RunSource, protocol: Protocol, result: Result) -> Result:
+    """Figures of another protocol than the headline's name it in their titles."""
+    if result is None or not source.suffix(protocol):
+        return result
+    if isinstance(result, Drawing):
+        return replace(result, title=f"{result.title} ({protocol.short})")
+    return [replace(item, title=f"{item.title} ({protocol.short})") for item in result]
+
+
+def _why(source: RunSource, what: str) -> str:
+    """Why a figure is not there."""
+    if what.startswith(_COMPARISONS) and len(source.entrants) < 2:
+        return ONE_MODEL
+    if what.startswith(_BARS) and not set(source.regions) - {UNASSIGNED}:
+        return NO_REGION
+    return NOT_AVAILABLE
 
 
 def write_figures(
@@ -64,7 +84,7 @@ def write_figures(
         for what, result in all_figures(source, rows):
             drawings = result if isinstance(result, list) else [result] if result else []
             if not drawings:
-                missing[f"figure: {what}"] = NOT_AVAILABLE
+                missing[f"figure: {what}"] = _why(source, what)
             for item in drawings:
                 files = save(item.figure, folder / item.name, formats)
                 written.append(Written(item.name, item.title, item.caption, tuple(files)))

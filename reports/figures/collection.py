@@ -6,12 +6,11 @@ from collections import Counter
 
 import numpy as np
 
-from evaluation.classes.regions import region_of
 from evaluation.datasets.card import DatasetCard
 from reports.figures.parts import Drawing, legend, log_axis, whole_numbers
 from reports.figures.style import COLOURS, INK, Look, canvas
 from reports.source import RunSource
-from reports.tables.parts import REGION_ORDER, region_key, region_title
+from reports.tables.parts import REGION_ORDER, count, region_title
 
 MODALITY_LOOKS: dict[str, Look] = {
     "ct": Look(COLOURS[0], "", "o"),
@@ -23,7 +22,7 @@ MODALITY_WORDS: dict[str, str] = {"ct": "CT", "mri": "MR"}
 def collection_figures(source: RunSource) -> list[Drawing]:
     """Scans by entry and classes by region, from the cards of the run's entries."""
     cards = list(source.dataset_cards.values())
-    return [_scans(cards), _classes(cards)] if cards else []
+    return [_scans(cards), _classes(source)] if cards else []
 
 
 def annotations_figure(source: RunSource) -> Drawing | None:
@@ -36,8 +35,7 @@ def annotations_figure(source: RunSource) -> Drawing | None:
         return None
     regions = regions.reset_index()
     classes = classes.reset_index().sort_values("annotations", ascending=False, kind="stable")
-    regions["region"] = regions["region"].map(region_key)
-    shown = [r for r in (*REGION_ORDER, "unassigned") if r in set(regions["region"])]
+    shown = [r for r in REGION_ORDER if r in set(regions["region"])]
     figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
     data: dict[str, int] = {}
     for index, (modality, look) in enumerate(MODALITY_LOOKS.items()):
@@ -109,24 +107,23 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
     return Drawing(
         name="collection_scans",
         title="Scans of each dataset",
-        caption=f"{total:,} scans of {len(cards)} entries, as the paper's Table 7 splits them; by "
+        caption=f"{total:,} scans of {count(len(cards), 'entry', 'entries')}, training and test by "
         "the datasets' cards, not this run's scans.",
         figure=figure,
         data=dict(data),
     )
 
 
-def _classes(cards: list[DatasetCard]) -> Drawing:
+def _classes(source: RunSource) -> Drawing:
     """Classes by region and modality, and how many entries share a class."""
     places: Counter[tuple[str, str]] = Counter()
-    for card in cards:
+    for card in source.dataset_cards.values():
         for entry in card.classes:
             places[card.modality, entry.name] += 1
     regions: Counter[tuple[str, str]] = Counter()
     for modality, name in places:
-        region = region_of(modality, name, "anatomical")
-        regions[region_key(region) if region else "other", modality] += 1
-    shown = [r for r in (*REGION_ORDER, "other") if any(k[0] == r for k in regions)]
+        regions[source.region_of(modality, name), modality] += 1
+    shown = [r for r in REGION_ORDER if any(k[0] == r for k in regions)]
     figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
     for index, modality in enumerate(MODALITY_LOOKS):
         look = MODALITY_LOOKS[modality]
@@ -154,8 +151,8 @@ def _classes(cards: list[DatasetCard]) -> Drawing:
         edgecolor=INK,
         linewidth=0.5,
     )
-    for x, count in enumerate(counts):
-        right.text(x, spread[count], str(spread[count]), ha="center", va="bottom", fontsize=6)
+    for x, shared in enumerate(counts):
+        right.text(x, spread[shared], str(spread[shared]), ha="center", va="bottom", fontsize=6)
     right.set_xticks(range(len(counts)), [str(c) for c in counts])
     right.set_xlabel("entries that have the class")
     right.set_ylabel("classes")

@@ -18,7 +18,7 @@ from reports.tables.parts import (
     PUBLISHED_MODELS,
     REGION_ORDER,
     published_lookup,
-    region_key,
+    published_models,
     region_title,
 )
 
@@ -28,10 +28,11 @@ ROWS_OF_A_PAGE = 42
 def model_looks(source: RunSource) -> dict[str, Look]:
     """Looks of the run's models; entrants come first, so they get the most distinct ones.
 
-    The two published models take the look of ours where the run has them.
+    Published models take the look of ours where the run has them.
     """
     controls = [m for m in source.models if source.is_control(m)]
-    published = [m for m in PUBLISHED_MODELS if m not in source.models]
+    known = set(source.published["model"])
+    published = [m for m in PUBLISHED_MODELS if m in known and m not in source.models]
     return looks([*source.entrants, *published, *controls])
 
 
@@ -41,13 +42,11 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     if frame is None:
         return None
     frame = frame[(frame["scheme"] == "anatomical") & (frame["composition"] == "all")]
-    printed = {(region_key(k[0]), *k[1:]): v for k, v in published_lookup(source, "region").items()}
-    frame = frame.assign(region=frame["region"].map(region_key))
+    printed = published_lookup(source, "region")
     regions = [r for r in REGION_ORDER if r in set(frame["region"])]
     models = source.shown
     colours = model_looks(source)
-    known = {k[2] for k in printed}
-    series = [(m, False) for m in models] + [(m, True) for m in PUBLISHED_MODELS if m in known]
+    series = [(m, False) for m in models] + [(m, True) for m in published_models(printed)]
     figure, panels = canvas("double", 105, rows=2, sharex=True)
     data: dict[str, dict[str, list[float]]] = {}
     width = 0.84 / len(series)
@@ -96,9 +95,11 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     return Drawing(
         name=f"regions{source.suffix(protocol)}",
         title="Region-wise results",
-        caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % "
-        "intervals over patients. Dashed pale bars: published, on real patients, in the paper's "
-        "own protocol and composition.",
+        caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % intervals "
+        "over patients."
+        + f" {source.left_out_of_regions}".rstrip()
+        + " Dashed pale bars: published, on real patients, in the paper's own protocol and "
+        "composition." * bool(printed),
         figure=figure,
         data=data,
     )
@@ -109,7 +110,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     frame = source.pick("class", protocol)
     if frame is None:
         return []
-    frame = frame[frame["modality"] != "any"].assign(region=frame["region"].map(region_key))
+    frame = frame[frame["modality"] != "any"]
     order = {r: i for i, r in enumerate(REGION_ORDER)}
     keys = sorted(
         {(str(r.region), str(r.modality), str(c)) for r, c in
@@ -158,8 +159,8 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             Drawing(
                 name=f"classes{source.suffix(protocol)}_{number}",
                 title=f"Class-wise results{of}",
-                caption=f"Mean per class over entries with 95 % intervals. {source.how(protocol)} "
-                "Hollow: published, in the paper's protocol.",
+                caption=f"Mean per class over entries with 95 % intervals. {source.how(protocol)}"
+                + " Hollow: published, in the paper's protocol." * bool(printed),
                 figure=figure,
                 data=data,
             )

@@ -12,7 +12,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from evaluation import __version__
-from evaluation.classes.regions import region_of
 from evaluation.files import write_text
 from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.cases import Picture
@@ -32,9 +31,6 @@ from reports.source import RunSource
 from reports.tables.overview import overall_table
 from reports.tables.parts import (
     PUBLISHED_MODELS,
-    PUBLISHED_SOURCE,
-    REGION_ORDER,
-    region_key,
     region_title,
 )
 from reports.tables.tabular import to_html
@@ -87,13 +83,13 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
     return {
         "meta": _meta(source),
         "models": [model_facts(source, name, ids) for name in ids.models],
-        "regions": [{"id": r, "title": region_title(r)} for r in _regions_present(source, ids)],
+        "regions": [{"id": r, "title": region_title(r)} for r in source.regions],
         "datasets": [{"id": d, "title": source.dataset_title(d)} for d in ids.datasets],
         "classes": [
             {
                 "modality": modality,
                 "name": name,
-                "region": region_key(region_of(modality, name)),
+                "region": source.region_of(modality, name),
             }
             for modality, name in ids.classes
         ],
@@ -133,13 +129,6 @@ def _shared(settings: list[dict[str, list[Any]]]) -> list[dict[str, list[Any]] |
     ]
 
 
-def _regions_present(source: RunSource, ids: Ids) -> list[str]:
-    found = {region_key(region_of(m, c)) for m, c in ids.classes}
-    if source.config.entries == "all":
-        found |= set(REGION_ORDER)
-    return [r for r in (*REGION_ORDER, "unassigned") if r in found]
-
-
 def _meta(source: RunSource) -> dict[str, Any]:
     entries = list(source.dataset_cards)
     notes = [
@@ -155,8 +144,13 @@ def _meta(source: RunSource) -> dict[str, Any]:
             "Intervals: 95 %, bootstrap over patients. Ranks: entrants that answered every class "
             "of every scan that the run asks for; the small range is the rank's own 95 % interval."
         ),
-        "Published numbers are data of the documents named in their rows and are never ranked.",
     ]
+    if source.left_out_of_regions:
+        notes.append(source.left_out_of_regions)
+    if len(source.published):
+        notes.append(
+            "Published numbers are data of the documents named in their rows and are never ranked."
+        )
     return {
         "run": source.config.name,
         "kind": source.config.data_kind,
@@ -168,9 +162,8 @@ def _meta(source: RunSource) -> dict[str, Any]:
 
 
 def _published(source: RunSource) -> list[dict[str, Any]]:
-    """Published rows of the first paper: values by column id, in 1e-2 percent."""
+    """Published rows that concern the run: values by column id, in 1e-2 percent."""
     frame = source.published
-    frame = frame[frame["source"] == PUBLISHED_SOURCE]
     rows = []
     for model, title in PUBLISHED_MODELS.items():
         values: dict[str, dict[str, int]] = {}
@@ -178,7 +171,7 @@ def _published(source: RunSource) -> list[dict[str, Any]]:
             scope, key = str(row["scope"]), str(row["key"])
             modality = str(row["modality"])
             if scope == "region":
-                names = [f"region:{region_key(key)}"]
+                names = [f"region:{key}"]
             elif scope == "dataset":
                 names = [f"dataset:{key}"]
             elif scope in ("class", "lesion"):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from reports.per_case import METRIC_NAMES, CaseRows, extremes
 from reports.source import Protocol, RunSource
-from reports.tables.parts import region_key
 
 LIMITS = {"dsc": "dsc", "dl": "dsc_low", "dh": "dsc_high",
           "nsd": "nsd", "nl": "nsd_low", "nh": "nsd_high"}  # fmt: skip
@@ -59,8 +58,7 @@ class Ids:
             rows = source.table(table)
             if rows is not None:
                 names = rows[column].drop_duplicates().astype(str)
-                clean = [region_key(n) if level == "region" else n for n in names]
-                keys += [(level, n) for n in dict.fromkeys(clean)]
+                keys += [(level, n) for n in names]
         keys = [k for k in keys if k[0] != "overall" or k[1] not in ("scans", "patients")]
         rows = source.table("class")
         if rows is not None:
@@ -109,7 +107,7 @@ def group_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, l
             continue
         if level == "region":
             frame = frame[(frame["scheme"] == "anatomical") & (frame["composition"] == "all")]
-            names = frame["region"].map(region_key)
+            names = frame["region"]
         elif level == "class":
             frame = frame[frame["modality"] != "any"]
             names = frame["modality"] + "|" + frame["class"]

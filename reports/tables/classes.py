@@ -1,7 +1,8 @@
-"""Tables 3 to 5: a row for each class or entry, ours and the published columns side by side."""
+"""A row for each class (the paper's Tables 3 and 4) or entry (5), published columns beside ours."""
 
 from __future__ import annotations
 
+from evaluation.classes.regions import LESION
 from reports.source import Protocol, RunSource
 from reports.tables.parts import (
     REGION_ORDER,
@@ -11,24 +12,29 @@ from reports.tables.parts import (
     counts,
     of_expected,
     published_lookup,
-    region_key,
     region_title,
     score_columns,
     score_values,
 )
 from reports.tables.tabular import NOT_RUN, Column, Table
 
-TABLE_OF_REGION = {"abdomen": 3, "brain": 3, "pelvis": 3}
+TABLE_OF_REGION = {"abdomen": 3, "brain": 3, "pelvis": 3, LESION: 6}
 
 
-def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table | None:
-    """Tables 3 and 4: class-wise means over entries, a block per region."""
+def classes_table(source: RunSource, protocol: Protocol, number: int | None = None) -> Table | None:
+    """Class-wise means over entries, a block for each region, classes without one at the end.
+
+    Args:
+        source: the run.
+        protocol: of the numbers.
+        number: only the classes of the paper's Table 3 or 4, which have no lesion; None = all.
+    """
     frame = source.pick("class", protocol)
     if frame is None:
         return None
     frame = frame[frame["modality"] != "any"]
-    region = frame["region"].map(region_key)
-    frame = frame[[TABLE_OF_REGION.get(r, 4) == number and r != "lesion" for r in region]]
+    wanted = [r for r in REGION_ORDER if number in (None, TABLE_OF_REGION.get(r, 4))]
+    frame = frame[frame["region"].isin(wanted)]
     printed = published_lookup(source, "class")
     head = [
         Column("modality", "Modality"),
@@ -37,11 +43,11 @@ def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table |
         Column("n_patients", "Patients", right=True),
         Column("entries", "Entries", right=True),
     ]
-    columns = [*head, *score_columns(source, protocol, beside=True)]
+    columns = [*head, *score_columns(source, protocol, printed)]
     rows: list[Row] = []
     blocks: dict[int, str] = {}
-    for name in REGION_ORDER:
-        part = frame[frame["region"].map(region_key) == name]
+    for name in wanted:
+        part = frame[frame["region"] == name]
         if part.empty:
             continue
         blocks[len(rows)] = region_title(name)
@@ -54,16 +60,19 @@ def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table |
                 counts(group["n_patients"]),
                 of_expected(group, "entries"),
             )
-            rows.append((*first, *score_values(source, group, printed, key, beside=True)))
-    names = [r for r in REGION_ORDER if TABLE_OF_REGION.get(r, 4) == number and r != "lesion"]
-    words = ", ".join(names)
+            rows.append((*first, *score_values(source, group, printed, key)))
+    title = "Class-wise results"
+    if number is not None:
+        words = ", ".join(r for r in wanted if r in source.regions)
+        title = f"Table {number}: class-wise results ({words})"
     return Table(
-        name=f"table{number}_classes{source.suffix(protocol)}",
-        title=f"Table {number}: class-wise results ({words})",
+        name=f"{f'table{number}_' if number else ''}classes{source.suffix(protocol)}",
+        title=title,
         caption=caption(
             source,
             protocol,
             "Mean over scans of an entry, then over the entries that have the class.",
+            published=bool(printed),
         ),
         columns=tuple(columns),
         rows=tuple(rows),
@@ -78,7 +87,7 @@ def classes_table(source: RunSource, protocol: Protocol, number: int) -> Table |
 
 
 def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
-    """Table 5: dataset-wise means; entries without data are rows that say so."""
+    """Dataset-wise means (Table 5 of the paper); entries without data are rows that say so."""
     frame = source.pick("dataset", protocol)
     if frame is None:
         return None
@@ -90,7 +99,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
         Column("n_patients", "Patients", right=True),
         Column("classes", "Classes", right=True),
     ]
-    columns = [*head, *score_columns(source, protocol, beside=True)]
+    columns = [*head, *score_columns(source, protocol, printed)]
     rows: list[Row] = []
     extra = sorted(set(frame["dataset"]) - set(source.dataset_cards))
     cards = sorted(source.dataset_cards, key=lambda d: source.dataset_title(d).lower())
@@ -102,11 +111,16 @@ def datasets_table(source: RunSource, protocol: Protocol) -> Table | None:
         sizes = [*sizes, of_expected(group, "classes")] if len(group) else [NOT_RUN] * 3
         first = (source.dataset_title(dataset), modality.upper().replace("MRI", "MR"), *sizes)
         key = (dataset, _modality_of(printed, dataset, modality))
-        rows.append((*first, *score_values(source, group, printed, key, beside=True)))
+        rows.append((*first, *score_values(source, group, printed, key)))
     return Table(
         name=f"table5_datasets{source.suffix(protocol)}",
-        title="Table 5: dataset-wise results",
-        caption=caption(source, protocol, "Mean over scans, then over the classes of an entry."),
+        title=source.numbered(5, "Dataset-wise results"),
+        caption=caption(
+            source,
+            protocol,
+            "Mean over scans, then over the classes of an entry.",
+            published=bool(printed),
+        ),
         columns=tuple(columns),
         rows=tuple(rows),
         notes=tuple(

@@ -1,4 +1,4 @@
-"""Tables 1, 7 and 8: the datasets, the specialists and the classes of a run, from their cards."""
+"""The datasets, specialists and classes of a run, from their cards (the paper's Tables 1, 7, 8)."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.classes.regions import region_of
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.published import published_entries
 from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
 from reports.source import RunSource
-from reports.tables.parts import region_title
+from reports.tables.parts import count, region_title
 from reports.tables.tabular import NOT_AVAILABLE, NOT_RUN, Column, Table, Value
+
+SPECIALISTS = "nnunet"
+"""Model id of the joined specialists."""
 
 
 def collection_table(source: RunSource) -> Table:
-    """Table 1: the entries of the run: printed numbers, their cards', and what is there."""
+    """The entries of the run: their cards' numbers, what is there, and printed ones if any."""
     printed: Any = published_collection().set_index("dataset")
+    known = published_entries(source.config)
     counted: Any = source.collection("entries")
     columns = (
         Column("dataset", "Dataset"),
         Column("modality", "Modality"),
         Column("region", "Region"),
-        Column("scans_printed", "Scans", "as printed", right=True),
-        Column("classes_printed", "Classes", "as printed", right=True),
-        Column("annotations_printed", "Annotations", "as printed", right=True),
+        *(
+            Column(f"{name}_printed", name.capitalize(), "as printed", right=True)
+            for name in (printed.columns if known else ())
+        ),
         Column("scans", "Scans", "by its card", right=True),
         Column("patients", "Patients", "by its card", right=True),
         Column("classes", "Classes", "by its card", right=True),
@@ -37,7 +42,10 @@ def collection_table(source: RunSource) -> Table:
     )
     rows: list[tuple[Value, ...]] = []
     for name, card in source.dataset_cards.items():
-        known = [int(v) for v in printed.loc[name]] if name in printed.index else [None] * 3
+        numbers: list[Value] = []
+        if known:
+            shown = name in known
+            numbers = [int(v) for v in printed.loc[name]] if shown else [None] * 3
         annotations: Value = NOT_AVAILABLE
         if counted is not None and name in counted.index:
             annotations = int(counted.loc[name]["annotations"])
@@ -46,7 +54,7 @@ def collection_table(source: RunSource) -> Table:
                 card.title,
                 card.modality.upper().replace("MRI", "MR"),
                 ", ".join(card.regions),
-                *known,
+                *numbers,
                 card.expected_cases,
                 card.expected_patients,
                 f"{len(card.annotated)} + {len(card.classes) - len(card.annotated)}",
@@ -61,14 +69,17 @@ def collection_table(source: RunSource) -> Table:
     slots = sum(len(card.classes) for card in source.dataset_cards.values())
     return Table(
         name="table1_datasets",
-        title="Table 1: the datasets",
+        title=source.numbered(1, "The datasets"),
         caption=(
-            f"{len(rows)} entries, {total:,} scans, {slots} class slots as their cards state them "
+            f"{count(len(rows), 'entry', 'entries')}, {total:,} scans, "
+            f"{count(slots, 'class slot', 'class slots')} as the cards state them "
             "(a sequence or frame counts as a scan; classes annotated + generated)."
         ),
         columns=columns,
         rows=tuple(rows),
-        notes=("The printed annotations of all 32 rows add up to 142,250, not to 142,254.",),
+        notes=("The printed annotations of all 32 rows add up to 142,250, not to 142,254.",)
+        if source.reproduces_paper
+        else (),
     )
 
 
@@ -82,9 +93,15 @@ def _state(source: RunSource, name: str) -> str:
     return f"{split.get('train', 0)} train, {split.get('test', 0)} test"
 
 
-def specialists_table(source: RunSource) -> Table:
-    """Table 7: one row per specialist with its plan as printed, and our count of its weights."""
-    plans = pinned_plans()
+def specialists_table(source: RunSource) -> Table | None:
+    """One row per specialist, with the plan that is printed of it, and our count of its weights.
+
+    None where the run has no specialists.
+    """
+    if SPECIALISTS not in source.config.models and not source.reproduces_paper:
+        return None
+    entries = published_entries(source.config)
+    plans = {name: plan for name, plan in pinned_plans().items() if plan.entry in entries}
     rows: list[tuple[Value, ...]] = []
     for name, card in source.dataset_cards.items():
         scope = {entry.name for entry in classes_in_scope(card, source.config)}
@@ -100,7 +117,7 @@ def specialists_table(source: RunSource) -> Table:
                     len(classes),
                     card.split.train,
                     card.split.test,
-                    *(_plan_values(plan) if plan else [NOT_AVAILABLE] * 6),
+                    *(_plan_values(plan) if plan else [None] * 6 if plans else []),
                     NOT_RUN if name in source.not_run else state,
                 )
             )
@@ -109,27 +126,38 @@ def specialists_table(source: RunSource) -> Table:
     counted = sum(plan.parameters for plan in shown) / 1e6
     return Table(
         name="table7_specialists",
-        title="Table 7: the nnU-Net specialists",
-        caption=f"{len(rows)} specialists of the run's entries; {printed:,} M weights as printed "
-        f"(rounded one by one), {counted:,.1f} M by our count. Plans as printed, axes as nnU-Net "
-        "orders them; a preset of the run may train smaller networks. Specialists are trained on "
-        "annotated classes; generated classes are unions of their predictions.",
+        title=source.numbered(7, "The nnU-Net specialists"),
+        caption=f"{count(len(rows), 'specialist', 'specialists')} of the run's entries"
+        + (
+            f"; {printed:,} M weights as printed (rounded one by one), {counted:,.1f} M by our "
+            "count. Plans as printed, axes as nnU-Net orders them; a preset of the run may train "
+            "smaller networks. "
+            if plans
+            else ". "
+        )
+        + "Specialists are trained on annotated classes; generated classes are unions of their "
+        "predictions.",
         columns=(
             Column("specialist", "Specialist"),
             Column("dataset", "Dataset"),
             Column("n_classes", "Classes", right=True),
             Column("n_train", "Train", right=True),
             Column("n_test", "Test", right=True),
-            Column("patch_size", "Patch", "plan"),
-            Column("n_stages", "Stages", "plan", right=True),
-            Column("depth", "Depth", "plan"),
-            Column("width", "Width", "plan"),
-            Column("printed_size_millions", "printed", "weights (M)", right=True),
-            Column("parameters_millions", "ours", "weights (M)", digits=1, right=True),
+            *(_PLAN_COLUMNS if plans else ()),
             Column("state", "In this run"),
         ),
         rows=tuple(rows),
     )
+
+
+_PLAN_COLUMNS = (
+    Column("patch_size", "Patch", "plan"),
+    Column("n_stages", "Stages", "plan", right=True),
+    Column("depth", "Depth", "plan"),
+    Column("width", "Width", "plan"),
+    Column("printed_size_millions", "printed", "weights (M)", right=True),
+    Column("parameters_millions", "ours", "weights (M)", digits=1, right=True),
+)
 
 
 def _plan_values(plan: PinnedPlan) -> list[Value]:
@@ -144,7 +172,7 @@ def _plan_values(plan: PinnedPlan) -> list[Value]:
 
 
 def vocabulary_table(source: RunSource) -> Table:
-    """Table 8: the classes of the run's entries by (modality, name), with where they occur."""
+    """The classes of the run's entries by (modality, name), with where they occur."""
     places: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], set[str]] = {}
     for card in source.dataset_cards.values():
@@ -156,7 +184,7 @@ def vocabulary_table(source: RunSource) -> Table:
         (
             key[0].upper().replace("MRI", "MR"),
             key[1],
-            region_title(region_of(*key)),
+            region_title(source.region_of(*key)),
             " and ".join(sorted(kinds[key])),
             len(places[key]),
             ", ".join(places[key]),
@@ -166,9 +194,10 @@ def vocabulary_table(source: RunSource) -> Table:
     names = {name for _, name in places}
     return Table(
         name="table8_classes",
-        title="Table 8: the classes",
-        caption=f"{len(rows)} classes of the run's entries by (modality, name), "
-        f"{len(names)} distinct names.",
+        title=source.numbered(8, "The classes"),
+        caption=f"{count(len(rows), 'class', 'classes')} of the run's entries by (modality, name), "
+        f"{count(len(names), 'distinct name', 'distinct names')}.",
+        notes=tuple(filter(None, [source.left_out_of_regions])),
         columns=(
             Column("modality", "Modality"),
             Column("class", "Class"),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.source import Protocol, RunSource
+from reports.source import VIEW_WORDS, Protocol, RunSource
 from reports.tables.parts import METRICS, caption, counts, percent
 from reports.tables.tabular import NOT_AVAILABLE, NOT_MEASURED, Cell, Column, Table, Value
 
+_SHOWN = "; shown are all overall ones and those in which it changes"
 STATISTIC_WORDS = {
     "entries": "mean over entries of mean over classes",
     "classes": "mean over (modality, class)",
@@ -32,13 +33,15 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
     unranked = set()
     frame = frame[frame["statistic"].isin(["entries", "classes", "regions"])]
     blocks: dict[int, str] = {}
+    lacking = source.left_out_of_regions if (frame["statistic"] == "regions").any() else ""
     for statistic, group in frame.groupby("statistic", sort=False):
         blocks[len(rows)] = STATISTIC_WORDS[str(statistic)].capitalize()
         for model in source.models:
             for _, row in group[group["model"] == model].iterrows():
-                rank = _rank_of(ranks, model) if statistic == "entries" else ""
+                control = source.is_control(model)
+                rank = "" if statistic != "entries" else "–" if control else _rank_of(ranks, model)
                 # A mean over fewer classes or scans is not comparable, so it is never the best.
-                if source.is_control(model) or not row["complete"]:
+                if control or not row["complete"]:
                     unranked.add(len(rows))
                 rows.append(
                     (
@@ -79,6 +82,7 @@ def overall_table(source: RunSource, protocol: Protocol) -> Table | None:
         ),
         rows=tuple(rows),
         blocks=blocks,
+        notes=(lacking,) if lacking else (),
         downwards=True,
         unranked=frozenset(unranked),
     )
@@ -90,6 +94,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
     if frame is None:
         return None
     frame = frame[frame["scope"] == "overall"]
+    leaning = bool(frame["reason"].any())
     rows = [
         (
             METRICS[str(r["metric"])],
@@ -103,6 +108,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             str(r["note"]) or _p(r["p_wilcoxon_holm"]),
             int(r["n_patients"]),
             int(r["n_scores"]),
+            *([str(r["reason"])] if leaning else []),
         )
         for _, r in frame.iterrows()
     ]
@@ -115,9 +121,16 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             protocol,
             "Difference of the macro means in points, with a 95 % interval; two-sided "
             f"sign-flip test by patient, Holm-corrected (tests in the family: {tests}), "
-            "conservative where entries disagree. Effect size: mean of the patients' differences "
-            "over their standard deviation; A better: share of patients.",
-            closing="",
+            "conservative where entries disagree. Effect size: mean of the patients' contributions "
+            "to the difference over their standard deviation. A better: share of patients by their "
+            "own means, which Wilcoxon's test compares"
+            + (
+                "; it weighs patients alike and may lean the other way than the difference, which "
+                "weighs entries and classes alike: the row then says so."
+                if leaning
+                else "."
+            ),
+            ranked=False,
         ),
         columns=(
             Column("metric", "Metric"),
@@ -131,6 +144,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             Column("p_wilcoxon_holm", "p Wilcoxon (Holm)", right=True),
             Column("n_patients", "Patients", right=True),
             Column("n_scores", "Scores", right=True),
+            *([Column("reason", "Why A better leans the other way")] if leaning else []),
         ),
         rows=tuple(rows),
     )
@@ -162,7 +176,7 @@ def differences_table(source: RunSource) -> Table | None:
     return Table(
         name="published_differences",
         title="Published numbers and ours",
-        caption="Ours on the 1×1×3 mm grid with the `paper` policy and split; in percent. "
+        caption="Ours on the 1×1×3 mm grid with the policy `paper`, all test cases; in percent. "
         f"{len(rows)} of {len(source.published)} published numbers have a counterpart in this run.",
         columns=(
             Column("source", "Source"),
@@ -186,10 +200,13 @@ def sensitivity_table(source: RunSource) -> Table | None:
     if frame is None or frame.empty:
         return None
     moved = frame[frame["flips"] | (frame["scope"] == "overall")]
+    # Without two complete models there is no overall comparison: then all rows are shown.
+    moved, which = (frame, "") if moved.empty else (moved, _SHOWN)
     rows = [
         (
-            f"{r['choice']}: {r['alternative']} for {r['baseline']}",
+            _choice(str(r["choice"]), str(r["alternative"]), str(r["baseline"])),
             str(r["space"]),
+            float(r["tolerance_mm"]),
             source.dataset_title(str(r["key"])) if r["scope"] == "dataset" else str(r["key"]),
             METRICS[str(r["metric"])],
             _titles(source, str(r["winner_baseline"])),
@@ -205,11 +222,12 @@ def sensitivity_table(source: RunSource) -> Table | None:
         name="sensitivity",
         title="Sensitivity to choices",
         caption=f"One choice changed at a time. The winner changes in {int(frame['flips'].sum())} "
-        f"of {len(frame)} comparisons (overall, by entry, by region); shown are all overall ones "
-        "and those in which it changes. Controls do not compete.",
+        f"of {len(frame)} comparisons (overall, by entry, by region; in each space, NSD at each "
+        f"tolerance){which}. Controls do not compete.",
         columns=(
             Column("choice", "Choice"),
             Column("space", "Space"),
+            Column("tolerance_mm", "Tolerance (mm)", right=True),
             Column("scope", "Scope"),
             Column("metric", "Metric"),
             Column("winner", "Winner"),
@@ -221,6 +239,12 @@ def sensitivity_table(source: RunSource) -> Table | None:
         ),
         rows=tuple(rows),
     )
+
+
+def _choice(choice: str, alternative: str, baseline: str) -> str:
+    """What was changed, in the words of the captions."""
+    words = VIEW_WORDS if choice == "view" else {}
+    return f"{choice}: {words.get(alternative, alternative)} for {words.get(baseline, baseline)}"
 
 
 def plain_table(source: RunSource, name: str, title: str, text: str) -> Table | None:

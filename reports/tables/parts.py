@@ -12,30 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.classes.regions import LESION, REGIONS
+from evaluation.classes.regions import LESION, REGIONS, UNASSIGNED
 from reports.source import Protocol, RunSource
 from reports.tables.tabular import NOT_RUN, Cell, Column, Value
 
 METRICS = {"dsc": "DSC", "nsd": "NSD"}
-REGION_ORDER = (*REGIONS, LESION)
+REGION_ORDER = (*REGIONS, LESION, UNASSIGNED)
 SHORT_REGION = {"head and neck": "H&N", "lower limb": "LL", "upper limb": "UL"}
-PUBLISHED_SOURCE = "sat-v1"
 PUBLISHED_MODELS = {"nnunet": "nnU-Net", "sat-nano": "SAT-Nano"}
 PUBLISHED_GROUP = "published, real patients, 1×1×3 mm, paper"
-BOLD_IS_BEST = "Bold: best of the measured entrants. Published numbers are never ranked."
+BOLD_IS_BEST = "Bold: best of the measured entrants."
+NEVER_RANKED = "Published numbers are never ranked."
 
 Lookup = Mapping[tuple[str, ...], float]
 
 
-def region_key(name: str) -> str:
-    """A region's name in one spelling: `Head_and-Neck` → `head and neck`."""
-    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
-
-
 def region_title(name: str, short: bool = False) -> str:
     """A region as printed."""
-    key = region_key(name)
-    return SHORT_REGION.get(key, key.capitalize()) if short else key.capitalize()
+    if name == UNASSIGNED:
+        return "No region"
+    return SHORT_REGION.get(name, name.capitalize()) if short else name.capitalize()
 
 
 def percent(value: Any) -> float | None:
@@ -51,23 +47,34 @@ def counts(values: Iterable[Any]) -> str:
     return f"{found[0]}" if len(found) == 1 else f"{found[0]}–{found[-1]}"
 
 
+def count(n: int, one: str, many: str) -> str:
+    """`1 entry`, `2 entries`."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
 def of_expected(frame: pd.DataFrame, what: str) -> str:
     """`k of n` of `n_<what>` over the models."""
     return f"{counts(frame[f'n_{what}'])} of {counts(frame[f'n_{what}_expected'])}"
 
 
 def published_lookup(source: RunSource, scope: str) -> Lookup:
-    """(key, modality, model, metric) → published value in 0..1, of the first paper."""
+    """(key, modality, model, metric) → published value in 0..1, as far as it concerns the run."""
     frame = source.published
-    rows = frame[(frame["scope"] == scope) & (frame["source"] == PUBLISHED_SOURCE)]
+    rows = frame[frame["scope"] == scope]
     names = rows[["key", "modality", "model", "metric"]].astype(str)
     keys = names.itertuples(index=False, name=None)
     values = rows["value"].to_numpy(dtype=float)
     return {key: float(v) for key, v in zip(keys, values, strict=True) if not np.isnan(v)}
 
 
-def score_columns(source: RunSource, protocol: Protocol, beside: bool) -> list[Column]:
-    """Columns of both metrics: our models, then the published ones if any stand beside."""
+def published_models(printed: Lookup) -> dict[str, str]:
+    """Model → printed name of those that have a published value here."""
+    known = {key[-2] for key in printed}
+    return {model: title for model, title in PUBLISHED_MODELS.items() if model in known}
+
+
+def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> list[Column]:
+    """Columns of both metrics: our models, then those with a published value."""
     columns = []
     for metric, name in METRICS.items():
         columns += [
@@ -81,22 +88,21 @@ def score_columns(source: RunSource, protocol: Protocol, beside: bool) -> list[C
             )
             for model in source.shown
         ]
-        if beside:
-            columns += [
-                Column(
-                    key=f"{metric}:{model}:published",
-                    label=title,
-                    group=f"{name}, {PUBLISHED_GROUP}",
-                    digits=2,
-                    right=True,
-                )
-                for model, title in PUBLISHED_MODELS.items()
-            ]
+        columns += [
+            Column(
+                key=f"{metric}:{model}:published",
+                label=title,
+                group=f"{name}, {PUBLISHED_GROUP}",
+                digits=2,
+                right=True,
+            )
+            for model, title in published_models(printed).items()
+        ]
     return columns
 
 
 def score_values(
-    source: RunSource, rows: pd.DataFrame, printed: Lookup, key: tuple[str, str], beside: bool
+    source: RunSource, rows: pd.DataFrame, printed: Lookup, key: tuple[str, str]
 ) -> list[Value | Cell]:
     """The values of `score_columns` for the rows (one per model) of one key (key, modality)."""
     by_model = {str(r["model"]): r for _, r in rows.iterrows()}
@@ -111,19 +117,27 @@ def score_values(
                 note = f"{missing} missing" if missing else ""
                 number = percent(row[metric])
                 values.append(Cell(number, note) if note else number)
-        if beside:
-            values += [percent(printed.get((*key, m, metric))) for m in PUBLISHED_MODELS]
+        values += [percent(printed.get((*key, m, metric))) for m in published_models(printed)]
     return values
 
 
 def caption(
-    source: RunSource, protocol: Protocol, what: str, closing: str = f" {BOLD_IS_BEST}"
+    source: RunSource, protocol: Protocol, what: str, ranked: bool = True, published: bool = False
 ) -> str:
-    """What the numbers are, how they were made, by which code, and how much of the run is in."""
+    """What the numbers are, how they were made, by which code, and how much of the run is in.
+
+    Args:
+        source: the run.
+        protocol: of the numbers.
+        what: what they are.
+        ranked: they are scores in percent, the best in bold.
+        published: published numbers stand beside them.
+    """
+    closing = f" {BOLD_IS_BEST}" * ranked + f" {NEVER_RANKED}" * published
     entries = len(source.dataset_cards)
     run = entries - len(source.not_run)
     return (
-        f"{what} {'In percent. ' if closing else ''}{source.kind}{protocol.words} {source.presets}"
+        f"{what} {'In percent. ' if ranked else ''}{source.kind}{protocol.words} {source.presets}"
         f"{run} of {entries} entries of the run {source.config.name} have data. "
         f"Measured by {source.implementation}.{closing}"
     )

@@ -1,20 +1,19 @@
-"""Tables 2 and 6: a column for each region or lesion, a block of rows for each metric."""
+"""The paper's Tables 2 and 6: a column for each region or lesion, a block for each metric."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from evaluation.classes.regions import LESION, UNASSIGNED
 from reports.source import Protocol, RunSource
 from reports.tables.parts import (
-    REGION_ORDER,
+    SHORT_REGION,
     blocks_by_metric,
     caption,
     counts,
     of_any_modality,
     percent,
     published_lookup,
-    region_key,
     region_title,
 )
 from reports.tables.tabular import NOT_RUN, Column, Table, Value
@@ -34,34 +33,32 @@ LESION_SHORT = {
 
 
 def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
-    """Table 2: region-wise means; a block per metric, a row per model, a column per region."""
+    """Region-wise means (Table 2 of the paper), a column for each region that the run asks for."""
     frame = source.pick("region", protocol)
     if frame is None:
         return None
     frame = frame[(frame["scheme"] == "anatomical") & (frame["composition"] == "all")]
-    printed = {(region_key(k[0]), *k[1:]): v for k, v in published_lookup(source, "region").items()}
-    keys = {region_key(r): r for r in frame["region"].unique()}
+    printed = published_lookup(source, "region")
+    regions = [r for r in source.regions if r != UNASSIGNED]
     size = {
-        key: frame[frame["region"] == original][["n_classes", "n_patients"]].max()
-        for key, original in keys.items()
+        region: frame[frame["region"] == region][["n_classes", "n_patients"]].max()
+        for region in frame["region"].unique()
     }
     columns = [Column("model", "Model"), Column("protocol", "Protocol")]
     columns += [
         Column(key, region_title(key, short=True), digits=2, ranked="down", right=True)
-        for key in REGION_ORDER
+        for key in regions
     ]
     texts = [
         f"{int(size[k]['n_classes'])} / {int(size[k]['n_patients'])}" if k in size else NOT_RUN
-        for k in REGION_ORDER
+        for k in regions
     ]
     by_key: Any = frame.set_index(["model", "region"])
 
     def ours(model: str, metric: str) -> list[Value]:
         return [
-            percent(by_key.loc[(model, keys[k])][metric])
-            if k in keys and (model, keys[k]) in by_key.index
-            else NOT_RUN
-            for k in REGION_ORDER
+            percent(by_key.loc[(model, k)][metric]) if (model, k) in by_key.index else NOT_RUN
+            for k in regions
         ]
 
     rows, blocks, unranked = blocks_by_metric(
@@ -70,38 +67,41 @@ def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
         texts,
         "classes / patients",
         ours,
-        lambda model, metric: [of_any_modality(printed, k, model, metric) for k in REGION_ORDER],
+        lambda model, metric: [of_any_modality(printed, k, model, metric) for k in regions],
     )
+    notes = [f"{short}: {long}." for long, short in SHORT_REGION.items() if long in regions]
+    if printed:
+        notes.append(
+            "The paper does not say which classes form its region means: another composition."
+        )
     return Table(
         name=f"table2_regions{source.suffix(protocol)}",
-        title="Table 2: region-wise results",
+        title=source.numbered(2, "Region-wise results"),
         caption=caption(
             source,
             protocol,
             "Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
+            published=bool(printed),
         ),
         columns=tuple(columns),
         rows=rows,
         blocks=blocks,
-        notes=(
-            "H&N: head and neck; LL, UL: lower and upper limb.",
-            "The paper does not say which classes form its region means: another composition.",
-        ),
+        notes=(*notes, *filter(None, [source.left_out_of_regions])),
         downwards=True,
         unranked=unranked,
     )
 
 
 def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
-    """Table 6: lesions; a block per metric, a row per model, a column per lesion."""
+    """Lesions (Table 6 of the paper), a column for each lesion that the run asks for."""
     frame = source.pick("lesion", protocol)
     if frame is None:
         return None
     printed = published_lookup(source, "lesion")
     pairs = frame.loc[frame["modality"] != "any", ["class", "modality"]].astype(str)
     measured = sorted(set(pairs.itertuples(index=False, name=None)))
-    published_keys = list(dict.fromkeys((k[0], k[1]) for k in printed))
-    keys = [*measured, *(k for k in published_keys if not _has(measured, k))]
+    asked = [(c, m) for m, c in source.asked_classes if source.region_of(m, c) == LESION]
+    keys = [*measured, *(key for key in asked if key not in measured)]
     twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}
     columns = [Column("model", "Model"), Column("protocol", "Protocol")]
     columns += [
@@ -133,8 +133,10 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
     shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
     return Table(
         name=f"table6_lesions{source.suffix(protocol)}",
-        title="Table 6: lesions",
-        caption=caption(source, protocol, "Mean over scans, then over the entries."),
+        title=source.numbered(6, "Lesions"),
+        caption=caption(
+            source, protocol, "Mean over scans, then over the entries.", published=bool(printed)
+        ),
         columns=tuple(columns),
         rows=rows,
         blocks=blocks,
@@ -142,10 +144,6 @@ def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
         downwards=True,
         unranked=unranked,
     )
-
-
-def _has(ours: Sequence[tuple[str, str]], key: tuple[str, str]) -> bool:
-    return any(key[0] == c and key[1] in (m, "any") for c, m in ours)
 
 
 def _lesion_label(class_name: str, modality: str, twice: set[str]) -> str:

@@ -187,8 +187,10 @@ def to_html(table: Table) -> str:
             text = f"<strong>{text}</strong>" if (index, position) in best else text
             cells.append(f"<td{side(column)}>{text}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     return (
         f"<h2>{escape(table.title)}</h2>\n"
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n'
         f"<tbody>{chr(10).join(lines)}</tbody></table></div>\n<p>{escape(table.caption)}</p>"
+        + (f"\n<ul>{notes}</ul>" if notes else "")
     )

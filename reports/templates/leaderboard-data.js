@@ -107,7 +107,10 @@ function average(model, slots, setting, statistic) {
   const metric = state.metric;
   const has = (m, s) => { const row = rows.get(`${m}|${s}`); return row && row[metric] !== null; };
   const expected = slots.filter((s) => D.models.some((_, m) => has(m, s)));
-  const scored = expected.filter((s) => has(model, s));
+  const all = expected.filter((s) => has(model, s));
+  // The mean over regions has no place for a class without one; it still expects the class.
+  const placed = (s) => statistic !== "regions" || D.classes[D.slots[s][1]].region !== "unassigned";
+  const scored = all.filter(placed);
   const at = (s) => rows.get(`${model}|${s}`)[metric];
   const inner = (parts) => parts.map((part) => mean(part.map(at)));
   let value;
@@ -123,7 +126,7 @@ function average(model, slots, setting, statistic) {
   return {
     value, low: null, high: null, n: sum("n"), scores: true, patients: null,
     classes: count(scored), expected: count(expected), missing: sum("x"),
-    complete: scored.length === expected.length && scored.length > 0,
+    complete: all.length === expected.length && scored.length > 0,
   };
 }
 
@@ -196,7 +199,7 @@ function overallColumn() {
 }
 
 const inPaperProtocol = () => state.space === "resampled" && state.policy === "paper";
-const publishedShown = () => (state.published === "auto" ? inPaperProtocol() : state.published === "1");
+const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inPaperProtocol() : state.published === "1");
 
 /* Rows of the board: models with their readings, then published ones; ranks only for entrants that
    answered every class of every scan unless asked: a missing prediction counts 0, but it is missing. */

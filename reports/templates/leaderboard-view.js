@@ -130,7 +130,7 @@ function completeness(row, cell) {
 
 const SPACES = { native: "native grid (mm, true spacing)", resampled: "1×1×3 mm grid", own: "the model's own grid" };
 const POLICIES = { "present-only": "present-only: absent class not scored", paper: "paper: both empty = 1" };
-const VIEWS = { paper: "paper splits", clean: "clean: linked test scans left out" };
+const VIEWS = { paper: "all test cases", clean: "clean: linked test scans left out" };
 const COVERAGES = { supported: "every class a model supports", common: "only classes that all models support", zero: "unsupported classes count 0" };
 const STATISTICS = { entries: "entries (mean of their class means)", classes: "classes", regions: "regions" };
 
@@ -207,6 +207,7 @@ function start() {
   options("f-modality", [["", "all"], ...Object.entries(MODALITIES)], "modality");
   options("f-dataset", [["", "all"], ...D.datasets.map((d) => [d.id, d.title])], "dataset");
   options("f-lesion", [["", "with organs"], ["only", "only lesions"], ["none", "without lesions"]], "lesion");
+  element("published-shown").hidden = !D.published.length;
   element("f-class").addEventListener("input", (event) => { state.klass = event.target.value; draw(); });
   for (const [id, name] of [["facts", "facts"], ["published", "published"], ["controls-shown", "controls"], ["unranked", "unranked"]]) ticks(id, name);
   element("reset").addEventListener("click", () => { Object.assign(state, DEFAULTS); closeDetail(); fillControls(); draw(); });

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.check import check_root, finding_lines
+from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, find_card, forget_cards, load_cards
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split, write_split
@@ -102,10 +103,58 @@ def test_from_an_empty_card_to_the_tables(clone: Path) -> None:
     measure_shard(run, "oracle", "my_knee", 0)
     aggregate_run(run)
     classes = pd.read_parquet(paths.table("class")).set_index("class")
-    assert set(classes.loc["patellar cartilage", "region"]) == {"unassigned"}
+    # The card's only region; a class of the vocabulary keeps its own.
+    assert set(classes.loc["patellar cartilage", "region"]) == {"abdomen"}
+    assert set(classes.loc["left hippocampus", "region"]) == {"brain"}
     assert set(classes["dsc"]) == {1.0}
     regions = pd.read_parquet(paths.table("region"))
-    assert "unassigned" not in set(regions["region"])
+    assert set(regions["region"]) == {"abdomen", "brain"}
+    # Nobody has published numbers of this dataset.
+    for name in ("published", "claims"):
+        assert pd.read_parquet(paths.table(name)).empty
+
+
+def test_a_card_gives_its_classes_a_region(clone: Path) -> None:
+    meniscus = {"name": "meniscus", "values": [1]}
+
+    def regions(**changes: object) -> dict[str, str]:
+        add_knee(clone, **changes)
+        found = class_regions([find_card("my_knee")])
+        (clone / "config/datasets/my_knee.yaml").unlink()
+        forget_cards()
+        return {name: region for (_, name), region in found.items()}
+
+    assert regions(classes=[meniscus], regions=["Lower-Limb"]) == {"meniscus": "lower limb"}
+    several = {"regions": ["lower limb", "pelvis"]}
+    assert regions(classes=[meniscus], **several) == {}
+    assert regions(classes=[meniscus], regions=["knee"]) == {}
+    named = [{**meniscus, "region": "Lesion"}]
+    assert regions(classes=named, **several) == {"meniscus": "lesion"}
+    for wrong, words in (
+        ([{**meniscus, "region": "knee"}], "no region `knee`"),
+        ([{"name": "left hippocampus", "values": [1], "region": "spine"}], "its region is brain"),
+    ):
+        add_knee(clone, classes=wrong)
+        with pytest.raises(BenchError, match=words):
+            load_cards()
+        (clone / "config/datasets/my_knee.yaml").unlink()
+        forget_cards()
+
+
+def test_cards_that_disagree_about_a_region(clone: Path) -> None:
+    add_knee(clone, classes=[{"name": "meniscus", "values": [1]}], regions=["lower limb"])
+    one = find_card("my_knee")
+    two = one.model_copy(update={"id": "other", "regions": ("pelvis",)})
+    assert class_regions([one, one.model_copy(update={"id": "third"})])
+    assert class_regions([one, two]) == {}
+    named = one.class_entry("meniscus").model_copy(update={"region": "lesion"})
+    other = two.model_copy(update={"classes": (named,)})
+    assert class_regions([one, other]) == {("mri", "meniscus"): "lesion"}
+    spine = other.model_copy(
+        update={"id": "spine", "classes": (named.model_copy(update={"region": "spine"}),)}
+    )
+    with pytest.raises(BenchError, match="different regions"):
+        class_regions([one, other, spine])
 
 
 def test_all_stays_the_benchmark_and_lists_of_ones_own_count(clone: Path) -> None:

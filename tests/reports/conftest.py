@@ -15,10 +15,12 @@ from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import load_cards
 from evaluation.io import Volume
 from evaluation.paths import RunPaths
+from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.schema import SCORES, write_table
 from evaluation.segmentation import Segmentation, pack_masks
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.tables.synthetic import SyntheticScores, synthetic_scores
+from reports.source import RunSource, load_source
 
 ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}
 MODELS = {"sat-nano": 0.0, "nnunet": 0.03, "oracle": 0.2}
@@ -119,6 +121,17 @@ def small_scores() -> SyntheticScores:
     return replace(scores, rows=rows)
 
 
+def as_paper(source: RunSource, entries: list[str] | str = "all") -> RunSource:
+    """The same tables as those of a run on real patients: the paper's, or some of its entries."""
+    config = source.config.model_dump() | {"data_kind": "real", "cohort": None, "entries": entries}
+    real = RunConfig.model_validate(config)
+    tables = {k: f.assign(data_kind="real") if "data_kind" in f else f
+              for k, f in source.tables.items()}  # fmt: skip
+    numbers = published_beside_ours(published_for(real), tables)
+    tables["claims"] = claims_for(real)
+    return RunSource(source.paths, real, tables, numbers, source.not_run)
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """The small run, scored in both spaces, with volumes of one entry."""
@@ -128,3 +141,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     spleen = scores.rows[scores.rows["dataset"] == "msd_spleen"]
     write_volumes(paths, "msd_spleen", spleen, ["sat-nano", "nnunet"])
     return paths
+
+
+@pytest.fixture(scope="session")
+def paper(run: RunPaths) -> RunSource:
+    """The small run's tables, as if they were the paper's comparison on real patients."""
+    return as_paper(load_source(run.root))
+
+
+@pytest.fixture(scope="session")
+def some_rows(run: RunPaths) -> RunSource:
+    """The small run's tables, as if its entries were real ones."""
+    return as_paper(load_source(run.root), [*ENTRIES, "sliver07"])

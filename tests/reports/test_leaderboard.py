@@ -13,7 +13,7 @@ import pytest
 
 from evaluation.config import RunConfig
 from evaluation.paths import RunPaths
-from evaluation.published import published
+from evaluation.published import published_for
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.synthetic import collection_shape, synthetic_scores
@@ -108,7 +108,16 @@ def test_an_audit_marks_linked_test_scans(source: RunSource) -> None:
     assert models["oracle"]["linked"] == "none found"
 
 
-def test_published_rows_carry_every_scope(payload: dict[str, Any]) -> None:
+def test_published_rows_carry_every_scope(
+    paper: RunSource, some_rows: RunSource, payload: dict[str, Any]
+) -> None:
+    assert payload["published"] == []
+    assert not [note for note in payload["meta"]["notes"] if "ublished" in note]
+    nothing = CaseRows(pd.DataFrame())
+    part = board_payload(some_rows, nothing)["published"]
+    assert {key for row in part for key in row["values"]} >= {"dataset:msd_spleen"}
+    assert "region:abdomen" not in part[0]["values"]
+    payload = board_payload(paper, nothing)
     values = next(p for p in payload["published"] if p["id"] == "nnunet")["values"]
     assert values["region:abdomen"]["dsc"] == 8930
     assert values["dataset:msd_spleen"]["nsd"] == 8801
@@ -166,7 +175,7 @@ def test_ten_models_on_the_whole_collection_stay_small(tmp_path: Path) -> None:
         {"name": "big", "data_kind": "synthetic", "raw_root": "raw", "models": list(models),
          "cohort": {}}
     )  # fmt: skip
-    source = RunSource(RunPaths(tmp_path), config, tables, published())
+    source = RunSource(RunPaths(tmp_path), config, tables, published_for(config))
     path = write_leaderboard(source, CaseRows(scores.rows), tmp_path / "board.html")
     assert path.stat().st_size < 3_000_000
     payload = board_payload(source, CaseRows(scores.rows))

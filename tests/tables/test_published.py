@@ -3,13 +3,20 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from evaluation.classes.vocabulary import vocabulary
+from evaluation.config import RunConfig
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
-from evaluation.published import check_claims, published, published_beside_ours
+from evaluation.published import (
+    check_claims,
+    claims_for,
+    published,
+    published_beside_ours,
+    published_for,
+    reproduces_paper,
+)
 from evaluation.schema import CLAIMS, PUBLISHED, to_arrow
 
 FILES = {
@@ -98,10 +105,9 @@ def test_claims_come_out_as_the_checks_on_the_transcription_say() -> None:
     assert len(claims[claims["recomputed"].str.contains("6 of 7 agree")]) == 1
 
 
-@pytest.mark.parametrize("data_kind", ["real", "synthetic"])
-def test_differences_in_the_same_protocol(data_kind: str) -> None:
+def test_differences_in_the_same_protocol() -> None:
     row = {
-        "data_kind": data_kind, "model": "nnunet", "policy": "paper", "space": "resampled",
+        "data_kind": "real", "model": "nnunet", "policy": "paper", "space": "resampled",
         "tolerance_mm": 1.0, "view": "paper", "coverage": "supported", "aggregation": "macro",
         "dataset": "msd_hippocampus", "modality": "mri", "dsc": 0.88, "nsd": 0.9, "dsc_low": 0.87,
         "dsc_high": 0.89, "nsd_low": 0.8, "nsd_high": 0.95, "n_cases": 52,
@@ -111,14 +117,53 @@ def test_differences_in_the_same_protocol(data_kind: str) -> None:
         {**row, "space": "native"},
         {**row, "view": "clean"},
     ]
-    frame = published_beside_ours({"dataset": pd.DataFrame([row, *others])})
+    frame = published_beside_ours(published(), {"dataset": pd.DataFrame([row, *others])})
     to_arrow(frame, PUBLISHED)
-    assert len(frame) == len(published(source=None))
+    assert len(frame) == len(published())
     mine = frame[frame["key"].eq("msd_hippocampus") & frame["model"].eq("nnunet")]
     dsc = mine[mine["metric"] == "dsc"].iloc[0]
     assert (dsc["ours"], dsc["printed"], dsc["n_cases"]) == (0.88, "89.18", 52)
-    if data_kind == "real":
-        assert dsc["difference"] == pytest.approx(0.88 - 0.8918)
-    else:
-        assert np.isnan(dsc["difference"])
+    assert dsc["difference"] == pytest.approx(0.88 - 0.8918)
     assert frame["ours"].notna().sum() == 2
+
+
+def run_of(entries: list[str] | str, data_kind: str = "real", **more: object) -> RunConfig:
+    cohort = {} if data_kind == "synthetic" else None
+    return RunConfig.model_validate(
+        {"name": "x", "data_kind": data_kind, "raw_root": "raw", "entries": entries,
+         "models": ["m"], "cohort": cohort, **more}
+    )  # fmt: skip
+
+
+def test_the_papers_run_has_all_that_was_published() -> None:
+    whole = run_of("all")
+    assert reproduces_paper(whole)
+    pd.testing.assert_frame_equal(published_for(whole), published())
+    assert set(claims_for(whole)["source"]) == {"sat-v1"}
+    listed = run_of([*load_cards(CARD_FOLDER), "my_knee"])
+    assert len(published_for(listed)) == len(published())
+
+
+def test_one_row_of_the_paper_has_its_own_numbers_only() -> None:
+    row = run_of(["ski10", "msd_spleen", "my_knee"])
+    assert not reproduces_paper(row)
+    assert claims_for(row).empty
+    found = published_for(row)
+    assert set(found.loc[found["scope"] == "dataset", "key"]) == {"ski10", "msd_spleen"}
+    # The spleen's printed mean is over other entries as well, a region's over other classes.
+    assert set(found["scope"]) == {"dataset", "class"}
+    knee = {"femur bone", "femur cartilage", "tibia bone", "tibia cartilage"}
+    assert set(found.loc[found["scope"] == "class", "key"]) == knee
+    part = run_of(["msd_hippocampus"], classes={"msd_hippocampus": ["anterior hippocampus"]})
+    assert "dataset" not in set(published_for(part)["scope"])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [run_of(["my_knee"]), run_of("all", "synthetic"), run_of(["msd_spleen"], "synthetic")],
+)
+def test_other_patients_have_no_published_numbers(config: RunConfig) -> None:
+    assert published_for(config).empty
+    assert claims_for(config).empty
+    assert not reproduces_paper(config)
+    to_arrow(published_beside_ours(published_for(config), {}), PUBLISHED)

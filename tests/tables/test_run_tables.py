@@ -55,8 +55,8 @@ def test_all_tables_of_a_run_and_the_same_again(run: Path) -> None:
     lines = aggregate_run(run, n_draws=100)
     paths = RunPaths(run)
     tables = {name: read_table(paths.table(name), TABLES[name]) for name in MADE_HERE}
-    # None of these entries has a lesion.
-    assert {name for name in MADE_HERE if tables[name].empty} == {"lesion"}
+    # None of these entries has a lesion, and virtual patients are nobody's published data.
+    assert {name for name in MADE_HERE if tables[name].empty} == {"lesion", "published", "claims"}
     assert any("4 of 5 entries" in line and "7 of 8 classes" in line for line in lines), lines
     assert any("not run: wmh" in line for line in lines)
     status = tables["completeness"].set_index(["model", "dataset"])["status"]
@@ -76,7 +76,9 @@ def test_all_tables_of_a_run_and_the_same_again(run: Path) -> None:
     assert headline.loc["good", "dsc"] == pytest.approx(by_entry.mean())
     assert headline.loc["good", "complete"]
     choices = set(tables["sensitivity"]["choice"])
-    assert choices >= {"policy", "view", "aggregation", "composition", "scheme", "statistic"}
+    assert choices >= {"policy", "aggregation", "composition", "scheme", "statistic"}
+    # Nothing is linked here, so that the view `clean` is no question.
+    assert "view" not in choices
     aggregate_run(run, n_draws=100)
     for name in MADE_HERE:
         pd.testing.assert_frame_equal(read_table(paths.table(name), TABLES[name]), tables[name])
@@ -155,3 +157,24 @@ def test_sensitivity_names_a_choice_that_flips_the_winner(row, grid_of) -> None:
     first = policy[policy["scope"] == "overall"].iloc[0]
     assert (first["winner_baseline"], first["winner_alternative"]) == ("bold", "shy")
     assert first["kendall_tau"] == -1
+
+
+def test_a_question_is_counted_once(run: Path) -> None:
+    """DSC has no tolerance: a second one adds rows of NSD only, and each names its own."""
+    once = read_sensitivity(run)
+    for path in (run / "scores").rglob("*.parquet"):
+        rows = read_table(path, SCORES)
+        write_table(path, pd.concat([rows, rows.assign(tolerance_mm=2.0)]), SCORES)
+    twice = read_sensitivity(run)
+    question = ["space", "tolerance_mm", "choice", "alternative", "scope", "key", "metric"]
+    for frame in (once, twice):
+        assert not frame.duplicated(question).any()
+        assert (frame["n_models"] > 1).all()
+        assert (frame["metric"].eq("dsc") == frame["tolerance_mm"].isna()).all()
+    by_metric = twice["metric"].value_counts() / once["metric"].value_counts()
+    assert by_metric.to_dict() == {"dsc": 1, "nsd": 2}
+
+
+def read_sensitivity(run: Path) -> pd.DataFrame:
+    aggregate_run(run, n_draws=50)
+    return read_table(RunPaths(run).table("sensitivity"), TABLES["sensitivity"])

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from evaluation.schema import PAIRS, RANKS, to_arrow
 from evaluation.tables.building import build_grids
 from evaluation.tables.comparison import (
+    LEANS_OTHER_WAY,
     TOO_SMALL,
     compare,
     holm,
@@ -21,6 +22,7 @@ from evaluation.tables.comparison import (
 from evaluation.tables.decisions import decide, scopes_of
 from evaluation.tables.ranking import kendall_tau
 from evaluation.tables.samples import macro, sample
+from evaluation.tables.scores import Expected
 from evaluation.tables.statistics import bootstrap, patient_weights
 from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.targets import universe_of
@@ -237,3 +239,43 @@ def test_truth_is_recovered() -> None:
     low, high = draws.interval()
     assert (low[0] - 0.01 < truth.to_numpy()).all()
     assert (truth.to_numpy() < high[0] + 0.01).all()
+
+
+def test_an_effect_never_contradicts_its_difference(row, grid_of) -> None:
+    """A rare class decides the macro mean for one model, most patients favour the other."""
+    rows = []
+    for model, common, rare in (("a", 0.70, 0.90), ("b", 0.72, 0.10)):
+        for case in range(12):
+            wobble = 0.001 * case
+            rows.append(row(model, "word", str(case), "liver", common + wobble))
+            there = {} if case < 2 else {"status": "both_empty", "reference_voxels": 0}
+            value = rare + wobble if case < 2 else np.nan
+            rows.append(row(model, "word", str(case), "spleen", value, **there))
+    pairs = decide(grid_of(rows), Expected("synthetic"), n_draws=50, n_flips=99)["pairs"]
+    to_arrow(pairs, PAIRS)
+    usual = pairs[pairs["scope"].eq("overall") & pairs["policy"].eq("present-only")]
+    assert (usual["difference"] > 0.3).all()
+    assert (usual["effect_size"] > 0).all()
+    assert (usual["win_share"] < 0.5).all()
+    assert (usual["reason"] == LEANS_OTHER_WAY).all()
+    some = pairs[pairs["effect_size"].notna()]
+    assert (np.sign(some["effect_size"]) == np.sign(some["difference"].round(12))).all()
+    agree = np.sign(pairs["difference"]) == np.sign(pairs["win_share"] - 0.5)
+    assert (pairs.loc[agree, "reason"] == "").all()
+    # Where the reason is, only there.
+    assert set(pairs.loc[~agree & pairs["win_share"].ne(0.5), "reason"]) <= {LEANS_OTHER_WAY}
+
+
+def test_effects_of_one_entry_with_whole_scans_are_those_of_patients_means() -> None:
+    _, _, universe, whole = prepared(absent=0.0)
+    scope = scopes_of(universe)[1]
+    weights = patient_weights(whole, 50)
+    pairs = compare(whole, universe, scope.targets, weights, n_flips=99)
+    for entry in whole.entries:
+        means = np.array(
+            [entry.values[entry.person == p].mean(axis=(0, 1)) for p in range(len(entry.people))]
+        )
+        change = means[:, 0] - means[:, 1]
+        expected = change.mean() / change.std(ddof=1)
+        at = scope.keys.index(entry.dataset)
+        assert pairs.effect_size[at, 0] == pytest.approx(expected)
