@@ -11,6 +11,7 @@ from baselines.config import NnunetPreset, load_preset
 from baselines.jobs import MODEL
 from baselines.specialists import SpecialistPlan, specialists_of
 from evaluation.config import RunConfig
+from evaluation.files import visible
 from evaluation.paths import RunPaths
 from evaluation.workflow.estimate import (
     GPU_NAME,
@@ -64,7 +65,7 @@ def trained_networks(run: Path) -> tuple[int, int]:
     """Networks of a run's trained specialists and their weights, as nnU-Net built them."""
     records = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in RunPaths(run).model_run(MODEL).glob("*/model.json")
+        for path in visible(RunPaths(run).model_run(MODEL), "*/model.json")
     ]
     networks = sum(len(record["folds"]) for record in records)
     return networks, sum(record["parameters"] * len(record["folds"]) for record in records)

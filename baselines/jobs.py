@@ -17,6 +17,7 @@ from baselines.specialists import SpecialistPlan, find_specialist
 from evaluation.cases import read_case_record
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.files import visible
 from evaluation.paths import RunPaths
 from evaluation.workflow.gpu import require_gpu
 
@@ -103,7 +104,7 @@ def data_digest(job: Job, cases: Sequence[Path], plan: dict[str, Any]) -> str:
     for case in cases:
         record = read_case_record(case)
         sources = record.source_sha256 or {
-            p.name: str(p.stat().st_size) for p in sorted(case.glob("*.nii.gz"))
+            p.name: str(p.stat().st_size) for p in visible(case, "*.nii.gz")
         }
         files.append([record.case, sorted(sources.items())])
     leaves = [{**asdict(leaf), "classes": sorted(leaf.classes)} for leaf in job.plan.leaves]

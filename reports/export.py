@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from evaluation import __version__
-from evaluation.files import atomic_path, write_text
+from evaluation.files import atomic_path, visible, write_text
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES
 from evaluation.tabular import data_dictionary
@@ -33,15 +33,14 @@ def write_export(source: RunSource, folder: Path) -> list[Path]:
         path = source.paths.root / name
         if path.is_file():
             written.append(_copy(path, folder / name))
-    for path in sorted((source.paths.root / "splits").glob("*.csv")):
+    for path in visible(source.paths.root / "splits", "*.csv"):
         written.append(_copy(path, folder / "splits" / path.name))
     return [*written, _crate(source, folder, written)]
 
 
 def _scores(paths: RunPaths, folder: Path) -> list[Path]:
     """All score rows in one Parquet file and one compressed CSV, streamed file by file."""
-    files = sorted((paths.root / "scores").glob("*/*.parquet"))
-    files = [f for f in files if not f.name.startswith(".")]
+    files = visible(paths.root / "scores", "*/*.parquet")
     if not files:
         return []
     schema = TABLES["scores"].schema

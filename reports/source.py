@@ -17,6 +17,7 @@ from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.models.card import ModelCard, load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES
@@ -229,7 +230,7 @@ class RunSource:
     @property
     def implementation(self) -> str:
         """Which code measured, for captions: `satbench 1.0 (surface elements)`."""
-        score_files = sorted(self.paths.root.glob("scores/*/*.parquet"))
+        score_files = visible(self.paths.root, "scores/*/*.parquet")
         names: set[str] = set()
         for path in score_files[:4]:
             rows = read_table(

@@ -17,7 +17,7 @@ import numpy as np
 from evaluation.cases import CaseRecord, read_case_record, read_layers
 from evaluation.classes import region_of
 from evaluation.datasets.registry import load_cards
-from evaluation.files import atomic_path
+from evaluation.files import atomic_path, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def _row(
 
 def case_folders(run: Path) -> Iterator[Path]:
     """Folders of the run's standardised cases, by entry and id."""
-    for record in sorted((run / "cases").glob("*/*/case.json")):
+    for record in visible(run / "cases", "*/*/case.json"):
         yield record.parent
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from evaluation.errors import BenchError
-from evaluation.files import write_text
+from evaluation.files import visible, write_text
 
 if TYPE_CHECKING:
     from evaluation.config import RunConfig
@@ -254,7 +254,7 @@ def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
     shards = paths.case_shard(card.id, 0).parent
     present: list[tuple[str, str]] = []
     n_failed = 0
-    tables = [p for p in sorted(shards.glob("*.csv")) if p.stem.isdigit()]
+    tables = [p for p in visible(shards, "*.csv") if p.stem.isdigit()]
     if not tables:
         raise BenchError("no standardised cases", file=shards, hint="run `satbench standardise`")
     for path in tables:

@@ -12,7 +12,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX
+from evaluation.files import is_hidden, visible
 
 State = Literal["present", "partial", "absent", "unusable"]
 N_EXAMPLES = 5
@@ -81,16 +81,13 @@ def is_present(card: DatasetCard, raw_root: Path) -> bool:
     images = card.reader_args.get("image_folder")
     if not _holds_something(folder) or (images and not _holds_something(raw_root / str(images))):
         return False
-    return not card.markers or any(next(folder.glob(m), None) is not None for m in card.markers)
+    return not card.markers or any(visible(folder, m) for m in card.markers)
 
 
 def _holds_something(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(
-                not e.name.startswith(".") and not e.name.startswith(TEMPORARY_PREFIX)
-                for e in entries
-            )
+            return any(not is_hidden(entry.name) for entry in entries)
     except OSError:
         return False
 

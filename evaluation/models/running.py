@@ -29,7 +29,7 @@ from evaluation.config import load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_json
+from evaluation.files import atomic_path, visible, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
@@ -176,7 +176,11 @@ def join_status(run: Path, model_id: str, dataset: str) -> Path:
     """Join the shards' status tables into `status.csv`."""
     paths = RunPaths(run)
     target = paths.prediction_status(model_id, dataset)
-    shards = sorted(paths.prediction_shard(model_id, dataset, 0).parent.glob("[0-9]*.csv"))
+    shards = [
+        p
+        for p in visible(paths.prediction_shard(model_id, dataset, 0).parent, "*.csv")
+        if p.stem.isdigit()
+    ]
     frame = pd.concat([pd.read_csv(p, dtype=str, keep_default_na=False) for p in shards])
     with atomic_path(target) as temporary:
         frame.to_csv(temporary, index=False)

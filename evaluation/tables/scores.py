@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files import atomic_path, visible
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES
 
@@ -73,11 +73,12 @@ def score_files(paths: RunPaths) -> dict[tuple[str, str], list[Path]]:
     """Files of (model, entry): its shards, else the joined file (an imported score table)."""
     found: dict[tuple[str, str], list[Path]] = {}
     root = paths.root / "scores"
-    for folder in sorted(root.glob("[!.]*")):
-        for path in sorted(folder.glob("[!.]*.parquet")):
+    for folder in visible(root):
+        for path in visible(folder, "*.parquet"):
             found[folder.name, path.stem] = [path]
-        for shards in sorted(folder.glob("*/shards")):
-            parts = sorted(shards.glob("[0-9]*.parquet"), key=lambda path: int(path.stem))
+        for shards in visible(folder, "*/shards"):
+            found_parts = (p for p in visible(shards, "*.parquet") if p.stem.isdigit())
+            parts = sorted(found_parts, key=lambda path: int(path.stem))
             if parts:
                 found[folder.name, shards.parent.name] = parts
     return found

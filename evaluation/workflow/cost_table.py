@@ -10,6 +10,7 @@ import pandas as pd
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.models.card import ModelCard, costs_function, find_model
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, write_table
@@ -122,7 +123,7 @@ def trained_networks(card: ModelCard, run: Path) -> tuple[int, float]:
 def _median_seconds(run: Path, card: ModelCard) -> float:
     if card.adapter.kind == "prediction-folder":
         return NOT_KNOWN
-    files = sorted((run / "predictions" / card.id).glob("*/status.csv"))
+    files = visible(run / "predictions" / card.id, "*/status.csv")
     if not files:
         return NOT_KNOWN
     cases = pd.concat([pd.read_csv(path) for path in files])

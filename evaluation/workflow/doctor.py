@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from evaluation.config import RunConfig, load_config
-from evaluation.datasets.registry import entry_ids, find_card, load_cards
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.models.card import load_model_cards

@@ -16,7 +16,7 @@ import psutil
 from evaluation import __version__
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids
-from evaluation.files import sha256, write_json
+from evaluation.files import sha256, visible, write_json
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME, write_table
@@ -86,7 +86,7 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     """Seconds, CPU seconds, peak memory and GPUs of every job, from the workflow's benchmarks."""
     folder = run / "benchmarks"
     jobs = []
-    for path in sorted(folder.rglob("*.tsv")):
+    for path in visible(folder, "**/*.tsv"):
         stage, *rest = path.relative_to(folder).with_suffix("").parts
         measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
         jobs.append(
@@ -124,7 +124,7 @@ def runtime_table(run: Path) -> pd.DataFrame:
             dataset = dataset if dataset in entries else ""
             key = (model, dataset, str(job["stage"]))
             seconds[key] = seconds.get(key, 0.0) + float(job["seconds"])
-    for status in (run / "predictions").glob("*/*/status.csv"):
+    for status in visible(run / "predictions", "*/*/status.csv"):
         model, dataset = status.parts[-3:-1]
         if (total := float(pd.read_csv(status)["seconds"].sum())) > 0:
             seconds.setdefault((model, dataset, "predict"), total)
@@ -143,7 +143,7 @@ def write_record(run: Path) -> Path:
     """Write `run.json`, the tables `runtime` and `cost`, and each model's joined `status.csv`."""
     paths = RunPaths(run)
     config = load_frozen(run)
-    for shards in (run / "predictions").glob("*/*/shards"):
+    for shards in visible(run / "predictions", "*/*/shards"):
         join_status(run, shards.parts[-3], shards.parts[-2])
     jobs, times = job_measurements(run), runtime_table(run)
     write_table(paths.table("runtime"), times, RUNTIME)
@@ -156,8 +156,7 @@ def write_record(run: Path) -> Path:
         "packages": package_versions(),
         "hardware": hardware(),
         "inputs_sha256": {
-            str(path.relative_to(run)): sha256(path)
-            for path in sorted((run / "splits").glob("*.csv"))
+            str(path.relative_to(run)): sha256(path) for path in visible(run / "splits", "*.csv")
         },
         "cpu_seconds": round(sum(job["cpu_seconds"] for job in jobs), 1),
         "peak_memory_mib": max((job["peak_memory_mib"] for job in jobs), default=None),
