@@ -27,6 +27,9 @@ def load_cards(folder: Path | None = None) -> Cards[DatasetCard]:
 
     Args:
         folder: only the cards of this folder.
+
+    Raises:
+        BenchError: a file of another folder is no card.
     """
     return _load(*((CARD_FOLDER, USER_CARD_FOLDER) if folder is None else (folder,)))
 
@@ -59,7 +62,7 @@ def _load(*folders: Path) -> Cards[DatasetCard]:
         networks.update(dict.fromkeys(ids, card.id))
 
     for folder in folders:
-        cards.read(folder, DatasetCard, claim, whole=folder == CARD_FOLDER)
+        cards.read(folder, DatasetCard, claim, whole=folder != USER_CARD_FOLDER)
     return cards
 
 
