@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -78,19 +78,40 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationError) -> BenchError:
-    """One message for all faults of a record, with a hint where a key is merely misspelt."""
+    """One message for all faults of a record."""
+    return BenchError(f"not a valid {kind.__name__}", file=path, found=faults_of(kind, error))
+
+
+def faults_of(kind: type[BaseModel], error: ValidationError) -> str:
+    """A line for each fault: the field, what is wrong, and the key that was meant or the value."""
     faults = []
     for fault in error.errors():
         field = ".".join(str(part) for part in fault["loc"]) or "(whole record)"
-        hint = ""
+        more = ""
         if fault["type"] == "extra_forbidden":
-            hint = " - " + did_you_mean(str(fault["loc"][-1]), list(kind.model_fields))
+            known = _keys_at(kind, fault["loc"][:-1])
+            more = " - " + did_you_mean(str(fault["loc"][-1]), known)
         elif isinstance(fault["input"], str | float | int):
-            hint = f", found {fault['input']!r:.80}"
-        faults.append(f"{field}: {fault['msg'].removeprefix('Value error, ')}{hint}")
-    return BenchError(
-        f"not a valid {kind.__name__}", file=path, found="\n            ".join(faults)
-    )
+            more = f", found {fault['input']!r:.80}"
+        faults.append(f"{field}: {fault['msg'].removeprefix('Value error, ')}{more}")
+    return "\n            ".join(faults)
+
+
+def _keys_at(kind: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """Keys of the record, or of the alternatives, at a place inside a record."""
+    kinds = [kind]
+    for part in place:
+        # An index or the name of an alternative leads no further down.
+        fields = [k.model_fields[part] for k in kinds if part in k.model_fields]
+        kinds = [inner for field in fields for inner in _records_in(field.annotation)] or kinds
+    return [name for k in kinds for name in k.model_fields]
+
+
+def _records_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _records_in(part)
 
 
 class Cards(dict[str, C]):
