@@ -56,7 +56,7 @@ demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 	$(SNAKEMAKE) --configfile config/demo.yaml
 
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
-	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root=$(RAW_ROOT)
+	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root="$(RAW_ROOT)"
 
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat

@@ -36,13 +36,14 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    RUN = config_from(config, "the run's configuration")
+    RUN = config_from(config, workflow.configfiles)
     PLAN = plan_entries(RUN)
 except BenchError as error:
     raise WorkflowError(str(error)) from None
 
-# The exported schema, which editors use too; defaults are the record's business.
-validate(config, "config/schema.json", set_default=False)
+# The exported schema, which editors use too; `--config` gives numbers in lists as text, so what
+# is validated are the values as they were read.
+validate(RUN.model_dump(mode="json"), "config/schema.json", set_default=False)
 
 # The command of the environment that runs the workflow, whatever PATH a job has.
 SATBENCH = Path(sys.executable).with_name("satbench")

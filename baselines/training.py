@@ -32,7 +32,7 @@ from baselines.leaves import places_of
 from baselines.process import SETTINGS, environment, message_of, run_child
 from evaluation.cases import read_case_record
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files import visible, write_json
 from evaluation.identity import digest, is_outdated, made_again
 from evaluation.paths import RunPaths
 from evaluation.spent import peak_memory_mib
@@ -206,7 +206,7 @@ def plan_report(run: Path) -> list[dict[str, Any]]:
     the scans' are rows with the field `note`.
     """
     rows: list[dict[str, Any]] = []
-    for path in sorted(RunPaths(run).model_run(MODEL).glob("*/prepared.json")):
+    for path in visible(RunPaths(run).model_run(MODEL), "*/prepared.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         for field, pair in record["differences"].items():
             rows.append({"specialist": record["specialist"], "field": field, **pair})

@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from evaluation.errors import BenchError
 from evaluation.files import write_text
-from evaluation.records import Record, invalid_record, load_record
+from evaluation.records import Record, invalid_record, read_mapping
+from evaluation.run_names import with_known_names
 
 Space = Literal["native", "resampled", "own"]
+T = TypeVar("T")
+# What numpy's older generators accept, which nnU-Net draws from.
+HIGHEST_SEED = 2**32 - 1
+# Wider than any body; no surface is further away.
+WIDEST_TOLERANCE_MM = 1000
+
+
+def _no_boolean(value: object) -> object:
+    # YAML's `yes` and `on` would pass for 1.
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+def _listed(value: object) -> object:
+    """One value where a list is meant: `entries: acdc`, `--config tolerance_mm=2`."""
+    return [value] if isinstance(value, str | int | float) else value
+
+
+def _entries(value: object) -> object:
+    return "all" if value in ("all", ["all"]) else _listed(value)
+
+
+def _once(values: list[T]) -> list[T]:
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        raise ValueError(f"`{twice[0]}` is there twice")
+    return values
+
+
+def _nothing_is_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+# Snakemake hands on the numbers inside `--config 'tolerance_mm=[1, 2]'` as text; pydantic reads it.
+Once = AfterValidator(_once)
+Listed = BeforeValidator(_listed)
+Empty = BeforeValidator(_nothing_is_empty)
+Number = BeforeValidator(_no_boolean)
+ToleranceMm = Annotated[float, Field(ge=0, le=WIDEST_TOLERANCE_MM, allow_inf_nan=False), Number]
 
 
 class Cohort(Record):
     """A virtual cohort that the run writes itself, in the raw layouts of its entries."""
 
-    patients: int = Field(default=14, ge=2, description="virtual patients of each entry")
-    test_patients: int = Field(default=4, ge=1, description="how many of them are the test split")
+    patients: Annotated[int, Number] = Field(
+        default=14, ge=2, description="virtual patients of each entry"
+    )
+    test_patients: Annotated[int, Number] = Field(
+        default=4, ge=1, description="how many of them are the test split"
+    )
+
+    @model_validator(mode="after")
+    def _some_are_for_training(self) -> Cohort:
+        if self.test_patients >= self.patients:
+            raise ValueError("test_patients must be fewer than patients")
+        return self
 
 
 class RunConfig(Record):
@@ -32,40 +83,63 @@ class RunConfig(Record):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names the run folder")
     data_kind: Literal["synthetic", "real"]
     raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
-    entries: list[str] | Literal["all"] = "all"
-    classes: dict[str, list[str]] = Field(
+    entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
+        "all"
+    )
+    classes: Annotated[dict[str, Annotated[list[str], Listed, Once]], Empty] = Field(
         default={},
         description="restrict an entry to some of its annotated classes; `-name` leaves one out",
     )
-    models: list[str] = Field(min_length=1)
-    presets: dict[str, str] = Field(default={}, description="model id -> preset name")
-    shard_size: int = Field(default=100, ge=1, description="cases of one job")
-    space: list[Space] = Field(default=["native"], min_length=1)
-    tolerance_mm: list[float] = Field(default=[1.0], min_length=1)
+    models: Annotated[list[str], Listed, Once] = Field(min_length=1)
+    presets: Annotated[dict[str, str], Empty] = Field(
+        default={}, description="model id -> preset name, or a file"
+    )
+    shard_size: Annotated[int, Number] = Field(default=100, ge=1, description="cases of one job")
+    space: Annotated[list[Space], Listed, Once] = Field(default=["native"], min_length=1)
+    tolerance_mm: Annotated[list[ToleranceMm], Listed, Once] = Field(default=[1.0], min_length=1)
     missing_data: Literal["skip", "error"] = "skip"
-    seed: int = 0
+    seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)
     cohort: Cohort | None = Field(default=None, description="only for synthetic runs")
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
         if (self.cohort is None) != (self.data_kind == "real"):
             raise ValueError("a synthetic run needs `cohort`, a real run must not have it")
-        if any(t < 0 for t in self.tolerance_mm):
-            raise ValueError("tolerance_mm must not be negative")
         return self
 
 
 def load_config(path: Path) -> RunConfig:
-    """Read and validate a configuration file."""
-    return load_record(path, RunConfig)
+    """Read a configuration file; all of its names are known and entries have their ids.
+
+    Raises:
+        BenchError: names the first fault (see `with_known_names`).
+    """
+    return _known(read_mapping(path), str(path))
 
 
-def config_from(values: Mapping[str, Any], origin: str) -> RunConfig:
-    """Validate values that the workflow has already read and merged."""
+def config_from(values: Mapping[str, Any], files: Iterable[Path | str]) -> RunConfig:
+    """Validate values that the workflow has read from files, merged and overridden.
+
+    Args:
+        values: the merged values.
+        files: where they come from; read once more, because the workflow's reader keeps the last
+            of two equal keys and says nothing.
+
+    Raises:
+        BenchError: as `load_config`.
+    """
+    paths = [Path(file) for file in files]
+    for path in paths:
+        read_mapping(path)
+    return _known(values, ", ".join(map(str, paths)))
+
+
+def _known(values: Mapping[str, Any], origin: str) -> RunConfig:
     try:
-        return RunConfig.model_validate(dict(values))
+        config = RunConfig.model_validate(dict(values))
     except ValidationError as error:
         raise invalid_record(origin, RunConfig, error) from error
+    return with_known_names(config, origin)
 
 
 def freeze(config: RunConfig, path: Path) -> None:
@@ -76,7 +150,11 @@ def freeze(config: RunConfig, path: Path) -> None:
 
 
 def load_frozen(run_folder: Path) -> RunConfig:
-    """The effective configuration of a run."""
+    """The effective configuration of a run.
+
+    Raises:
+        BenchError: there is none, or it is damaged.
+    """
     path = run_folder / "config.json"
     if not path.is_file():
         raise BenchError(
@@ -84,7 +162,10 @@ def load_frozen(run_folder: Path) -> RunConfig:
             file=path,
             hint="start it with snakemake, which writes the configuration into the run's folder",
         )
-    return RunConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise invalid_record(path, RunConfig, error) from error
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Files that are either whole or not there: write to a temporary name, then rename."""
+"""Files that are either whole or not there: write to a temporary name, then rename.
+
+Readers of folders look at visible files only, by one rule (`is_hidden`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,27 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY_PREFIX = ".partial-"
+# What file managers, archives and network drives leave in folders besides hidden files.
+_CLUTTER = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found"})
+
+
+def is_hidden(name: str) -> bool:
+    """Whether no reader looks at a file or folder of that name.
+
+    Hidden names (`.partial-*` of a killed writer, `._*`, `.DS_Store`, an editor's `.card.yaml.swp`
+    and `.#card.yaml`), backups (`card.yaml~`, `~card.yaml`, `#card.yaml#`), and system folders.
+    """
+    backup = name.startswith("~") or name.endswith("~") or (name[0] == name[-1] == "#")
+    return name.startswith(".") or backup or name.lower() in _CLUTTER
+
+
+def visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files and folders below `folder` that fit a glob pattern, sorted, without hidden ones.
+
+    What lies in a hidden folder is hidden too. A folder that is missing holds nothing.
+    """
+    found = folder.glob(pattern)
+    return sorted(p for p in found if not any(map(is_hidden, p.relative_to(folder).parts)))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from evaluation.files import sha256
+from evaluation.files import is_hidden, sha256
 
 CASE = 1
 """Version of a standardised case: raised when the same files and card give another case."""
@@ -86,10 +86,10 @@ def listing(folder: Path) -> dict[str, list[int]]:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        folders[:] = [below for below in folders if not below.startswith(".")]
+        folders[:] = [below for below in folders if not is_hidden(below)]
         for file in files:
             path = here / file
-            if not file.startswith(".") and path.exists():
+            if not is_hidden(file) and path.exists():
                 state = path.stat()
                 found[str(path.relative_to(folder))] = [state.st_size, state.st_mtime_ns]
     return found

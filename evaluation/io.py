@@ -21,7 +21,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files import atomic_path, is_hidden
 from evaluation.headers import refuse_foreign_voxels
 from evaluation.inflate import Arena, inflate
 
@@ -58,7 +58,7 @@ def spacing_of(affine: Affine) -> tuple[float, float, float]:
 
 def has_volume_suffix(path: Path) -> bool:
     """Whether the name looks like a volume that `read_volume` knows."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES) and not path.name.startswith(".")
+    return path.name.lower().endswith(VOLUME_SUFFIXES) and not is_hidden(path.name)
 
 
 def stem_of(path: Path) -> str:

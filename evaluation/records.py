@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.files import visible
 from evaluation.strict_yaml import load_yaml
 
 R = TypeVar("R", bound=BaseModel)
 C = TypeVar("C", bound="Card")
+_log = logging.getLogger(__name__)
 
 
 class Record(BaseModel):
@@ -36,7 +39,7 @@ def load_record(path: Path, kind: type[R]) -> R:
     Raises:
         BenchError: names the file and, for every fault, the field and what was found.
     """
-    return validated(_mapping(path), path, kind)
+    return validated(read_mapping(path), path, kind)
 
 
 def validated(values: dict[str, Any], path: Path, kind: type[R]) -> R:
@@ -51,55 +54,128 @@ def validated(values: dict[str, Any], path: Path, kind: type[R]) -> R:
         raise invalid_record(path, kind, error) from error
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        BenchError: the file is missing, is not YAML in UTF-8, holds a key twice or no mapping.
+    """
     try:
         data: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchError("no such file", file=path.absolute()) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         found = " ".join(str(error).split())
-        raise BenchError("file cannot be read as YAML", file=path, found=found) from error
+        raise BenchError(
+            "file cannot be read as YAML", file=path, found=found, expected="YAML, saved as UTF-8"
+        ) from error
     if not isinstance(data, dict):
-        raise BenchError("file holds no mapping", file=path, found=type(data).__name__)
+        found = "nothing" if data is None else type(data).__name__
+        raise BenchError(
+            "file holds no mapping", file=path, found=found, expected="lines such as `key: value`"
+        )
     return data
 
 
 def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationError) -> BenchError:
-    """One message for all faults of a record, with a hint where a key is merely misspelt."""
+    """One message for all faults of a record."""
+    return BenchError(f"not a valid {kind.__name__}", file=path, found=faults_of(kind, error))
+
+
+def faults_of(kind: type[BaseModel], error: ValidationError) -> str:
+    """A line for each fault: the field, what is wrong, and the key that was meant or the value."""
     faults = []
     for fault in error.errors():
         field = ".".join(str(part) for part in fault["loc"]) or "(whole record)"
-        hint = ""
+        more = ""
         if fault["type"] == "extra_forbidden":
-            hint = " - " + did_you_mean(str(fault["loc"][-1]), list(kind.model_fields))
-        faults.append(f"{field}: {fault['msg']}{hint}")
-    return BenchError(
-        f"not a valid {kind.__name__}", file=path, found="\n            ".join(faults)
-    )
+            known = _keys_at(kind, fault["loc"][:-1])
+            more = " - " + did_you_mean(str(fault["loc"][-1]), known)
+        elif isinstance(fault["input"], str | float | int):
+            more = f", found {fault['input']!r:.80}"
+        faults.append(f"{field}: {fault['msg'].removeprefix('Value error, ')}{more}")
+    return "\n            ".join(faults)
 
 
-def read_cards(folder: Path, kind: type[C], taken: Container[str]) -> Iterator[tuple[Path, C]]:
-    """The cards of a folder with their files, in alphabetical order.
+def _keys_at(kind: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """Keys of the record, or of the alternatives, at a place inside a record."""
+    kinds = [kind]
+    for part in place:
+        # An index or the name of an alternative leads no further down.
+        fields = [k.model_fields[part] for k in kinds if part in k.model_fields]
+        kinds = [inner for field in fields for inner in _records_in(field.annotation)] or kinds
+    return [name for k in kinds for name in k.model_fields]
 
-    Args:
-        folder: may be missing, then it holds no card.
-        kind: the record of these cards.
-        taken: ids of earlier folders; looked at anew for each card.
 
-    Raises:
-        BenchError: a card is not valid, is not named after its id, or takes an id that is used.
+def _records_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _records_in(part)
+
+
+class Cards(dict[str, C]):
+    """Cards by id.
+
+    A file of the user's that cannot be used stops nobody but the one who asks for its card: it is
+    named in the log, and `faults` (file name without suffix -> what is wrong) keeps the reason.
     """
-    for path in sorted(folder.glob("*.yaml")):
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, BenchError] = {}
+
+    def read(
+        self,
+        folder: Path,
+        kind: type[C],
+        check: Callable[[C, Path], None] = lambda _card, _path: None,
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Add the cards of a folder, in alphabetical order.
+
+        Args:
+            folder: may be missing, then it holds no card.
+            kind: the record of these cards.
+            check: refuses a card and its file with a BenchError.
+            whole: every file must be a card, for the benchmark's own folders.
+
+        Raises:
+            BenchError: with `whole`, for the first file that cannot be used.
+        """
+        for path in visible(folder, "*.y*ml"):
+            try:
+                card = self._card(path, kind)
+                check(card, path)
+            except BenchError as error:
+                if whole:
+                    raise
+                self.faults[path.stem] = error
+                _log.warning("this card is left out: %s", error.one_line)
+            else:
+                self[card.id] = card
+
+    def _card(self, path: Path, kind: type[C]) -> C:
+        if path.suffix != ".yaml":
+            raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
         card = load_record(path, kind)
         if card.id != path.stem:
             raise BenchError(
                 "card id and file name differ", file=path, found=card.id, expected=path.stem
             )
-        if card.id in taken:
+        if card.id in self:
             raise BenchError(
-                f"the id `{card.id}` is taken by an entry of the benchmark",
+                f"the id `{card.id}` is taken by a card of the benchmark",
                 file=path,
                 hint="choose another id and file name",
             )
-        yield path, card
+        return card
+
+    def refuse(self, name: str) -> None:
+        """Raise the fault of the file that should hold the card of this name, if it has one."""
+        if name in self.faults:
+            raise self.faults[name]
 
 
 def require_id(name: str, kind: Any, title: str, separators: str) -> None:
@@ -130,7 +206,7 @@ def require_id(name: str, kind: Any, title: str, separators: str) -> None:
 
 def preset_names(folder: Path) -> list[str]:
     """Names of the presets in a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return [path.stem for path in visible(folder, "*.yaml")]
 
 
 def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
@@ -160,7 +236,7 @@ def _preset_file(name: str, folder: Path, title: str) -> Path:
 def _extended(path: Path, folder: Path, title: str, before: tuple[Path, ...]) -> dict[str, Any]:
     if path in before:
         raise BenchError("presets extend each other in a circle", file=path)
-    values = _mapping(path)
+    values = read_mapping(path)
     parent = values.pop("extends", None)
     if parent is None:
         return values

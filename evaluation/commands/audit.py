@@ -82,13 +82,13 @@ def bench_audit(
 
     from evaluation.datasets.audit.calibration import calibrate, virtual_patients
     from evaluation.datasets.audit.reuses import REUSES
-    from evaluation.files import atomic_path
+    from evaluation.files import atomic_path, visible
     from evaluation.io import has_volume_suffix, read_volume
 
     files = [
         file
         for path in data
-        for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+        for file in (visible(path) if path.is_dir() else [path])
         if has_volume_suffix(file)
     ]
     volumes = [read_volume(file) for file in files] or virtual_patients(patients, seed)

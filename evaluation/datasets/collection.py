@@ -20,7 +20,7 @@ from evaluation.config import load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
-from evaluation.files import atomic_path
+from evaluation.files import atomic_path, visible
 from evaluation.paths import RunPaths
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _row(
 
 def case_folders(run: Path) -> Iterator[Path]:
     """Folders of the run's standardised cases, by entry and id."""
-    for record in sorted((run / "cases").glob("*/*/case.json")):
+    for record in visible(run / "cases", "*/*/case.json"):
         yield record.parent
 
 

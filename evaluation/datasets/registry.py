@@ -14,20 +14,22 @@ from typing import Literal
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.records import read_cards
+from evaluation.records import Cards
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/datasets")
 
 
-def load_cards(folder: Path | None = None) -> dict[str, DatasetCard]:
+def load_cards(folder: Path | None = None) -> Cards[DatasetCard]:
     """Cards by id: the benchmark's own in alphabetical order, then the user's.
+
+    A user's card that is not valid, or takes a name that is in use, is left out (`Cards.faults`).
 
     Args:
         folder: only the cards of this folder.
 
     Raises:
-        BenchError: a card is not valid, or a user's card takes a name that is in use.
+        BenchError: a file of another folder is no card.
     """
     return _load(*((CARD_FOLDER, USER_CARD_FOLDER) if folder is None else (folder,)))
 
@@ -47,17 +49,20 @@ def forget_cards() -> None:
 
 
 @lru_cache
-def _load(*folders: Path) -> dict[str, DatasetCard]:
-    cards: dict[str, DatasetCard] = {}
-    owners: dict[str, str] = {}
+def _load(*folders: Path) -> Cards[DatasetCard]:
+    cards: Cards[DatasetCard] = Cards()
+    owners: dict[str, str] = {"all": "all of them, in a configuration's `entries`"}
     networks: dict[str, str] = {}
+
+    def claim(card: DatasetCard, path: Path) -> None:
+        spellings, ids = _spellings(card), {s.id: s.id for s in card.specialists}
+        _refuse_claimed(owners, spellings, card, path, "name")
+        _refuse_claimed(networks, ids, card, path, "specialist")
+        owners.update(dict.fromkeys(spellings, card.id))
+        networks.update(dict.fromkeys(ids, card.id))
+
     for folder in folders:
-        for path in sorted(folder.glob("*.yml")):
-            raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
-        for path, card in read_cards(folder, DatasetCard, cards):
-            _claim(owners, _spellings(card), card, path, "name")
-            _claim(networks, {s.id: s.id for s in card.specialists}, card, path, "specialist")
-            cards[card.id] = card
+        cards.read(folder, DatasetCard, claim, whole=folder != USER_CARD_FOLDER)
     return cards
 
 
@@ -65,11 +70,11 @@ def _spellings(card: DatasetCard) -> dict[str, str]:
     return {_plain(name): name for name in (card.id, card.title, *card.spellings)}
 
 
-def _claim(
+def _refuse_claimed(
     owners: dict[str, str], names: dict[str, str], card: DatasetCard, path: Path, what: str
 ) -> None:
     for plain, name in names.items():
-        if owners.setdefault(plain, card.id) != card.id:
+        if owners.get(plain, card.id) != card.id:
             raise BenchError(
                 f"the {what} `{name}` belongs to another dataset",
                 file=path,
@@ -86,7 +91,7 @@ def find_card(name: str, folder: Path | None = None) -> DatasetCard:
         folder: look only there.
 
     Raises:
-        BenchError: no card has that name; the closest ones are named.
+        BenchError: no card has that name (the closest ones are named), or its file is no card.
     """
     cards = load_cards(folder)
     if name in cards:
@@ -94,6 +99,7 @@ def find_card(name: str, folder: Path | None = None) -> DatasetCard:
     for card in cards.values():
         if _plain(name) in _spellings(card):
             return card
+    cards.refuse(name)
     raise BenchError(
         f"no dataset card `{name}`",
         expected=f"one of the benchmark's entries, or a card {USER_CARD_FOLDER}/{name}.yaml",

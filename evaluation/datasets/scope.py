@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from evaluation.config import RunConfig
+from typing import TYPE_CHECKING
+
 from evaluation.datasets.card import ClassEntry, DatasetCard
 from evaluation.errors import BenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from evaluation.config import RunConfig
 
 
 def classes_in_scope(card: DatasetCard, config: RunConfig) -> list[ClassEntry]:
@@ -15,8 +19,8 @@ def classes_in_scope(card: DatasetCard, config: RunConfig) -> list[ClassEntry]:
     in scope.
 
     Raises:
-        BenchError: the configuration names a class that the card does not annotate, or mixes the
-            two ways.
+        BenchError: the configuration names a class that the card does not annotate, mixes the two
+            ways, or leaves no class.
     """
     named = config.classes.get(card.id)
     if named is None:
@@ -36,4 +40,9 @@ def classes_in_scope(card: DatasetCard, config: RunConfig) -> list[ClassEntry]:
                 hint=did_you_mean(name, annotated),
             )
     wanted = set(annotated) - set(left_out) if left_out else set(named)
+    if not wanted:
+        raise BenchError(
+            f"configuration `{config.name}`, classes.{card.id}: no class of the entry is left",
+            hint="leave the entry out of `entries`, or its line out of `classes`",
+        )
     return [c for c in card.classes if set(c.union_of or (c.name,)) <= wanted]

@@ -12,7 +12,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX
+from evaluation.files import is_hidden, visible
 from evaluation.identity import digest, listing
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def is_present(card: DatasetCard, raw_root: Path) -> bool:
     folder = raw_root / card.folder
     if not all(map(_holds_something, raw_folders(card, raw_root))):
         return False
-    return not card.markers or any(next(folder.glob(m), None) is not None for m in card.markers)
+    return not card.markers or any(visible(folder, m) for m in card.markers)
 
 
 def raw_folders(card: DatasetCard, raw_root: Path) -> list[Path]:
@@ -118,10 +118,7 @@ def raw_state(card: DatasetCard, config: RunConfig) -> str:
 def _holds_something(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(
-                not e.name.startswith(".") and not e.name.startswith(TEMPORARY_PREFIX)
-                for e in entries
-            )
+            return any(not is_hidden(entry.name) for entry in entries)
     except OSError:
         return False
 

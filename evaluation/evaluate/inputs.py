@@ -10,6 +10,7 @@ from typing import Literal
 
 from evaluation.errors import BenchError
 from evaluation.evaluate.labels import Label, Labels
+from evaluation.files import is_hidden
 from evaluation.headers import companions
 from evaluation.io import VOLUME_SUFFIXES, has_volume_suffix, stem_of
 
@@ -131,7 +132,7 @@ def _sources(folder: Path) -> dict[str, Source]:
             for path in sorted(p for p in folder.iterdir() if p.is_dir()):
                 inner = path / _MASK_FOLDER
                 masks = inner if inner.is_dir() else path
-                if not path.name.startswith(".") and _volumes(masks):
+                if not is_hidden(path.name) and _volumes(masks):
                     found.setdefault(readable(path.name), []).append(Source(masks, "masks"))
     except PermissionError as error:
         raise BenchError("folder cannot be read", file=folder, found=error) from error

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.io import Volume, has_volume_suffix, spacing_of, write_volume
 from evaluation.metrics.reading import read_labels
 
@@ -134,7 +135,7 @@ def _real_labels(data: Path) -> Volume:
     """A label map, or the masks of a folder as one, the first mask in a voxel counting."""
     if not data.is_dir():
         return read_labels(data)
-    files = sorted(path for path in data.iterdir() if has_volume_suffix(path))
+    files = [path for path in visible(data) if has_volume_suffix(path)]
     if not files:
         raise BenchError("folder holds no mask", file=data, expected="one file for each class")
     first = read_labels(files[0])

@@ -12,7 +12,7 @@ from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files import visible, write_json
 from evaluation.identity import file_digest
 from evaluation.io import write_volume
 from evaluation.models.answers import Labels, answer_files, mask_file, read_answer
@@ -54,8 +54,7 @@ def _supported(dataset: str, labels: Mapping[str, Labels], folder: Path) -> dict
                 expected=sorted(names),
             )
         return {n: None if n in labels[dataset] else "not among the card's labels" for n in names}
-    cases = [f for f in sorted(folder.iterdir()) if f.is_dir()] if folder.is_dir() else []
-    found = {f.name for case in cases for f in case.glob("*.nii.gz")}
+    found = {file.name for file in visible(folder, "*/*.nii.gz")}
     return {n: None if mask_file(n) in found else "no mask file of that name" for n in names}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from evaluation.config import freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.measure import measure_shard
 from evaluation.models.adapters import build_model
 from evaluation.models.card import find_model
@@ -48,7 +49,7 @@ def add_model(run: Path, model_id: str, say: Callable[[str], None], jobs: int = 
             file=paths.model_run(model_id),
             hint="name it under `models:` in the configuration and run snakemake",
         )
-    datasets = sorted(path.stem for path in (run / "splits").glob("*.csv"))
+    datasets = [path.stem for path in visible(run / "splits", "*.csv")]
     if not datasets:
         raise BenchError(
             "the run has no split yet", file=run / "splits", hint="run the workflow on it first"

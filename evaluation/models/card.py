@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.records import Card, Record, read_cards
+from evaluation.records import Card, Cards, Record
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")
@@ -89,12 +89,14 @@ class ModelCard(Card):
 
 
 @lru_cache
-def load_model_cards(user_folder: Path = USER_CARD_FOLDER) -> dict[str, ModelCard]:
-    """Built-in cards and the user's own, by id; a user's card must not take a built-in id."""
-    cards: dict[str, ModelCard] = {}
-    for folder in (CARD_FOLDER, user_folder):
-        for _, card in read_cards(folder, ModelCard, cards):
-            cards[card.id] = card
+def load_model_cards(user_folder: Path = USER_CARD_FOLDER) -> Cards[ModelCard]:
+    """Built-in cards and the user's own, by id.
+
+    A user's card that is not valid, or takes a built-in id, is left out (`Cards.faults`).
+    """
+    cards: Cards[ModelCard] = Cards()
+    cards.read(CARD_FOLDER, ModelCard, whole=True)
+    cards.read(user_folder, ModelCard)
     return cards
 
 
@@ -102,10 +104,11 @@ def find_model(name: str) -> ModelCard:
     """The card of a model id.
 
     Raises:
-        BenchError: there is none; the closest ids are named.
+        BenchError: there is none (the closest ids are named), or its file is no card.
     """
     cards = load_model_cards()
     if name not in cards:
+        cards.refuse(name)
         raise BenchError(
             f"no model card `{name}`",
             file=f"{USER_CARD_FOLDER}/{name}.yaml",
@@ -142,7 +145,32 @@ def costs_function(card: ModelCard, name: str) -> Any:
     Raises:
         BenchError: the module or the function is not there.
     """
+    return _beside_adapter(card, "costs", name)
+
+
+def check_preset(card: ModelCard, preset: str) -> None:
+    """Find and validate a preset, as the model's own package reads it.
+
+    That is `load_preset(name)` of the module `config` beside the adapter, for a model that is
+    trained here. What another Python object makes of its preset is its own business.
+
+    Raises:
+        BenchError: there is no such preset, it is not valid, or this model never reads one.
+    """
+    if card.adapter.kind != "python" or card.role == "control":
+        raise BenchError(
+            f"`{card.id}` has no presets",
+            found=f"the preset `{preset}`",
+            hint="a preset belongs to a model that is trained here: "
+            + ", ".join(c.id for c in load_model_cards().values() if c.trains),
+        )
+    load = _beside_adapter(card, "config", "load_preset")
+    if load is not None:
+        load(preset)
+
+
+def _beside_adapter(card: ModelCard, module: str, name: str) -> Any:
     if not (card.trains and card.adapter.kind == "python"):
         return None
-    package = card.adapter.object.partition(":")[0].rpartition(".")[0]
-    return load_object(f"{package}.costs:{name}", f"card {card.id}")
+    package, dot, _ = card.adapter.object.partition(":")[0].rpartition(".")
+    return load_object(f"{package}{dot}{module}:{name}", f"card {card.id}")

@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 
 from evaluation.config import RunConfig, load_config
-from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
-from evaluation.models.card import find_model
+from evaluation.models.card import load_model_cards
+from evaluation.run_names import unused_names
 
 EXTRAS = {"sat": ("torch", "transformers", "monai"), "nnunet": ("torch", "nnunetv2")}
 EXTRAS |= {"workflow": ("snakemake",), "report": ("matplotlib", "seaborn")}
@@ -34,14 +35,13 @@ class Finding:
 
 def examine(config_path: Path, raw_root: Path | None = None) -> list[Finding]:
     """Everything that commonly stops a run, found before it starts."""
-    findings = [*_packages(), *_torch(), *_machine(), *_slurm()]
+    findings = [*_packages(), *_torch(), *_machine(), *_slurm(), *_cards()]
     try:
         config = load_config(config_path)
-        for model in config.models:
-            find_model(model)
     except BenchError as error:
         return [*findings, Finding("fault", "configuration", error.one_line)]
     findings.append(Finding("ok", "configuration", f"{config_path} is valid"))
+    findings += [Finding("note", "configuration", note) for note in unused_names(config)]
     return [*findings, *_raw_data(config, raw_root)]
 
 
@@ -107,13 +107,19 @@ def _slurm() -> list[Finding]:
     return [Finding("ok", "Slurm", " ".join(x.split())) for x in answer.stdout.splitlines()]
 
 
+def _cards() -> list[Finding]:
+    """Files of the user's that are no cards; a run that names one of them does not start."""
+    faults = {**load_cards().faults, **load_model_cards().faults}
+    return [Finding("note", "card", fault.one_line) for fault in faults.values()]
+
+
 def _raw_data(config: RunConfig, raw_root: Path | None) -> list[Finding]:
     if config.data_kind == "synthetic":
         return [Finding("ok", "raw data", "the run makes its own virtual patients")]
     root = raw_root or Path(config.raw_root)
     names = entry_ids(config.entries)
     present = present_entries(root)
-    here = [name for name in names if present.get(find_card(name).id)]
+    here = [name for name in names if present.get(name)]
     level = "ok" if len(here) == len(names) else "note"
     text = f"{len(here)} of {len(names)} entries under {root.resolve()}"
     return [

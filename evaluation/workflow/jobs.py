@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.paths import RunPaths
 
 # Set by the workflow: a job's log then begins with the place where it ran, and ends with its end.
@@ -72,8 +73,8 @@ def job_reports(run: Path) -> list[JobReport]:
     """
     paths = RunPaths(run)
     benchmarks = run / "benchmarks"
-    units = {_unit(path, paths.log_folder) for path in paths.log_folder.rglob("*.log")}
-    units |= {_unit(path, benchmarks) for path in benchmarks.rglob("*.tsv")}
+    units = {_unit(path, paths.log_folder) for path in visible(paths.log_folder, "**/*.log")}
+    units |= {_unit(path, benchmarks) for path in visible(benchmarks, "**/*.tsv")}
     if not units:
         raise BenchError(
             "no job of this run has started",

@@ -19,6 +19,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import planned_cases
+from evaluation.files import visible
 from evaluation.modality import Modality
 from evaluation.paths import RunPaths
 from evaluation.workflow.plan import n_shards, n_test_shards
@@ -104,7 +105,7 @@ def assumed_scan(card: DatasetCard, config: RunConfig) -> tuple[float, float]:
 def measured_scan(paths: RunPaths, card: DatasetCard) -> tuple[float, float] | None:
     """Mean voxels and mm3 of the run's standardised cases; None if there are none yet."""
     folder = paths.root / "cases" / card.id
-    records = [read_case_record(path.parent) for path in sorted(folder.glob("*/case.json"))]
+    records = [read_case_record(path.parent) for path in visible(folder, "*/case.json")]
     if not records:
         return None
     voxels = np.array([prod(record.shape) for record in records], dtype=float)

@@ -21,6 +21,7 @@ from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 from evaluation.paths import RunPaths
+from evaluation.run_names import unused_names
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ def announce(config: RunConfig, plan: Plan) -> None:
     if plan.problem:
         lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
+    lines += [f"  not used: {note}" for note in unused_names(config)]
     say(lines)
 
 

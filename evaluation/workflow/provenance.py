@@ -16,7 +16,7 @@ import psutil
 from evaluation import __version__
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids
-from evaluation.files import sha256, write_json
+from evaluation.files import sha256, visible, write_json
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME, write_table
@@ -90,7 +90,7 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     """
     folder = run / "benchmarks"
     jobs = []
-    for path in sorted(folder.rglob("*.tsv")):
+    for path in visible(folder, "**/*.tsv"):
         stage, *rest = path.relative_to(folder).with_suffix("").parts
         measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
         jobs.append(
@@ -131,8 +131,7 @@ def write_record(run: Path) -> Path:
         "packages": package_versions(),
         "hardware": hardware(),
         "inputs_sha256": {
-            str(path.relative_to(run)): sha256(path)
-            for path in sorted((run / "splits").glob("*.csv"))
+            str(path.relative_to(run)): sha256(path) for path in visible(run / "splits", "*.csv")
         },
         "jobs": job_measurements(run),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.files import atomic_path, write_json, write_text
+from evaluation.files import atomic_path, visible, write_json, write_text
 from sat.ablation.files import read_json
 from sat.ablation.running import RESULT_FILE
 from sat.ablation.synonyms import SETS
@@ -28,7 +28,7 @@ READING = (
 
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Results of all finished runs of an ablation's folder, variant by variant."""
-    found = [read_json(path) for path in sorted(folder.glob(f"*/{RESULT_FILE}"))]
+    found = [read_json(path) for path in visible(folder, f"*/{RESULT_FILE}")]
     order = list(VARIANTS)
     return sorted(
         (result for result in found if result.get("variant") in VARIANTS),

@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evaluation.errors import BenchError
+from evaluation.files import visible
 
 _COLUMNS = {
     "MRCONSO.RRF": "CUI LAT TS LUI STT SUI ISPREF AUI SAUI SCUI SDUI SAB TTY CODE STR SRL "
@@ -43,7 +44,7 @@ class RrfFolder:
         self.folder, self._progress = folder, progress
         missing = [name for name in required if not (folder / name).is_file()]
         if missing:
-            there = sorted(path.name for path in folder.glob("*.RRF")) if folder.is_dir() else None
+            there = [path.name for path in visible(folder, "*.RRF")] if folder.is_dir() else None
             raise BenchError(
                 "this is no UMLS folder in RRF, or parts of it are missing",
                 file=folder,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.io import (
     VOLUME_SUFFIXES,
     Affine,
@@ -110,7 +111,7 @@ def _read_dicom(folder: Path) -> tuple[Volume, Modality | None]:
 
     files = [f for f in series_files(folder) if f.suffix.lower() == ".dcm" or is_dicom(f)]
     if not files:
-        volumes = sorted(f for f in folder.iterdir() if has_volume_suffix(f))
+        volumes = [f for f in visible(folder) if has_volume_suffix(f)]
         names = sorted(f.name for f in folder.iterdir())
         raise BenchError(
             "the folder holds no DICOM slice",

@@ -13,7 +13,7 @@ import torch
 from evaluation import __version__
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, sha256
+from evaluation.files import sha256, visible
 from sat.inference.predict import segment
 from sat.model import SatModel, load_model
 from sat.segment.answer import Found, write_answer
@@ -141,7 +141,7 @@ def _require_free(request: Request) -> None:
                 "the output folder cannot be made", file=out, found=f"no way into {above}"
             )
         return
-    there = sorted(p.name for p in out.iterdir() if not p.name.startswith(TEMPORARY_PREFIX))
+    there = [path.name for path in visible(out)]
     if there and not request.overwrite:
         raise BenchError(
             "the output folder is not empty",

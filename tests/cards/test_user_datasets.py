@@ -177,21 +177,55 @@ def test_a_name_that_is_in_use_is_refused(clone: Path) -> None:
     ):
         path = add_knee(clone, **changes)
         with pytest.raises(BenchError, match=words) as caught:
-            load_cards()
+            find_card("my_knee")
         assert str(path.relative_to(clone)) in str(caught.value)
         path.unlink()
         forget_cards()
     path = add_knee(clone)
-    (folder / "msd_spleen.yaml").write_text(path.read_text().replace("my_knee", "msd_spleen"))
-    with pytest.raises(BenchError, match="taken by an entry of the benchmark"):
-        load_cards()
-    (folder / "msd_spleen.yaml").unlink()
+    own = folder / "msd_spleen.yaml"
+    own.write_text(path.read_text().replace("my_knee", "msd_spleen"))
+    assert find_card("msd_spleen").folder == find_card("MSD Spleen").folder != "Knee Study/release"
+    assert "taken by a card of the benchmark" in str(load_cards().faults["msd_spleen"])
+    own.unlink()
+    forget_cards()
     path.write_text(path.read_text() + "modality: ct\n")
     with pytest.raises(BenchError, match="`modality` is there twice"):
-        load_cards()
+        find_card("my_knee")
     path.rename(path.with_suffix(".yml"))
+    forget_cards()
     with pytest.raises(BenchError, match=r"ends in \.yaml"):
-        load_cards()
+        find_card("my_knee")
+
+
+def test_a_bad_card_stops_only_who_asks_for_it(clone: Path, caplog) -> None:
+    add_knee(clone)
+    folder = clone / "config/datasets"
+    (folder / "half.yaml").write_text("id: half\ntitle: [")
+    (folder / "empty.yaml").touch()
+    # It clashes with a good card behind it, which must not suffer.
+    (folder / "a_clash.yaml").write_text(
+        (folder / "my_knee.yaml").read_text().replace("my_knee", "a_clash")
+        + "spellings: [MSD Spleen, Some Knee]\n"
+    )
+    (folder / "some_knee.yaml").write_text(
+        (folder / "my_knee.yaml")
+        .read_text()
+        .replace("my_knee", "some_knee")
+        .replace("My Knee Study", "Some Knee")
+    )
+    for name in (".#my_knee.yaml", "my_knee.yaml~", ".my_knee.yaml.swp", "#my_knee.yaml#"):
+        (folder / name).write_text("no card")
+    (folder / ".#link.yaml").symlink_to("user@host.123")
+    (folder / "._my_knee.yaml").write_bytes(b"\x00\x05\x16\x07")
+    forget_cards()
+    assert len(load_cards()) == 34
+    assert find_card("Some Knee").id == "some_knee"
+    warnings = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert len(warnings) == 3
+    for stem, words in (("half", "YAML"), ("empty", "no mapping"), ("a_clash", "MSD Spleen")):
+        assert sum(f"config/datasets/{stem}.yaml" in line for line in warnings) == 1
+        with pytest.raises(BenchError, match=words):
+            find_card(stem)
 
 
 def test_new_dataset_wants_a_free_id(clone: Path) -> None:
@@ -272,7 +306,7 @@ def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
         forget_cards()
         add_knee(clone, classes=[wrong])
         with pytest.raises(BenchError, match=words):
-            load_cards()
+            find_card("my_knee")
 
 
 def test_wmh_counts_other_pathology_as_the_paper_does() -> None:

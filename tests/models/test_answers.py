@@ -171,3 +171,24 @@ def test_braces_of_a_command_stay_as_they_are(run, write_card):
     write_card(f"  kind: command\n  command: {json.dumps(command)}\n  labels: {values}\n")
     assert reasons(run) == {}
     assert (scores(run)["dsc"] == 1).all()
+
+
+def test_only_the_masks_that_a_user_sees_are_read(run, write_card):
+    """Half-copied and hidden files neither answer for a class nor make one expected."""
+    write_card(MASKS)
+    write_masks(run)
+    for case in (FIRST, SECOND):
+        folder = PREDICTIONS / case
+        mask = folder / "anterior_hippocampus.nii.gz"
+        for name in (
+            "._hippocampus.nii.gz",
+            ".partial-7-hippocampus.nii.gz",
+            "~hippocampus.nii.gz",
+        ):
+            (folder / name).write_bytes(mask.read_bytes())
+        (folder / ".DS_Store").touch()
+    hidden = PREDICTIONS / ".Trash" / "hippocampus.nii.gz"
+    hidden.parent.mkdir()
+    hidden.write_bytes(mask.read_bytes())
+    assert reasons(run) == {}
+    assert (scores(run)["dsc"] == 1).loc[FIRST, ANTERIOR]

@@ -6,6 +6,7 @@ each voxel must be found again.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,8 +119,30 @@ def phantom() -> type[Phantom]:
     return Phantom
 
 
+def sprinkle(root: Path) -> None:
+    """Beside every file what editors, archives, file managers and killed writers leave there."""
+    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    for path in files:
+        for name in (f".partial-7-{path.name}", f"{path.name}~", f"~{path.name}"):
+            (path.parent / name).write_bytes(b"half")
+        (path.parent / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+        (path.parent / f"#{path.name}#").touch()
+        hidden = path.parent / ".Trash" / path.name
+        clutter = path.parent / "__MACOSX" / path.name
+        for copy in (hidden, clutter):
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
+    for folder in {path.parent for path in files}:
+        for name in (".DS_Store", "Thumbs.db", ".lock"):
+            (folder / name).touch()
+        for name in (".partial-7-case", ".hidden"):
+            shutil.copytree(folder, folder.parent / name / folder.name, dirs_exist_ok=True)
+
+
 class RawFiles:
     """The writers above, as one object that tests get."""
+
+    sprinkle = staticmethod(sprinkle)
 
     image = staticmethod(write_image)
     dicom = staticmethod(write_dicom)

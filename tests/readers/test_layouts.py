@@ -177,6 +177,7 @@ def test_label_maps(dataset, orientation, tmp_path: Path, phantom, raw_files) ->
     for name in BESIDE.get(dataset, ()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"not a volume")
+    raw_files.sprinkle(folder)
     reader = get_reader(card)
     found = reader.discover(folder)
     assert [raw.case for raw in found] == sorted(case for _, _, case, _ in LABEL_MAPS[dataset])
@@ -201,6 +202,7 @@ def test_prostate_channels_are_cases(tmp_path: Path, phantom, raw_files) -> None
     raw_files.image(
         folder / "Task05_Prostate/labelsTr/prostate_35.nii.gz", scan.labels, scan.affine
     )
+    raw_files.sprinkle(folder)
     reader = get_reader(card)
     adc, t2 = reader.discover(folder)
     assert [adc.case, t2.case] == ["prostate_35_adc", "prostate_35_t2"]
@@ -243,6 +245,7 @@ def test_one_mask_file_for_each_structure(dataset, tmp_path: Path, phantom, raw_
     absent = files[1]
     if dataset != "totalsegmentator":
         (folder / mask.format(absent)).unlink()
+    raw_files.sprinkle(folder)
     reader = get_reader(card)
     (raw,) = reader.discover(folder)
     assert raw.case == case
@@ -275,6 +278,7 @@ def test_chaos_ct_and_mr(tmp_path: Path, phantom, raw_files) -> None:
         raw_files.dicom(base / "DICOM_anon" / phase, grey.image, grey.affine, "MR")
         drawn = np.where(grey.labels == 63, 58, grey.labels)  # within liver's range of greys
         raw_files.png_masks(base / "Ground", drawn, grey.affine)
+    raw_files.sprinkle(folder)
     for card, cases in ((ct, ["21"]), (mr, ["34_t1in", "34_t1out", "34_t2spir"])):
         reader = get_reader(card)
         found = reader.discover(folder)
@@ -308,6 +312,7 @@ def test_nsclc_masks_in_another_orientation(tmp_path: Path, phantom, raw_files) 
     raw_files.image(place, cavity[:, ::-1, ::-1].astype(np.uint8) * 255, turned)
     place = folder / "Effusions/LUNG1-325/LUNG1-325_effusion_first_reviewer.nii.gz"
     raw_files.image(place, effusion[:, ::-1, ::-1].astype(np.float32), turned)
+    raw_files.sprinkle(folder)
     reader = get_reader(card)
     (raw,) = reader.discover(folder)
     assert raw.case == "LUNG1-325"
@@ -334,6 +339,7 @@ def test_suffixes_in_upper_case_and_another_top_folder(tmp_path, phantom, raw_fi
     raw_files.image(folder / "label.nii.gz", scan.labels, scan.affine)
     (folder / "imaging.nii.gz").rename(folder / "Imaging.NII.GZ")
     (folder / "label.nii.gz").rename(folder / "aggregated_maj_seg.NII.gz")
+    raw_files.sprinkle(folder)
     reader = get_reader(card)
     (raw,) = reader.discover(tmp_path)
     assert raw.case == "Case_00250"

@@ -95,3 +95,39 @@ def test_unknown_entry_is_named(clone):
     done = clone.snakemake("-n", "--configfile", "config/smoke.yaml")
     assert done.returncode != 0
     assert "did you mean `msd_spleen`" in done.stdout + done.stderr
+
+
+def test_numbers_in_lists_and_single_values_come_from_the_command_line(clone):
+    values = ("tolerance_mm=[1, 2.5]", "space=resampled", "entries=acdc", "models=oracle")
+    output = clone.run("-n", "--configfile", "config/smoke.yaml", "--config", *values)
+    assert re.search(r"^measure +1$", output, flags=re.MULTILINE)
+    assert "not used: presets.nnunet: not among the run's models" in output
+
+
+def test_misspelt_preset_is_named_before_the_full_network_is_planned(clone):
+    smoke = ("-n", "--configfile", "config/smoke.yaml", "--config")
+    done = clone.snakemake(*smoke, "presets={sat-nan: tiny}")
+    assert done.returncode != 0
+    assert "did you mean `sat-nano`" in done.stdout + done.stderr
+
+
+def test_a_key_that_is_there_twice_is_named(clone):
+    path = clone.folder / "config" / "smoke.yaml"
+    path.write_text(path.read_text() + "seed: 1\n")
+    done = clone.snakemake("-n", "--configfile", "config/smoke.yaml")
+    assert done.returncode != 0
+    assert "the key `seed` is there twice" in done.stdout + done.stderr
+
+
+def test_a_bad_card_is_named_once_and_stops_no_other_run(clone):
+    for folder in ("models", "datasets"):
+        (clone.folder / "config" / folder).mkdir(exist_ok=True)
+        (clone.folder / "config" / folder / "half.yaml").write_text("id: half\ntitle: [")
+        (clone.folder / "config" / folder / ".#half.yaml").symlink_to("user@host.123")
+    smoke = ("-n", "--quiet", "rules", "--configfile", "config/smoke.yaml")
+    output = clone.run(*smoke)
+    for folder in ("models", "datasets"):
+        assert output.count(f"file: config/{folder}/half.yaml") == 1
+    done = clone.snakemake(*smoke, "--config", "models=[half, oracle]", "presets=")
+    assert done.returncode != 0
+    assert "file cannot be read as YAML" in done.stdout + done.stderr

@@ -17,6 +17,7 @@ from evaluation.datasets.splits import committed_split, read_split_file, seeded_
 from evaluation.datasets.standardise import patient_of
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.io import Volume, read_volume
 from evaluation.paths import RunPaths
 
@@ -67,7 +68,7 @@ def scans_of_run(run: Path) -> list[Scan]:
         BenchError: no entry of this run has a split.
     """
     paths = RunPaths(run)
-    lists = sorted((run / "splits").glob("*.csv"))
+    lists = visible(run / "splits", "*.csv")
     if not lists:
         raise BenchError(
             "this run has no splits",

@@ -21,7 +21,7 @@ from evaluation.datasets.audit.fingerprint import Fingerprint, fingerprint_of
 from evaluation.datasets.audit.keypoints import CODE_BYTES, Keypoints
 from evaluation.datasets.audit.scans import Scan
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files import atomic_path, visible
 
 PART = 32
 """Scans in a part."""
@@ -128,7 +128,7 @@ def _made(scan: Scan) -> Made:
 
 
 def _parts(folder: Path, dataset: str) -> list[Path]:
-    return sorted(folder.glob(f"{dataset}.part-*.parquet"))
+    return visible(folder, f"{dataset}.part-*.parquet")
 
 
 def _free_part(folder: Path, dataset: str) -> Path:

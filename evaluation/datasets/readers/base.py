@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evaluation.errors import BenchError, did_you_mean
+from evaluation.errors import BenchError
 from evaluation.io import Array, Volume
+from evaluation.records import faults_of
 
 if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard
@@ -114,16 +115,9 @@ def arguments_of(card: DatasetCard, kind: type[A]) -> A:
     try:
         return kind.model_validate(card.reader_args)
     except ValidationError as error:
-        faults = []
-        for fault in error.errors():
-            argument = ".".join(str(part) for part in fault["loc"]) or "(all)"
-            hint = ""
-            if fault["type"] == "extra_forbidden":
-                hint = " - " + did_you_mean(str(fault["loc"][-1]), list(kind.model_fields))
-            faults.append(f"{argument}: {fault['msg']}{hint}")
         raise BenchError(
             f"card `{card.id}`: wrong reader_args for reader `{card.reader}`",
-            found="\n            ".join(faults),
+            found=faults_of(kind, error),
             expected="arguments " + ", ".join(kind.model_fields),
             hint="correct `reader_args` in the card",
         ) from error

@@ -18,6 +18,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from evaluation.errors import BenchError
+from evaluation.files import is_hidden
 from evaluation.io import Array, Volume
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -56,12 +57,10 @@ def series_files(folder: Path) -> tuple[Path, ...]:
 
     Reads names only: files with the suffix `.dcm`, or all visible files where none has it.
     """
-    files = [
-        Path(parent) / name
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".")
-    ]
+    files = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        files += [Path(parent) / name for name in names if not is_hidden(name)]
     dicom = [file for file in files if file.suffix.lower() == ".dcm"] or files
     return tuple(sorted(dicom, key=lambda file: (str(file.parent), natural_key(file))))
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from evaluation.errors import BenchError
+from evaluation.files import is_hidden
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 
@@ -87,7 +88,7 @@ class Finder:
             names: dict[str, list[str]] = {}
             try:
                 for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, no Path for each
-                    if not name.startswith("."):
+                    if not is_hidden(name):
                         names.setdefault(name.lower(), []).append(name)
             except OSError:
                 names = {}

@@ -26,6 +26,7 @@ from evaluation.datasets.readers.volumes import (
     read_raw,
 )
 from evaluation.errors import BenchError
+from evaluation.files import visible
 from evaluation.io import Array, Volume
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
@@ -124,7 +125,7 @@ class StructuresReader:
         """Raise a BenchError if the case lacks a structure because of its release."""
         file = raw.labels[structure][0]
         for title, release in self.arguments.other_releases.items():
-            signs = file.parent.glob(f"{release.sign}.*")
+            signs = visible(file.parent, f"{release.sign}.*")
             if structure in release.lacks and any(path.is_file() for path in signs):
                 names = [self.class_of[name] for name in release.lacks]
                 setting = f"{self.dataset}: [{', '.join('-' + name for name in names)}]"
