@@ -56,7 +56,7 @@ LOCK = RunLock(ROOT)
 announce_workflow()
 ask_until_answered()
 if workflow.is_main_process:
-    announce(RUN, PLAN)
+    announce(RUN, PLAN, PATHS)
 
 
 # Filled by the folders that train models, read by the rules that predict: what a model needs

@@ -14,7 +14,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -124,6 +124,15 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
             raise BenchError(f"configuration `{config.name}` is synthetic and has no cohort")
         cohort = roster(card.id, config.cohort.patients, config.cohort.test_patients)
         return [SplitRow(row.case, row.patient, row.split) for row in cohort]
+    return split_list(card)
+
+
+def split_list(card: DatasetCard) -> list[SplitRow] | None:
+    """The list of an entry; None if its card has patients drawn, or no training side, without one.
+
+    Raises:
+        BenchError: the list is not valid, or the card's rule stands for one that is not there.
+    """
     listed = committed_split(card.id)
     if listed is None and card.split.rule not in DRAWN:
         raise BenchError(
@@ -216,12 +225,40 @@ def effective_split(
             hint="look into the reasons in the case tables of this entry",
         )
     planned = planned_cases(card, config)
-    rows = (
+    return (
         _by_rule(card, config.seed, present, failed, say)
         if planned is None
         else _by_list(card, planned, present, say)
     )
-    return rows
+
+
+def list_remarks(card: DatasetCard, listed: Sequence[SplitRow]) -> Iterator[str]:
+    """Where a list and its card contradict each other; the list is what is used."""
+    file = split_file(card.id)
+    if file.parent == USER_SPLIT_FOLDER and card.split.rule in DRAWN:
+        yield f"{card.id}: {file} divides its cases, whatever `rule: {card.split.rule}` says"
+    sides = Counter(row.split for row in listed)
+    if (sides["train"], sides["test"]) != (card.split.train, card.split.test):
+        yield (
+            f"{card.id}: {file} has {sides['train']} training and {sides['test']} test cases, its "
+            f"card says {card.split.train} and {card.split.test}"
+        )
+
+
+def split_gap(card: DatasetCard, config: RunConfig, rows: Sequence[SplitRow]) -> str | None:
+    """How the split of a run falls short of what its list or card asks for; None if it does not."""
+    planned = planned_cases(card, config)
+    asked = Counter({"train": card.split.train, "test": card.split.test})
+    if planned is not None:
+        asked = Counter(row.split for row in planned)
+    found = Counter(row.split for row in rows)
+    if all(found[side] == asked[side] for side in ("train", "test")):
+        return None
+    source = "card" if planned is None else "list"
+    return (
+        f"{card.id}: {found['train']} training and {found['test']} test cases in the run; its "
+        f"{source} asks for {asked['train']} and {asked['test']}"
+    )
 
 
 def _by_list(

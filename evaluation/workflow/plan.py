@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -21,7 +22,15 @@ from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.splits import USER_SPLIT_FOLDER, SplitRow, planned_cases, split_file
+from evaluation.datasets.splits import (
+    USER_SPLIT_FOLDER,
+    SplitRow,
+    drawn_sides,
+    list_remarks,
+    natural_key,
+    planned_cases,
+    split_file,
+)
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
@@ -49,10 +58,12 @@ def plan_entries(config: RunConfig) -> Plan:
     `missing_data: error`.
 
     Raises:
-        BenchError: an unknown entry.
+        BenchError: an unknown entry, or one whose split list is not there or not valid.
     """
     cards = [find_card(name) for name in entry_ids(config.entries)]
     everything = tuple(card.id for card in cards)
+    for card in cards:
+        planned_cases(card, config)  # a promised list that is not there stops the run now
     if config.data_kind == "synthetic":
         return Plan(everything, {})
     present = present_entries(Path(config.raw_root), cards)
@@ -92,23 +103,12 @@ def shard_cases(
 ) -> list[str]:
     """Case ids of a shard: position in the planned list modulo the number of shards.
 
-    Entries without a list use the position among the discovered cases (sorted); their number
-    must then be the expected one, or the planned shards would not cover them.
-
-    Raises:
-        BenchError: the entry has no list and another number of cases than its card expects.
+    Entries without a list use the position among the discovered cases (sorted): planned from the
+    expected count, their shards are larger or smaller where more or fewer cases are there.
     """
     shards = n_shards(card, config)
     planned = planned_cases(card, config)
     if planned is None:
-        found = len(discovered) + sum(c not in discovered for c in card.exclude)
-        if ceil(found / config.shard_size) > shards:
-            raise BenchError(
-                f"`{card.id}` has more cases than its card expects; the plan does not cover them",
-                found=f"{found} cases",
-                expected=f"{card.expected_cases} cases",
-                hint="correct `expected_cases` in the card, or remove what does not belong there",
-            )
         return [case for i, case in enumerate(sorted(discovered)) if i % shards == shard]
     listed = [row.case for row in planned]
     known = set(listed)
@@ -149,7 +149,7 @@ def n_test_shards(card: DatasetCard, config: RunConfig) -> int:
     return max(1, ceil(n_cases / config.shard_size))
 
 
-def announce(config: RunConfig, plan: Plan) -> None:
+def announce(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
     """Say on stderr, before anything starts, what will run and what will not."""
     n_entries = len(plan.entries) + len(plan.not_run)
     models = ", ".join(config.models)
@@ -158,7 +158,62 @@ def announce(config: RunConfig, plan: Plan) -> None:
     if plan.problem:
         lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
+    if config.data_kind == "real" and plan.problem is None:
+        lines += [f"  {text}" for name in plan.entries for text in raw_remarks(name, config, paths)]
     typer.echo("\n".join(lines), err=True)
+
+
+def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[str]:
+    """What lies on disk beside what the run has, or will have; names only, no file is opened."""
+    from evaluation.datasets.readers import discover
+    from evaluation.datasets.shards import read_rows
+    from evaluation.datasets.standardise import patient_of
+
+    card = find_card(dataset)
+    try:
+        raw = [c.case for c in discover(card, Path(config.raw_root)) if c.case not in card.exclude]
+        patients = [patient_of(card, case) for case in raw]
+    except BenchError as error:
+        yield f"{dataset}: {error.one_line}"
+        return
+    listed = planned_cases(card, config)
+    if listed is not None:
+        yield from list_remarks(card, listed)
+        known = {row.case for row in listed}
+        if absent := sorted(known.difference(raw), key=natural_key):
+            n = f"{len(absent)} of {len(known)}"
+            yield f"{dataset}: {n} listed cases are not on disk: {_few(absent)}"
+        if extra := [case for case in raw if case not in known]:
+            yield (
+                f"{dataset}: {len(raw)} on disk, {len(raw) - len(extra)} in the run; not on its "
+                f"list: {_few(extra)}. To take them in, write them into {split_file(dataset)}"
+            )
+        raw = [case for case in raw if case in known]
+    elif card.split.rule == "none" and len(raw) != card.expected_cases:
+        yield f"{dataset}: {len(raw)} on disk, its card expects {card.expected_cases}"
+    else:
+        said: list[str] = []
+        drawn_sides(card, config.seed, Counter(patients), said.append)
+        yield from said
+    shards = paths.case_shard(dataset, 0).parent
+    tables = [path for path in sorted(shards.glob("*.csv")) if path.stem.isdigit()]
+    rows = {row.case: row for path in tables for row in read_rows(path)}
+    usable = {case for case, row in rows.items() if row.status == "ok"}
+    if not rows or usable == set(raw):
+        return
+    head = f"{dataset}: {len(raw)} on disk, {len(usable)} in the run"
+    there = {case for case, row in rows.items() if not row.reason.startswith("not found under")}
+    broken = [case for case in raw if case in there - usable]
+    if broken:
+        yield f"{head}: {_few(broken)} could not be standardised; {shards} says why"
+    if new := [case for case in raw if case not in usable and case not in broken]:
+        yield f"{head}; new: {_few(new)}. To take them in: snakemake ... --forcerun standardise"
+    if gone := sorted(usable.difference(raw), key=natural_key):
+        yield f"{head}; no longer there: {_few(gone)}. They stay until standardise runs again"
+
+
+def _few(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:5]) + (" …" if len(cases) > 5 else "")
 
 
 def start_run(config: RunConfig, plan: Plan, paths: RunPaths) -> None:

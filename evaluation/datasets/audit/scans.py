@@ -12,7 +12,7 @@ from pathlib import Path
 from evaluation.cases import read_case_record
 from evaluation.datasets.audit.fingerprint import VERSION
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
 from evaluation.datasets.splits import committed_split, drawn_sides, read_split_file
 from evaluation.datasets.standardise import patient_of
@@ -114,7 +114,7 @@ def scans_of_raw(
         if not is_present(card, raw_root):
             continue
         try:
-            cases = get_reader(card).discover(raw_root / card.folder)
+            cases = discover(card, raw_root)
         except BenchError as error:
             say(f"{card.id}: {error.one_line}")
             continue
