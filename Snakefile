@@ -25,7 +25,13 @@ from evaluation.workflow.slurm import (
     remember_submission,
 )
 from evaluation.workflow.watchdog import announce_workflow
-from evaluation.workflow.plan import RunLock, announce, plan_entries, start_run
+from evaluation.workflow.plan import (
+    RunLock,
+    announce,
+    announce_notes,
+    plan_entries,
+    start_run,
+)
 
 min_version("9.18")
 
@@ -114,3 +120,8 @@ onstart:
             remember_submission(PATHS, log)
         except BenchError as error:
             raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    if workflow.is_main_process:
+        announce_notes(PATHS)

@@ -8,6 +8,7 @@ from evaluation.workflow.plan import (
     digest,
     n_shards,
     n_test_shards,
+    overlaps_digest,
     scope_digest,
     split_digest,
     standardise_digest,
@@ -204,6 +205,8 @@ rule audit:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 480 * attempt,
+    params:
+        settings=overlaps_digest(PLAN.entries),
     shell:
         "{SATBENCH} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
 
@@ -229,7 +232,13 @@ rule aggregate:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     params:
-        settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
+        settings=digest(
+            RUN.models,
+            PLAN.entries,
+            PLAN.not_run,
+            RUN.seed,
+            overlaps_digest(PLAN.entries),
+        ),
     shell:
         "{SATBENCH} aggregate --run {ROOT} > {log} 2>&1"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,12 @@ import pandas as pd
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.overlaps import overlaps_of
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
+from evaluation.files import write_json
 from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import check_claims, published_beside_ours
@@ -60,9 +63,24 @@ def expected_of(run: Path) -> tuple[Expected, Links]:
         not_run=not_run,
     )
     audit = paths.table("audit")
-    declared = [(c.id, o.dataset) for c in cards for o in c.overlaps if o.verified]
     found = read_table(audit, AUDIT) if audit.is_file() else None
-    return expected, find_links(splits, found, declared)
+    trained = trained_entries(expected.models, expected.entries)
+    return expected, find_links(splits, found, overlaps_of(cards), trained)
+
+
+def trained_entries(models: Sequence[str], entries: Sequence[str]) -> set[str]:
+    """Entries whose training scans a compared model has seen, by the cards of the models.
+
+    Controls do not compete, so only where there is nothing else do they count. Of a model
+    without a card nothing is known: it may have seen them all.
+    """
+    cards = load_model_cards()
+    entrants = [m for m in models if m not in cards or cards[m].role != "control"]
+    seen: set[str] = set()
+    for model in entrants or models:
+        trained = cards[model].trained_on if model in cards else ("run",)
+        seen |= set(entries) if "run" in trained else set(trained)
+    return seen
 
 
 def _cards(config: RunConfig) -> list[DatasetCard]:
@@ -141,7 +159,20 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     tables["claims"] = check_claims()
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
-    return _summary(tables, expected, links)
+    notes = [*links.lines, *_gaps(run, expected)]
+    write_json(paths.notes, {"links": links.note, "lines": notes})
+    return [*_summary(tables, expected), *notes]
+
+
+def _gaps(run: Path, expected: Expected) -> list[str]:
+    """Entries whose split has another number of cases than their list or card asks for."""
+    config, gaps = load_frozen(run), []
+    for card in _cards(config):
+        if card.id in expected.splits:
+            frame = expected.splits[card.id][["case", "patient", "split"]]
+            rows = [SplitRow(*row) for row in frame.itertuples(index=False)]
+            gaps.append(split_gap(card, config, rows))
+    return [gap for gap in gaps if gap]
 
 
 def completeness(grid: Grid, expected: Expected) -> pd.DataFrame:
@@ -188,7 +219,7 @@ def _status(
     return "complete", ""
 
 
-def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Links) -> list[str]:
+def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected) -> list[str]:
     overall = tables["overall"]
     headline = overall[
         overall["policy"].eq("present-only")
@@ -208,7 +239,6 @@ def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Link
         for row in headline[columns].itertuples(index=False)
     ]
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
-    lines.append(links.note)
     flips = int(np.sum(tables["sensitivity"]["flips"]))
     lines.append(f"sensitivity: the winner changes in {flips} of {len(tables['sensitivity'])} rows")
     return lines

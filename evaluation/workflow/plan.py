@@ -216,6 +216,13 @@ def _few(cases: Sequence[str]) -> str:
     return ", ".join(cases[:5]) + (" …" if len(cases) > 5 else "")
 
 
+def announce_notes(paths: RunPaths) -> None:
+    """Say on stderr, after everything is made, what stands beside the numbers of the tables."""
+    if paths.notes.is_file():
+        lines = json.loads(paths.notes.read_text(encoding="utf-8"))["lines"]
+        typer.echo("\n".join(f"  {line}" for line in lines), err=True)
+
+
 def start_run(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
     """Write the effective configuration and the list of entries without data.
 
@@ -289,6 +296,11 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
         else []
     )
     return digest(card.split, config.seed, config.cohort, *listed)
+
+
+def overlaps_digest(entries: Sequence[str]) -> str:
+    """What the cards of these entries say of shared scans: links hang on it, no score does."""
+    return digest(*(overlap for name in entries for overlap in find_card(name).overlaps))
 
 
 def scope_digest(card: DatasetCard, config: RunConfig) -> str:
