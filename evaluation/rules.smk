@@ -223,6 +223,7 @@ rule aggregate:
             for name in ("overall", "dataset", "class", "region", "lesion")
         ],
         [PATHS.scores(m, d) for m in RUN.models for d in PLAN.entries],
+        PATHS.notes,
     log:
         f"{PATHS.log_folder}/aggregate.log",
     benchmark:

@@ -110,7 +110,8 @@ def find_links(
     note = (
         f"{len(found)} links between scans (leakage audit, cards): {len(tested)} test patients "
         f"count as {n_people} independent ones; the view clean leaves out {len(leaked)} of "
-        f"{n_tests} test scans, linked to training scans of a compared model."
+        f"{n_tests} test scans, linked to training scans"
+        f"{'' if trained is None else ' of a compared model'}."
         if found
         else "No links between scans: the view clean equals paper"
         + (" (no leakage audit was made)." if audit is None else ".")

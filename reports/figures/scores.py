@@ -97,8 +97,8 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"regions{source.suffix(protocol)}",
         title="Region-wise results",
         caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % "
-        "intervals over patients. Dashed pale bars: published, on real patients, in the paper's "
-        "own protocol and composition.",
+        f"intervals over patients.{source.few(frame[frame['model'].isin(models)])} Dashed pale "
+        "bars: published, on real patients, in the paper's own protocol and composition.",
         figure=figure,
         data=data,
     )
@@ -158,7 +158,8 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             Drawing(
                 name=f"classes{source.suffix(protocol)}_{number}",
                 title=f"Class-wise results{of}",
-                caption=f"Mean per class over entries with 95 % intervals. {source.how(protocol)} "
+                caption="Mean per class over entries with 95 % intervals."
+                f"{source.few(frame[frame['model'].isin(models)])} {source.how(protocol)} "
                 "Hollow: published, in the paper's protocol.",
                 figure=figure,
                 data=data,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from evaluation.datasets.overlaps import HOW_TO
 from evaluation.files import write_text
 from reports.source import Protocol, RunSource
 from reports.tables.classes import classes_table, datasets_table
@@ -35,7 +36,7 @@ _PLAIN = (
     ("cost", "Cost", "Training and prediction; parameters without a frozen text encoder."),
     ("runtime", "Run time", "Seconds by step, model and entry."),
     ("claims", "Claims checked", "Claims of published documents against their own numbers."),
-    ("audit", "Leakage audit", "Links between scans of the run."),
+    ("audit", "Leakage audit", f"Links between scans of the run. {HOW_TO}"),
 )
 
 

@@ -190,4 +190,5 @@ def to_html(table: Table) -> str:
         f"<h2>{escape(table.title)}</h2>\n"
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n'
         f"<tbody>{chr(10).join(lines)}</tbody></table></div>\n<p>{escape(table.caption)}</p>"
+        + "".join(f"\n<p>{escape(note)}</p>" for note in table.notes)
     )
