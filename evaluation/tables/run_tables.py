@@ -160,15 +160,15 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
     notes = [*links.lines, *_gaps(run, expected)]
-    write_json(paths.notes, {"links": links.note, "lines": notes})
+    write_json(paths.notes, {"links": links.caption, "lines": notes})
     return [*_summary(tables, expected), *notes]
 
 
 def _gaps(run: Path, expected: Expected) -> list[str]:
-    """Entries whose split has another number of cases than their list or card asks for."""
+    """Real entries whose split has another number of cases than their list or card asks for."""
     config, gaps = load_frozen(run), []
     for card in _cards(config):
-        if card.id in expected.splits:
+        if config.data_kind == "real" and card.id in expected.splits:
             frame = expected.splits[card.id][["case", "patient", "split"]]
             rows = [SplitRow(*row) for row in frame.itertuples(index=False)]
             gaps.append(split_gap(card, config, rows))

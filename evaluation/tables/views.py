@@ -44,6 +44,7 @@ class Links:
         note: how many links there are, what they join and what `clean` leaves out, for captions.
         examples: some of the links.
         undeclared: links that no card announces.
+        rejected: links by content that the cards reject.
     """
 
     person: Mapping[Patient, str]
@@ -51,10 +52,16 @@ class Links:
     note: str
     examples: tuple[str, ...] = ()
     undeclared: int = 0
+    rejected: int = 0
 
     def name(self, dataset: str, patient: str) -> str:
         """Name of a patient, the same in every entry."""
         return self.person.get((dataset, patient), f"{dataset}/{patient}")
+
+    @property
+    def caption(self) -> str:
+        """For captions: the note, where there is a link or was one that a card rejects."""
+        return self.note if self.examples or self.rejected else ""
 
     @property
     def lines(self) -> list[str]:
@@ -122,6 +129,7 @@ def find_links(
         note + (f" Links rejected by cards: {rejected}." if rejected else ""),
         tuple(f"linked: {a} - {b}: {why}" for (a, b), why in list(found.items())[:N_EXAMPLES]),
         sum(not declared.announces(*pair) for pair in found),
+        rejected,
     )
 
 
