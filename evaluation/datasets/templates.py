@@ -46,8 +46,9 @@ ignore_values: []
 
 # The first group of this pattern, applied to the case, is the patient.
 patient_pattern: "^(.*)$"
-# `seeded` draws patients until these counts of cases hold. For a split of your own, `rule: official` and a file
-# {name}.csv beside this card with the columns case,patient,split (train or test).
+# `seeded` draws patients until these counts of cases hold. For a split of your own,
+# `rule: official` and a file {name}.csv beside this card with the columns case,patient,split
+# (train or test).
 split: {{train: 80, test: 20, rule: seeded}}
 expected_cases: 100
 expected_patients: 100
