@@ -25,8 +25,9 @@ from evaluation.workflow.slurm import (
     remember_submission,
 )
 from evaluation.workflow.watchdog import announce_workflow
+from evaluation.workflow.announce import announce, announce_notes, say
 from evaluation.workflow.forced import mark_forced
-from evaluation.workflow.plan import RunLock, announce, plan_entries, say, start_run
+from evaluation.workflow.plan import RunLock, plan_entries, start_run
 
 min_version("9.18")
 
@@ -58,7 +59,7 @@ LOCK = RunLock(ROOT)
 announce_workflow()
 ask_until_answered()
 if workflow.is_main_process:
-    announce(RUN, PLAN)
+    announce(RUN, PLAN, PATHS)
 
 
 # Filled by the folders that train models, read by the rules that predict: what a model needs
@@ -128,6 +129,7 @@ def say_failures():
 
 onsuccess:
     if workflow.is_main_process:
+        announce_notes(PATHS)
         say_failures()
 
 

@@ -67,6 +67,11 @@ class RunPaths:
         return self.root / "not_run.csv"
 
     @property
+    def notes(self) -> Path:
+        """What stands beside the numbers of the tables, in sentences: `links`, `lines`."""
+        return self.root / "notes.json"
+
+    @property
     def log_folder(self) -> Path:
         """Logs of the workflow's jobs."""
         return self.root / "logs"

@@ -7,6 +7,7 @@ from evaluation.identity import digest
 from evaluation.models.card import find_model
 from evaluation.workflow.digests import (
     measure_digest,
+    overlaps_digest,
     predict_digest,
     split_digest,
     standardise_digest,
@@ -202,6 +203,8 @@ rule audit:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 480 * attempt,
+    params:
+        settings=overlaps_digest(PLAN.entries),
     shell:
         "{SATBENCH:q} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
 
@@ -219,6 +222,7 @@ rule aggregate:
             for name in ("overall", "dataset", "class", "region", "lesion")
         ],
         [PATHS.scores(m, d) for m in RUN.models for d in PLAN.entries],
+        PATHS.notes,
     log:
         f"{PATHS.log_folder}/aggregate.log",
     benchmark:

@@ -90,6 +90,7 @@ _COMPOSITION = Column(
 _METRIC = Column("metric", "text", "dsc or nsd", allowed=METRICS)
 _SCOPE = Column("scope", "text", "what is compared", allowed=SCOPES)
 _KEY = Column("key", "text", "`all`, entry id or region")
+_NOTE = Column("note", "text", "interval, rank, test: `n too small` below 11 independent patients")
 
 _VALUES = (
     Column("dsc", "number", "Dice similarity coefficient", "0..1"),
@@ -109,6 +110,7 @@ _VALUES = (
     ),
     Column("n_classes_expected", "count", "classes that the configuration asks for"),
     Column("n_missing", "count", "values that are 0 because the prediction is missing"),
+    _NOTE,
 )
 _ENTRIES = (
     Column("n_entries", "count", "entries in the mean"),
@@ -235,6 +237,7 @@ RANKS = Table(
         Column("n_patients", "count", "patients in the comparison"),
         Column("n_scores", "count", "class x scan pairs in the comparison"),
         Column("complete", "flag", "has every value, each by a prediction; others are not ranked"),
+        _NOTE,
     ),
 )
 PAIRS = Table(
@@ -261,7 +264,7 @@ PAIRS = Table(
         Column("n_family", "count", "number of tests in the family"),
         Column("n_patients", "count", "patients"),
         Column("n_scores", "count", "class x scan pairs"),
-        Column("note", "text", "`n too small` below 11 patients"),
+        _NOTE,
         Column("reason", "text", "why win_share leans the other way than the difference"),
     ),
 )

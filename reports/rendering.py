@@ -201,6 +201,7 @@ def _index(source: RunSource, results: dict[str, Part], out: Path) -> list[Path]
         run=source.config.name,
         data_kind=source.config.data_kind,
         summary=summary,
+        notes=source.notes["lines"],
         links=links,
         overall=Markup(to_html(overall)) if overall else "",  # noqa: S704 - escaped cell by cell
         figures=figures,
@@ -211,6 +212,7 @@ def _index(source: RunSource, results: dict[str, Part], out: Path) -> list[Path]
     lines = [f"# Report of run {source.config.name}", "", summary, ""]
     if source.config.data_kind == "synthetic":
         lines += ["**Virtual patients, not real scans.**", ""]
+    lines += [*(f"> {note}\n>" for note in source.notes["lines"]), ""]
     lines += [f"- [{title}]({href})" for title, href in links]
     if overall is not None:
         lines += ["", to_markdown(overall)]

@@ -7,9 +7,11 @@ and of real scans never meet: a run whose tables disagree about `data_kind` is r
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,6 +26,7 @@ from evaluation.models.card import ModelCard, load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import published_for, reproduces_paper
 from evaluation.schema import TABLES
+from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import score_files
 from evaluation.tabular import read_table
@@ -264,6 +267,22 @@ class RunSource:
         synthetic = self.config.data_kind == "synthetic"
         return "Virtual patients (phantoms), not real scans. " if synthetic else ""
 
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """What `aggregate` wrote to stand beside the numbers: `links`, `lines`."""
+        if not self.paths.notes.is_file():
+            return {"links": "", "lines": []}
+        found: dict[str, Any] = json.loads(self.paths.notes.read_text(encoding="utf-8"))
+        return found
+
+    def few(self, rows: pd.DataFrame) -> str:
+        """For captions: how many of these intervals or ranks rest on too few patients."""
+        marked = int((rows["note"] != "").sum())
+        if not marked:
+            return ""
+        size = "" if marked == len(rows) else f" {marked} of {len(rows)}"
+        return f" {TOO_SMALL.capitalize()} (below {MIN_PATIENTS} independent patients):{size}."
+
     def how(self, protocol: Protocol) -> str:
         """For a figure's caption: data kind, protocol, and how much stands behind it."""
         overall = self.pick("overall", protocol)
@@ -277,7 +296,8 @@ class RunSource:
                 f" n: {scans} of {_range(rows['n_cases_expected'])} scans, {patients} patients, "
                 f"{classes} of {_range(rows['n_classes_expected'])} classes of entries."
             )
-        return f"{self.kind}{self.presets}{protocol.words}{size}"
+        links = f" {self.notes['links']}" if self.notes["links"] else ""
+        return f"{self.kind}{self.presets}{protocol.words}{size}{links}"
 
     @property
     def implementation(self) -> str:

@@ -102,12 +102,22 @@ class Specialist(Record):
     classes: tuple[str, ...] | None = None
 
 
+Pairs = tuple[tuple[str, str], ...]
+
+
 class Overlap(Record):
-    """Another entry that shares scans with this one."""
+    """An entry that shares scans with this one, or this entry itself.
+
+    `verified` = a primary source confirms it, then equal patient ids of the two are one person.
+    Single pairs of ids, of a case or a patient here and there, are `linked` (one person) or
+    `not_linked` (looked at: two people; `all` = the entries share nobody).
+    """
 
     dataset: Slug
     relation: str
     verified: bool
+    linked: Pairs = ()
+    not_linked: Pairs | Literal["all"] = ()
 
 
 class DatasetCard(Card):
@@ -208,6 +218,12 @@ class DatasetCard(Card):
                 raise ValueError(
                     f"card `{self.id}`, class `{entry.name}`: paper_values {sorted(strange)} are "
                     "neither values of a class nor ignore_values"
+                )
+        for overlap in self.overlaps:
+            pairs = [*overlap.linked, *(overlap.not_linked if overlap.not_linked != "all" else ())]
+            if overlap.dataset == self.id and any(mine == theirs for mine, theirs in pairs):
+                raise ValueError(
+                    f"card `{self.id}`: an overlap with itself pairs a case or patient with itself"
                 )
         annotated = {c.name for c in self.annotated}
         for specialist in self.specialists:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.readers import get_reader
-from evaluation.datasets.readers.base import RawCase
+from evaluation.datasets.readers import discover, get_reader
+from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
+from evaluation.datasets.splits import USER_SPLIT_FOLDER, list_remarks, split_file, split_list
 from evaluation.datasets.standardise import patient_of, standardised
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
@@ -43,8 +45,9 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
     """Check every case of those entries whose folder is under `raw_root`.
 
     Each case goes through its reader and through everything that standardise demands of it;
-    nothing is written. Scans with the same voxels are named: in one entry that is a fault,
-    between entries that declare an overlap a note.
+    nothing is written. Files that make no case are named, and what a split list says is compared
+    with the cases that are there. Scans with the same voxels are named: in one entry that is a
+    fault, between entries that declare an overlap a note.
 
     Args:
         raw_root: folder that holds the raw datasets.
@@ -61,7 +64,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
             continue
         try:
             reader = get_reader(card)
-            cases = reader.discover(folder)
+            cases = discover(card, raw_root)
         except BenchError as error:
             yield Finding(card.id, "", "fault", error.one_line)
             continue
@@ -103,6 +106,54 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                     "different people; rename the files if they are one"
                 )
                 yield Finding(card.id, "", "fault", message)
+        yield from _strays(card, reader, folder)
+        yield from _list_findings(card, [raw.case for raw in cases if raw.case not in card.exclude])
+
+
+def _strays(card: DatasetCard, reader: Reader, folder: Path) -> Iterator[Finding]:
+    """Labels whose image is not there, and images without a label that the card lets pass."""
+    if isinstance(reader, FindsStrays):
+        for kind, path in reader.strays(folder):
+            verdict: Verdict = "fault" if kind.startswith("label") else "note"
+            yield Finding(card.id, "", verdict, f"{kind}; {path.relative_to(folder)}")
+
+
+def _list_findings(card: DatasetCard, cases: Sequence[str]) -> Iterator[Finding]:
+    """The split list (or the draw, without one) against the card and the cases on disk.
+
+    A list of the user's own names what lies there, so a case that it lists and that is missing is
+    a fault. Of a public dataset, a part is often all that was downloaded: `data status` and the
+    start of a run say how much.
+    """
+    file = split_file(card.id)
+    try:
+        listed = split_list(card)
+    except BenchError as error:
+        yield Finding(card.id, "", "fault", error.one_line)
+        return
+    if listed is None:
+        if len(cases) != card.expected_cases:
+            message = f"{len(cases)} cases are there, its card expects {card.expected_cases}"
+            yield Finding(card.id, "", "note", message)
+        return
+    for remark in list_remarks(card, listed):
+        yield Finding(card.id, "", "note", remark.partition(": ")[2])
+    there, known = set(cases), {row.case for row in listed}
+    if file.parent == USER_SPLIT_FOLDER:
+        for case in (row.case for row in listed if row.case not in there):
+            yield Finding(card.id, case, "fault", f"on the split list {file}, not on disk")
+    for row in listed:
+        with suppress(BenchError):  # said when the case itself is looked at
+            if row.case in there and (patient := patient_of(card, row.case)) != row.patient:
+                message = (
+                    f"{file} says patient `{row.patient}`, the card's patient_pattern says "
+                    f"`{patient}`: correct one of them"
+                )
+                yield Finding(card.id, row.case, "fault", message)
+    for case in cases:
+        if case not in known:
+            message = f"on disk, not on the split list {file}: a run leaves it out"
+            yield Finding(card.id, case, "note", message)
 
 
 def _duplicate(

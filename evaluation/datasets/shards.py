@@ -20,7 +20,7 @@ from tqdm import tqdm
 from evaluation.cases import CASE_FILE, CaseRecord
 from evaluation.config import load_frozen
 from evaluation.datasets.card import ClassEntry, DatasetCard
-from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -84,9 +84,7 @@ def standardise_shard(
         BenchError: no raw data, or the disk is full.
     """
     config, paths, card = load_frozen(run), RunPaths(run), find_card(dataset)
-    discovered = {
-        raw.case: raw for raw in get_reader(card).discover(Path(config.raw_root, card.folder))
-    }
+    discovered = {raw.case: raw for raw in discover(card, Path(config.raw_root))}
     if wanted is None:
         # The plan's module imports the dataset modules; the other way round only in here.
         from evaluation.workflow.plan import shard_cases

@@ -2,8 +2,9 @@
 
 The committed lists lie in `evaluation/splits/<dataset>.csv` (case, patient, split), with their
 SHA-256 in `hashes.csv`; `README.md` there says where each list comes from. An entry without a
-list is divided by a hash of its patient ids, so that a patient's side never depends on which
-other patients happen to be there.
+list is drawn: a hash of seed, dataset and patient puts its patients into an order that no other
+patient changes, and the first of them test until the card's counts hold (`drawn_sides`). So the
+counts are exact wherever they can be, and a case more or less moves a patient or two, no more.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from evaluation.errors import BenchError
 from evaluation.files import write_text
@@ -29,7 +31,9 @@ SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
 USER_SPLIT_FOLDER = Path("config/datasets")
 COLUMNS = ("case", "patient", "split")
 EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
-Side = Literal["train", "test"]
+LAYOUTS = (COLUMNS, EFFECTIVE_COLUMNS)
+DRAWN = ("seeded", "none")
+"""Rules that need no list; a card with any other rule promises one."""
 Say = Callable[[str], None]
 
 
@@ -85,11 +89,12 @@ def read_split_file(path: Path) -> list[SplitRow]:
     """
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) not in (COLUMNS, EFFECTIVE_COLUMNS):
+        if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
             raise BenchError(
                 "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
             )
-        rows = [SplitRow(**row) for row in reader]
+        columns = tuple(reader.fieldnames)
+        rows = [SplitRow(**{name: row[name] or "" for name in columns}) for row in reader]
     sides: dict[str, str] = {}
     seen: set[str] = set()
     for row in rows:
@@ -117,6 +122,9 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
 
     Virtual patients for a synthetic run, the committed list for a real one, None if an entry has
     no list (it is then planned from the counts in its card).
+
+    Raises:
+        BenchError: the card's rule stands for a list that is not there.
     """
     if config.data_kind == "synthetic":
         from evaluation.datasets.phantoms import roster
@@ -125,19 +133,73 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
             raise BenchError(f"configuration `{config.name}` is synthetic and has no cohort")
         cohort = roster(card.id, config.cohort.patients, config.cohort.test_patients)
         return [SplitRow(row.case, row.patient, row.split) for row in cohort]
+    return split_list(card)
+
+
+def split_list(card: DatasetCard) -> list[SplitRow] | None:
+    """The list of an entry; None if its card has patients drawn, or no training side, without one.
+
+    Raises:
+        BenchError: the list is not valid, or the card's rule stands for one that is not there.
+    """
     listed = committed_split(card.id)
+    if listed is None and card.split.rule not in DRAWN:
+        raise BenchError(
+            f"`{card.id}` asks for a split of its own, and its list is not there",
+            file=split_file(card.id),
+            found=f"`rule: {card.split.rule}` in its card",
+            expected="a CSV with the columns " + ",".join(COLUMNS) + " (train or test)",
+            hint="write that file, or `rule: seeded` into the card to have patients drawn",
+        )
     return None if listed is None else list(listed)
 
 
-def seeded_side(card: DatasetCard, patient: str, seed: int) -> Side:
-    """Side of a patient where no list exists: a hash of seed, dataset and patient id.
+def drawn_sides(
+    card: DatasetCard, seed: int, scans: Mapping[str, int], say: Say = _silent
+) -> dict[str, str]:
+    """Side of every patient where no list exists, so that the card's counts of scans hold.
 
-    The share of test patients is the one that the card's counts have. The side depends on
-    nothing but these three, so it stays when cases are added or missing; the counts are met on
-    average only.
+    Patients test in the order of `patient_draw`, each unless the count could then no longer be
+    met by those behind. Where no set of whole patients has the number, the nearest one is taken
+    and said. With more or fewer scans than the card counts, its share of test scans holds.
+
+    Args:
+        card: the entry (id, counts).
+        seed: of the draw.
+        scans: number of scans of every patient.
+        say: called with one sentence for each departure from the card.
     """
-    share = card.split.test / max(1, card.split.train + card.split.test)
-    return "test" if patient_draw(card.id, patient, seed) < share else "train"
+    total, asked = sum(scans.values()), card.split.train + card.split.test
+    if card.split.rule == "none":
+        return dict.fromkeys(scans, "test")
+    wanted = round(total * card.split.test / max(1, asked))
+    if total != asked:
+        say(
+            f"{card.id}: {total} cases are there, its card counts {asked} ({card.split.train} "
+            f"train, {card.split.test} test): the same share of test cases is {wanted}"
+        )
+    order = sorted(scans, key=lambda patient: (patient_draw(card.id, patient, seed), patient))
+    # Bit k of reachable[i]: patients from the i-th on can have exactly k scans together.
+    reachable = [1]
+    for patient in reversed(order):
+        reachable.append(reachable[-1] | reachable[-1] << scans[patient])
+    reachable.reverse()
+    least = 1 if card.split.test and len(order) > 1 else 0
+    most = total - 1 if card.split.train and len(order) > 1 else total
+    possible = (n for n in range(least, most + 1) if reachable[0] >> n & 1)
+    nearest = min(possible, key=lambda n: (abs(n - wanted), n), default=0)
+    if nearest != wanted:
+        say(
+            f"{card.id}: {nearest} test and {total - nearest} training cases drawn instead of "
+            f"{wanted} and {total - wanted}: whole patients cannot make the number"
+        )
+    sides: dict[str, str] = {}
+    left = nearest
+    for patient, behind in zip(order, reachable[1:], strict=True):
+        tests = left >= scans[patient] and behind >> (left - scans[patient]) & 1
+        sides[patient] = "test" if tests else "train"
+        left -= scans[patient] if tests else 0
+    return sides
 
 
 def patient_draw(dataset: str, patient: str, seed: int) -> float:
@@ -151,6 +213,7 @@ def effective_split(
     config: RunConfig,
     present: Sequence[tuple[str, str]],
     say: Say = _silent,
+    failed: Sequence[tuple[str, str]] = (),
 ) -> list[SplitRow]:
     """The split of a run: planned sides for the cases that are there.
 
@@ -159,6 +222,8 @@ def effective_split(
         config: the run's configuration (kind of data, seed).
         present: (case, patient) of the cases that standardised well.
         say: called with one sentence for each departure from the plan.
+        failed: the same of those that did not: they are in no row, but a draw counts them, so
+            that a case which breaks or is repaired moves nobody else.
 
     Raises:
         BenchError: no case is there, or none of them is on the list.
@@ -169,16 +234,40 @@ def effective_split(
             hint="look into the reasons in the case tables of this entry",
         )
     planned = planned_cases(card, config)
-    rows = (
-        _by_rule(card, config.seed, present, say)
+    return (
+        _by_rule(card, config.seed, present, failed, say)
         if planned is None
         else _by_list(card, planned, present, say)
     )
-    for side, expected in (("train", card.split.train), ("test", card.split.test)):
-        found = sum(row.split == side for row in rows)
-        if planned is None and found != expected:
-            say(f"{card.id}: {found} {side} cases, its card expects {expected}")
-    return rows
+
+
+def list_remarks(card: DatasetCard, listed: Sequence[SplitRow]) -> Iterator[str]:
+    """Where a list and its card contradict each other; the list is what is used."""
+    file = split_file(card.id)
+    if file.parent == USER_SPLIT_FOLDER and card.split.rule in DRAWN:
+        yield f"{card.id}: {file} divides its cases, whatever `rule: {card.split.rule}` says"
+    sides = Counter(row.split for row in listed)
+    if (sides["train"], sides["test"]) != (card.split.train, card.split.test):
+        yield (
+            f"{card.id}: {file} has {sides['train']} training and {sides['test']} test cases, its "
+            f"card says {card.split.train} and {card.split.test}"
+        )
+
+
+def split_gap(card: DatasetCard, config: RunConfig, rows: Sequence[SplitRow]) -> str | None:
+    """How a drawn split misses the counts of its card; None if it does not, or there is a list.
+
+    Listed cases that are not there are another matter (`gaps.find_gap`).
+    """
+    if planned_cases(card, config) is not None:
+        return None
+    found = Counter(row.split for row in rows)
+    if (found["train"], found["test"]) == (card.split.train, card.split.test):
+        return None
+    return (
+        f"{card.id}: {found['train']} training and {found['test']} test cases are drawn; its card "
+        f"asks for {card.split.train} and {card.split.test}"
+    )
 
 
 def _by_list(
@@ -208,22 +297,13 @@ def _by_list(
 
 
 def _by_rule(
-    card: DatasetCard, seed: int, present: Sequence[tuple[str, str]], say: Say
+    card: DatasetCard,
+    seed: int,
+    present: Sequence[tuple[str, str]],
+    failed: Sequence[tuple[str, str]],
+    say: Say,
 ) -> list[SplitRow]:
-    if card.split.rule == "none":
-        sides: dict[str, Side] = {patient: "test" for _, patient in present}
-    else:
-        sides = {patient: seeded_side(card, patient, seed) for _, patient in present}
-        say(f"{card.id}: no committed list; each patient's side is drawn from the seed {seed}")
-    wanted: dict[Side, int] = {"train": card.split.train, "test": card.split.test}
-    draw = {patient: patient_draw(card.id, patient, seed) for patient in sides}
-    choices: tuple[tuple[Side, Callable[..., str]], ...] = (("test", min), ("train", max))
-    for side, extreme in choices:
-        if wanted[side] and side not in sides.values() and len(sides) > 1:
-            # Few patients: without this a small dataset could have nothing to test on.
-            patient = extreme(draw, key=draw.__getitem__)
-            sides[patient] = side
-            say(f"{card.id}: patient {patient} was moved to {side}, which was empty")
+    sides = drawn_sides(card, seed, Counter(who for _, who in (*present, *failed)), say)
     return [
         SplitRow(case, patient, sides[patient])
         for case, patient in sorted(present, key=lambda pair: natural_key(pair[0]))
@@ -270,11 +350,13 @@ def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
             hint="run `satbench standardise`; the workflow does so",
         )
     known = case_rows(paths, config, card)
-    if n_failed := sum(row.status == "failed" for row in known):
+    failed = [(row.case, row.patient or row.case) for row in known if row.status == "failed"]
+    if failed:
         where = tables[0].parent
-        say(f"{card.id}: {n_failed} cases could not be standardised; {where} says why")
+        say(f"{card.id}: {len(failed)} cases could not be standardised; {where} says why")
     usable = {row.case: row for row in known if row.status == "ok"}
-    rows = effective_split(card, config, [(r.case, r.patient) for r in usable.values()], say)
+    present = [(row.case, row.patient) for row in usable.values()]
+    rows = effective_split(card, config, present, say, failed)
     gap = find_gap(card, config, known, {row.case: row.split for row in rows})
     if gap.lacking and config.missing_data == "error":
         raise BenchError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import load_cards
-from evaluation.datasets.splits import committed_split
+from evaluation.datasets.splits import split_list
 from evaluation.errors import BenchError
 from evaluation.files import is_hidden, visible
 from evaluation.identity import digest, listing
@@ -125,7 +125,7 @@ def _holds_something(folder: Path) -> bool:
 
 def entry_status(card: DatasetCard, raw_root: Path) -> EntryStatus:
     """Find the cases of one entry by name and compare them with the card and the split list."""
-    from evaluation.datasets.readers import get_reader
+    from evaluation.datasets.readers import discover
     from evaluation.datasets.standardise import patient_of
 
     found: list[str] = []
@@ -134,13 +134,17 @@ def entry_status(card: DatasetCard, raw_root: Path) -> EntryStatus:
     state: State = "absent"
     if is_present(card, raw_root):
         try:
-            discovered = get_reader(card).discover(raw_root / card.folder)
+            discovered = discover(card, raw_root)
             found = [raw.case for raw in discovered if raw.case not in card.exclude]
             patients = {patient_of(card, case) for case in found}
             state = "present" if len(found) >= card.expected_cases else "partial"
         except BenchError as error:
             state, problem = "unusable", error.one_line
-    listed = [row.case for row in committed_split(card.id) or ()]
+    listed: list[str] = []
+    try:
+        listed = [row.case for row in split_list(card) or ()]
+    except BenchError as error:
+        problem = problem or error.one_line
     missing: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
     if found and listed:

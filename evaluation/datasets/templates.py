@@ -47,11 +47,15 @@ ignore_values: []
 
 # The first group of this pattern, applied to the case, is the patient.
 patient_pattern: "^(.*)$"
-# `seeded` draws patients by these counts. For a split of your own, `rule: official` and a file
-# {name}.csv beside this card with the columns case,patient,split (train or test).
+# `seeded` draws patients until these counts of cases hold. For a split of your own,
+# `rule: official` and a file {name}.csv beside this card with the columns case,patient,split
+# (train or test).
 split: {{train: 80, test: 20, rule: seeded}}
 expected_cases: 100
 expected_patients: 100
+# Scans shared with another dataset, or twice in this one, by case or patient ids: `linked` pairs
+# are one person, `not_linked` are not, whatever `satbench data audit` found (`all`: none is).
+# overlaps: [{{dataset: OTHER, relation: WHY, verified: true, linked: [[MINE, THEIRS]]}}]
 # Which nnU-Nets to train on it: here one, for all classes.
 specialists:
   - {{id: "{name}"}}

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.schema import TABLES
-from evaluation.tables.comparison import patient_means
+from evaluation.tables.comparison import patient_means, size_note
 from evaluation.tables.grid import Grid
 from evaluation.tables.policies import ABSENT, CODE
 from evaluation.tables.samples import Floats, Sample, macro, sample
@@ -141,6 +141,7 @@ def _block(
     for name in ("dsc", "nsd", "dsc_low", "dsc_high", "nsd_low", "nsd_high"):
         columns[name] = numbers[name].ravel() if name in numbers else np.nan
     columns |= {name: array.ravel() for name, array in vars(counted).items() if name in names}
+    columns["note"] = size_note(counted.n_patients.ravel())
     if "complete" in names:
         columns["complete"] = np.tile(_complete(grid, setting.view, n_models), len(targets))
     return block_of(columns, n, counted.known.ravel())

@@ -33,6 +33,11 @@ EXACT_UP_TO = 13
 _BLOCK = 2000
 
 
+def size_note(n_patients: NDArray[np.int64]) -> NDArray[np.object_]:
+    """The mark of intervals, ranks and tests that rest on too few independent patients."""
+    return np.where(n_patients < MIN_PATIENTS, TOO_SMALL, "").astype(object)
+
+
 @dataclass(frozen=True)
 class PairTable:
     """Comparisons of all pairs of models; every array is numbers x pairs.

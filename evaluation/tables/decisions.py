@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from evaluation.schema import METRICS, TABLES
 from evaluation.tables.comparison import (
     LEANS_OTHER_WAY,
-    MIN_PATIENTS,
     N_FLIPS,
-    TOO_SMALL,
     PairTable,
     compare,
     holm,
+    size_note,
 )
 from evaluation.tables.grid import Grid
 from evaluation.tables.ranking import Ranking, by_significance, rank
@@ -138,7 +137,7 @@ def _pair_block(
         "p_wilcoxon_holm": corrected[1].ravel(),
         "n_family": corrected[2],
         "family": f"{scope.name}: all pairs of models, dsc and nsd",
-        "note": np.where(n_patients < MIN_PATIENTS, TOO_SMALL, ""),
+        "note": size_note(n_patients),
         "reason": np.where(against.ravel(), LEANS_OTHER_WAY, ""),
     }
     same = ("difference", "low", "high", "effect_size", "win_share", "p", "p_wilcoxon")
@@ -172,6 +171,7 @@ def _rank_block(
         "n_patients": np.repeat(compared.n_patients, n_models),
         "n_scores": n_scores,
         "complete": compared.covered.ravel(),
+        "note": np.repeat(size_note(compared.n_patients), n_models),
     }
     return block_of(columns, n_models * len(scope.keys), n_scores > 0)
 

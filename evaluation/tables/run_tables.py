@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import pandas as pd
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.gaps import Gap, case_rows, find_gap, planned_tests
+from evaluation.datasets.overlaps import overlaps_of
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
+from evaluation.files import write_json
 from evaluation.models.card import load_model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
@@ -75,8 +78,23 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
         gaps={name: gap.words for name, gap in gaps.items() if gap.lacking},
         regions=class_regions(cards),
     )
-    declared = [(c.id, o.dataset) for c in cards for o in c.overlaps if o.verified]
-    return expected, find_links(splits, _audit(paths, splits), declared)
+    trained = trained_entries(expected.models, expected.entries)
+    return expected, find_links(splits, _audit(paths, splits), overlaps_of(cards), trained)
+
+
+def trained_entries(models: Sequence[str], entries: Sequence[str]) -> set[str]:
+    """Entries whose training scans a compared model has seen, by the cards of the models.
+
+    Controls do not compete, so only where there is nothing else do they count. Of a model
+    without a card nothing is known: it may have seen them all.
+    """
+    cards = load_model_cards()
+    entrants = [m for m in models if m not in cards or cards[m].role != "control"]
+    seen: set[str] = set()
+    for model in entrants or models:
+        trained = cards[model].trained_on if model in cards else ("run",)
+        seen |= set(entries) if "run" in trained else set(trained)
+    return seen
 
 
 def _plan_of(card: DatasetCard, config: RunConfig) -> tuple[int, Gap]:
@@ -190,14 +208,29 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     tables["claims"] = claims_for(config)
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
+    notes = [*links.lines, *_gaps(config, expected)]
+    write_json(paths.notes, {"links": links.caption, "lines": notes})
     return [
-        *_summary(tables, expected, links),
+        *_summary(tables, expected),
+        *notes,
         *lines_of_models_not_run(grids, expected),
         *left_out,
     ]
 
 
-def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Links) -> list[str]:
+def _gaps(config: RunConfig, expected: Expected) -> list[str]:
+    """Entries that lack planned cases, and drawn splits that miss their card's counts."""
+    lines = [f"{name}: {words}" for name, words in sorted(expected.gaps.items())]
+    for card in _cards(config):
+        if config.data_kind == "real" and card.id in expected.splits:
+            frame = expected.splits[card.id][["case", "patient", "split"]]
+            rows = [SplitRow(*row) for row in frame.itertuples(index=False)]
+            if gap := split_gap(card, config, rows):
+                lines.append(gap)
+    return lines
+
+
+def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected) -> list[str]:
     overall = tables["overall"]
     headline = overall[
         overall["policy"].eq("present-only")
@@ -217,8 +250,6 @@ def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected, links: Link
         for row in headline[columns].itertuples(index=False)
     ]
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
-    lines += [f"{name}: {words}" for name, words in sorted(expected.gaps.items())]
-    lines.append(links.note)
     changes = tables["sensitivity"]
     if len(changes):
         flips = int(np.sum(changes["flips"]))

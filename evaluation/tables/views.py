@@ -1,21 +1,36 @@
 """Which scans and patients belong together across entries, and what `clean` leaves out.
 
 Entries of the collection re-use each other's scans. A patient who appears in two entries is one
-unit for the statistics, and a test scan whose twin lies in a training split is left out of the
-view `clean`. Both come from the leakage audit (`tables/audit.parquet`) and from overlaps that
-the dataset cards declare: there, equal patient ids in the two entries are taken for the same
-person, unless they are bare numbers, which say nothing.
+unit for the statistics, and a test scan whose twin lies in the training data of a compared model
+is left out of the view `clean`. Both come from the leakage audit (`tables/audit.parquet`) and from
+what the dataset cards say of their overlaps, which wins (`evaluation.datasets.overlaps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
+from evaluation.datasets.overlaps import HOW_TO, Overlaps
+
 Patient = tuple[str, str]
 """Entry id and patient id within it."""
+N_EXAMPLES = 10
+
+
+class Member(NamedTuple):
+    """One end of a link: a scan, its person and side."""
+
+    dataset: str
+    case: str
+    patient: str
+    split: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.case} ({self.split})"
 
 
 @dataclass(frozen=True)
@@ -26,66 +41,107 @@ class Links:
         person: (entry, patient) -> a name shared by all entries in which this patient appears.
             Patients that are linked to nobody are not listed.
         leaked: (entry, case) of test scans that are linked to a training scan.
-        note: what `clean` rests on, in words.
+        note: how many links there are, what they join and what `clean` leaves out, for captions.
+        examples: some of the links.
+        undeclared: links that no card announces.
+        rejected: links by content that the cards reject.
     """
 
     person: Mapping[Patient, str]
     leaked: frozenset[tuple[str, str]]
     note: str
+    examples: tuple[str, ...] = ()
+    undeclared: int = 0
+    rejected: int = 0
 
     def name(self, dataset: str, patient: str) -> str:
         """Name of a patient, the same in every entry."""
         return self.person.get((dataset, patient), f"{dataset}/{patient}")
 
+    @property
+    def caption(self) -> str:
+        """For captions: the note, where there is a link or was one that a card rejects."""
+        return self.note if self.examples or self.rejected else ""
+
+    @property
+    def lines(self) -> list[str]:
+        """For the console and the report's first page: the note, the links, what to do."""
+        if not self.examples:
+            return [self.note]
+        known = f"{self.undeclared} of these links are announced by no card; the table `audit` "
+        return [self.note, *self.examples, f"{known}lists those found by content. {HOW_TO}"]
+
 
 def find_links(
     splits: Mapping[str, pd.DataFrame],
     audit: pd.DataFrame | None,
-    declared: Iterable[tuple[str, str]] = (),
+    declared: Overlaps | None = None,
+    trained: Collection[str] | None = None,
 ) -> Links:
     """Link patients and find leaked test cases.
 
     Args:
         splits: by entry, a frame with `case`, `patient`, `split`.
         audit: the audit table, or None if there is none.
-        declared: pairs of entries that share scans by their cards.
+        declared: what the cards say.
+        trained: entries whose training scans a compared model has seen; None = all.
     """
-    pairs: list[tuple[Patient, Patient]] = []
-    leaked: set[tuple[str, str]] = set()
+    declared = declared or Overlaps()
+    scans = [
+        Member(dataset, *row)
+        for dataset, frame in sorted(splits.items())
+        for row in frame[["case", "patient", "split"]].astype(str).itertuples(index=False)
+    ]
+    found: dict[tuple[Member, Member], str] = {}
+    rejected = 0
     if audit is not None:
-        accepted = audit[audit["accepted"]]
-        sides = ("dataset", "patient", "case", "split")
-        ones = accepted[list(sides)].astype(str).to_numpy().tolist()
-        others = accepted[[f"other_{side}" for side in sides]].astype(str).to_numpy().tolist()
-        for one, other in zip(ones, others, strict=True):
-            pairs.append(((one[0], one[1]), (other[0], other[1])))
-            for this, that in ((one, other), (other, one)):
-                if this[3] == "test" and that[3] == "train":
-                    leaked.add((this[0], this[2]))
-    used = []
-    for a, b in sorted({(min(p), max(p)) for p in declared}):
-        if a not in splits or b not in splits:
-            continue
-        used.append(f"{a}-{b}")
-        common = {
-            patient
-            for patient in set(splits[a]["patient"]) & set(splits[b]["patient"])
-            if not patient.isdecimal()
-        }
-        pairs += [((a, patient), (b, patient)) for patient in sorted(common)]
-        for here, there in ((a, b), (b, a)):
-            trained = common & set(splits[there].loc[splits[there]["split"] == "train", "patient"])
-            test = splits[here][splits[here]["split"] == "test"]
-            leaked |= {(here, case) for case in test.loc[test["patient"].isin(trained), "case"]}
-    sources = (["the leakage audit"] if audit is not None else []) + (
-        [f"declared overlaps with equal patient ids ({', '.join(used)})"] if used else []
+        for one, other, accepted, verdict in _audited(audit):
+            said = declared.says(one, other)
+            rejected += said is False and (accepted or verdict.startswith("rejected"))
+            if accepted and said is not False:
+                found[one, other] = verdict
+    for pair in declared.links(scans):
+        if pair[::-1] not in found:
+            found.setdefault(pair, "declared by a card")
+    people = _groups(((a.dataset, a.patient), (b.dataset, b.patient)) for a, b in found)
+    leaked = frozenset(
+        (here.dataset, here.case)
+        for a, b in found
+        for here, there in ((a, b), (b, a))
+        if (here.split, there.split) == ("test", "train")
+        and (trained is None or there.dataset in trained)
     )
+    tested = {(s.dataset, s.patient) for s in scans if s.split == "test"}
+    n_people = len({people.get(patient, "/".join(patient)) for patient in tested})
+    n_tests = sum(scan.split == "test" for scan in scans)
     note = (
-        f"clean: {len(leaked)} test cases left out by " + " and ".join(sources)
-        if sources
-        else "clean equals paper: no audit table and no declared overlap between entries here"
+        f"{len(found)} links between scans (leakage audit, cards): {len(tested)} test patients "
+        f"count as {n_people} independent ones; the view clean leaves out {len(leaked)} of "
+        f"{n_tests} test scans, linked to training scans"
+        f"{'' if trained is None else ' of a compared model'}."
+        if found
+        else "No links between scans: the view clean equals paper"
+        + (" (no leakage audit was made)." if audit is None else ".")
     )
-    return Links(_groups(pairs), frozenset(leaked), note)
+    return Links(
+        people,
+        leaked,
+        note + (f" Links rejected by cards: {rejected}." if rejected else ""),
+        tuple(f"linked: {a} - {b}: {why}" for (a, b), why in list(found.items())[:N_EXAMPLES]),
+        sum(not declared.announces(*pair) for pair in found),
+        rejected,
+    )
+
+
+def _audited(audit: pd.DataFrame) -> Iterable[tuple[Member, Member, bool, str]]:
+    sides = ["dataset", "case", "patient", "split"]
+    ones = audit[sides].astype(str).itertuples(index=False, name=None)
+    others = audit[[f"other_{side}" for side in sides]].astype(str)
+    rest = zip(audit["accepted"], audit["verdict"], strict=True)
+    for one, other, (accepted, verdict) in zip(
+        ones, others.itertuples(index=False, name=None), rest, strict=True
+    ):
+        yield Member(*one), Member(*other), bool(accepted), str(verdict)
 
 
 def _groups(pairs: Iterable[tuple[Patient, Patient]]) -> dict[Patient, str]:

@@ -5,6 +5,8 @@ A job that runs looks closer: it keeps every artefact that it would make again (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
@@ -33,6 +35,11 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
     listed = split_file(card.id)
     text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
     return digest(card.split, config.seed, config.cohort, config.missing_data, text)
+
+
+def overlaps_digest(entries: Sequence[str]) -> str:
+    """What the cards of these entries say of shared scans: links hang on it, no score does."""
+    return digest([o.model_dump(mode="json") for name in entries for o in find_card(name).overlaps])
 
 
 def scope_digest(card: DatasetCard, config: RunConfig) -> str:

@@ -79,7 +79,7 @@ def forest_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"differences{source.suffix(protocol)}",
         title="Differences between models",
         caption=f"{source.model_title(first)} minus another model, with 95 % intervals over "
-        f"patients; right of 0 it is better. {source.how(protocol)}",
+        f"patients; right of 0 it is better.{source.few(frame)} {source.how(protocol)}",
         figure=figure,
         data=data,
     )
@@ -174,7 +174,7 @@ def rank_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"rank_stability{source.suffix(protocol)}",
         title="Rank stability",
         caption="Ranks, 95 % intervals over bootstraps of patients."
-        f"{unranked} {source.how(protocol)}",
+        f"{source.few(frame)}{unranked} {source.how(protocol)}",
         figure=figure,
         data=data,
     )

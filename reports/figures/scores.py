@@ -96,7 +96,7 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         name=f"regions{source.suffix(protocol)}",
         title="Region-wise results",
         caption=f"Mean over the classes of a region. {source.how(protocol)} Bars: 95 % intervals "
-        "over patients."
+        f"over patients.{source.few(frame[frame['model'].isin(models)])}"
         + f" {source.left_out_of_regions}".rstrip()
         + " Dashed pale bars: published, on real patients, in the paper's own protocol and "
         "composition." * bool(printed),
@@ -159,8 +159,10 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             Drawing(
                 name=f"classes{source.suffix(protocol)}_{number}",
                 title=f"Class-wise results{of}",
-                caption=f"Mean per class over entries with 95 % intervals. {source.how(protocol)}"
-                + " Hollow: published, in the paper's protocol." * bool(printed),
+                caption="Mean per class over entries with 95 % intervals."
+                f"{source.few(frame[frame['model'].isin(models)])} {source.how(protocol)}"
+                + " Hollow: published, in the paper's protocol."
+                * bool(printed),
                 figure=figure,
                 data=data,
             )

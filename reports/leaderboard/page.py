@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from evaluation import __version__
 from evaluation.files import write_text
+from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.cases import Picture
 from reports.leaderboard.facts import model_facts
@@ -144,6 +145,11 @@ def _meta(source: RunSource) -> dict[str, Any]:
             "Intervals: 95 %, bootstrap over patients. Ranks: entrants that answered every class "
             "of every scan that the run asks for; the small range is the rank's own 95 % interval."
         ),
+        (
+            f"{TOO_SMALL.capitalize()}: fewer than {MIN_PATIENTS} independent patients stand "
+            "behind an interval or a rank."
+        ),
+        *source.notes["lines"],
     ]
     if source.left_out_of_regions:
         notes.append(source.left_out_of_regions)
@@ -158,6 +164,8 @@ def _meta(source: RunSource) -> dict[str, Any]:
         "entries": len(entries),
         "notRun": [[source.dataset_title(d), reason] for d, reason in source.not_run.items()],
         "notes": notes,
+        "minPatients": MIN_PATIENTS,
+        "tooSmall": TOO_SMALL,
     }
 
 

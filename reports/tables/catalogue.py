@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.classes import LESION, UNASSIGNED
+from evaluation.datasets.overlaps import HOW_TO
 from evaluation.files import write_text
 from reports.source import Protocol, RunSource
 from reports.tables.classes import classes_table, datasets_table
@@ -27,7 +28,7 @@ _PLAIN = (
     ("completeness", "Completeness", "What is there of each model and entry."),
     ("cost", "Cost", "Training and prediction; parameters without a frozen text encoder."),
     ("runtime", "Run time", "Seconds by step, model and entry."),
-    ("audit", "Leakage audit", "Links between scans of the run."),
+    ("audit", "Leakage audit", f"Links between scans of the run. {HOW_TO}"),
 )
 _CLAIMS = ("claims", "Claims checked", "Claims of the paper against its own numbers.")
 ONE_MODEL = "fewer than two models compete, there is nothing to compare"

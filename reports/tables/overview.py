@@ -101,7 +101,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> Table | None:
             source.model_title(str(r["model_a"])),
             source.model_title(str(r["model_b"])),
             percent(r["difference"]),
-            f"{100 * r['low']:.2f} to {100 * r['high']:.2f}",
+            _marked(f"{100 * r['low']:.2f} to {100 * r['high']:.2f}", r),
             float(r["effect_size"]),
             float(r["win_share"]),
             str(r["note"]) or _p(r["p_holm"]),
@@ -299,8 +299,14 @@ def _p(value: float) -> str:
 def _interval(row: pd.Series, metric: str) -> str:
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
     # Resampling one or two patients gives a width that means nothing.
-    few = row["n_patients"] < 3
-    return "–" if few or pd.isna(low) or pd.isna(high) else f"{100 * low:.2f}–{100 * high:.2f}"
+    if row["n_patients"] < 3 or pd.isna(low) or pd.isna(high):
+        return str(row["note"]) or "–"
+    return _marked(f"{100 * low:.2f}–{100 * high:.2f}", row)
+
+
+def _marked(text: str, row: pd.Series) -> str:
+    """A number with the mark that it rests on too few patients, if it does."""
+    return f"{text} ({row['note']})" if row["note"] else text
 
 
 def _rank_of(ranks: pd.DataFrame | None, model: str) -> str:
@@ -315,4 +321,4 @@ def _rank_of(ranks: pd.DataFrame | None, model: str) -> str:
         return "–"
     row = found.iloc[0]
     text = f"{row['rank']:g} ({row['rank_low']:g}–{row['rank_high']:g})"
-    return text if row["complete"] else "incomplete"
+    return _marked(text, row) if row["complete"] else "incomplete"

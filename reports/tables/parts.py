@@ -139,6 +139,7 @@ def caption(
     return (
         f"{what} {'In percent. ' if ranked else ''}{source.kind}{protocol.words} {source.presets}"
         f"{run} of {entries} entries of the run {source.config.name} have data. "
+        f"{f'{links} ' if (links := source.notes['links']) else ''}"
         f"Measured by {source.implementation}.{closing}"
     )
 

@@ -16,7 +16,9 @@ function h(tag, attributes = {}, ...children) {
 
 const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
 /* None below three patients: resampling so few gives a width that means nothing. */
-const interval = (r) => (r && r.low !== null && r.low !== undefined && !(r.patients < 3) ? `${number(r.low)}–${number(r.high)}` : "");
+const tooSmall = (r) => (r && r.patients !== null && r.patients < D.meta.minPatients ? D.meta.tooSmall : "");
+const interval = (r) => [r && r.low !== null && r.low !== undefined && !(r.patients < 3) ? `${number(r.low)}–${number(r.high)}` : "",
+  tooSmall(r)].filter((part) => part).join(" ");
 
 const FACTS = [
   ["parameters", "Parameters", (m) => (m.preset ? `preset ${m.preset}: ` : "") + (m.parameters ? millions(m.parameters) : m.preset ? "not recorded" : "–")
@@ -106,7 +108,7 @@ function draw() {
     const cell = row.cells.get("overall");
     const incomplete = row.kind === "entrant" && !row.rank;
     const rank = row.rank
-      ? [h("span", { class: "rank" }, `${row.rank}`), row.rankInterval ? h("small", {}, `${row.rankInterval[1]}–${row.rankInterval[2]}`) : ""]
+      ? [h("span", { class: "rank" }, `${row.rank}`), h("small", {}, [row.rankInterval ? `${row.rankInterval[1]}–${row.rankInterval[2]}` : "", tooSmall(row.cells.get("overall"))].filter((part) => part).join(" "))]
       : [h("span", { class: "rank" }, "–")];
     return h("tr", { class: `${row.kind}${incomplete ? " incomplete" : ""}` },
       h("td", {}, ...rank), modelHead(row), scoreCell(row, overall, setting),

@@ -19,11 +19,11 @@ from evaluation.datasets.shards import CaseRow, write_rows
 from evaluation.datasets.splits import (
     SPLIT_FOLDER,
     committed_split,
+    drawn_sides,
     effective_split,
     natural_key,
     planned_cases,
     read_split_file,
-    seeded_side,
     split_text,
     write_split,
 )
@@ -157,42 +157,82 @@ class TestEffective:
 
 
 class TestRule:
-    def test_share_is_about_what_the_card_asks_for(self) -> None:
-        sides = [seeded_side(own_card(800, 200), f"patient{i}", 0) for i in range(2000)]
-        assert 0.17 < sides.count("test") / len(sides) < 0.23
+    @settings(max_examples=60, deadline=None)
+    @given(
+        scans=st.lists(st.integers(1, 5), min_size=2, max_size=60),
+        share=st.floats(0.05, 0.95),
+        seed=st.integers(0, 5),
+    )
+    def test_the_counts_hold_wherever_whole_patients_can_make_them(
+        self, scans: list[int], share: float, seed: int
+    ) -> None:
+        people = {f"p{i}": n for i, n in enumerate(scans)}
+        total = sum(scans)
+        test = min(max(1, round(share * total)), total - 1)
+        said: list[str] = []
+        sides = drawn_sides(own_card(total - test, test), seed, people, said.append)
+        drawn = sum(n for who, n in people.items() if sides[who] == "test")
+        sums = {0}
+        for n in scans:
+            sums |= {k + n for k in sums}
+        nearest = min(abs(k - test) for k in sums - {0, total})
+        assert abs(drawn - test) == nearest
+        assert bool(said) == bool(nearest)
+        if nearest:
+            assert f"{drawn} test and {total - drawn} training cases drawn" in said[0]
 
-    def test_seed_and_dataset_matter(self) -> None:
+    def test_160_and_40_scans_of_100_patients(self) -> None:
+        present = [(f"p{i}_{k}", f"p{i}") for i in range(100) for k in range(1 + i % 3)]
+        present = present[: len(present) - len(present) % 2][:200]
+        said: list[str] = []
+        train = len(present) - 40
+        rows = effective_split(own_card(train, 40), REAL, present, said.append)
+        assert sum(row.split == "test" for row in rows) == 40
+        assert sum(row.split == "train" for row in rows) == train
+        assert said == []
+
+    def test_seed_and_dataset_matter_and_the_order_of_the_cases_does_not(self) -> None:
         card, other = own_card(50, 50), own_card(50, 50).model_copy(update={"id": "other"})
-        names = [f"p{i}" for i in range(200)]
-        base = [seeded_side(card, name, 0) for name in names]
-        assert base != [seeded_side(card, name, 1) for name in names]
-        assert base != [seeded_side(other, name, 0) for name in names]
+        people = {f"p{i}": 1 for i in range(100)}
+        base = drawn_sides(card, 0, people)
+        assert base != drawn_sides(card, 1, people)
+        assert base != drawn_sides(other, 0, people)
+        assert base == drawn_sides(card, 0, dict(reversed(people.items())))
 
     @settings(max_examples=25, deadline=None)
-    @given(
-        patients=st.lists(st.integers(0, 400), min_size=30, max_size=80, unique=True),
-        keep=st.integers(20, 29),
-        scans=st.integers(1, 3),
-    )
-    def test_a_patients_side_does_not_depend_on_who_else_is_there(
-        self, patients: list[int], keep: int, scans: int
-    ) -> None:
-        card = own_card(50, 50)
-        present = [(f"{p}_{k}", str(p)) for p in patients for k in range(scans)]
-        whole = {row.case: row for row in effective_split(card, REAL, present)}
-        part = effective_split(card, REAL, present[: keep * scans])
-        assert all(whole[row.case] == row for row in part)
-        sides: dict[str, set[str]] = {}
-        for row in whole.values():
-            sides.setdefault(row.patient, set()).add(row.split)
-        assert all(len(side) == 1 for side in sides.values())
+    @given(scans=st.integers(1, 3), new=st.integers(0, 1000))
+    def test_a_patient_more_moves_two_others_at_most(self, scans: int, new: int) -> None:
+        card = own_card(160 * scans, 40 * scans)
+        people = {f"p{i}": scans for i in range(200)}
+        before = drawn_sides(card, 0, people)
+        after = drawn_sides(card, 0, {**people, f"new{new}": scans})
+        assert sum(before[who] != after[who] for who in people) <= 2
+
+    def test_a_case_that_fails_moves_nobody(self) -> None:
+        card = own_card(16, 4)
+        cases = [(f"c{i}", f"c{i}") for i in range(20)]
+        whole = {row.case: row.split for row in effective_split(card, REAL, cases)}
+        for bad in (cases[:1], cases[5:9]):
+            good = [case for case in cases if case not in bad]
+            rows = effective_split(card, REAL, good, failed=bad)
+            assert {row.case: row.split for row in rows} == {c: whole[c] for c, _ in good}
 
     def test_few_patients_still_get_two_sides(self) -> None:
         said: list[str] = []
         rows = effective_split(own_card(99, 1), REAL, [("a", "a"), ("b", "b")], said.append)
         assert sorted(row.split for row in rows) == ["test", "train"]
-        assert any("was empty" in text for text in said)
-        assert any("its card expects 99" in text for text in said)
+        assert any("its card counts 100 (99 train, 1 test)" in text for text in said)
+        assert any("1 test and 1 training cases drawn instead of 0" in text for text in said)
+
+    @pytest.mark.parametrize("rule", ["official", "published", "repaired", "inherited"])
+    def test_a_list_that_was_promised_and_is_not_there_is_asked_for(self, rule: str) -> None:
+        card = own_card(8, 2, rule)
+        present = [(f"c{i}", f"c{i}") for i in range(10)]
+        with pytest.raises(BenchError, match="list is not there") as caught:
+            effective_split(card, REAL, present)
+        assert "config/datasets/own.csv" in str(caught.value)
+        assert "case,patient,split" in str(caught.value)
+        assert "seeded" in str(caught.value)
 
 
 class TestRun:

@@ -213,3 +213,60 @@ def test_the_drill_down_follows_the_view(board: dict[str, Any]) -> None:
         for view in ("paper", "clean")
     }
     assert sizes == {"paper": 2, "clean": 1}
+
+
+def test_the_links_stand_in_the_index_and_under_the_tables(board: dict[str, Any]) -> None:
+    report = board["run"].root.parents[1] / "reports" / "out" / "linked"
+    said = "1 links between scans (leakage audit, cards): 3 test patients count as 3 independent"
+    left_out = "leaves out 1 of 3 test scans"
+    files = [
+        "index.html",
+        "README.md",
+        "tables/overall.md",
+        "tables/overall.tex",
+        "leaderboard.html",
+    ]
+    for name in files:
+        text = (report / name).read_text()
+        assert said in text, name
+        assert left_out in text, name
+    index = (report / "index.html").read_text()
+    assert "study_a/a3 (test) - study_b/b1 (train): copied voxels" in index
+    assert "1 of these links are announced by no card" in index
+    assert "not_linked" in index
+    assert "n too small" in (report / "tables" / "overall.md").read_text()
+    assert (
+        "N too small (below 11 independent patients)"
+        in (report / "figures" / "captions.json").read_text()
+    )
+
+
+def test_interval_rank_and_test_carry_one_mark(board: dict[str, Any]) -> None:
+    for name in ("overall", "dataset", "class", "ranks", "pairs"):
+        frame = read_table(board["run"].table(name), TABLES[name])
+        assert set(frame["note"]) == {"n too small"}, name
+    assert board["meta"]["tooSmall"] == "n too small"
+    assert board["meta"]["minPatients"] == 11
+
+
+def test_a_link_that_a_card_rejects_is_gone_everywhere(board: dict[str, Any]) -> None:
+    run: RunPaths = board["run"]
+    path = run.root.parents[1] / "config" / "datasets" / "study_b.yaml"
+    card = yaml.safe_load(path.read_text())
+    word = {"dataset": "study_a", "relation": "two people", "verified": True}
+    path.write_text(yaml.safe_dump(card | {"overlaps": [{**word, "not_linked": [["b1", "a3"]]}]}))
+    forget_cards()
+    result = CliRunner().invoke(build(), ["data", "audit", "--run", str(run.root), "--strict"])
+    assert result.exit_code == 0, result.output
+    assert "Links rejected by cards: 1." in result.output
+    table = read_table(run.table("audit"), AUDIT)
+    assert table["verdict"].tolist() == ["rejected by a card"]
+    assert not table["accepted"].any()
+    result = CliRunner().invoke(build(), ["aggregate", "--run", str(run.root)])
+    assert result.exit_code == 0, result.output
+    assert "the view clean equals paper. Links rejected by cards: 1." in result.output
+    frame = read_table(run.table("dataset"), TABLES["dataset"])
+    sizes = frame.groupby(["dataset", "view"])["n_cases"].max().unstack()
+    assert (sizes["clean"] == sizes["paper"]).all()
+    facts = {m["id"]: m for m in payload_of(run)["models"]}
+    assert facts["visitor"]["linked"] == "none found"

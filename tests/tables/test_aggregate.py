@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.datasets.overlaps import Overlaps
 from evaluation.schema import TABLES, to_arrow
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
@@ -273,7 +274,8 @@ def test_links_join_patients_and_find_leaked_scans() -> None:
              "split": ["train", "train", "train"]}
         ),
     }  # fmt: skip
-    links = find_links(splits, None, [("couinaud", "msd_hepaticvessel")])
+    confirmed = Overlaps({frozenset(("couinaud", "msd_hepaticvessel")): True})
+    links = find_links(splits, None, confirmed)
     assert links.leaked == {("couinaud", "hv_1")}
     assert links.name("couinaud", "hv_1") == links.name("msd_hepaticvessel", "hv_1")
     assert links.name("couinaud", "7") != links.name("msd_hepaticvessel", "7")
@@ -284,7 +286,7 @@ def test_links_join_patients_and_find_leaked_scans() -> None:
             "patient": ["hv_2", "7"], "split": ["train", "test"],
             "other_dataset": ["word", "word"], "other_case": ["w1", "w2"],
             "other_patient": ["w1", "w2"], "other_split": ["test", "train"],
-            "accepted": [True, False],
+            "accepted": [True, False], "verdict": ["same scan", "candidate, rejected"],
         }
     )  # fmt: skip
     links = find_links(splits, audit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from evaluation.datasets.audit.alignment import NOTHING, Agreement
 from evaluation.datasets.audit.matching import Match
 from evaluation.datasets.audit.scans import Scan
-from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.overlaps import Overlaps
 from evaluation.schema import AUDIT
 
 COPIED_AT = 10
@@ -25,7 +25,8 @@ COPIED = "copied voxels"
 SAME = "same scan"
 SAME_OR_PATIENT = "same scan or same patient"
 REJECTED = "candidate, rejected"
-DECLARED = "declared overlap, equal patient ids"
+DECLARED = "declared by a card"
+DISMISSED = "rejected by a card"
 PATIENT = "same patient on both sides"
 
 
@@ -62,37 +63,27 @@ def verdict_of(match: Match, agreement: Agreement = NOTHING) -> str:
     return REJECTED
 
 
-def declared_pairs(cards: Iterable[DatasetCard]) -> dict[frozenset[str], bool]:
-    """Pairs of entries that a card declares to overlap; True if a primary source confirms it."""
-    pairs: dict[frozenset[str], bool] = {}
-    for card in cards:
-        for overlap in card.overlaps:
-            pair = frozenset((card.id, overlap.dataset))
-            pairs[pair] = pairs.get(pair, False) or overlap.verified
-    return pairs
-
-
 def audit_frame(
-    findings: Sequence[Finding], scans: Sequence[Scan], cards: Iterable[DatasetCard]
+    findings: Sequence[Finding], scans: Sequence[Scan], declared: Overlaps
 ) -> pd.DataFrame:
     """The table `audit`: links by content, then declared ones, then patients on both sides.
 
-    A declared overlap that a primary source confirms links equal patient ids of the two entries,
-    unless these are bare numbers; a pair that was also found by content has one row only.
+    A link by content that a card rejects does not count; a pair that a card declares and that was
+    also found by content has one row only.
     """
-    declared = declared_pairs(cards)
     rows: dict[tuple[str, str], dict[str, object]] = {}
     for finding in sorted(findings, key=lambda f: (not f.accepted, f.first.name, f.second.name)):
+        dismissed = finding.accepted and declared.says(finding.first, finding.second) is False
         rows[(finding.first.name, finding.second.name)] = _row(
             finding.first,
             finding.second,
-            finding.verdict,
+            DISMISSED if dismissed else finding.verdict,
             "content",
-            finding.accepted,
+            finding.accepted and not dismissed,
             declared,
             (finding.match.shared, finding.match.votes, finding.agreement.correlation),
         )
-    for first, second in _declared_links(scans, declared):
+    for first, second in declared.links(sorted(scans, key=lambda scan: scan.dataset)):
         known = rows.get((first.name, second.name))
         if known is None or not known["accepted"]:
             rows[(first.name, second.name)] = _row(
@@ -113,7 +104,7 @@ def _row(
     verdict: str,
     source: str,
     accepted: bool,
-    declared: Mapping[frozenset[str], bool],
+    declared: Overlaps,
     measured: tuple[float, float, float] = (float("nan"),) * 3,
 ) -> dict[str, object]:
     shared, votes, correlation = measured
@@ -129,28 +120,11 @@ def _row(
         "verdict": verdict,
         "source": source,
         "accepted": accepted,
-        "declared": frozenset((first.dataset, second.dataset)) in declared,
+        "declared": declared.announces(first, second),
         "shared_hashes": float(shared),
         "votes": float(votes),
         "correlation": float(correlation),
     }
-
-
-def _declared_links(
-    scans: Sequence[Scan], declared: Mapping[frozenset[str], bool]
-) -> list[tuple[Scan, Scan]]:
-    by_person: dict[str, dict[str, list[Scan]]] = {}
-    for scan in scans:
-        by_person.setdefault(scan.dataset, {}).setdefault(scan.patient, []).append(scan)
-    links = []
-    for pair, verified in declared.items():
-        if not verified or len(pair) != 2 or not pair <= set(by_person):
-            continue
-        a, b = sorted(pair)
-        for patient in sorted(set(by_person[a]) & set(by_person[b])):
-            if not patient.isdecimal():
-                links += [(x, y) for x in by_person[a][patient] for y in by_person[b][patient]]
-    return links
 
 
 def _split_patients(scans: Sequence[Scan]) -> list[tuple[Scan, Scan]]:

@@ -18,7 +18,6 @@ from evaluation.datasets.audit.findings import (
     COPIED_AT,
     Finding,
     audit_frame,
-    declared_pairs,
     verdict_of,
 )
 from evaluation.datasets.audit.fingerprint import VERSION, Fingerprint
@@ -26,9 +25,11 @@ from evaluation.datasets.audit.matching import Match, find_matches
 from evaluation.datasets.audit.scans import Scan
 from evaluation.datasets.audit.store import fingerprints
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.overlaps import Overlaps, overlaps_of
 from evaluation.errors import BenchError
 from evaluation.files import write_json
 from evaluation.schema import AUDIT, write_table
+from evaluation.tables.views import find_links
 
 SUMMARY = "summary.json"
 N_EXAMPLES = 10
@@ -89,11 +90,13 @@ def audit(
         )
     there = [scan for scan in scans if scan.name in made]
     findings = compare(there, [made[scan.name] for scan in there])
-    frame = audit_frame(findings, scans, cards)
+    declared = overlaps_of(cards)
+    frame = audit_frame(findings, scans, declared)
     write_table(table, frame, AUDIT)
-    summary = _summary(frame, findings, scans, made, failed, cards)
+    summary = _summary(frame, findings, scans, made, failed, declared)
     write_json(store / SUMMARY, summary)
-    return Outcome(frame, summary, tuple(_lines(summary, table)))
+    lines = [*_lines(summary, table), *_links(frame, scans, declared)]
+    return Outcome(frame, summary, tuple(lines))
 
 
 def compare(scans: Sequence[Scan], prints: Sequence[Fingerprint]) -> list[Finding]:
@@ -123,7 +126,7 @@ def _summary(
     scans: Sequence[Scan],
     made: dict[str, Fingerprint],
     failed: dict[str, str],
-    cards: Sequence[DatasetCard],
+    declared: Overlaps,
 ) -> dict[str, Any]:
     accepted = frame[frame["accepted"]]
     content = accepted[accepted["source"] == "content"]
@@ -134,7 +137,7 @@ def _summary(
     )
     announced = {
         " - ".join(sorted(pair)): {"verified": verified, "found": pairs.get(pair, 0)}
-        for pair, verified in declared_pairs(cards).items()
+        for pair, verified in declared.entries.items()
         if pair <= entries
     }
     blind = {name: print_.blind for name, print_ in made.items() if print_.blind}
@@ -161,10 +164,19 @@ def _summary(
     }
 
 
+def _links(frame: pd.DataFrame, scans: Sequence[Scan], declared: Overlaps) -> list[str]:
+    """What the links mean for the tables, and how to reject or declare one."""
+    rows = [(scan.dataset, scan.case, scan.patient, scan.split) for scan in scans]
+    known = pd.DataFrame(rows, columns=["dataset", "case", "patient", "split"])
+    splits = {str(dataset): part for dataset, part in known.groupby("dataset")}
+    lines = find_links(splits, frame, declared).lines
+    if unknown := declared.unknown(scans):
+        lines.append(f"cards name pairs that are not here: {', '.join(unknown)}")
+    return lines
+
+
 def _groups(accepted: pd.DataFrame, most: int = 5) -> list[list[str]]:
     """The largest groups of linked patients: one huge group would betray a false link."""
-    from evaluation.tables.views import find_links
-
     members: dict[str, list[str]] = {}
     for (dataset, patient), name in find_links({}, accepted).person.items():
         members.setdefault(name, []).append(f"{dataset}/{patient}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,9 @@ from pathlib import Path
 from evaluation.cases import read_case_record
 from evaluation.datasets.audit.fingerprint import VERSION
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.readers import get_reader
+from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
-from evaluation.datasets.splits import committed_split, read_split_file, seeded_side
+from evaluation.datasets.splits import committed_split, drawn_sides, read_split_file
 from evaluation.datasets.standardise import patient_of
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
@@ -110,25 +111,26 @@ def scans_of_raw(
         if not is_present(card, raw_root):
             continue
         try:
-            cases = get_reader(card).discover(raw_root / card.folder)
+            cases = discover(card, raw_root)
         except BenchError as error:
             say(f"{card.id}: {error.one_line}")
             continue
         rows = committed_split(card.id) or ()
-        listed = {row.case: row for row in rows}
-        sides = {row.patient: row.split for row in rows}
+        listed = {row.case: row.patient for row in rows}
+        people: dict[str, str] = {}
         for raw in cases:
-            if raw.case in card.exclude:
-                continue
             try:
-                patient = patient_of(card, raw.case)
+                if raw.case not in card.exclude:
+                    people[raw.case] = listed.get(raw.case) or patient_of(card, raw.case)
             except BenchError as error:
                 say(f"{card.id}: {error.one_line}")
-                continue
-            row = listed.get(raw.case)
-            person = row.patient if row else patient
-            side = sides.get(person) or seeded_side(card, person, 0)
-            scans.append(Scan(card.id, raw.case, person, side, (card, raw), _raw_key(card, raw)))
+        sides = drawn_sides(card, 0, Counter(people.values()))
+        sides |= {row.patient: row.split for row in rows}
+        scans += [
+            Scan(card.id, raw.case, who, sides[who], (card, raw), _raw_key(card, raw))
+            for raw in cases
+            if (who := people.get(raw.case))
+        ]
     return scans
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from inspect import getdoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -13,7 +15,7 @@ from evaluation.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard
-    from evaluation.datasets.readers.base import Reader
+    from evaluation.datasets.readers.base import RawCase, Reader
 
 # By name, so that a card's reader loads only what it needs itself.
 READERS: dict[str, str] = {
@@ -51,6 +53,20 @@ def get_reader(card: DatasetCard) -> Reader:
             expected="an importable module and an object in it, written module:object",
         ) from error
     return factory(card)
+
+
+def discover(card: DatasetCard, raw_root: Path) -> list[RawCase]:
+    """The cases of an entry under a raw root, sorted by id; names only, no file is opened.
+
+    Raises:
+        BenchError: the folder is not there, or has not the layout of the card.
+    """
+    from evaluation.datasets.readers.layout import linked_places
+
+    folder = raw_root / card.folder
+    cases = get_reader(card).discover(folder)
+    places = linked_places(raw_root, folder)
+    return [replace(raw, places=places) for raw in cases]
 
 
 def reader_help() -> str:

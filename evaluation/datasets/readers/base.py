@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,7 +27,9 @@ class RawCase:
         labels: label files by structure name; a single label map has the key `labels`. A file
             that should be there and is not is listed too: reading the case then names it.
         sequence: name of the MR sequence, frame or phase, where a patient has several.
-        roots: folders that hold the dataset; a file that resolves to a place outside is refused.
+        roots: folders that hold the dataset.
+        places: where links among its files may lead beside the roots (`layout.linked_places`); a
+            file that resolves to any other place is refused.
         problem: what is wrong with the names themselves (two files for one id); reading the
             case raises it, the other cases are not touched.
     """
@@ -37,6 +39,7 @@ class RawCase:
     labels: Mapping[str, tuple[Path, ...]]
     sequence: str | None = None
     roots: tuple[Path, ...] = ()
+    places: tuple[Path, ...] = ()
     problem: str | None = None
 
 
@@ -94,6 +97,15 @@ class Reader(Protocol):
         Raises:
             BenchError: a file is missing or corrupt, or image and mask lie on different grids.
         """
+        ...
+
+
+@runtime_checkable
+class FindsStrays(Protocol):
+    """A reader that can also name the files which make no case."""
+
+    def strays(self, folder: Path) -> list[tuple[str, Path]]:
+        """What a file is (`label without an image`, `image without a label`), and where."""
         ...
 
 

@@ -42,9 +42,18 @@ class DecathlonReader:
     def discover(self, folder: Path) -> list[RawCase]:
         """See `Reader.discover`; the task's folder may be `folder` itself."""
         require_folder(folder)
-        task = self.arguments.task
-        inner = folder / task if task and (folder / task).is_dir() else folder
+        inner = self._inner(folder)
         return collect(self._cases(inner, folder), inner, [_IMAGES])
+
+    def _inner(self, folder: Path) -> Path:
+        task = self.arguments.task
+        return folder / task if task and (folder / task).is_dir() else folder
+
+    def strays(self, folder: Path) -> list[tuple[str, Path]]:
+        """See `FindsStrays.strays`."""
+        used = {raw.labels["labels"][0] for raw in self.discover(folder)}
+        labels = (match.path for match in Finder().find(self._inner(folder), _LABELS))
+        return [("label without an image", path) for path in labels if path not in used]
 
     def _cases(self, inner: Path, root: Path) -> Iterator[RawCase]:
         finder = Finder()

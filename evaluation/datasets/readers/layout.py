@@ -19,6 +19,26 @@ def require_folder(folder: Path, what: str = "raw folder of the dataset") -> Non
         )
 
 
+def linked_places(raw_root: Path, folder: Path) -> tuple[Path, ...]:
+    """Where links among a dataset's files may lead: only where the user, not an archive, said so.
+
+    - the raw root: files may be links into another folder under it;
+    - folders elsewhere that a visible link directly under the raw root names, such as
+      `raw_root/downloads -> /shared/downloads`;
+    - the `.git` folder of a repository that the raw root (or a linked dataset's folder) lies in:
+      git-annex and DataLad keep the files there.
+
+    What an archive brings lies inside a dataset's folder, so no link in it can widen this.
+    """
+    root, own = raw_root.resolve(), folder.resolve()
+    named = [path for path in sorted(raw_root.iterdir()) if not path.name.startswith(".")]
+    named = [path for path in named if path.is_symlink() and path.is_dir()]
+    above = [root, *root.parents, *(() if own.is_relative_to(root) else own.parents)]
+    stores = [path / ".git" for path in above]
+    stores = [path for path in stores if path.is_dir() and not path.is_symlink()]
+    return tuple(path.resolve() for path in (root, *named, *stores))
+
+
 def collect(cases: Iterable[RawCase], folder: Path, patterns: Iterable[str]) -> list[RawCase]:
     """Sort by id; an id that occurs twice becomes one case that says so when it is read.
 
@@ -38,6 +58,7 @@ def collect(cases: Iterable[RawCase], folder: Path, patterns: Iterable[str]) -> 
             labels=first.labels,
             sequence=first.sequence,
             roots=first.roots,
+            places=first.places,
             problem=f"two scans have the id `{case.case}`: {both}",
         )
     if not unique:

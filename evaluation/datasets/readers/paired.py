@@ -105,6 +105,20 @@ class PairedReader:
                     else None,
                 )
 
+    def strays(self, folder: Path) -> list[tuple[str, Path]]:
+        """See `FindsStrays.strays`; images of another dataset's folder are its own business."""
+        cases, finder = self.discover(folder), Finder()
+        used = {file for raw in cases for file in (*raw.image, *raw.labels["labels"])}
+        kinds = {scan.label: "label without an image" for scan in self.arguments.scans}
+        if self.arguments.image_folder is None:
+            kinds |= {scan.image: "image without a label" for scan in self.arguments.scans}
+        return [
+            (kind, match.path)
+            for pattern, kind in kinds.items()
+            for match in finder.find(folder, pattern)
+            if match.path not in used
+        ]
+
     def read(self, raw: RawCase) -> RawScan:
         """See `Reader.read`."""
         file, label_file = raw.image[0], raw.labels["labels"][0]

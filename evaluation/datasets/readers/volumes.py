@@ -20,10 +20,11 @@ GRID_TOLERANCE_VOXELS = 0.05
 
 
 def refuse_faulty(raw: RawCase, files: Iterable[Path]) -> None:
-    """Raise what discovery found wrong with a case, and refuse files that lie outside its roots.
+    """Raise what discovery found wrong with a case, and refuse links to places nobody declared.
 
     Raises:
-        BenchError: the case has a problem of its own, or a link leads out of the dataset.
+        BenchError: the case has a problem of its own, or a link leads nowhere or out of the
+            dataset and of the places that `layout.linked_places` allows.
     """
     if raw.problem is not None:
         raise BenchError(
@@ -32,15 +33,25 @@ def refuse_faulty(raw: RawCase, files: Iterable[Path]) -> None:
             hint="remove or rename the file that does not belong there",
         )
     roots = [root.resolve() for root in raw.roots]
+    roots += [place for place in raw.places if place not in roots]
     for file in files:
         target = file.resolve()
-        if roots and not any(target.is_relative_to(root) for root in roots):
+        if raw.roots and not any(target.is_relative_to(root) for root in roots):
             raise BenchError(
                 "a link leads out of the dataset's folder; it is not followed",
                 file=file,
                 found=target,
                 expected="a file under " + " or ".join(str(root) for root in roots),
-                hint="copy the file into the dataset's folder",
+                hint="copy the file into the dataset's folder, or declare the folder that it lies "
+                "in by a link directly under the raw root (ln -s FOLDER RAW_ROOT)",
+            )
+        if file.is_symlink() and not target.exists():
+            raise BenchError(
+                "a link leads nowhere",
+                file=file,
+                found=target,
+                expected="a file that is there",
+                hint="fetch it (`git annex get`, `datalad get`), or mend the link",
             )
 
 
@@ -65,7 +76,7 @@ def read_raw(raw: RawCase, path: Path) -> Volume:
 
 def read_label(raw: RawCase, path: Path) -> Volume:
     """As `read_raw`, with a message of its own where the mask is missing."""
-    if not path.is_file():
+    if not path.is_file() and not path.is_symlink():
         raise BenchError(
             f"case `{raw.case}`: mask file is missing",
             file=path,

@@ -1,0 +1,108 @@
+"""What is said to the person who starts a workflow: at its start and at its end.
+
+Its jobs write into logs, which nobody reads who does not know that something is in them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+from evaluation.config import RunConfig
+from evaluation.datasets.registry import find_card
+from evaluation.datasets.splits import (
+    drawn_sides,
+    list_remarks,
+    natural_key,
+    planned_cases,
+    split_file,
+)
+from evaluation.errors import BenchError
+from evaluation.paths import RunPaths
+from evaluation.run_names import unused_names
+from evaluation.workflow.plan import Plan
+
+
+def announce(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
+    """Say on stderr, before anything starts, what will run and what will not."""
+    n_entries = len(plan.entries) + len(plan.not_run)
+    models = ", ".join(config.models)
+    head = f"run `{config.name}` ({config.data_kind} data)"
+    lines = [f"{head}: {len(plan.entries)} of {n_entries} entries, models {models}"]
+    if plan.problem:
+        lines.append(f"  only a plan: {plan.problem.problem}")
+    lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
+    lines += [f"  not used: {note}" for note in unused_names(config)]
+    if config.data_kind == "real" and plan.problem is None:
+        lines += [f"  {text}" for name in plan.entries for text in raw_remarks(name, config, paths)]
+    say(lines)
+
+
+def say(lines: Sequence[str]) -> None:
+    """Lines for the person who started the workflow: its jobs write into logs."""
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[str]:
+    """What lies on disk beside what the run has, or will have; names only, no file is opened."""
+    from evaluation.datasets.readers import discover
+    from evaluation.datasets.shards import read_rows
+    from evaluation.datasets.standardise import patient_of
+
+    card = find_card(dataset)
+    try:
+        raw = [c.case for c in discover(card, Path(config.raw_root)) if c.case not in card.exclude]
+        patients = [patient_of(card, case) for case in raw]
+    except BenchError as error:
+        yield f"{dataset}: {error.one_line}"
+        return
+    listed = planned_cases(card, config)
+    if listed is not None:
+        yield from list_remarks(card, listed)
+        known = {row.case for row in listed}
+        if absent := sorted(known.difference(raw), key=natural_key):
+            n = f"{len(absent)} of {len(known)}"
+            yield f"{dataset}: {n} listed cases are not on disk: {_few(absent)}"
+        if extra := [case for case in raw if case not in known]:
+            yield (
+                f"{dataset}: {len(raw)} on disk, {len(raw) - len(extra)} in the run; not on its "
+                f"list: {_few(extra)}. To take them in, write them into {split_file(dataset)}"
+            )
+        raw = [case for case in raw if case in known]
+    elif card.split.rule == "none" and len(raw) != card.expected_cases:
+        yield f"{dataset}: {len(raw)} on disk, its card expects {card.expected_cases}"
+    else:
+        said: list[str] = []
+        drawn_sides(card, config.seed, Counter(patients), said.append)
+        yield from said
+    tables = [paths.case_shard(dataset, shard) for shard in range(n_shards(card, config))]
+    rows = {row.case: row for path in tables if path.is_file() for row in read_rows(path)}
+    usable = {case for case, row in rows.items() if row.status == "ok"}
+    if not rows or usable == set(raw):
+        return
+    head = f"{dataset}: {len(raw)} on disk, {len(usable)} in the run"
+    there = {case for case, row in rows.items() if not row.reason.startswith("not found under")}
+    broken = [case for case in raw if case in there - usable]
+    if broken:
+        yield f"{head}: {_few(broken)} could not be standardised; {tables[0].parent} "
+            "says why"
+    if new := [case for case in raw if case not in usable and case not in broken]:
+        yield f"{head}; new: {_few(new)}; they are taken in now"
+    if gone := sorted(usable.difference(raw), key=natural_key):
+        yield f"{head}; no longer there: {_few(gone)}; they are left out now"
+
+
+def _few(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:5]) + (" …" if len(cases) > 5 else "")
+
+
+def announce_notes(paths: RunPaths) -> None:
+    """Say on stderr, after everything is made, what stands beside the numbers of the tables."""
+    if paths.notes.is_file():
+        lines = json.loads(paths.notes.read_text(encoding="utf-8"))["lines"]
+        say([f"  {line}" for line in lines])
