@@ -89,8 +89,8 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
     there = {case for case, row in rows.items() if not row.reason.startswith("not found under")}
     broken = [case for case in raw if case in there - usable]
     if broken:
-        yield f"{head}: {_few(broken)} could not be standardised; {tables[0].parent} "
-            "says why"
+        where = tables[0].parent
+        yield f"{head}: {_few(broken)} could not be standardised; {where} says why"
     if new := [case for case in raw if case not in usable and case not in broken]:
         yield f"{head}; new: {_few(new)}; they are taken in now"
     if gone := sorted(usable.difference(raw), key=natural_key):

@@ -21,7 +21,8 @@ from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
 from evaluation.io import Volume, write_volume
 from evaluation.paths import RunPaths
-from evaluation.workflow.plan import n_shards, plan_entries, raw_remarks, shard_cases
+from evaluation.workflow.announce import raw_remarks
+from evaluation.workflow.plan import n_shards, plan_entries, , shard_cases
 
 OWN = Path("config/datasets/own")
 
