@@ -24,7 +24,7 @@ from evaluation.datasets.splits import (
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.run_names import unused_names
-from evaluation.workflow.plan import Plan
+from evaluation.workflow.plan import Plan, n_shards
 
 
 def announce(config: RunConfig, plan: Plan, paths: RunPaths) -> None:

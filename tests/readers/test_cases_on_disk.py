@@ -22,7 +22,7 @@ from evaluation.errors import BenchError
 from evaluation.io import Volume, write_volume
 from evaluation.paths import RunPaths
 from evaluation.workflow.announce import raw_remarks
-from evaluation.workflow.plan import n_shards, plan_entries, , shard_cases
+from evaluation.workflow.plan import n_shards, plan_entries, shard_cases
 
 OWN = Path("config/datasets/own")
 
