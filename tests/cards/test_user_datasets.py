@@ -136,7 +136,7 @@ def test_a_card_gives_its_classes_a_region(clone: Path) -> None:
     ):
         add_knee(clone, classes=wrong)
         with pytest.raises(BenchError, match=words):
-            load_cards()
+            find_card("my_knee")
         (clone / "config/datasets/my_knee.yaml").unlink()
         forget_cards()
 

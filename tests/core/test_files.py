@@ -12,7 +12,7 @@ from evaluation.evaluate.inputs import find_cases
 from evaluation.files import TEMPORARY_PREFIX, atomic_path, is_hidden, visible
 from evaluation.models.card import find_model, load_model_cards
 from evaluation.paths import RunPaths
-from evaluation.tables.scores import score_files
+from evaluation.tables.scores import Expected, score_files
 from evaluation.workflow.jobs import job_reports
 
 HIDDEN = (
@@ -64,7 +64,8 @@ def test_run_folder_is_read_among_clutter(tmp_path: Path) -> None:
         (folder / "0.parquet").touch()
         clutter(folder, "0.parquet")
     (shards / "0 copy.parquet").touch()
-    assert score_files(paths) == {("oracle", "acdc"): [shards / "0.parquet"]}
+    expected = Expected("real", models=("oracle",), entries=("acdc",))
+    assert score_files(paths, expected) == {("oracle", "acdc"): [shards / "0.parquet"]}
     benchmarks = tmp_path / "benchmarks" / "measure"
     for folder in (benchmarks, tmp_path / "benchmarks" / "__MACOSX"):
         folder.mkdir(parents=True)

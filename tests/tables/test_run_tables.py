@@ -165,6 +165,9 @@ def test_a_question_is_counted_once(run: Path) -> None:
     for path in (run / "scores").rglob("*.parquet"):
         rows = read_table(path, SCORES)
         write_table(path, pd.concat([rows, rows.assign(tolerance_mm=2.0)]), SCORES)
+    assert len(read_sensitivity(run)) == len(once), "rows of a tolerance that nobody declared"
+    two = load_frozen(run).model_copy(update={"tolerance_mm": [1.0, 2.0]})
+    freeze(two, RunPaths(run).config)
     twice = read_sensitivity(run)
     question = ["space", "tolerance_mm", "choice", "alternative", "scope", "key", "metric"]
     for frame in (once, twice):
