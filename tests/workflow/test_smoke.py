@@ -98,8 +98,8 @@ def test_second_run_does_nothing(smoke):
 def test_cosmetic_edits_retrain_nothing(smoke):
     rules = smoke.folder / "sat" / "rules.smk"
     before = rules.read_text()
-    edited = before.replace("{SATBENCH} sat train ", "{SATBENCH}  sat train ") + "\n# x\n"
-    assert edited.count("{SATBENCH}  sat") == 1
+    edited = before.replace("{SATBENCH:q} sat train ", "{SATBENCH:q}  sat train ") + "\n# x\n"
+    assert edited.count("{SATBENCH:q}  sat") == 1
     config = smoke.folder / "config" / "smoke.yaml"
     config_before = config.read_text()
     try:
