@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from evaluation.card_places import preset_place
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.strict_yaml import load_yaml
 
@@ -76,23 +77,21 @@ def invalid_record(path: Path | str, kind: type[BaseModel], error: ValidationErr
     )
 
 
-def read_cards(folder: Path, kind: type[C], taken: Container[str]) -> Iterator[tuple[Path, C]]:
-    """The cards of a folder with their files, in alphabetical order.
+def read_cards(
+    files: Iterable[Path], kind: type[C], taken: Container[str]
+) -> Iterator[tuple[Path, C]]:
+    """Cards with their files.
 
     Args:
-        folder: may be missing, then it holds no card.
+        files: in the order in which they are read.
         kind: the record of these cards.
-        taken: ids of earlier folders; looked at anew for each card.
+        taken: ids that are used; looked at anew for each card.
 
     Raises:
         BenchError: a card is not valid, is not named after its id, or takes an id that is used.
     """
-    for path in sorted(folder.glob("*.yaml")):
-        card = load_record(path, kind)
-        if card.id != path.stem:
-            raise BenchError(
-                "card id and file name differ", file=path, found=card.id, expected=path.stem
-            )
+    for path in files:
+        card = read_card(path, kind)
         if card.id in taken:
             raise BenchError(
                 f"the id `{card.id}` is taken by an entry of the benchmark",
@@ -100,6 +99,20 @@ def read_cards(folder: Path, kind: type[C], taken: Container[str]) -> Iterator[t
                 hint="choose another id and file name",
             )
         yield path, card
+
+
+def read_card(path: Path, kind: type[C]) -> C:
+    """One card.
+
+    Raises:
+        BenchError: it is not valid, or is not named after its id.
+    """
+    card = load_record(path, kind)
+    if card.id != path.stem:
+        raise BenchError(
+            "card id and file name differ", file=path, found=card.id, expected=path.stem
+        )
+    return card
 
 
 def require_id(name: str, kind: Any, title: str, separators: str) -> None:
@@ -147,9 +160,14 @@ def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
     return validated(_extended(path, folder, title, ()), path, kind)
 
 
+def is_preset_file(name: object) -> bool:
+    """Whether a preset is named as a file of the user's, not as a built-in one."""
+    return isinstance(name, str) and name.endswith((".yaml", ".yml"))
+
+
 def _preset_file(name: str, folder: Path, title: str) -> Path:
-    own = name.endswith((".yaml", ".yml"))
-    path = Path(name) if own else folder / f"{name}.yaml"
+    own = is_preset_file(name)
+    path = preset_place(name) if own else folder / f"{name}.yaml"
     if not path.is_file():
         raise BenchError(
             f"no {title} preset `{name}`", file=path, hint=did_you_mean(name, preset_names(folder))

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from evaluation.card_places import CardFile, card_files
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.records import read_cards
@@ -29,7 +30,11 @@ def load_cards(folder: Path | None = None) -> dict[str, DatasetCard]:
     Raises:
         BenchError: a card is not valid, or a user's card takes a name that is in use.
     """
-    return _load(*((CARD_FOLDER, USER_CARD_FOLDER) if folder is None else (folder,)))
+    if folder is not None:
+        return _load(folder, ())
+    for path in sorted(USER_CARD_FOLDER.glob("[!.]*.yml")):
+        raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
+    return _load(CARD_FOLDER, card_files("datasets"))
 
 
 def entry_ids(entries: Sequence[str] | Literal["all"]) -> list[str]:
@@ -41,23 +46,16 @@ def entry_ids(entries: Sequence[str] | Literal["all"]) -> list[str]:
     return list(load_cards(CARD_FOLDER)) if entries == "all" else list(entries)
 
 
-def forget_cards() -> None:
-    """Read the cards anew when they are next asked for."""
-    _load.cache_clear()
-
-
 @lru_cache
-def _load(*folders: Path) -> dict[str, DatasetCard]:
+def _load(folder: Path, own: tuple[CardFile, ...]) -> dict[str, DatasetCard]:
     cards: dict[str, DatasetCard] = {}
     owners: dict[str, str] = {}
     networks: dict[str, str] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.yml")):
-            raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
-        for path, card in read_cards(folder, DatasetCard, cards):
-            _claim(owners, _spellings(card), card, path, "name")
-            _claim(networks, {s.id: s.id for s in card.specialists}, card, path, "specialist")
-            cards[card.id] = card
+    files = [*sorted(folder.glob("*.yaml")), *(file.path for file in own)]
+    for path, card in read_cards(files, DatasetCard, cards):
+        _claim(owners, _spellings(card), card, path, "name")
+        _claim(networks, {s.id: s.id for s in card.specialists}, card, path, "specialist")
+        cards[card.id] = card
     return cards
 
 

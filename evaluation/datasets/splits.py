@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evaluation.card_places import CardFile, split_place, stamped
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard
 
 SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
-USER_SPLIT_FOLDER = Path("config/datasets")
 COLUMNS = ("case", "patient", "split")
 Side = Literal["train", "test"]
 Say = Callable[[str], None]
@@ -51,7 +51,6 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts)
 
 
-@lru_cache
 def committed_split(dataset: str, folder: Path = SPLIT_FOLDER) -> tuple[SplitRow, ...] | None:
     """The committed list of an entry in its order (shards count along it); None without one.
 
@@ -61,13 +60,18 @@ def committed_split(dataset: str, folder: Path = SPLIT_FOLDER) -> tuple[SplitRow
         BenchError: the file is not a valid list.
     """
     path = split_file(dataset, folder)
-    return tuple(read_split_file(path)) if path.is_file() else None
+    return _rows_of(stamped(path)) if path.is_file() else None
+
+
+@lru_cache(maxsize=256)
+def _rows_of(file: CardFile) -> tuple[SplitRow, ...]:
+    return tuple(read_split_file(file.path))
 
 
 def split_file(dataset: str, folder: Path = SPLIT_FOLDER) -> Path:
     """Where the list of an entry lies, or would lie if it had one."""
     path = folder / f"{dataset}.csv"
-    return path if path.is_file() else USER_SPLIT_FOLDER / f"{dataset}.csv"
+    return path if path.is_file() else split_place(dataset)
 
 
 def read_split_file(path: Path) -> list[SplitRow]:

@@ -5,6 +5,8 @@ Built-in cards lie in `evaluation/models/cards/`, a user's own in `config/models
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -12,11 +14,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from evaluation.card_places import (
+    CardFile,
+    card_candidates,
+    card_files,
+    run_at_work,
+    stamped,
+)
+from evaluation.config import read_added
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.records import Card, Record, read_cards
+from evaluation.records import Card, Record, read_card
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")
+log = logging.getLogger(__name__)
 
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$")]
 
@@ -83,30 +94,55 @@ class ModelCard(Card):
         return self
 
 
-@lru_cache
-def load_model_cards(user_folder: Path = USER_CARD_FOLDER) -> dict[str, ModelCard]:
-    """Built-in cards and the user's own, by id; a user's card must not take a built-in id."""
-    cards: dict[str, ModelCard] = {}
-    for folder in (CARD_FOLDER, user_folder):
-        for _, card in read_cards(folder, ModelCard, cards):
-            cards[card.id] = card
-    return cards
-
-
 def find_model(name: str) -> ModelCard:
     """The card of a model id.
 
+    Only this card is read, so that a fault in another one stops nothing. An added model whose
+    card is broken goes on with the copy that its run carries.
+
     Raises:
-        BenchError: there is none; the closest ids are named.
+        BenchError: there is none (the closest ids are named), or it is not valid.
     """
-    cards = load_model_cards()
-    if name not in cards:
+    built_in, own = CARD_FOLDER / f"{name}.yaml", card_candidates("models", name)
+    if built_in.is_file():
+        if (USER_CARD_FOLDER / built_in.name) in own:
+            raise BenchError(
+                f"the id `{name}` is taken by an entry of the benchmark",
+                file=USER_CARD_FOLDER / built_in.name,
+                hint="choose another id and file name",
+            )
+        own = [built_in]
+    if not own:
         raise BenchError(
             f"no model card `{name}`",
             file=f"{USER_CARD_FOLDER}/{name}.yaml",
-            hint=did_you_mean(name, list(cards)) + " (`satbench new model NAME` writes a card)",
+            hint=did_you_mean(name, model_ids()) + " (`satbench new model NAME` writes a card)",
         )
-    return cards[name]
+    try:
+        return _read(stamped(own[0]))
+    except BenchError:
+        run = run_at_work()
+        if len(own) == 1 or run is None or name not in read_added(run):
+            raise
+        log.warning("%s is not valid; the run's copy %s is used", *own)
+        return _read(stamped(own[1]))
+
+
+@lru_cache(maxsize=256)
+def _read(file: CardFile) -> ModelCard:
+    return read_card(file.path, ModelCard)
+
+
+def model_ids() -> list[str]:
+    """Ids of the built-in models and of the user's own, whose cards may yet be at fault."""
+    built_in = sorted(path.stem for path in CARD_FOLDER.glob("*.yaml"))
+    return [*built_in, *(file.path.stem for file in card_files("models"))]
+
+
+def model_cards(names: Iterable[str]) -> dict[str, ModelCard]:
+    """Cards of those models that have one."""
+    known = set(model_ids())
+    return {name: find_model(name) for name in names if name in known}
 
 
 def load_object(target: str, where: str) -> Any:

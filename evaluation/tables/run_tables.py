@@ -14,7 +14,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.models.card import load_model_cards
+from evaluation.models.card import model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import check_claims, published_beside_ours
 from evaluation.schema import AUDIT, COMPLETENESS, TABLES, read_table, write_table
@@ -98,8 +98,8 @@ def load_grids(run: Path) -> RunGrids:
             file=run / "scores",
             hint="`satbench measure` writes them; `snakemake` runs it for all models and entries",
         )
-    cards = load_model_cards()
-    controls = [m for m in rows["model"].unique() if m in cards and cards[m].role == "control"]
+    cards = model_cards(rows["model"].unique())
+    controls = [name for name, card in cards.items() if card.role == "control"]
     grids = build_grids(rows, expected, links)
     entrant_rows = rows[~rows["model"].isin(controls)]
     if not controls or entrant_rows.empty:

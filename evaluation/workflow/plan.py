@@ -21,7 +21,7 @@ from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.splits import USER_SPLIT_FOLDER, SplitRow, planned_cases, split_file
+from evaluation.datasets.splits import SPLIT_FOLDER, SplitRow, planned_cases, split_file
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
@@ -230,7 +230,7 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
     own = split_file(card.id)
     listed = (
         [own.read_text(encoding="utf-8")]
-        if own.parent == USER_SPLIT_FOLDER and own.is_file()
+        if own.parent != SPLIT_FOLDER and own.is_file()
         else []
     )
     return digest(card.split, config.seed, config.cohort, *listed)

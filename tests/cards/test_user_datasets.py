@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.check import check_root, finding_lines
-from evaluation.datasets.registry import entry_ids, find_card, forget_cards, load_cards
+from evaluation.datasets.registry import entry_ids, find_card, load_cards
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split, write_split
 from evaluation.errors import BenchError
@@ -26,13 +26,9 @@ from evaluation.tables.run_tables import aggregate_run
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch):
-    """An empty working folder; cards are read anew before and after."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    forget_cards()
-    committed_split.cache_clear()
-    yield tmp_path
-    forget_cards()
-    committed_split.cache_clear()
+    return tmp_path
 
 
 def invoke(*arguments: object):
@@ -64,7 +60,6 @@ def add_knee(clone: Path, **changes: object) -> Path:
         "expected_patients": 3,
     }
     path.write_text(yaml.safe_dump(card | changes))
-    forget_cards()
     return path
 
 
@@ -116,7 +111,6 @@ def test_all_stays_the_benchmark_and_lists_of_ones_own_count(clone: Path) -> Non
     assert len(entry_ids("all")) == 32
     assert entry_ids(["my_knee"]) == ["my_knee"]
     path.with_suffix(".csv").write_text("case,patient,split\nP0_v1,P0,test\nP1_v1,P1,train\n")
-    committed_split.cache_clear()
     assert [row.split for row in committed_split("my_knee") or ()] == ["test", "train"]
 
 
@@ -131,7 +125,6 @@ def test_a_name_that_is_in_use_is_refused(clone: Path) -> None:
             load_cards()
         assert str(path.relative_to(clone)) in str(caught.value)
         path.unlink()
-        forget_cards()
     path = add_knee(clone)
     (folder / "msd_spleen.yaml").write_text(path.read_text().replace("my_knee", "msd_spleen"))
     with pytest.raises(BenchError, match="taken by an entry of the benchmark"):
@@ -163,7 +156,6 @@ def test_a_wrong_reader_shows_with_the_card(clone: Path) -> None:
         with pytest.raises(BenchError, match=words):
             invoke("datasets", "my_knee")
         path.unlink()
-        forget_cards()
     shown = invoke("datasets", "--readers").output
     assert "- missing: default 'error', or 'empty', 'not_annotated'" in shown
     assert "- scans.image: required" in shown
@@ -220,7 +212,6 @@ def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
         ({"name": "meniscus", "file": "meniscus", "paper_values": [1]}, "paper_values need values"),
     ):
         (clone / "config/datasets/my_knee.yaml").unlink()
-        forget_cards()
         add_knee(clone, classes=[wrong])
         with pytest.raises(BenchError, match=words):
             load_cards()
