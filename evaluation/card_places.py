@@ -9,16 +9,19 @@ name, did not make them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from evaluation.paths import RunPaths
 
 USER_FOLDER = Path("config")
+P = ParamSpec("P")
+R = TypeVar("R")
 Kind = Literal["models", "datasets"]
 
 
@@ -54,6 +57,17 @@ def cards_of(run: Path) -> Iterator[None]:
         yield
     finally:
         _place = before
+
+
+def shows_run(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
+    """Of a function whose first argument is a run folder: call it within `cards_of` that run."""
+
+    @wraps(function)
+    def within(run: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with cards_of(run):
+            return function(run, *args, **kwargs)
+
+    return within
 
 
 def run_at_work() -> Path | None:

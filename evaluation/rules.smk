@@ -229,7 +229,14 @@ rule aggregate:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     params:
-        settings=digest(RUN.models, PLAN.entries, PLAN.not_run, RUN.seed),
+        settings=digest(
+            RUN.models,
+            PLAN.entries,
+            PLAN.not_run,
+            RUN.seed,
+            *(find_model(model) for model in RUN.models),
+            *(find_card(dataset) for dataset in PLAN.entries),
+        ),
     shell:
         "{SATBENCH} aggregate --run {ROOT} > {log} 2>&1"
 
@@ -246,5 +253,7 @@ rule record:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        added=digest(ADDED.models),
     shell:
         "{SATBENCH} record --run {ROOT} > {log} 2>&1"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from evaluation.card_places import shows_run
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, load_cards
@@ -27,6 +28,8 @@ from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
 from evaluation.tables.views import Links, find_links
+from evaluation.workflow.carrying import edited_cards
+from evaluation.workflow.declared import leftovers_of
 
 MADE_HERE = (
     "dataset", "dataset_class", "class", "region", "lesion", "overall", "ranks", "pairs",
@@ -108,6 +111,7 @@ def load_grids(run: Path) -> RunGrids:
     return RunGrids(grids, entrants, expected, links)
 
 
+@shows_run
 def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = None) -> list[str]:
     """Write all tables of a run; joins the shards of the score rows on the way.
 
@@ -141,7 +145,7 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     tables["claims"] = check_claims()
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
-    return _summary(tables, expected, links)
+    return [*_summary(tables, expected, links), *leftovers_of(run), *edited_cards(paths)]
 
 
 def completeness(grid: Grid, expected: Expected) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.config import RunConfig, load_frozen
+from evaluation.datasets.registry import entry_ids
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, costs_function, find_model
 from evaluation.paths import RunPaths
@@ -122,7 +123,8 @@ def trained_networks(card: ModelCard, run: Path) -> tuple[int, float]:
 def _median_seconds(run: Path, card: ModelCard) -> float:
     if card.adapter.kind == "prediction-folder":
         return NOT_KNOWN
-    files = sorted((run / "predictions" / card.id).glob("*/status.csv"))
+    paths, entries = RunPaths(run), entry_ids(load_frozen(run).entries)
+    files = [p for name in entries if (p := paths.prediction_status(card.id, name)).is_file()]
     if not files:
         return NOT_KNOWN
     cases = pd.concat([pd.read_csv(path) for path in files])

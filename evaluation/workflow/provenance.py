@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pandas as pd
 import psutil
 
 from evaluation import __version__
-from evaluation.config import load_frozen
-from evaluation.datasets.registry import entry_ids
+from evaluation.card_places import shows_run
+from evaluation.config import load_frozen, read_added
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files import sha256, write_json
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
@@ -83,16 +85,28 @@ def hardware() -> dict[str, Any]:
 
 
 def job_measurements(run: Path) -> list[dict[str, Any]]:
-    """Seconds, CPU seconds, peak memory and GPUs of every job, from the workflow's benchmarks."""
+    """Seconds, CPU seconds, peak memory and GPUs of every job, from the workflow's benchmarks.
+
+    Jobs of models and entries that the run does not declare are left out, and so are those whose
+    benchmark is not whole, since Snakemake writes it in place.
+    """
     folder = run / "benchmarks"
+    config = load_frozen(run)
+    others = set(load_cards()) - set(entry_ids(config.entries))
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
         stage, *rest = path.relative_to(folder).with_suffix("").parts
-        measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+        model = rest.pop(0) if stage in (*MODEL_STEPS, "measure") else None
+        if (model and model not in config.models) or (rest and _dataset(rest[0]) in others):
+            continue
+        try:
+            measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, IndexError):
+            continue
         jobs.append(
             {
                 "stage": stage,
-                "job": "/".join(rest),
+                "job": "/".join([model, *rest] if model else rest),
                 "seconds": round(float(measured["s"]), 2),
                 "cpu_seconds": round(float(measured["cpu_time"]), 2),
                 "peak_memory_mib": round(float(measured["max_rss"]), 1),
@@ -100,6 +114,11 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
             }
         )
     return jobs
+
+
+def _dataset(unit: str) -> str:
+    """`totalsegmentator-organs`, `acdc-0`: what stands before the sign, if it is an entry."""
+    return unit.partition("-")[0]
 
 
 def asked_gpus(resources: str) -> int:
@@ -119,13 +138,15 @@ def runtime_table(run: Path) -> pd.DataFrame:
     for job in job_measurements(run):
         if job["stage"] in MODEL_STEPS:
             model, _, unit = str(job["job"]).partition("/")
-            # `totalsegmentator-organs`, `acdc-0`; a unit that is no entry belongs to all of them.
-            dataset = unit.split("-")[0]
+            # A unit that is no entry belongs to all of them.
+            dataset = _dataset(unit)
             dataset = dataset if dataset in entries else ""
             key = (model, dataset, str(job["stage"]))
             seconds[key] = seconds.get(key, 0.0) + float(job["seconds"])
-    for status in (run / "predictions").glob("*/*/status.csv"):
-        model, dataset = status.parts[-3:-1]
+    for model, dataset in product(config.models, entries):
+        status = paths.prediction_status(model, dataset)
+        if not status.is_file():
+            continue
         if (total := float(pd.read_csv(status)["seconds"].sum())) > 0:
             seconds.setdefault((model, dataset, "predict"), total)
     rows = []
@@ -139,12 +160,16 @@ def runtime_table(run: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=RUNTIME.names)
 
 
+@shows_run
 def write_record(run: Path) -> Path:
     """Write `run.json`, the tables `runtime` and `cost`, and each model's joined `status.csv`."""
     paths = RunPaths(run)
     config = load_frozen(run)
-    for shards in (run / "predictions").glob("*/*/shards"):
-        join_status(run, shards.parts[-3], shards.parts[-2])
+    entries = entry_ids(config.entries)
+    for model, dataset in product(config.models, entries):
+        # Beside a running workflow some shards are not there yet.
+        if any(paths.prediction_shard(model, dataset, 0).parent.glob("[0-9]*.csv")):
+            join_status(run, model, dataset)
     jobs, times = job_measurements(run), runtime_table(run)
     write_table(paths.table("runtime"), times, RUNTIME)
     write_table(paths.table("cost"), measured_cost(run, times, jobs), COST)
@@ -153,11 +178,13 @@ def write_record(run: Path) -> Path:
         "data_kind": config.data_kind,
         "code": code_version(),
         "configuration": config.model_dump(mode="json"),
+        "added_models": read_added(run),
         "packages": package_versions(),
         "hardware": hardware(),
         "inputs_sha256": {
             str(path.relative_to(run)): sha256(path)
-            for path in sorted((run / "splits").glob("*.csv"))
+            for path in map(paths.split, sorted(entries))
+            if path.is_file()
         },
         "cpu_seconds": round(sum(job["cpu_seconds"] for job in jobs), 1),
         "peak_memory_mib": max((job["peak_memory_mib"] for job in jobs), default=None),
