@@ -65,7 +65,7 @@ def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
                 predict_shard(run, model_id, dataset, shard)
                 measure_shard(run, model_id, dataset, shard, jobs)
             say(f"{dataset}: predicted and measured")
-        with _joined(paths, config, model_id):
+        with _joined(paths, model_id):
             for line in aggregate_run(run):
                 say(line)
             write_record(run)
@@ -96,9 +96,9 @@ def _sweep(paths: RunPaths, model_id: str) -> None:
 
 
 @contextmanager
-def _joined(paths: RunPaths, before: RunConfig, model_id: str) -> Iterator[None]:
+def _joined(paths: RunPaths, model_id: str) -> Iterator[None]:
     """Declare the model in the run; take that back if the block fails."""
-    added = read_added(paths.root)
+    added, before = read_added(paths.root), load_frozen(paths.root)
     after = before
     if model_id not in before.models:
         after = before.model_copy(update={"models": [*before.models, model_id]})
