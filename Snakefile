@@ -19,6 +19,7 @@ from evaluation.errors import BenchError
 from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
+from evaluation.workflow.by_hand import make_old, take_over
 from evaluation.workflow.declared import with_added
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.slurm import ask_until_answered, remember_submission
@@ -57,6 +58,7 @@ announce_workflow()
 ask_until_answered()
 if workflow.is_main_process:
     announce(RUN, PLAN, ROOT, ADDED)
+    make_old(PATHS, RUN)
 
 
 # Filled by the folders that train models, read by the rules that predict: what a model needs
@@ -111,6 +113,7 @@ onstart:
         try:
             LOCK.acquire()
             start_run(RUN, PLAN, PATHS, ADDED)
+            take_over(PATHS, RUN)
             remember_submission(PATHS, log)
         except BenchError as error:
             raise WorkflowError(str(error)) from None

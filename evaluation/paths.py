@@ -23,6 +23,11 @@ class RunPaths:
         return self.root / "added.json"
 
     @property
+    def made_by_hand(self) -> Path:
+        """The settings with which `satbench add` predicted and measured."""
+        return self.root / "made_by_hand.json"
+
+    @property
     def cards(self) -> Path:
         """Copies of the user's own cards and presets that the run uses."""
         return self.root / "cards"

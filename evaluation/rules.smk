@@ -6,9 +6,10 @@ from evaluation.datasets.registry import find_card
 from evaluation.models.card import find_model
 from evaluation.workflow.plan import (
     digest,
+    measure_digest,
     n_shards,
     n_test_shards,
-    scope_digest,
+    predict_digest,
     split_digest,
     standardise_digest,
 )
@@ -60,10 +61,7 @@ def predicts_on_gpu(model):
 
 
 def prediction_settings(wildcards):
-    return digest(
-        find_model(wildcards.model).adapter,
-        scope_digest(find_card(wildcards.dataset), RUN),
-    )
+    return predict_digest(wildcards.model, find_card(wildcards.dataset), RUN)
 
 
 def any_of(models):
@@ -182,9 +180,7 @@ rule measure:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
     params:
-        settings=lambda w: digest(
-            RUN.space, RUN.tolerance_mm, scope_digest(find_card(w.dataset), RUN)
-        ),
+        settings=lambda w: measure_digest(find_card(w.dataset), RUN),
     shell:
         "{SATBENCH} measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"

@@ -24,6 +24,7 @@ from evaluation.datasets.splits import SPLIT_FOLDER, SplitRow, planned_cases, sp
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
+from evaluation.models.card import find_model
 from evaluation.paths import RunPaths
 from evaluation.workflow.carrying import carry_cards
 from evaluation.workflow.declared import Added, added_lines, leftovers
@@ -229,3 +230,13 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
 def scope_digest(card: DatasetCard, config: RunConfig) -> str:
     """Which classes of an entry are trained and scored."""
     return digest([c.name for c in classes_in_scope(card, config)])
+
+
+def predict_digest(model: str, card: DatasetCard, config: RunConfig) -> str:
+    """What a shard's predictions depend on besides cases and checkpoints."""
+    return digest(find_model(model).adapter, scope_digest(card, config))
+
+
+def measure_digest(card: DatasetCard, config: RunConfig) -> str:
+    """What a shard's score rows depend on besides the masks."""
+    return digest(config.space, config.tolerance_mm, scope_digest(card, config))

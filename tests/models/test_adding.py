@@ -24,6 +24,7 @@ from evaluation.models.card import find_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
+from evaluation.workflow.by_hand import make_old, take_over
 from evaluation.workflow.declared import added_lines, leftovers_of, with_added
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.plan import Plan, start_run
@@ -162,6 +163,27 @@ def test_a_later_workflow_keeps_it_until_it_is_removed(added: Path) -> None:
     assert overall(added) == {"oracle"}
     assert Path("predictions/mine", DATASET).is_dir(), "the user's own predictions stay"
     assert Path("config/models/mine.yaml").is_file()
+
+
+def test_what_was_added_with_other_settings_is_planned_again(added: Path) -> None:
+    paths = RunPaths(added)
+    shards = [place("mine", DATASET, 0) for place in (paths.prediction_shard, paths.score_shard)]
+
+    def old(config: RunConfig) -> list[bool]:
+        make_old(paths, config)
+        return [path.stat().st_mtime < paths.split(DATASET).stat().st_mtime for path in shards]
+
+    config = load_frozen(added)
+    assert old(config) == [False, False]
+    changed = config.model_copy(update={"tolerance_mm": [2.0]})
+    assert old(changed) == [False, True]
+    take_over(paths, changed)
+    assert old(changed) == [False, True], "until it is measured"
+    measure_shard(added, "mine", DATASET, 0)
+    assert old(changed) == [False, False]
+    card = Path("config/models/mine.yaml")
+    card.write_text(card.read_text().replace("hippocampus: 2", "hippocampus: 3"))
+    assert old(changed)[0]
 
 
 def test_a_configured_or_unknown_model_is_not_removed(added: Path) -> None:
