@@ -19,15 +19,14 @@ from evaluation.errors import BenchError
 from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
-from evaluation.workflow.slurm import (
-    ask_until_answered,
-    refuse_while_jobs_are_left,
-    remember_submission,
-)
+from evaluation.workflow.by_hand import make_old, take_over
+from evaluation.workflow.declared import with_added
+from evaluation.workflow.lock import RunLock
+from evaluation.workflow.slurm import ask_until_answered, remember_submission
 from evaluation.workflow.watchdog import announce_workflow
 from evaluation.workflow.announce import announce, announce_notes, say
 from evaluation.workflow.forced import mark_forced
-from evaluation.workflow.plan import RunLock, plan_entries, start_run
+from evaluation.workflow.plan import plan_entries, start_run
 
 min_version("9.18")
 
@@ -37,7 +36,10 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    RUN = config_from(config, workflow.configfiles)
+    CONFIGURED = config_from(config, workflow.configfiles)
+    ROOT = Path("results") / CONFIGURED.name
+    # All rules see the models that `satbench add` put into the run beside the configured ones.
+    RUN, ADDED = with_added(CONFIGURED, ROOT)
     PLAN = plan_entries(RUN)
 except BenchError as error:
     raise WorkflowError(str(error)) from None
@@ -52,23 +54,24 @@ SATBENCH = Path(sys.executable).with_name("satbench")
 # Each job's log begins with the place where it runs; `satbench jobs` reads it.
 os.environ.setdefault(HEAD_VARIABLE, "1")
 
-ROOT = Path("results") / RUN.name
 PATHS = RunPaths(ROOT)
 LOCK = RunLock(ROOT)
 
 announce_workflow()
 ask_until_answered()
 if workflow.is_main_process:
-    announce(RUN, PLAN, PATHS)
+    announce(RUN, PLAN, PATHS, ADDED)
+    make_old(PATHS, RUN)
 
 
 # Filled by the folders that train models, read by the rules that predict: what a model needs
 # before it can predict a dataset (model id -> function), and how many GPUs it then wants. Of a
-# model that is not trained here, its card says so.
+# model that is not trained here, its card says so. An added model is not trained by the workflow,
+# and one whose card wants a training predicts where `satbench add` did: without asking for a GPU.
 TRAINED = {}
 PREDICTION_GPUS = {
     m: 1 for m in RUN.models if find_model(m).gpu and not find_model(m).trains
-}
+} | {m: 0 for m in ADDED.models if find_model(m).trains}
 # What a model reports beyond its scores.
 DIAGNOSTICS = []
 
@@ -112,8 +115,8 @@ onstart:
     if workflow.is_main_process:
         try:
             LOCK.acquire()
-            refuse_while_jobs_are_left(PATHS)
-            start_run(RUN, PLAN, PATHS)
+            start_run(RUN, PLAN, PATHS, ADDED)
+            take_over(PATHS, RUN)
             mark_forced(workflow.dag)
             remember_submission(PATHS, log)
         except BenchError as error:

@@ -9,7 +9,7 @@ from evaluation.workflow.digests import scope_digest
 NNUNET = "nnunet"
 NNUNET_WORK = PATHS.model_run(NNUNET)
 
-if NNUNET in RUN.models:
+if NNUNET in CONFIGURED.models:
     NNUNET_PRESET = load_nnunet_preset(RUN.presets.get(NNUNET))
     NNUNET_GPUS = int(NNUNET_PRESET.device == "cuda")
     SPECIALISTS = {
@@ -77,7 +77,7 @@ from baselines.multi_decoder.config import load_preset as load_multi_decoder_pre
 
 MULTI_DECODER_WORK = PATHS.model_run(MULTI_DECODER)
 
-if MULTI_DECODER in RUN.models:
+if MULTI_DECODER in CONFIGURED.models:
     MULTI_DECODER_PRESET = load_multi_decoder_preset(RUN.presets.get(MULTI_DECODER))
     MULTI_DECODER_GPUS = int(MULTI_DECODER_PRESET.device == "cuda")
     TRAINED[MULTI_DECODER] = lambda dataset: [MULTI_DECODER_WORK / "checkpoint.pt"]

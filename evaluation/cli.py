@@ -64,11 +64,24 @@ def _run() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BenchError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"satbench: {error}", markup=False
-        )
-        return UNUSABLE
+        return _refuse(error)
     except BrokenPipeError:
         # `satbench classes | head` closes the pipe early; that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # A full disk, a folder that may not be written, a file that another command replaces.
+        if error.errno is None:
+            raise
+        problem = BenchError(
+            "a file cannot be read or written",
+            file=error.filename,
+            found=error.strerror,
+            hint="if another command works on the same run, wait until it is done and try again",
+        )
+        return _refuse(problem)
     return 0
+
+
+def _refuse(error: BenchError) -> int:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"satbench: {error}", markup=False)
+    return UNUSABLE

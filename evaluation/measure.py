@@ -70,7 +70,7 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
             stream.write(_line(made_from[case], rows))
             stream.flush()
             done[made_from[case]] = rows
-    rows = [row for case in cases for row in done[made_from[case]]]
+    rows = [{**row, "model": model} for case in cases for row in done[made_from[case]]]
     write_table(target, pd.DataFrame(rows, columns=SCORE_ROWS.names), SCORE_ROWS)
     write_text(journal, "".join(_line(key, done[key]) for key in made_from.values()))
     made_again(target)
@@ -80,7 +80,7 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
 def _made_from(m: Measuring, case: str, status: CaseStatus | None) -> str:
     """Digest of what a case's rows are made from: both masks, classes, spaces, tolerances.
 
-    A model's id is in every row, so it is among the settings.
+    The model's id is not among it: one that is renamed keeps its rows.
     """
     try:
         record = read_case_record(m.paths.case(m.dataset, case))
@@ -88,7 +88,7 @@ def _made_from(m: Measuring, case: str, status: CaseStatus | None) -> str:
     except BenchError:
         reference = []
     answer = [status.status, status.reason, status.masks] if status else []
-    settings = [m.model, m.dataset, m.config.space, m.config.tolerance_mm, m.support]
+    settings = [m.dataset, m.config.space, m.config.tolerance_mm, m.support]
     return digest(
         SCORES, case, settings, [entry.model_dump() for entry in m.scope], reference, answer
     )

@@ -17,6 +17,26 @@ class RunPaths:
         """The effective configuration."""
         return self.root / "config.json"
 
+    @property
+    def added(self) -> Path:
+        """Models that `satbench add` put into the run."""
+        return self.root / "added.json"
+
+    @property
+    def made_by_hand(self) -> Path:
+        """The settings with which `satbench add` predicted and measured."""
+        return self.root / "made_by_hand.json"
+
+    @property
+    def cards(self) -> Path:
+        """Copies of the user's own cards and presets that the run uses."""
+        return self.root / "cards"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one command that works on the run."""
+        return self.root / ".lock"
+
     def case(self, dataset: str, case: str) -> Path:
         """Folder of a standardised case."""
         return self.root / "cases" / dataset / case

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from evaluation.card_places import preset_place
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import visible
 from evaluation.strict_yaml import load_yaml
@@ -127,16 +128,16 @@ class Cards(dict[str, C]):
 
     def read(
         self,
-        folder: Path,
+        files: Iterable[Path],
         kind: type[C],
         check: Callable[[C, Path], None] = lambda _card, _path: None,
         *,
         whole: bool = False,
     ) -> None:
-        """Add the cards of a folder, in alphabetical order.
+        """Add cards from their files.
 
         Args:
-            folder: may be missing, then it holds no card.
+            files: in the order in which they are read.
             kind: the record of these cards.
             check: refuses a card and its file with a BenchError.
             whole: every file must be a card, for the benchmark's own folders.
@@ -144,7 +145,7 @@ class Cards(dict[str, C]):
         Raises:
             BenchError: with `whole`, for the first file that cannot be used.
         """
-        for path in visible(folder, "*.y*ml"):
+        for path in files:
             try:
                 card = self._card(path, kind)
                 check(card, path)
@@ -157,13 +158,7 @@ class Cards(dict[str, C]):
                 self[card.id] = card
 
     def _card(self, path: Path, kind: type[C]) -> C:
-        if path.suffix != ".yaml":
-            raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
-        card = load_record(path, kind)
-        if card.id != path.stem:
-            raise BenchError(
-                "card id and file name differ", file=path, found=card.id, expected=path.stem
-            )
+        card = read_card(path, kind)
         if card.id in self:
             raise BenchError(
                 f"the id `{card.id}` is taken by a card of the benchmark",
@@ -176,6 +171,22 @@ class Cards(dict[str, C]):
         """Raise the fault of the file that should hold the card of this name, if it has one."""
         if name in self.faults:
             raise self.faults[name]
+
+
+def read_card(path: Path, kind: type[C]) -> C:
+    """One card.
+
+    Raises:
+        BenchError: it is not valid, or is not named after its id.
+    """
+    if path.suffix != ".yaml":
+        raise BenchError("a card's file name ends in .yaml", file=path, hint="rename it")
+    card = load_record(path, kind)
+    if card.id != path.stem:
+        raise BenchError(
+            "card id and file name differ", file=path, found=card.id, expected=path.stem
+        )
+    return card
 
 
 def require_id(name: str, kind: Any, title: str, separators: str) -> None:
@@ -223,9 +234,14 @@ def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
     return validated(_extended(path, folder, title, ()), path, kind)
 
 
+def is_preset_file(name: object) -> bool:
+    """Whether a preset is named as a file of the user's, not as a built-in one."""
+    return isinstance(name, str) and name.endswith((".yaml", ".yml"))
+
+
 def _preset_file(name: str, folder: Path, title: str) -> Path:
-    own = name.endswith((".yaml", ".yml"))
-    path = Path(name) if own else folder / f"{name}.yaml"
+    own = is_preset_file(name)
+    path = preset_place(name) if own else folder / f"{name}.yaml"
     if not path.is_file():
         raise BenchError(
             f"no {title} preset `{name}`", file=path, hint=did_you_mean(name, preset_names(folder))

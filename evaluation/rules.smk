@@ -249,5 +249,7 @@ rule record:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        added=digest(ADDED.models),
     shell:
         "{SATBENCH:q} record --run {ROOT} > {log} 2>&1"

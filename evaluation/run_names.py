@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.models.card import check_preset, find_model, load_model_cards
+from evaluation.models.card import check_preset, find_model, model_cards
 
 if TYPE_CHECKING:
     from evaluation.config import RunConfig
@@ -73,7 +73,7 @@ def _strangers(config: RunConfig) -> list[str]:
 
 
 def _check_presets(config: RunConfig, origin: str) -> None:
-    cards = load_model_cards()
+    cards = model_cards({*config.presets, *config.models})
     for model, preset in config.presets.items():
         if model not in cards:
             raise BenchError(

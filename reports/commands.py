@@ -30,6 +30,8 @@ def report(
 ) -> None:
     """Render tables, figures, gallery, leaderboard and export of a run."""
     from evaluation.config import load_frozen
+    from evaluation.paths import RunPaths
+    from evaluation.workflow.carrying import edited_cards
     from reports.rendering import PARTS, render_report
 
     folder = out if out is not None else Path("reports/out") / load_frozen(run).name
@@ -37,4 +39,6 @@ def report(
     path = render_report(
         run, folder, parts, pictures, lambda part: typer.echo(f"rendering {part}", err=True)
     )
+    for line in edited_cards(RunPaths(run)):
+        typer.echo(line, err=True)
     typer.echo(f"{path.parent}/index.html")

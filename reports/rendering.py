@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from evaluation import __version__
+from evaluation.card_places import shows_run
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import write_json, write_text
 from reports.figures.catalogue import write_figures
@@ -42,6 +43,7 @@ class Part:
         self.items.append({"title": title, "files": names, **more})
 
 
+@shows_run
 def render_report(
     run: Path,
     out: Path,

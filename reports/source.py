@@ -22,7 +22,7 @@ from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.models.card import ModelCard, load_model_cards
+from evaluation.models.card import ModelCard, model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import published_for, reproduces_paper
 from evaluation.schema import TABLES
@@ -101,8 +101,7 @@ class RunSource:
     @cached_property
     def model_cards(self) -> dict[str, ModelCard]:
         """Cards of the run's models (a model without a card is shown by its id)."""
-        cards = load_model_cards()
-        return {name: cards[name] for name in self.models if name in cards}
+        return model_cards(self.models)
 
     @property
     def entrants(self) -> list[str]:

@@ -12,7 +12,7 @@ from sat.knowledge.settings import RECORD_FILE, load_settings, text_folder
 SAT = "sat-nano"
 SAT_WORK = PATHS.model_run(SAT)
 
-if SAT in RUN.models:
+if SAT in CONFIGURED.models:
     SAT_PRESET = load_preset(RUN.presets.get(SAT))
     SAT_PROCESSES = SAT_PRESET.training.processes
     SAT_GPUS = SAT_PROCESSES if SAT_PRESET.training.device == "cuda" else 0

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from evaluation.card_places import work_on
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -126,6 +128,13 @@ def make_clone(folder: Path, **variables: str) -> Clone:
         **variables,
     }
     return Clone(folder, environment)
+
+
+@pytest.fixture(autouse=True)
+def no_run_at_work() -> Iterator[None]:
+    """A process works on one run; a test on another one finds no cards of the last."""
+    yield
+    work_on(None)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(measure)
     app.command()(add)
+    app.command()(remove)
+    app.command()(rename)
     app.command()(record)
     app.command()(schema)
     app.command()(doctor)
@@ -68,7 +70,33 @@ def add(
     from evaluation.models.adding import add_model
 
     add_model(run, model, typer.echo, jobs)
-    typer.echo(f"`{model}` is in; name it under `models:` to keep it when the workflow runs again")
+    typer.echo(
+        f"`{model}` is in, and stays when the workflow runs again; `satbench remove {model} "
+        f"--run {run}` takes it out"
+    )
+
+
+def remove(
+    model: str = typer.Argument(..., help="Id of an added model."),
+    run: Path = RUN,
+) -> None:
+    """Take an added model out of a run, with its predictions and scores."""
+    from evaluation.models.moving import remove_model
+
+    remove_model(run, model, typer.echo)
+    typer.echo(f"`{model}` is out")
+
+
+def rename(
+    old: str = typer.Argument(..., help="Id of an added model."),
+    new: str = typer.Argument(..., help="Its new id."),
+    run: Path = RUN,
+) -> None:
+    """Give an added model another id, in its card and in the run; nothing is predicted again."""
+    from evaluation.models.moving import rename_model
+
+    rename_model(run, old, new, typer.echo)
+    typer.echo(f"`{old}` is now `{new}`")
 
 
 def record(run: Path = RUN) -> None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
-from evaluation.datasets.splits import USER_SPLIT_FOLDER, list_remarks, split_file, split_list
+from evaluation.datasets.splits import SPLIT_FOLDER, list_remarks, split_file, split_list
 from evaluation.datasets.standardise import patient_of, standardised
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
@@ -139,7 +139,7 @@ def _list_findings(card: DatasetCard, cases: Sequence[str]) -> Iterator[Finding]
     for remark in list_remarks(card, listed):
         yield Finding(card.id, "", "note", remark.partition(": ")[2])
     there, known = set(cases), {row.case for row in listed}
-    if file.parent == USER_SPLIT_FOLDER:
+    if file.parent != SPLIT_FOLDER:
         for case in (row.case for row in listed if row.case not in there):
             yield Finding(card.id, case, "fault", f"on the split list {file}, not on disk")
     for row in listed:

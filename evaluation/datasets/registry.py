@@ -12,8 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from evaluation.card_places import CardFile, card_files
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.files import visible
 from evaluation.records import Cards
 
 CARD_FOLDER = Path(__file__).parent / "cards"
@@ -31,7 +33,9 @@ def load_cards(folder: Path | None = None) -> Cards[DatasetCard]:
     Raises:
         BenchError: a file of another folder is no card.
     """
-    return _load(*((CARD_FOLDER, USER_CARD_FOLDER) if folder is None else (folder,)))
+    if folder is not None:
+        return _load(folder, ())
+    return _load(CARD_FOLDER, card_files("datasets"))
 
 
 def entry_ids(entries: Sequence[str] | Literal["all"]) -> list[str]:
@@ -43,13 +47,8 @@ def entry_ids(entries: Sequence[str] | Literal["all"]) -> list[str]:
     return list(load_cards(CARD_FOLDER)) if entries == "all" else list(entries)
 
 
-def forget_cards() -> None:
-    """Read the cards anew when they are next asked for."""
-    _load.cache_clear()
-
-
 @lru_cache
-def _load(*folders: Path) -> Cards[DatasetCard]:
+def _load(folder: Path, own: tuple[CardFile, ...]) -> Cards[DatasetCard]:
     cards: Cards[DatasetCard] = Cards()
     owners: dict[str, str] = {"all": "all of them, in a configuration's `entries`"}
     networks: dict[str, str] = {}
@@ -61,8 +60,8 @@ def _load(*folders: Path) -> Cards[DatasetCard]:
         owners.update(dict.fromkeys(spellings, card.id))
         networks.update(dict.fromkeys(ids, card.id))
 
-    for folder in folders:
-        cards.read(folder, DatasetCard, claim, whole=folder != USER_CARD_FOLDER)
+    cards.read(visible(folder, "*.y*ml"), DatasetCard, claim, whole=True)
+    cards.read([file.path for file in own], DatasetCard, claim)
     return cards
 
 

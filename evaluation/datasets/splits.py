@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.card_places import CardFile, split_place, stamped
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard
 
 SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
-USER_SPLIT_FOLDER = Path("config/datasets")
 COLUMNS = ("case", "patient", "split")
 EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
 LAYOUTS = (COLUMNS, EFFECTIVE_COLUMNS)
@@ -62,7 +62,6 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts)
 
 
-@lru_cache
 def committed_split(dataset: str, folder: Path = SPLIT_FOLDER) -> tuple[SplitRow, ...] | None:
     """The committed list of an entry in its order (shards count along it); None without one.
 
@@ -72,13 +71,18 @@ def committed_split(dataset: str, folder: Path = SPLIT_FOLDER) -> tuple[SplitRow
         BenchError: the file is not a valid list.
     """
     path = split_file(dataset, folder)
-    return tuple(read_split_file(path)) if path.is_file() else None
+    return _rows_of(stamped(path)) if path.is_file() else None
+
+
+@lru_cache(maxsize=256)
+def _rows_of(file: CardFile) -> tuple[SplitRow, ...]:
+    return tuple(read_split_file(file.path))
 
 
 def split_file(dataset: str, folder: Path = SPLIT_FOLDER) -> Path:
     """Where the list of an entry lies, or would lie if it had one."""
     path = folder / f"{dataset}.csv"
-    return path if path.is_file() else USER_SPLIT_FOLDER / f"{dataset}.csv"
+    return path if path.is_file() else split_place(dataset)
 
 
 def read_split_file(path: Path) -> list[SplitRow]:
@@ -244,7 +248,7 @@ def effective_split(
 def list_remarks(card: DatasetCard, listed: Sequence[SplitRow]) -> Iterator[str]:
     """Where a list and its card contradict each other; the list is what is used."""
     file = split_file(card.id)
-    if file.parent == USER_SPLIT_FOLDER and card.split.rule in DRAWN:
+    if file.parent != SPLIT_FOLDER and card.split.rule in DRAWN:
         yield f"{card.id}: {file} divides its cases, whatever `rule: {card.split.rule}` says"
     sides = Counter(row.split for row in listed)
     if (sides["train"], sides["test"]) != (card.split.train, card.split.test):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evaluation.datasets.card import Slug
-from evaluation.datasets.registry import USER_CARD_FOLDER, forget_cards, owner_of
+from evaluation.datasets.registry import USER_CARD_FOLDER, owner_of
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 from evaluation.records import require_id
@@ -80,5 +80,4 @@ def write_dataset_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
         )
     title = name.replace("_", " ").title().replace(" ", "_")
     write_text(path, TEMPLATE.format(name=name, title=title))
-    forget_cards()
     return path

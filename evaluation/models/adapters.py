@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from evaluation.io import write_volume
 from evaluation.models.answers import Labels, answer_files, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.gate import checked_model
+from evaluation.models.guarding import guarded
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
 
@@ -110,8 +109,8 @@ class CommandModel:
         self, cases: Sequence[ImageCase], classes: Sequence[str]
     ) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
         """Run the command once for the whole shard; each case is then read by itself."""
-        with tempfile.TemporaryDirectory(prefix="satbench-") as scratch:
-            inputs, outputs = Path(scratch, "input"), Path(scratch, "output")
+        with guarded() as guard:
+            inputs, outputs = guard.folder / "input", guard.folder / "output"
             inputs.mkdir()
             outputs.mkdir()
             for case in cases:
@@ -128,7 +127,7 @@ class CommandModel:
                 for part in self.adapter.command
             ]
             start = time.perf_counter()
-            failure = _run(command, self.adapter.timeout_s)
+            failure = guard.run(command, self.adapter.timeout_s)
             seconds = (time.perf_counter() - start) / len(cases)
             labels = self.adapter.labels.get(cases[0].dataset)
             for case in cases:
@@ -137,19 +136,3 @@ class CommandModel:
                 except BenchError as error:
                     # A failed command explains a missing answer better than the missing file.
                     yield case, failure or error, seconds
-
-
-def _run(command: Sequence[str], timeout_s: float) -> BenchError | None:
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout_s)
-    except subprocess.CalledProcessError as error:
-        return BenchError(
-            f"the model's command ended with exit code {error.returncode}",
-            file=command[0],
-            found=error.stderr.strip()[-300:] or "nothing on stderr",
-        )
-    except subprocess.TimeoutExpired:
-        return BenchError(f"the model's command took more than {timeout_s:g} s", file=command[0])
-    except OSError as error:
-        return BenchError("the model's command cannot be started", file=command[0], found=error)
-    return None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaluation.config import freeze, load_frozen
+from evaluation.config import RunConfig, freeze, load_frozen, read_added, write_added
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.files import visible
+from evaluation.files import TEMPORARY_PREFIX
 from evaluation.measure import measure_shard
 from evaluation.models.adapters import build_model
 from evaluation.models.card import find_model
@@ -19,17 +17,22 @@ from evaluation.models.gate import checked_classes
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
+from evaluation.workflow.by_hand import read_made, settings_of, write_made
+from evaluation.workflow.carrying import carry_cards
+from evaluation.workflow.declared import entries_with_split
+from evaluation.workflow.lock import RunLock
 from evaluation.workflow.plan import n_test_shards
 from evaluation.workflow.provenance import write_record
 
+Say = Callable[[str], None]
 
-def add_model(run: Path, model_id: str, say: Callable[[str], None], jobs: int = 1) -> None:
+
+def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
     """Predict, measure and aggregate one model in an existing run, then render its report.
 
-    What is predicted already is kept. The model joins the run's effective configuration once it
-    is measured on all entries; what fails before the tables are there leaves the configuration as
-    it was. To keep the model when the workflow runs again, name it under `models:` in the
-    configuration file too.
+    What is predicted already is kept. The model joins the run's list of added models, which a
+    later workflow keeps, once it is measured on all entries; what fails before the tables are
+    there leaves list and configuration as they were, and the next call goes on with what is done.
 
     Args:
         run: run folder with standardised cases and splits.
@@ -38,53 +41,78 @@ def add_model(run: Path, model_id: str, say: Callable[[str], None], jobs: int = 
         jobs: cases measured at once.
 
     Raises:
-        BenchError: there is no such card or no entry to predict, the model wants a training, or
-            its adapter cannot be built or asked for its classes.
+        BenchError: there is no such card or no entry to predict, the model wants a training,
+            its adapter cannot be built or asked for its classes, or another command works on
+            the run.
     """
-    paths, config = RunPaths(run), load_frozen(run)
-    card = find_model(model_id)
-    if card.trains and not paths.model_run(model_id).is_dir():
-        raise BenchError(
-            f"`{model_id}` is trained by the workflow",
-            file=paths.model_run(model_id),
-            hint="name it under `models:` in the configuration and run snakemake",
-        )
-    datasets = [path.stem for path in visible(run / "splits", "*.csv")]
-    if not datasets:
-        raise BenchError(
-            "the run has no split yet", file=run / "splits", hint="run the workflow on it first"
-        )
-    _ask_for_classes(paths, model_id, datasets)
-    for dataset in datasets:
-        for shard in range(n_test_shards(find_card(dataset), config)):
-            predict_shard(run, model_id, dataset, shard)
-            measure_shard(run, model_id, dataset, shard, jobs)
-        say(f"{dataset}: predicted and measured")
-    with _joined(paths, model_id):
-        for line in aggregate_run(run):
-            say(line)
-        write_record(run)
-    # By its command: this package does not know the one that renders.
-    satbench = Path(sys.executable).with_name("satbench")
-    subprocess.run([str(satbench), "report", "--run", str(run)], check=True)
+    load_frozen(run)
+    with RunLock(run, f"`satbench add {model_id}`").held():
+        paths, config = RunPaths(run), load_frozen(run)
+        card = find_model(model_id)
+        if card.trains and not paths.model_run(model_id).is_dir():
+            raise BenchError(
+                f"`{model_id}` is trained by the workflow",
+                file=paths.model_run(model_id),
+                hint="name it under `models:` in the configuration and run snakemake",
+            )
+        datasets = entries_with_split(paths, config)
+        if not datasets:
+            raise BenchError(
+                "the run has no split yet", file=run / "splits", hint="run the workflow on it first"
+            )
+        _ask_for_classes(paths, config, model_id, datasets)
+        _sweep(paths, model_id)
+        # Before the first prediction: what changes meanwhile is then made again.
+        made = read_made(paths) | {model_id: settings_of(model_id, config, datasets)}
+        for dataset in datasets:
+            for shard in range(n_test_shards(find_card(dataset), config)):
+                predict_shard(run, model_id, dataset, shard)
+                measure_shard(run, model_id, dataset, shard, jobs)
+            say(f"{dataset}: predicted and measured")
+        write_made(paths, made)
+        with _joined(paths, model_id):
+            for line in aggregate_run(run):
+                say(line)
+            write_record(run)
+        render(run)
 
 
-def _ask_for_classes(paths: RunPaths, model_id: str, datasets: Sequence[str]) -> None:
+def render(run: Path) -> None:
+    """Render the report by its command: this package does not know the one that does it."""
+    from evaluation.cli import build
+
+    build()(["report", "--run", str(run)], standalone_mode=False)
+
+
+def _ask_for_classes(
+    paths: RunPaths, config: RunConfig, model_id: str, datasets: Sequence[str]
+) -> None:
     """Build the model for this alone: a fault on the last entry shows before the first one."""
-    model = build_model(model_id, paths, load_frozen(paths.root))
+    model = build_model(model_id, paths, config)
     for dataset in datasets:
         checked_classes(model.classes(dataset), find_card(dataset))
 
 
+def _sweep(paths: RunPaths, model_id: str) -> None:
+    """Delete half-written files of a call that was killed; nobody else writes here now."""
+    for part in ("predictions", "scores"):
+        for leftover in (paths.root / part / model_id).rglob(f"{TEMPORARY_PREFIX}*"):
+            leftover.unlink(missing_ok=True)
+
+
 @contextmanager
 def _joined(paths: RunPaths, model_id: str) -> Iterator[None]:
-    """Name the model in the run's configuration; take that back if the block fails."""
-    # Read anew: predicting takes hours, in which another model may have joined.
-    before = load_frozen(paths.root)
+    """Declare the model in the run; take that back if the block fails."""
+    added, before = read_added(paths.root), load_frozen(paths.root)
+    after = before
     if model_id not in before.models:
-        freeze(before.model_copy(update={"models": [*before.models, model_id]}), paths.config)
+        after = before.model_copy(update={"models": [*before.models, model_id]})
+        write_added(paths.root, [*(m for m in added if m != model_id), model_id])
+        freeze(after, paths.config)
+    carry_cards(paths, after)
     try:
         yield
     except BaseException:
+        write_added(paths.root, added)
         freeze(before, paths.config)
         raise

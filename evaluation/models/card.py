@@ -5,6 +5,8 @@ Built-in cards lie in `evaluation/models/cards/`, a user's own in `config/models
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -12,11 +14,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from evaluation.card_places import (
+    CardFile,
+    card_candidates,
+    card_files,
+    run_at_work,
+    stamped,
+)
+from evaluation.config import read_added
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.records import Card, Cards, Record
+from evaluation.files import visible
+from evaluation.records import Card, Record, read_card
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")
+log = logging.getLogger(__name__)
 
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$")]
 
@@ -88,33 +100,69 @@ class ModelCard(Card):
         return self
 
 
-@lru_cache
-def load_model_cards(user_folder: Path = USER_CARD_FOLDER) -> Cards[ModelCard]:
-    """Built-in cards and the user's own, by id.
-
-    A user's card that is not valid, or takes a built-in id, is left out (`Cards.faults`).
-    """
-    cards: Cards[ModelCard] = Cards()
-    cards.read(CARD_FOLDER, ModelCard, whole=True)
-    cards.read(user_folder, ModelCard)
-    return cards
-
-
 def find_model(name: str) -> ModelCard:
     """The card of a model id.
 
+    Only this card is read, so that a fault in another one stops nothing. An added model whose
+    card is broken goes on with the copy that its run carries.
+
     Raises:
-        BenchError: there is none (the closest ids are named), or its file is no card.
+        BenchError: there is none (the closest ids are named), or it is not valid.
     """
-    cards = load_model_cards()
-    if name not in cards:
-        cards.refuse(name)
+    built_in, own = CARD_FOLDER / f"{name}.yaml", card_candidates("models", name)
+    if built_in.is_file():
+        own = [built_in]
+    if not own:
         raise BenchError(
             f"no model card `{name}`",
             file=f"{USER_CARD_FOLDER}/{name}.yaml",
-            hint=did_you_mean(name, list(cards)) + " (`satbench new model NAME` writes a card)",
+            hint=did_you_mean(name, model_ids()) + " (`satbench new model NAME` writes a card)",
         )
-    return cards[name]
+    try:
+        return _read(stamped(own[0]))
+    except BenchError:
+        run = run_at_work()
+        if len(own) == 1 or run is None or name not in read_added(run):
+            raise
+        log.warning("%s is not valid; the run's copy %s is used", *own)
+        return _read(stamped(own[1]))
+
+
+@lru_cache(maxsize=256)
+def _read(file: CardFile) -> ModelCard:
+    return read_card(file.path, ModelCard)
+
+
+def built_in_ids() -> list[str]:
+    """Ids of the models whose cards come with the package."""
+    return [path.stem for path in visible(CARD_FOLDER, "*.yaml")]
+
+
+def model_ids() -> list[str]:
+    """Ids of the built-in models and of the user's own, whose cards may yet be at fault."""
+    return [*built_in_ids(), *(file.path.stem for file in card_files("models"))]
+
+
+def model_faults() -> list[BenchError]:
+    """What is wrong with cards of the user's; only a run that names one of them is stopped."""
+    faults = []
+    for path, _ in card_files("models"):
+        try:
+            if path.stem in built_in_ids():
+                raise BenchError(
+                    f"the id `{path.stem}` is taken by a card of the benchmark", file=path,
+                    hint="choose another id and file name",
+                )  # fmt: skip
+            read_card(path, ModelCard)
+        except BenchError as error:
+            faults.append(error)
+    return faults
+
+
+def model_cards(names: Iterable[str]) -> dict[str, ModelCard]:
+    """Cards of those models that have one."""
+    known = set(model_ids())
+    return {name: find_model(name) for name in names if name in known}
 
 
 def load_object(target: str, where: str) -> Any:
@@ -162,7 +210,7 @@ def check_preset(card: ModelCard, preset: str) -> None:
             f"`{card.id}` has no presets",
             found=f"the preset `{preset}`",
             hint="a preset belongs to a model that is trained here: "
-            + ", ".join(c.id for c in load_model_cards().values() if c.trains),
+            + ", ".join(c.id for c in model_cards(built_in_ids()).values() if c.trains),
         )
     load = _beside_adapter(card, "config", "load_preset")
     if load is not None:

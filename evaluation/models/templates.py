@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evaluation.errors import BenchError
 from evaluation.files import write_text
-from evaluation.models.card import USER_CARD_FOLDER, ModelId, load_model_cards
+from evaluation.models.card import USER_CARD_FOLDER, ModelId, model_ids
 from evaluation.records import require_id
 
 TEMPLATE = """\
@@ -54,8 +54,7 @@ def write_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
     """
     require_id(name, ModelId, "model", "-_.")
     path = folder / f"{name}.yaml"
-    if path.exists() or name in load_model_cards():
+    if path.exists() or name in model_ids():
         raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")
     write_text(path, TEMPLATE.format(name=name))
-    load_model_cards.cache_clear()
     return path

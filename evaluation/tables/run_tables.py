@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from evaluation.card_places import shows_run
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.gaps import Gap, case_rows, find_gap, planned_tests
@@ -19,7 +20,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
 from evaluation.files import write_json
-from evaluation.models.card import load_model_cards
+from evaluation.models.card import model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
@@ -32,6 +33,8 @@ from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
 from evaluation.tables.views import Links, find_links
+from evaluation.workflow.carrying import edited_cards
+from evaluation.workflow.declared import leftovers_of
 from evaluation.workflow.plan import n_test_shards
 
 MADE_HERE = (
@@ -88,7 +91,7 @@ def trained_entries(models: Sequence[str], entries: Sequence[str]) -> set[str]:
     Controls do not compete, so only where there is nothing else do they count. Of a model
     without a card nothing is known: it may have seen them all.
     """
-    cards = load_model_cards()
+    cards = model_cards(models)
     entrants = [m for m in models if m not in cards or cards[m].role != "control"]
     seen: set[str] = set()
     for model in entrants or models:
@@ -162,8 +165,8 @@ def load_grids(run: Path) -> RunGrids:
             f"{', '.join(expected.spaces)}",
             hint="`satbench measure` writes them; `snakemake` runs it for all models and entries",
         )
-    cards = load_model_cards()
-    controls = [m for m in rows["model"].unique() if m in cards and cards[m].role == "control"]
+    cards = model_cards(rows["model"].unique())
+    controls = [name for name, card in cards.items() if card.role == "control"]
     grids = build_grids(rows, expected, links)
     entrant_rows = rows[~rows["model"].isin(controls)]
     if not controls or entrant_rows.empty:
@@ -172,6 +175,7 @@ def load_grids(run: Path) -> RunGrids:
     return RunGrids(grids, entrants, expected, links)
 
 
+@shows_run
 def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = None) -> list[str]:
     """Write all tables of a run; joins the shards of the score rows on the way.
 
@@ -215,6 +219,8 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
         *notes,
         *lines_of_models_not_run(grids, expected),
         *left_out,
+        *leftovers_of(run),
+        *edited_cards(paths),
     ]
 
 

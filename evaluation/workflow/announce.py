@@ -24,10 +24,11 @@ from evaluation.datasets.splits import (
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.run_names import unused_names
+from evaluation.workflow.declared import Added, added_lines, leftovers
 from evaluation.workflow.plan import Plan, n_shards
 
 
-def announce(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
+def announce(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> None:
     """Say on stderr, before anything starts, what will run and what will not."""
     n_entries = len(plan.entries) + len(plan.not_run)
     models = ", ".join(config.models)
@@ -37,6 +38,9 @@ def announce(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
         lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
     lines += [f"  not used: {note}" for note in unused_names(config)]
+    lines += [f"  {line}" for line in added_lines(added, paths.root)]
+    entries = [*plan.entries, *plan.not_run]
+    lines += [f"  {line}" for line in leftovers(paths.root, config.models, entries)]
     if config.data_kind == "real" and plan.problem is None:
         lines += [f"  {text}" for name in plan.entries for text in raw_remarks(name, config, paths)]
     say(lines)

@@ -16,7 +16,7 @@ from evaluation.config import RunConfig, load_config
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
-from evaluation.models.card import load_model_cards
+from evaluation.models.card import model_faults
 from evaluation.run_names import unused_names
 
 EXTRAS = {"sat": ("torch", "transformers", "monai"), "nnunet": ("torch", "nnunetv2")}
@@ -109,8 +109,8 @@ def _slurm() -> list[Finding]:
 
 def _cards() -> list[Finding]:
     """Files of the user's that are no cards; a run that names one of them does not start."""
-    faults = {**load_cards().faults, **load_model_cards().faults}
-    return [Finding("note", "card", fault.one_line) for fault in faults.values()]
+    faults = [*load_cards().faults.values(), *model_faults()]
+    return [Finding("note", "card", fault.one_line) for fault in faults]
 
 
 def _raw_data(config: RunConfig, raw_root: Path | None) -> list[Finding]:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from evaluation.config import RunConfig, freeze, load_frozen
+from evaluation.config import RunConfig, freeze, load_frozen, read_added, write_added
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.splits import SplitRow, planned_cases, read_split_file
@@ -20,6 +18,8 @@ from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 from evaluation.paths import RunPaths
+from evaluation.workflow.carrying import carry_cards
+from evaluation.workflow.declared import Added
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,14 @@ def n_test_shards(card: DatasetCard, config: RunConfig) -> int:
     return max(1, ceil(n_cases / config.shard_size))
 
 
-def start_run(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
-    """Write the effective configuration and the list of entries without data.
+def start_run(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> None:
+    """Write the effective configuration, the cards it uses and the list of entries without data.
+
+    An added model that the configuration names by now is taken off the list of the added ones.
 
     Raises:
-        BenchError: the plan cannot start; or the run folder holds a run of the other kind of data.
+        BenchError: the plan cannot start; or the run folder holds a run of the other kind of data;
+            or a model was added or removed since the plan was made.
     """
     if plan.problem:
         raise plan.problem
@@ -148,32 +151,19 @@ def start_run(config: RunConfig, plan: Plan, paths: RunPaths) -> None:
             expected=config.data_kind,
             hint="choose another `name`; virtual and real patients never share a run",
         )
+    if read_added(paths.root) != list(added.listed):
+        raise BenchError(
+            "a model was added or removed while this workflow was being planned",
+            file=paths.added,
+            found=", ".join(read_added(paths.root)) or "no added model",
+            expected=", ".join(added.listed) or "no added model",
+            hint="give the same command again",
+        )
+    kept = [name for name in added.listed if name in added.models or name in added.left_out]
+    write_added(paths.root, kept)
     freeze(config, paths.config)
+    carry_cards(paths, config)
     lines = ["dataset,reason", *(f'{name},"{why}"' for name, why in sorted(plan.not_run.items()))]
     text = "\n".join(lines) + "\n"
     if not paths.not_run.is_file() or paths.not_run.read_text(encoding="utf-8") != text:
         write_text(paths.not_run, text)
-
-
-class RunLock:
-    """One workflow at a time in a run folder; the kernel frees the lock with the process."""
-
-    def __init__(self, root: Path) -> None:
-        self._path = root / ".lock"
-        self._lock = FileLock(self._path)
-
-    def acquire(self) -> None:
-        """Take the lock.
-
-        Raises:
-            BenchError: another process holds it.
-        """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise BenchError(
-                "another workflow works on this run",
-                file=self._path,
-                hint="wait for it or stop it; the lock goes with its process",
-            ) from error

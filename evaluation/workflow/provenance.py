@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pandas as pd
 import psutil
 
 from evaluation import __version__
-from evaluation.config import load_frozen
-from evaluation.datasets.registry import entry_ids
+from evaluation.card_places import shows_run
+from evaluation.config import load_frozen, read_added
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files import sha256, visible, write_json
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME, write_table
+from evaluation.workflow.cost_table import MODEL_STEPS
 from evaluation.workflow.measured import measured_cost, measured_works, runtime_table
 
 PACKAGES = (
@@ -86,17 +89,27 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     """Seconds, CPU seconds, peak memory and GPUs of every job when it last ran.
 
     From the workflow's benchmarks. A job may have resumed, or found its work done: what the work
-    took in all is in the tables `runtime` and `cost`.
+    took in all is in the tables `runtime` and `cost`. Jobs of models and entries that the run does
+    not declare are left out, and so are those whose benchmark is not whole, since Snakemake writes
+    it in place.
     """
     folder = run / "benchmarks"
+    config = load_frozen(run)
+    others = set(load_cards()) - set(entry_ids(config.entries))
     jobs = []
     for path in visible(folder, "**/*.tsv"):
         stage, *rest = path.relative_to(folder).with_suffix("").parts
-        measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+        model = rest.pop(0) if stage in (*MODEL_STEPS, "measure") else None
+        if (model and model not in config.models) or (rest and _dataset(rest[0]) in others):
+            continue
+        try:
+            measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, IndexError):
+            continue
         jobs.append(
             {
                 "stage": stage,
-                "job": "/".join(rest),
+                "job": "/".join([model, *rest] if model else rest),
                 "seconds": round(float(measured["s"]), 2),
                 "cpu_seconds": round(float(measured["cpu_time"]), 2),
                 "peak_memory_mib": round(float(measured["max_rss"]), 1),
@@ -106,20 +119,26 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     return jobs
 
 
+def _dataset(unit: str) -> str:
+    """`totalsegmentator-organs`, `acdc-0`: what stands before the sign, if it is an entry."""
+    return unit.partition("-")[0]
+
+
 def asked_gpus(resources: str) -> int:
     """GPUs among the resources of a benchmark file, `{'mem_mb': 4000, 'gpu': 1}`."""
     found = re.search(r"'gpu': (\d+)", resources)
     return int(found[1]) if found else 0
 
 
+@shows_run
 def write_record(run: Path) -> Path:
     """Write `run.json`, the tables `runtime` and `cost`, and each model's joined `status.csv`."""
     paths = RunPaths(run)
     config = load_frozen(run)
-    for model in config.models:
-        for dataset in entry_ids(config.entries):
-            if paths.prediction_shard(model, dataset, 0).parent.is_dir():
-                join_status(run, model, dataset)
+    entries = entry_ids(config.entries)
+    for model, dataset in product(config.models, entries):
+        if paths.prediction_shard(model, dataset, 0).parent.is_dir():
+            join_status(run, model, dataset)
     works = measured_works(run)
     write_table(paths.table("runtime"), runtime_table(run, works), RUNTIME)
     write_table(paths.table("cost"), measured_cost(run, works), COST)
@@ -128,10 +147,13 @@ def write_record(run: Path) -> Path:
         "data_kind": config.data_kind,
         "code": code_version(),
         "configuration": config.model_dump(mode="json"),
+        "added_models": read_added(run),
         "packages": package_versions(),
         "hardware": hardware(),
         "inputs_sha256": {
-            str(path.relative_to(run)): sha256(path) for path in visible(run / "splits", "*.csv")
+            str(path.relative_to(run)): sha256(path)
+            for path in map(paths.split, sorted(entries))
+            if path.is_file()
         },
         "jobs": job_measurements(run),
     }

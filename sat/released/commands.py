@@ -79,12 +79,12 @@ def convert_released(
 
 def _free_card(name: str) -> Path:
     from evaluation.errors import BenchError
-    from evaluation.models.card import USER_CARD_FOLDER, ModelId, load_model_cards
+    from evaluation.models.card import USER_CARD_FOLDER, ModelId, model_ids
     from evaluation.records import require_id
 
     require_id(name, ModelId, "model", "-_.")
     path = USER_CARD_FOLDER / f"{name}.yaml"
-    if path.exists() or name in load_model_cards():
+    if path.exists() or name in model_ids():
         raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")
     return path
 
@@ -92,7 +92,6 @@ def _free_card(name: str) -> Path:
 def _write_card(path: Path, name: str, checkpoint: Path) -> None:
     from evaluation.datasets.registry import entry_ids
     from evaluation.files import write_text
-    from evaluation.models.card import load_model_cards
 
     text = CARD.format(
         name=name,
@@ -100,4 +99,3 @@ def _write_card(path: Path, name: str, checkpoint: Path) -> None:
         checkpoint=json.dumps(str(checkpoint.resolve())),
     )
     write_text(path, text)
-    load_model_cards.cache_clear()

@@ -14,7 +14,7 @@ from evaluation.cli import build
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.check import check_root, finding_lines
 from evaluation.datasets.regions import class_regions
-from evaluation.datasets.registry import entry_ids, find_card, forget_cards, load_cards
+from evaluation.datasets.registry import entry_ids, find_card, load_cards
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split, write_split
 from evaluation.errors import BenchError
@@ -27,13 +27,9 @@ from evaluation.tables.run_tables import aggregate_run
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch):
-    """An empty working folder; cards are read anew before and after."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    forget_cards()
-    committed_split.cache_clear()
-    yield tmp_path
-    forget_cards()
-    committed_split.cache_clear()
+    return tmp_path
 
 
 def invoke(*arguments: object):
@@ -65,7 +61,6 @@ def add_knee(clone: Path, **changes: object) -> Path:
         "expected_patients": 3,
     }
     path.write_text(yaml.safe_dump(card | changes))
-    forget_cards()
     return path
 
 
@@ -121,7 +116,6 @@ def test_a_card_gives_its_classes_a_region(clone: Path) -> None:
         add_knee(clone, **changes)
         found = class_regions([find_card("my_knee")])
         (clone / "config/datasets/my_knee.yaml").unlink()
-        forget_cards()
         return {name: region for (_, name), region in found.items()}
 
     assert regions(classes=[meniscus], regions=["Lower-Limb"]) == {"meniscus": "lower limb"}
@@ -138,7 +132,6 @@ def test_a_card_gives_its_classes_a_region(clone: Path) -> None:
         with pytest.raises(BenchError, match=words):
             find_card("my_knee")
         (clone / "config/datasets/my_knee.yaml").unlink()
-        forget_cards()
 
 
 def test_cards_that_disagree_about_a_region(clone: Path) -> None:
@@ -165,7 +158,6 @@ def test_all_stays_the_benchmark_and_lists_of_ones_own_count(clone: Path) -> Non
     assert len(entry_ids("all")) == 32
     assert entry_ids(["my_knee"]) == ["my_knee"]
     path.with_suffix(".csv").write_text("case,patient,split\nP0_v1,P0,test\nP1_v1,P1,train\n")
-    committed_split.cache_clear()
     assert [row.split for row in committed_split("my_knee") or ()] == ["test", "train"]
 
 
@@ -180,19 +172,16 @@ def test_a_name_that_is_in_use_is_refused(clone: Path) -> None:
             find_card("my_knee")
         assert str(path.relative_to(clone)) in str(caught.value)
         path.unlink()
-        forget_cards()
     path = add_knee(clone)
     own = folder / "msd_spleen.yaml"
     own.write_text(path.read_text().replace("my_knee", "msd_spleen"))
     assert find_card("msd_spleen").folder == find_card("MSD Spleen").folder != "Knee Study/release"
     assert "taken by a card of the benchmark" in str(load_cards().faults["msd_spleen"])
     own.unlink()
-    forget_cards()
     path.write_text(path.read_text() + "modality: ct\n")
     with pytest.raises(BenchError, match="`modality` is there twice"):
         find_card("my_knee")
     path.rename(path.with_suffix(".yml"))
-    forget_cards()
     with pytest.raises(BenchError, match=r"ends in \.yaml"):
         find_card("my_knee")
 
@@ -217,7 +206,6 @@ def test_a_bad_card_stops_only_who_asks_for_it(clone: Path, caplog) -> None:
         (folder / name).write_text("no card")
     (folder / ".#link.yaml").symlink_to("user@host.123")
     (folder / "._my_knee.yaml").write_bytes(b"\x00\x05\x16\x07")
-    forget_cards()
     assert len(load_cards()) == 34
     assert find_card("Some Knee").id == "some_knee"
     warnings = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
@@ -246,7 +234,6 @@ def test_a_wrong_reader_shows_with_the_card(clone: Path) -> None:
         with pytest.raises(BenchError, match=words):
             invoke("datasets", "my_knee")
         path.unlink()
-        forget_cards()
     shown = invoke("datasets", "--readers").output
     assert "- missing: default 'error', or 'empty', 'not_annotated'" in shown
     assert "- scans.image: required" in shown
@@ -303,7 +290,6 @@ def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
         ({"name": "meniscus", "file": "meniscus", "paper_values": [1]}, "paper_values need values"),
     ):
         (clone / "config/datasets/my_knee.yaml").unlink()
-        forget_cards()
         add_knee(clone, classes=[wrong])
         with pytest.raises(BenchError, match=words):
             find_card("my_knee")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import pytest
 from evaluation.cases import CaseRecord, write_case
 from evaluation.config import RunConfig, freeze
 from evaluation.io import Volume, write_volume
-from evaluation.models import card as model_cards
 from evaluation.paths import RunPaths
 from evaluation.segmentation import pack_masks
 
@@ -30,10 +29,9 @@ def labels_of(case: str) -> np.ndarray:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two test cases of the hippocampus in a run folder, and a clean folder for user cards."""
     monkeypatch.chdir(tmp_path)
-    model_cards.load_model_cards.cache_clear()
     run = tmp_path / "results" / "toy"
     paths = RunPaths(run)
     config = RunConfig(
@@ -67,8 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         lines.append(f"{name},{name},test")
     paths.split(DATASET).parent.mkdir(parents=True)
     paths.split(DATASET).write_text("\n".join(lines) + "\n")
-    yield run
-    model_cards.load_model_cards.cache_clear()
+    return run
 
 
 @pytest.fixture
@@ -82,7 +79,6 @@ def write_card() -> Callable[..., None]:
             f"id: {model}\ntitle: Mine\ndescription: x\ncitation: x\nlicence: x\n"
             f"adapter:\n{adapter}"
         )
-        model_cards.load_model_cards.cache_clear()
 
     return write
 

@@ -14,9 +14,8 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.check import check_root
 from evaluation.datasets.readers import discover, get_reader
-from evaluation.datasets.registry import find_card, forget_cards
+from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import CaseRow, write_rows
-from evaluation.datasets.splits import committed_split
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
 from evaluation.io import Volume, write_volume
@@ -31,7 +30,6 @@ OWN = Path("config/datasets/own")
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A raw root with ten cases of a user's dataset, five patients with two scans each."""
     monkeypatch.chdir(tmp_path)
-    forget()
     path = write_dataset_card("own")
     card = yaml.safe_load(path.read_text()) | {
         "folder": "Own", "patient_pattern": "^(p[0-9]+)_", "expected_cases": 10,
@@ -39,11 +37,9 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "classes": [{"name": "liver", "values": [1]}],
     }  # fmt: skip
     path.write_text(yaml.safe_dump(card))
-    forget()
     for case in CASES:
         add_case(tmp_path / "raw" / "Own", case)
     yield tmp_path / "raw"
-    forget()
 
 
 CASES = [f"p{i}_{k}" for i in range(5) for k in range(2)]
@@ -58,23 +54,16 @@ def add_case(folder: Path, case: str) -> None:
     )
 
 
-def forget() -> None:
-    forget_cards()
-    committed_split.cache_clear()
-
-
 def set_rule(rule: str) -> None:
     path = OWN.with_suffix(".yaml")
     card = yaml.safe_load(path.read_text())
     card["split"]["rule"] = rule
     path.write_text(yaml.safe_dump(card))
-    forget()
 
 
 def write_list(rows: list[tuple[str, str, str]]) -> None:
     text = "".join(f"{','.join(row)}\n" for row in rows)
     OWN.with_suffix(".csv").write_text("case,patient,split\n" + text)
-    forget()
 
 
 def card() -> DatasetCard:

@@ -18,13 +18,11 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.config import RunConfig, freeze
-from evaluation.datasets.registry import forget_cards
 from evaluation.datasets.shards import standardise_shard
-from evaluation.datasets.splits import committed_split, write_split
+from evaluation.datasets.splits import write_split
 from evaluation.io import Volume, read_volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models.adding import add_model
-from evaluation.models.card import load_model_cards
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.schema import AUDIT, TABLES, read_table
@@ -46,16 +44,7 @@ def board(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     place = tmp_path_factory.mktemp("linked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        forget_all_cards()
         yield {"run": (run := make_run(shared, place)), **payload_of(run)}
-    forget_all_cards()
-
-
-def forget_all_cards() -> None:
-    """Another working folder has other cards of its user."""
-    forget_cards()
-    committed_split.cache_clear()
-    load_model_cards.cache_clear()
 
 
 def make_run(shared: Path, place: Path) -> RunPaths:
@@ -136,7 +125,6 @@ def write_card(path: Path, study: str, scans: dict[str, tuple[int, str]]) -> Non
         "expected_patients": len(scans),
     }  # fmt: skip
     path.write_text(yaml.safe_dump(card))
-    forget_cards()
 
 
 def answer(raw: Path, folder: Path, name: str) -> None:
@@ -255,7 +243,6 @@ def test_a_link_that_a_card_rejects_is_gone_everywhere(board: dict[str, Any]) ->
     card = yaml.safe_load(path.read_text())
     word = {"dataset": "study_a", "relation": "two people", "verified": True}
     path.write_text(yaml.safe_dump(card | {"overlaps": [{**word, "not_linked": [["b1", "a3"]]}]}))
-    forget_cards()
     result = CliRunner().invoke(build(), ["data", "audit", "--run", str(run.root), "--strict"])
     assert result.exit_code == 0, result.output
     assert "Links rejected by cards: 1." in result.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import yaml
 
 from evaluation.config import RunConfig, freeze
-from evaluation.datasets.registry import forget_cards
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
@@ -38,11 +36,9 @@ OTHERS_WORDS = (
 
 
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    forget_cards()
-    yield tmp_path
-    forget_cards()
+    return tmp_path
 
 
 def own_run(
@@ -57,7 +53,6 @@ def own_run(
     card = yaml.safe_load(path.read_text())
     card |= {"title": "My Knee", "modality": "mri", "regions": regions, "classes": classes}
     path.write_text(yaml.safe_dump(card))
-    forget_cards()
     scores = synthetic_scores(models, {"my_knee": ("mri", 12, dict.fromkeys(CLASSES, True))})
     rows = scores.rows.assign(dsc=scores.rows["dsc"].clip(0, 1), nsd=scores.rows["nsd"].clip(0, 1))
     paths = RunPaths(clone / "results" / "knee")

@@ -20,7 +20,7 @@ from evaluation.cli import build
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
 from evaluation.io import Volume, read_volume, write_volume
-from evaluation.models.card import ModelCard, PythonObject, load_model_cards, load_object
+from evaluation.models.card import ModelCard, PythonObject, load_object
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from evaluation.records import load_record
@@ -97,7 +97,6 @@ def converted(encoder, tower, network_file, tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         result = CliRunner().invoke(build(), arguments)
-        load_model_cards.cache_clear()
     assert result.exit_code == 0, result.output
     assert "projection head `mlp_embed`" in result.stdout
     assert "not used: temperature" in result.stderr

@@ -167,7 +167,7 @@ def test_every_job_says_where_it_ran_and_what_it_took(smoke):
 def test_the_guide_to_add_a_model_works_as_written(smoke, tmp_path):
     """The blocks of CONTRIBUTING.md, after predictions made elsewhere, here the references."""
     folder = tmp_path / "clone"
-    shutil.copytree(smoke.folder, folder, ignore=shutil.ignore_patterns("prepared", ".snakemake"))
+    shutil.copytree(smoke.folder, folder, ignore=shutil.ignore_patterns("prepared"))
     clone = replace(smoke, folder=folder, started=[])
     paths = RunPaths(folder / "results" / "smoke")
     labels = {
@@ -201,3 +201,35 @@ def test_the_guide_to_add_a_model_works_as_written(smoke, tmp_path):
     assert 0 <= scores["my-object"] < 1
     board = (folder / "reports/out/smoke/leaderboard.html").read_text(encoding="utf-8")
     assert all(title in board for title in ("My U-Net", "My command", "My object"))
+    stays_when_the_workflow_runs_again(clone)
+
+
+def stays_when_the_workflow_runs_again(clone) -> None:
+    """Nothing is predicted again; a new tolerance is measured for added models too."""
+    run = clone.folder / "results" / "smoke"
+    names = ["my-unet", "my-command", "my-object"]
+    said = clone.run("-n", *RUN)
+    assert jobs(said) <= {"aggregate", "record", "report"}
+    assert "added: my-unet, my-command, my-object" in said
+    assert "left over" not in said
+    clone.run(*RUN)
+    assert planned(clone) == set()
+    # The cards travel in the run: without the user's own, all goes on.
+    shutil.rmtree(clone.folder / "config" / "models")
+    config = clone.folder / "config" / "smoke.yaml"
+    text = config.read_text().replace("[1.0]", "[2.0]")
+    text = re.sub("presets: .*", "presets: {}", text)
+    config.write_text(re.sub("models: .*", "models: [oracle]", text))
+    said = clone.run("-n", *RUN)
+    assert jobs(said) == {"measure", "aggregate", "record", "report"}
+    assert "left over, not shown: model nnunet" in said
+    clone.run(*RUN)
+    for name in names:
+        rows = pd.read_parquet(run / "scores" / name / "acdc.parquet")
+        assert set(rows["tolerance_mm"]) == {2.0}
+    clone.satbench("remove", "my-object", "--run", "results/smoke")
+    assert not (run / "scores" / "my-object").exists()
+    clone.run(*RUN)
+    board = (clone.folder / "reports/out/smoke/leaderboard.html").read_text(encoding="utf-8")
+    assert "My object" not in board
+    assert "My U-Net" in board
