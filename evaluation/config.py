@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,15 +10,13 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
 from evaluation.card_places import work_on
 from evaluation.errors import BenchError
-from evaluation.files import write_json, write_text
-from evaluation.paths import RunPaths
+from evaluation.files import write_text
 from evaluation.records import Record, invalid_record, read_mapping
 from evaluation.run_names import with_known_names
 
@@ -178,32 +176,6 @@ def load_frozen(run_folder: Path) -> RunConfig:
         return RunConfig.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise invalid_record(path, RunConfig, error) from error
-
-
-def read_added(run_folder: Path) -> list[str]:
-    """Models that `satbench add` put into a run, in that order.
-
-    Raises:
-        BenchError: the list is damaged.
-    """
-    path = RunPaths(run_folder).added
-    if not path.is_file():
-        return []
-    try:
-        return TypeAdapter(list[str]).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise BenchError(
-            "the list of added models cannot be read",
-            file=path,
-            expected='model ids, `["my-unet"]`',
-            hint="delete the file and add the models again; what they predicted is kept",
-        ) from error
-
-
-def write_added(run_folder: Path, models: Sequence[str]) -> None:
-    """Write the list of added models, if it changed."""
-    if list(models) != read_added(run_folder):
-        write_json(RunPaths(run_folder).added, list(models))
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaluation.config import RunConfig, freeze, load_frozen, read_added, write_added
+from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files import TEMPORARY_PREFIX
 from evaluation.measure import measure_shard
 from evaluation.models.adapters import build_model
+from evaluation.models.added import read_added, write_added
 from evaluation.models.card import find_model
 from evaluation.models.gate import checked_classes
 from evaluation.models.running import predict_shard

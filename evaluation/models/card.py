@@ -21,9 +21,9 @@ from evaluation.card_places import (
     run_at_work,
     stamped,
 )
-from evaluation.config import read_added
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files import visible
+from evaluation.models.added import read_added
 from evaluation.records import Card, Record, read_card
 
 CARD_FOLDER = Path(__file__).parent / "cards"

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from evaluation.card_places import card_candidates
 from evaluation.cases import PREDICTION_FILE
-from evaluation.config import freeze, load_frozen, read_added, write_added
+from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_text
+from evaluation.models.added import read_added, write_added
 from evaluation.models.adding import Say, render
 from evaluation.models.card import CARD_FOLDER, USER_CARD_FOLDER, ModelCard, ModelId, find_model
 from evaluation.paths import RunPaths

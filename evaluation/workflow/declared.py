@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluation.card_places import work_on
-from evaluation.config import RunConfig, load_frozen, read_added
+from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids
 from evaluation.errors import BenchError
+from evaluation.models.added import read_added
 from evaluation.models.card import find_model
 from evaluation.paths import RunPaths
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from evaluation.config import RunConfig, freeze, load_frozen, read_added, write_added
+from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.splits import SplitRow, planned_cases, read_split_file
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files import write_text
+from evaluation.models.added import read_added, write_added
 from evaluation.paths import RunPaths
 from evaluation.workflow.carrying import carry_cards
 from evaluation.workflow.declared import Added

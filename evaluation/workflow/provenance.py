@@ -16,14 +16,17 @@ import psutil
 
 from evaluation import __version__
 from evaluation.card_places import shows_run
-from evaluation.config import load_frozen, read_added
+from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files import sha256, visible, write_json
+from evaluation.models.added import read_added
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME, write_table
-from evaluation.workflow.cost_table import MODEL_STEPS
 from evaluation.workflow.measured import measured_cost, measured_works, runtime_table
+
+# Stages whose benchmarks lie in a folder of their model.
+OF_A_MODEL = ("prepare", "train", "predict", "measure")
 
 PACKAGES = (
     "torch",
@@ -99,7 +102,7 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     jobs = []
     for path in visible(folder, "**/*.tsv"):
         stage, *rest = path.relative_to(folder).with_suffix("").parts
-        model = rest.pop(0) if stage in (*MODEL_STEPS, "measure") else None
+        model = rest.pop(0) if stage in OF_A_MODEL else None
         if (model and model not in config.models) or (rest and _dataset(rest[0]) in others):
             continue
         try:

@@ -16,10 +16,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from evaluation.config import RunConfig, freeze, load_frozen, read_added
+from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
 from evaluation.models import adding, moving
+from evaluation.models.added import read_added
 from evaluation.models.card import find_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths

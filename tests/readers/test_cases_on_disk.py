@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ OWN = Path("config/datasets/own")
 
 
 @pytest.fixture
-def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A raw root with ten cases of a user's dataset, five patients with two scans each."""
     monkeypatch.chdir(tmp_path)
     path = write_dataset_card("own")
@@ -39,7 +38,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path.write_text(yaml.safe_dump(card))
     for case in CASES:
         add_case(tmp_path / "raw" / "Own", case)
-    yield tmp_path / "raw"
+    return tmp_path / "raw"
 
 
 CASES = [f"p{i}_{k}" for i in range(5) for k in range(2)]
