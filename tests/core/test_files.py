@@ -107,7 +107,11 @@ def test_a_bad_model_card_stops_only_who_asks_for_it(tmp_path: Path, monkeypatch
     clutter(folder, "good.yaml")
     assert find_model("good").title == "G"
     assert find_model("oracle").role == "control"
-    assert [Path(str(fault.file)).stem for fault in model_faults()] == ["half", "oracle", "other"]
+    faults = [fault.one_line for fault in model_faults()]
+    assert len(faults) == 3
+    assert all(
+        f"{name}.yaml" in f for name, f in zip(("half", "oracle", "other"), faults, strict=True)
+    )
     for name, words in (("half", "YAML"), ("other", "id and file name differ")):
         with pytest.raises(Exception, match=words):
             find_model(name)

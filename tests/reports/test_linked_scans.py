@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from evaluation.cli import build
-from evaluation.config import RunConfig, freeze
+from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.shards import standardise_shard
 from evaluation.datasets.splits import write_split
 from evaluation.io import Volume, read_volume, write_volume
@@ -26,6 +26,7 @@ from evaluation.models.adding import add_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.schema import AUDIT, TABLES, read_table
+from evaluation.workflow.carrying import carry_cards
 from reports.leaderboard.page import board_payload
 from reports.per_case import load_case_rows
 from reports.source import load_source
@@ -243,6 +244,7 @@ def test_a_link_that_a_card_rejects_is_gone_everywhere(board: dict[str, Any]) ->
     card = yaml.safe_load(path.read_text())
     word = {"dataset": "study_a", "relation": "two people", "verified": True}
     path.write_text(yaml.safe_dump(card | {"overlaps": [{**word, "not_linked": [["b1", "a3"]]}]}))
+    carry_cards(run, load_frozen(run.root))  # as the workflow does at its start
     result = CliRunner().invoke(build(), ["data", "audit", "--run", str(run.root), "--strict"])
     assert result.exit_code == 0, result.output
     assert "Links rejected by cards: 1." in result.output
