@@ -45,13 +45,15 @@ pytestmark = [pytest.mark.changes, pytest.mark.timeout(3000)]
 class Step:
     """A change, and the names (with stars) of the artefacts that are then made anew.
 
-    `perhaps` are rows whose masks may come out as they were.
+    `perhaps` are rows whose masks may come out as they were, `gone` what is no longer declared
+    and leaves the files of what is.
     """
 
     title: str
     change: Callable[[Place], object] = lambda _: None
     anew: tuple[str, ...] = ()
     perhaps: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
 
 
@@ -71,7 +73,7 @@ def take(place: Place, fresh: FreshRuns, step: Step) -> None:
     assert all(matching(after, [pattern]) for pattern in step.anew), "a pattern fits nothing"
     unasked = sorted(anew - expected - matching(after, step.perhaps))
     assert (unasked, sorted(expected - anew)) == ([], []), "made without need; kept wrongly"
-    assert set(before) <= set(after) | matching(before, step.anew), "something was lost"
+    assert before.keys() - after.keys() == matching(before.keys() - after.keys(), step.gone)
     assert "Nothing to be done" in place.snakemake()
     require_same_tables(place, fresh.of(place))
     require_board(place)
@@ -130,6 +132,17 @@ def touched(place: Place) -> None:
         path.touch()
 
 
+def moved(place: Place) -> None:
+    """To another folder, with the files' times."""
+    old, new = place.config["raw_root"], f"results/{NAME}/moved"
+    (place.folder / old).rename(place.folder / new)
+    place.configure(raw_root=new)
+
+
+def without(name: str) -> Callable[[Place], None]:
+    return lambda place: shutil.rmtree(place.run / name)
+
+
 FORCED = ("--forcerun",)
 
 
@@ -147,6 +160,8 @@ FORCED = ("--forcerun",)
         configure(models=["shifted", "oracle", "threshold"], entries=["acdc", "msd_spleen"]),
     ),
     Step("files touched", touched),
+    Step("raw root moved", moved),
+    Step("predictions deleted", without("predictions/threshold"), anew=("prediction/threshold/*",)),
     Step("a model dropped", configure(models=["oracle", "threshold"])),
     Step("an entry dropped", configure(entries=["msd_spleen"])),
     Step(
@@ -161,7 +176,35 @@ FORCED = ("--forcerun",)
         configure(classes={"acdc": ["-myocardium"]}),
         anew=("case/acdc/*", "prediction/*/acdc/*", "rows/*/acdc/*", "fitted/threshold/acdc"),
     ),
-    Step("seed", configure(seed=1), anew=("*",), perhaps=("rows/*",)),
+    Step(
+        # The last two are for testing: one of them goes over to the training cases.
+        "one virtual patient more",
+        configure(cohort={"patients": 5, "test_patients": 2}),
+        anew=(
+            "case/*5",
+            "case/*5_*",
+            "fitted/*",
+            "prediction/*/spleen_5",
+            "prediction/*/patient005_*",
+            "prediction/threshold/*/spleen_4",
+            "prediction/threshold/*/patient004_*",
+            "prediction/mean-map/*/spleen_4",
+            "prediction/mean-map/*/patient004_*",
+            "rows/*/spleen_5",
+            "rows/*/patient005_*",
+        ),
+        perhaps=("rows/threshold/*", "rows/mean-map/*"),
+        gone=("rows/*/spleen_3", "rows/*/patient003_*"),
+    ),
+    Step(
+        "seed",
+        configure(seed=1),
+        anew=(
+            "case/*",
+            "fitted/*",
+            *(f"*/*/*/{case}" for case in ("spleen_[45]", "patient00[45]_*")),
+        ),
+    ),
 )
 def test_what_is_declared(declared, fresh, step):
     take(declared, fresh, step)
@@ -346,6 +389,10 @@ def voxel(file: str, value: int | None = None) -> Callable[[Place], None]:
     return lambda place: other_voxel(place.folder / file, value)
 
 
+def remove(file: str) -> Callable[[Place], None]:
+    return lambda place: (place.folder / file).unlink()
+
+
 def by_hand(place: Place) -> None:
     """The step that makes cases, as somebody calls it who has repaired a file."""
     arguments = ("--run", f"results/{NAME}", "--dataset", "msd_spleen", "--shard", "0")
@@ -441,6 +488,13 @@ TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
         ),
         perhaps=("rows/*/msd_spleen/spleen_6",),
     ),
+    Step(
+        "a raw case removed",
+        all_of(
+            *(remove(f"{SPLEEN}/{folder}/spleen_25.nii.gz") for folder in ("imagesTr", "labelsTr"))
+        ),
+        gone=("rows/*/spleen_25",),
+    ),
     # Rows change with the masks: two seeds cannot show the same scores.
     Step("seed of the training", configure(seed=1), anew=TRAINED),
     Step("preset", another_preset, anew=TRAINED),
@@ -455,10 +509,10 @@ def test_a_case_that_failed_is_tried_again(users, fresh):
     stop = 'if case.case == "spleen_6" and not pathlib.Path("mended").exists(): raise ValueError(1)'
     users.replace("code/my_model.py", "    pass\n", f"    {stop}\n")
     said = users.snakemake()
-    assert "my-object on msd_spleen: 1 of 3 cases failed" in said
+    assert "my-object on msd_spleen: 1 of 2 cases failed" in said
     rows = pd.read_parquet(users.run / "scores/my-object/msd_spleen.parquet")
     assert set(rows.query("case == 'spleen_6'")["status"]) == {"prediction_missing"}
-    assert "1 of 3 cases failed" in users.snakemake()
+    assert "1 of 2 cases failed" in users.snakemake()
     (users.folder / "mended").write_text("")
     case = made("my-object", "msd_spleen", "spleen_6")
     take(users, fresh, Step("mended", anew=case))
@@ -467,10 +521,12 @@ def test_a_case_that_failed_is_tried_again(users, fresh):
     done = users.clone.snakemake(*RUN)
     assert done.returncode != 0
     log = (users.run / "logs/predict/my-object/msd_spleen-0.log").read_text()
-    assert "`my-object` failed on all 3 cases of `msd_spleen`" in log
+    assert "`my-object` failed on all 2 cases of `msd_spleen`" in log
     assert "no luck" in log
     users.replace("code/my_model.py", "raise ValueError('no luck')", "pass")
-    take(users, fresh, Step("mended again", anew=made("my-object")))
+    # The same answers as before: their rows are still there.
+    anew = ("prediction/my-object/*/spleen_[16]*", "prediction/my-object/acdc/*")
+    take(users, fresh, Step("mended again", anew=anew))
 
 
 def test_a_run_copied_away_reports_itself(users, tmp_path):
@@ -509,12 +565,13 @@ def trained(tmp_path_factory, new_clone) -> Place:
     return place
 
 
-def another_recipe(place: Place) -> None:
+def mirrored(place: Place) -> None:
+    """Another way to predict with the same training."""
     text = (ROOT / "baselines/presets/smoke.yaml").read_text()
-    other = text.replace("learning_rate: 4.0e-3", "learning_rate: 2.0e-3")
-    assert other != text
-    (place.folder / "config/recipe.yaml").write_text(other)
-    place.configure(presets={"sat-nano": "smoke", "nnunet": "config/recipe.yaml"})
+    path = place.folder / "config/mirrored.yaml"
+    path.write_text(text.replace("test_time_mirroring: false", "test_time_mirroring: true"))
+    assert path.read_text() != text
+    place.configure(presets={"sat-nano": "smoke", "nnunet": "config/mirrored.yaml"})
 
 
 def without_checkpoint(place: Place) -> None:
@@ -525,8 +582,8 @@ def without_checkpoint(place: Place) -> None:
 @steps(
     Step(
         "preset of the specialists",
-        another_recipe,
-        anew=("specialist/*", "prediction/nnunet/*"),
+        mirrored,
+        anew=("prediction/nnunet/*",),
         perhaps=("rows/nnunet/*",),
     ),
     Step("checkpoints deleted", without_checkpoint),
