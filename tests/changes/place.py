@@ -31,7 +31,7 @@ ARTEFACTS = {
     "specialist_data": "runs/nnunet/*/preprocessed/satbench.json",
     "training": "runs/*/last.pt",
     "specialist": "runs/nnunet/*/trained/satbench.json",
-    "fitted": "runs/*/*.json",
+    "fitted": "runs/threshold/*.json",
     "prediction": "predictions/*/*/*/prediction.json",
 }
 """What steps keep, as long as they would make it again; the stars become its name."""
@@ -162,10 +162,11 @@ def require_board(place: Place) -> None:
     assert {model["id"] for model in models} == set(place.config["models"])
 
 
-def other_voxel(path: Path, value: int | None = None) -> None:
-    """Change a voxel of a volume: to another value in the middle of it, or to `value`."""
+def other_voxel(path: Path, label: int | None = None) -> None:
+    """Change the voxel in the middle of an image; of a label map to `label`, or to 0 if it is."""
     volume = nib.load(path)
     array = np.asarray(volume.dataobj).copy()
     middle = tuple(n // 2 for n in array.shape)
-    array[middle] = array[middle] + 40 if value is None else value
+    before = array[middle]
+    array[middle] = before + 40 if label is None else label * (before != label)
     nib.save(nib.Nifti1Image(array, volume.affine, volume.header), path)

@@ -174,7 +174,7 @@ FORCED = ("--forcerun",)
     Step(
         "a class fewer",
         configure(classes={"acdc": ["-myocardium"]}),
-        anew=("case/acdc/*", "prediction/*/acdc/*", "rows/*/acdc/*", "fitted/threshold/acdc"),
+        anew=("case/acdc/*", "prediction/*/acdc/*", "rows/*/acdc/*", "fitted/acdc"),
     ),
     Step(
         # The last two are for testing: one of them goes over to the training cases.
@@ -385,8 +385,8 @@ def made(model: str, dataset: str = "*", case: str = "*") -> tuple[str, str]:
     return f"prediction/{model}/{dataset}/{case}", f"rows/{model}/{dataset}/{case}"
 
 
-def voxel(file: str, value: int | None = None) -> Callable[[Place], None]:
-    return lambda place: other_voxel(place.folder / file, value)
+def voxel(file: str, label: int | None = None) -> Callable[[Place], None]:
+    return lambda place: other_voxel(place.folder / file, label)
 
 
 def remove(file: str) -> Callable[[Place], None]:
@@ -467,7 +467,7 @@ TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
         anew=(
             "case/msd_spleen/spleen_2",
             "prepared/sat-nano/msd_spleen/spleen_2",
-            "fitted/threshold/msd_spleen",
+            "fitted/msd_spleen",
             "prediction/threshold/msd_spleen/*",
             *TRAINED,
         ),
