@@ -14,7 +14,7 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-slurm demo hippocampus ablation \
+.PHONY: help setup lint format test test-long test-changes test-slurm demo hippocampus ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics clean
 
 help: ## list the targets
@@ -43,11 +43,14 @@ format: $(READY) ## write the house format
 	$(BIN)/snakefmt $(SMK)
 
 test: $(READY) ## the quick tests, minutes on two cores
-	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not long and not slurm" \
+	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not long and not slurm and not changes" \
 		$(PYTEST_ARGS)
 
 test-long: $(READY) ## simulations and memory tests
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+test-changes: $(READY) ## a run changed in many ways against fresh runs of the same
+	$(BIN)/pytest -m changes $(PYTEST_ARGS)
 
 test-slurm: $(READY) ## the workflow on a real Slurm on this machine
 	$(BIN)/pytest -m slurm $(PYTEST_ARGS)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.cases import Prediction, read_case_record, read_reference, write_case
+from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
-from evaluation.io import Volume, write_volume
+from evaluation.identity import ask_again
+from evaluation.io import Volume, read_volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
-from evaluation.models.running import predict_shard
+from evaluation.models.card import load_model_cards
+from evaluation.models.running import predict_shard, read_status
 from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
 from evaluation.segmentation import pack_masks
 
 DATASET = "msd_hippocampus"
+CASES = ("hippocampus_001", "hippocampus_003")
 PARTS = ("anterior hippocampus", "posterior hippocampus")
 LABELS = "{msd_hippocampus: {anterior hippocampus: 1, posterior hippocampus: 2}}"
 AFFINE = np.eye(4)
@@ -106,11 +114,7 @@ class Dim:
     def predict(self, case, classes):
         if case.case == "hippocampus_003":
             raise RuntimeError("out of luck")
-        image = case.image()
-        masks = dict.fromkeys(classes, image.array > 0)
-        from evaluation.cases import Prediction
-
-        return Prediction(pack_masks(masks, image.affine, "direct"))
+        return answer(self, case, classes)
 
 
 def test_python_adapter_resumes_and_keeps_going_past_a_failure(run, monkeypatch, write_card):
@@ -140,8 +144,8 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
     predict_shard(run, "mine", DATASET, 0)
     undisturbed = pd.read_parquet(measure_shard(run, "mine", DATASET, 0))
     target = RunPaths(run).score_shard("mine", DATASET, 0)
-    target.unlink()
-    target.with_suffix(".journal.jsonl").unlink()
+    for path in target.parent.iterdir():
+        path.unlink()
     original = measure.measure_case
     seen: list[str] = []
 
@@ -214,3 +218,268 @@ def test_unknown_card_key_is_named_with_a_suggestion(run, write_card):
     write_card(FOLDER + "licens: MIT\n")
     with pytest.raises(BenchError, match="did you mean `licence`"):
         predict_shard(run, "mine", DATASET, 0)
+
+
+MODULE = """
+from evaluation.cases import Prediction
+from evaluation.segmentation import pack_masks
+
+LEAST = 0
+
+
+class Model:
+    def __init__(self, context):
+        self.least = context.options.get("least", LEAST)
+
+    def classes(self, dataset):
+        return {"anterior hippocampus": None, "posterior hippocampus": None}
+
+    def predict(self, case, classes):
+        image = case.image()
+        masks = dict.fromkeys(classes, image.array > self.least)
+        return Prediction(pack_masks(masks, image.affine, "direct"))
+"""
+
+
+@pytest.fixture
+def module(run, monkeypatch) -> Path:
+    """A module of the user's own in the folder where the work is done."""
+    monkeypatch.syspath_prepend(run.parents[1])
+    monkeypatch.delitem(sys.modules, "users_module", raising=False)
+    path = Path("users_module.py")
+    path.write_text(MODULE)
+    return path
+
+
+def rewrite(run: Path, case: str, *, image=None, labels=None) -> None:
+    """Standardise a case anew with another voxel in its image or in its first layer."""
+    folder = RunPaths(run).case(DATASET, case)
+    record, reference = read_reference(folder)
+    volume = read_volume(folder / "image.nii.gz")
+    if image is not None:
+        volume.array[0, 0, 0] = image
+    if labels is not None:
+        reference.layers[0][5, 5, 5] = labels
+    write_case(folder, volume, reference, record)
+
+
+def times(run: Path, model: str) -> dict[str, int]:
+    folder = RunPaths(run).prediction(model, DATASET, "x").parent
+    return {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("*/prediction.json")}
+
+
+def predicted_anew(run: Path, model: str = "mine") -> set[str]:
+    """The cases whose prediction is made again."""
+    load_model_cards.cache_clear()
+    before = times(run, model)
+    predict_shard(run, model, DATASET, 0)
+    return {case for case, time in times(run, model).items() if before.get(case) != time}
+
+
+def configured(run: Path, **values) -> None:
+    path = RunPaths(run).config
+    freeze(load_frozen(run).model_copy(update=values), path)
+
+
+ALL, NONE = set(CASES), set()
+
+
+def test_a_prediction_belongs_to_image_card_file_and_classes(run, write_card, write_predictions):
+    """What changes, and the cases that are then predicted again; every time once."""
+    write_card(FOLDER)
+    write_predictions()
+    file = Path("predictions/mine") / DATASET / f"{CASES[0]}.nii.gz"
+    card = Path("config/models/mine.yaml")
+
+    def edit(old: str, new: str) -> None:
+        text = card.read_text()
+        assert old in text
+        card.write_text(text.replace(old, new))
+
+    def other_file() -> None:
+        content = nib.load(file)
+        labels = np.asarray(content.dataobj).copy()
+        labels[0, 0, 0] = 1
+        write_volume(file, Volume(labels, content.affine))
+
+    changes = {
+        "the first time": (lambda: None, ALL),
+        "nothing": (lambda: None, NONE),
+        "image": (lambda: rewrite(run, CASES[0], image=7), {CASES[0]}),
+        "labels": (lambda: rewrite(run, CASES[1], labels=0), NONE),
+        "written anew": (lambda: rewrite(run, CASES[1]), NONE),
+        "file": (other_file, {CASES[0]}),
+        "file touched": (file.touch, NONE),
+        "values exchanged": (
+            lambda: edit("hippocampus: 1, posterior hippocampus: 2", SWAPPED),
+            ALL,
+        ),
+        "and corrected": (
+            lambda: edit(SWAPPED, "hippocampus: 1, posterior hippocampus: 2"),
+            ALL,
+        ),
+        "values of another entry": (
+            lambda: edit("{msd_hippocampus", "{acdc: {myocardium: 1}, msd_hippocampus"),
+            NONE,
+        ),
+        "prose": (lambda: edit("title: Mine", "title: Yours"), NONE),
+        "version": (lambda: card.write_text(card.read_text() + 'version: "1.1"\n'), ALL),
+        "classes": (lambda: configured(run, classes={DATASET: [PARTS[0]]}), ALL),
+        "shards": (lambda: configured(run, shard_size=7, tolerance_mm=[3.0]), NONE),
+    }
+    for name, (change, expected) in changes.items():
+        change()
+        assert predicted_anew(run) == expected, name
+        assert predicted_anew(run) == NONE, f"{name}, again"
+
+
+SWAPPED = "hippocampus: 2, posterior hippocampus: 1"
+
+
+def test_an_object_of_the_users_belongs_to_its_module_and_options(run, module, write_card):
+    write_card("  kind: python\n  object: users_module:Model\n")
+    assert predicted_anew(run) == ALL
+    module.touch()
+    assert predicted_anew(run) == NONE
+    module.write_text(MODULE.replace("LEAST = 0", "LEAST = 5"))
+    assert predicted_anew(run) == ALL
+    Path("a.pt").write_text("1")
+    write_card("  kind: python\n  object: users_module:Model\n  options: {least: 3, w: a.pt}\n")
+    assert predicted_anew(run) == ALL
+    Path("a.pt").write_text("2")
+    assert predicted_anew(run) == ALL
+    rewrite(run, CASES[0], labels=0)
+    assert predicted_anew(run) == NONE
+
+
+def test_a_command_belongs_to_its_words_and_the_files_they_name(run, write_card):
+    program = Path("model.py")
+    program.write_text(
+        "import sys, pathlib, nibabel\n"
+        "source, target = map(pathlib.Path, sys.argv[1:3])\n"
+        "for path in source.glob('*.nii.gz'):\n"
+        "    image = nibabel.load(path)\n"
+        "    labels = (image.get_fdata() // 100).astype('uint8')\n"
+        "    nibabel.save(nibabel.Nifti1Image(labels, image.affine), target / path.name)\n"
+    )
+    words = f'"{sys.executable}", "{program}", "{{input}}", "{{output}}"'
+    adapter = f"  kind: command\n  command: [{words}]\n  labels: {LABELS}\n"
+    write_card(adapter)
+    assert predicted_anew(run) == ALL
+    write_card(adapter + "  timeout_s: 77\n")
+    assert predicted_anew(run) == NONE
+    program.write_text(program.read_text() + "# another\n")
+    assert predicted_anew(run) == ALL
+    write_card(adapter.replace('"{output}"', '"{output}", "--fast"'))
+    assert predicted_anew(run) == ALL
+    rewrite(run, CASES[1], image=9)
+    assert predicted_anew(run) == {CASES[1]}
+
+
+def test_the_oracle_belongs_to_the_reference(run):
+    assert predicted_anew(run, "oracle") == ALL
+    rewrite(run, CASES[1], labels=0)
+    assert predicted_anew(run, "oracle") == {CASES[1]}
+
+
+@pytest.mark.parametrize("model", ["threshold", "mean-map"])
+def test_a_fitted_control_belongs_to_the_training_cases(run, model):
+    def split() -> None:
+        records = [read_case_record(RunPaths(run).case(DATASET, name)) for name in CASES]
+        sides = ("train", "test")
+        rows = [
+            f"{r.case},{r.case},{side},{r.image},{r.labels}"
+            for r, side in zip(records, sides, strict=True)
+        ]
+        text = "\n".join(["case,patient,split,image,labels", *rows]) + "\n"
+        RunPaths(run).split(DATASET).write_text(text)
+
+    split()
+    assert predicted_anew(run, model) == {CASES[1]}
+    fitted = next(RunPaths(run).model_run(model).glob(f"{DATASET}.*"))
+    before = fitted.stat().st_mtime_ns
+    rewrite(run, CASES[1], labels=0)
+    split()
+    assert predicted_anew(run, model) == NONE
+    rewrite(run, CASES[0], labels=0)
+    split()
+    assert predicted_anew(run, model) == {CASES[1]}
+    assert fitted.stat().st_mtime_ns > before
+
+
+def test_a_case_that_failed_is_tried_again_and_only_that(run, monkeypatch, write_card):
+    monkeypatch.setitem(sys.modules, "own_model", type(sys)("own_model"))
+    sys.modules["own_model"].Dim = Dim
+    write_card("  kind: python\n  object: own_model:Dim\n")
+    assert predicted_anew(run) == {CASES[0]}
+    monkeypatch.setattr(Dim, "predict", answer)
+    assert predicted_anew(run) == {CASES[1]}
+    status = read_status(RunPaths(run).prediction_shard("mine", DATASET, 0))
+    assert {(row.status, bool(row.made_from), bool(row.masks)) for row in status} == {
+        ("ok", True, True)
+    }
+
+
+def answer(_model: Dim, case, classes):
+    image = case.image()
+    masks = dict.fromkeys(classes, image.array > 0)
+    return Prediction(pack_masks(masks, image.affine, "direct"))
+
+
+def test_what_is_forced_is_made_again_once(run, write_card, write_predictions):
+    write_card(FOLDER)
+    write_predictions()
+    assert predicted_anew(run) == ALL
+    status = RunPaths(run).prediction_shard("mine", DATASET, 0)
+    ask_again(status)
+    # A kill has left the first case made since then.
+    record = RunPaths(run).prediction("mine", DATASET, CASES[0]) / "prediction.json"
+    later = time.time_ns() + 10**9
+    os.utime(record, ns=(later, later))
+    assert predicted_anew(run) == {CASES[1]}
+    assert predicted_anew(run) == NONE
+
+
+def test_rows_belong_to_both_masks_and_the_settings(run, monkeypatch, write_card):
+    """What changes, and the cases that are then measured again."""
+    import evaluation.measure as measure
+
+    original, seen = measure.measure_case, set()
+    monkeypatch.setattr(measure, "measure_case", lambda m, c: seen.add(c) or original(m, c))
+
+    def measured_anew() -> set[str]:
+        seen.clear()
+        predict_shard(run, "shifted", DATASET, 0)
+        rows = pd.read_parquet(measure_shard(run, "shifted", DATASET, 0))
+        assert list(dict.fromkeys(rows["case"])) == list(CASES)
+        return set(seen)
+
+    def killed_while_writing() -> None:
+        target = RunPaths(run).score_shard("shifted", DATASET, 0)
+        target.unlink()
+        journal = target.with_suffix(measure.JOURNAL)
+        journal.write_text(journal.read_text()[:-9])
+
+    def renamed_shards() -> None:
+        folder = RunPaths(run).score_shard("shifted", DATASET, 0).parent
+        for path in folder.iterdir():
+            path.rename(folder / path.name.replace("0", "5", 1))
+
+    changes = {
+        "the first time": (lambda: None, ALL),
+        "nothing": (lambda: None, NONE),
+        "image": (lambda: rewrite(run, CASES[0], image=7), NONE),
+        "reference and answer": (lambda: rewrite(run, CASES[1], labels=0), {CASES[1]}),
+        "tolerance": (lambda: configured(run, tolerance_mm=[2.0]), ALL),
+        "tolerances": (lambda: configured(run, tolerance_mm=[1.0, 2.0]), ALL),
+        "space": (lambda: configured(run, space=["native"]), ALL),
+        "models": (lambda: configured(run, models=["shifted", "oracle"]), NONE),
+        "classes": (lambda: configured(run, classes={DATASET: [PARTS[1]]}), ALL),
+        "killed": (killed_while_writing, {CASES[1]}),
+        "other shards": (renamed_shards, NONE),
+        "forced": (lambda: ask_again(RunPaths(run).score_shard("shifted", DATASET, 0)), ALL),
+    }
+    for name, (change, expected) in changes.items():
+        change()
+        assert measured_anew() == expected, name
+        assert measured_anew() == NONE, f"{name}, again"

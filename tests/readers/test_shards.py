@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from evaluation.datasets.check import check_root
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.errors import BenchError
+from evaluation.identity import ask_again
 
 
 @pytest.fixture
@@ -160,3 +162,66 @@ def test_check_names_duplicates(run: Path) -> None:
 def test_check_passes_the_real_scans(shared: Path) -> None:
     cards = [find_card(name) for name in ("isles2022", "msd_spleen")]
     assert {f.verdict for f in check_root(shared / "data", cards)} == {"ok"}
+
+
+def test_a_case_belongs_to_the_content_of_its_files_and_its_card(run: Path, monkeypatch) -> None:
+    """What changes, and the cases that are then made again; every time once."""
+    wanted = WANTED[:3]
+    first, second, _ = wanted
+    raw = run.parent.parent / "raw/ACDC/training/patient001"
+    image, label = raw / f"{first}.nii.gz", raw / f"{first}_gt.nii.gz"
+    everything, nothing = set(wanted), set[str]()
+    card = [find_card("acdc")]
+    monkeypatch.setattr(shards, "find_card", lambda _: card[0])
+
+    def made() -> dict[str, tuple[int, str]]:
+        records = (run / "cases/acdc").glob("*/case.json")
+        return {p.parent.name: (p.stat().st_mtime_ns, p.read_text()) for p in records}
+
+    def made_anew() -> set[str]:
+        before = made()
+        standardise_shard(run, "acdc", 0, wanted)
+        return {case for case, state in made().items() if before.get(case) != state}
+
+    def of_the_same_size() -> None:
+        """The last voxel gets another value, with a file as long as before."""
+        plain = gzip.decompress(label.read_bytes())
+        label.write_bytes(gzip.compress(plain, 0, mtime=0))
+        standardise_shard(run, "acdc", 0, wanted)
+        size = label.stat().st_size
+        label.write_bytes(gzip.compress(plain[:-1] + b"\x02", 0, mtime=0))
+        assert label.stat().st_size == size
+
+    def edited(**values) -> None:
+        card[0] = card[0].model_copy(update=values)
+
+    def classes(names: list[str]) -> None:
+        config = RunConfig.model_validate_json((run / "config.json").read_text())
+        freeze(config.model_copy(update={"classes": {"acdc": names}}), run / "config.json")
+
+    def swapped() -> None:
+        values = {"left ventricle cavity": (1,), "right ventricle cavity": (3,)}
+        edited(
+            classes=tuple(
+                entry.model_copy(update={"values": values.get(entry.name, entry.values)})
+                for entry in card[0].classes
+            )
+        )
+
+    changes = {
+        "the first time": (lambda: None, everything),
+        "nothing": (lambda: None, nothing),
+        "touched": (image.touch, nothing),
+        "labels": (of_the_same_size, {first}),
+        "image": (lambda: image.write_bytes((raw / f"{second}.nii.gz").read_bytes()), {first}),
+        "prose of the card": (lambda: edited(title="x", citation="y"), nothing),
+        "values of the card": (swapped, everything),
+        "classes": (lambda: classes(["myocardium"]), everything),
+        "a lost record": (lambda: (run / f"cases/acdc/{second}/case.json").unlink(), {second}),
+        "a lost cache": (lambda: (run / f"cases/acdc/{second}/sources.json").unlink(), nothing),
+        "forced": (lambda: ask_again(run / "cases/acdc/shards/0.csv"), everything),
+    }
+    for name, (change, expected) in changes.items():
+        change()
+        assert made_anew() == expected, name
+        assert made_anew() == nothing, f"{name}, again"
