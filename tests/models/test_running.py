@@ -19,7 +19,6 @@ from evaluation.identity import ask_again
 from evaluation.io import Volume, read_volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
-from evaluation.models.card import load_model_cards
 from evaluation.models.running import predict_shard, read_status
 from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
@@ -270,7 +269,6 @@ def times(run: Path, model: str) -> dict[str, int]:
 
 def predicted_anew(run: Path, model: str = "mine") -> set[str]:
     """The cases whose prediction is made again."""
-    load_model_cards.cache_clear()
     before = times(run, model)
     predict_shard(run, model, DATASET, 0)
     return {case for case, time in times(run, model).items() if before.get(case) != time}
