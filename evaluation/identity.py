@@ -60,19 +60,27 @@ def array_digest(arrays: Iterable[NDArray[Any]], *values: object) -> str:
     return content.hexdigest()[:16]
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read once by a process while size and time of change stay."""
+def state_of(path: Path) -> list[int]:
+    """Size, and the times (ns) when a file was last written and last put in its place.
+
+    The second one nobody can set: a file that was replaced by one of the same size and time shows.
+    """
     state = path.stat()
-    return _hashed(str(path.resolve()), state.st_size, state.st_mtime_ns)
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read once by a process while its state stays."""
+    return _hashed(str(path.resolve()), *state_of(path))
 
 
 @lru_cache(maxsize=4096)
-def _hashed(path: str, _size: int, _changed: int) -> str:
+def _hashed(path: str, *_state: int) -> str:
     return sha256(Path(path))
 
 
 def listing(folder: Path) -> dict[str, list[int]]:
-    """Size and time of change (ns) of every file below a folder, by relative path.
+    """The state of every file below a folder, by relative path.
 
     Hidden files are left out, links are followed. Opens nothing; a folder that is not there is
     empty.
@@ -90,21 +98,14 @@ def listing(folder: Path) -> dict[str, list[int]]:
         for file in files:
             path = here / file
             if not is_hidden(file) and path.exists():
-                state = path.stat()
-                found[str(path.relative_to(folder))] = [state.st_size, state.st_mtime_ns]
+                found[str(path.relative_to(folder))] = state_of(path)
     return found
 
 
 def named_states(*settings: object) -> dict[str, Any]:
-    """Sizes and times of the files and folders that settings name by their paths."""
-    found: dict[str, Any] = {}
-    for path in named_paths([_plain(value) for value in settings]):
-        if path.is_dir():
-            found[str(path)] = listing(path)
-        else:
-            state = path.stat()
-            found[str(path)] = [state.st_size, state.st_mtime_ns]
-    return found
+    """States of the files and folders that settings name by their paths."""
+    paths = named_paths([_plain(value) for value in settings])
+    return {str(path): listing(path) if path.is_dir() else state_of(path) for path in paths}
 
 
 def named_paths(value: object) -> Iterator[Path]:
@@ -124,21 +125,20 @@ def named_paths(value: object) -> Iterator[Path]:
 
 
 class FileHashes:
-    """SHA-256 of files, with sizes and times kept in a JSON file so that few are read again."""
+    """SHA-256 of files, kept with their states in a JSON file, so that few are read again."""
 
     def __init__(self, known: Mapping[str, Any] | None = None) -> None:
         self._known = dict(known or {})
         self.used: dict[str, list[Any]] = {}
 
     def __call__(self, path: Path) -> str:
-        """The hash of a file; it is read unless size and time are those of the last time."""
-        state, name = path.stat(), str(path)
-        seen = [state.st_size, state.st_mtime_ns]
+        """The hash of a file; it is read unless its state is that of the last time."""
+        state, name = state_of(path), str(path)
         known = self._known.get(name)
-        if not (isinstance(known, list) and known[:2] == seen and len(known) == 3):
-            known = [*seen, sha256(path)]
+        if not (isinstance(known, list) and known[:-1] == state):
+            known = [*state, sha256(path)]
         self.used[name] = known
-        return str(known[2])
+        return str(known[-1])
 
 
 def _mark(output: Path) -> Path:

@@ -17,6 +17,7 @@ from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Case
 from evaluation.evaluate.pairing import CaseScores, Settings
 from evaluation.files import write_text
+from evaluation.identity import state_of
 
 
 class Journal:
@@ -94,12 +95,11 @@ def _line(key: str, scores: CaseScores) -> str:
 
 
 def key_of(case: Case, settings: Settings) -> str:
-    """Names a case's inputs (path, size and time of change of every file) and its settings."""
+    """Names a case's inputs (path and state of every file) and its settings."""
     parts: list[Any] = [__version__, case.name, _settings(settings)]
     for source in (case.reference, case.prediction):
-        for file in source.files() if source else ():
-            state = file.stat() if file.is_file() else None
-            parts.append([str(file), state.st_size, state.st_mtime_ns] if state else [str(file)])
+        files = source.files() if source else ()
+        parts += [[str(file), *(state_of(file) if file.is_file() else [])] for file in files]
         parts.append(source.problem if source else "missing")
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

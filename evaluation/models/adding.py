@@ -15,7 +15,7 @@ from evaluation.models.adapters import build_model
 from evaluation.models.added import read_added, write_added
 from evaluation.models.card import find_model
 from evaluation.models.gate import checked_classes
-from evaluation.models.running import predict_shard
+from evaluation.models.running import failures, predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.workflow.by_hand import read_made, settings_of, write_made
@@ -76,6 +76,8 @@ def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
                 say(line)
             write_record(run)
         render(run)
+        for line in failures(run, [model_id], datasets):
+            say(line)
 
 
 def render(run: Path) -> None:

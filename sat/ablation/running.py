@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files import write_json, write_text
+from evaluation.identity import digest
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
@@ -74,9 +74,11 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
     store = RunPaths(run).model_run(MODEL) / "prepared"
     if read_index(store).grid != preset.grid:
         raise BenchError("the prepared cases lie on another grid than the preset's", file=store)
-    settings = preset.model_dump_json() + encoder_digest(preset.prompts, store.parent)
-    index = (store / INDEX_FILE).read_text(encoding="utf-8")
-    identity = hashlib.sha256(f"{seed} {settings} {index}".encode()).hexdigest()
+    # The splits name the contents of the test cases, too.
+    paths, config = RunPaths(run), load_frozen(run)
+    files = [store / INDEX_FILE, *map(paths.split, datasets_of_run(paths, config))]
+    encoder = encoder_digest(preset.prompts, store.parent)
+    identity = digest(seed, preset, encoder, [file.read_text(encoding="utf-8") for file in files])
     done = read_json(folder / RESULT_FILE)
     if done.get("identity") == identity:
         return done

@@ -212,7 +212,7 @@ def write_cohort(
 
 
 def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
-    """Size and time of change (ns) of an entry's files as they were written, by relative path.
+    """The state of an entry's files as they were written, by relative path.
 
     Empty before the cohort is there.
     """
