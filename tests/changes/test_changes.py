@@ -552,7 +552,7 @@ TRAINING = {
     **CHEAP,
     "cohort": {"patients": 4, "test_patients": 1},
     "models": ["sat-nano", "nnunet", "oracle"],
-    "presets": {"sat-nano": "smoke", "nnunet": "smoke"},
+    "presets": {"sat-nano": "smoke", "nnunet": "config/specialists.yaml"},
 }
 
 
@@ -561,17 +561,11 @@ def trained(tmp_path_factory, new_clone) -> Place:
     """A synthetic run of both trained models."""
     place = Place(make_place(tmp_path_factory.mktemp("trained") / "clone", new_clone))
     (place.folder / CONFIG).write_text(yaml.safe_dump(TRAINING, sort_keys=False))
+    preset = (ROOT / "baselines/presets/smoke.yaml").read_text()
+    preset = preset.replace("  mirroring: false", "  mirroring: true")
+    (place.folder / "config/specialists.yaml").write_text(preset)
     place.snakemake()
     return place
-
-
-def mirrored(place: Place) -> None:
-    """Another way to predict with the same training."""
-    text = (ROOT / "baselines/presets/smoke.yaml").read_text()
-    path = place.folder / "config/mirrored.yaml"
-    path.write_text(text.replace("test_time_mirroring: false", "test_time_mirroring: true"))
-    assert path.read_text() != text
-    place.configure(presets={"sat-nano": "smoke", "nnunet": "config/mirrored.yaml"})
 
 
 def without_checkpoint(place: Place) -> None:
@@ -581,8 +575,8 @@ def without_checkpoint(place: Place) -> None:
 
 @steps(
     Step(
-        "preset of the specialists",
-        mirrored,
+        "another way to predict with the same training",
+        edit("config/specialists.yaml", "time_mirroring: false", "time_mirroring: true"),
         anew=("prediction/nnunet/*",),
         perhaps=("rows/nnunet/*",),
     ),
