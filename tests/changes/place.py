@@ -70,7 +70,8 @@ class Place:
         path.write_text(text.replace(old, new))
 
     def snakemake(self, *arguments: str) -> str:
-        return self.clone.run(*RUN, *arguments, timeout=1200)
+        # What follows `--configfile` would be taken for one more such file.
+        return self.clone.run(*arguments, *RUN, timeout=1200)
 
     def inputs(self) -> str:
         """A digest of all that a fresh run would start from."""

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -132,13 +133,6 @@ def touched(place: Place) -> None:
         path.touch()
 
 
-def moved(place: Place) -> None:
-    """To another folder, with the files' times."""
-    old, new = place.config["raw_root"], f"results/{NAME}/moved"
-    (place.folder / old).rename(place.folder / new)
-    place.configure(raw_root=new)
-
-
 def without(name: str) -> Callable[[Place], None]:
     return lambda place: shutil.rmtree(place.run / name)
 
@@ -160,7 +154,6 @@ FORCED = ("--forcerun",)
         configure(models=["shifted", "oracle", "threshold"], entries=["acdc", "msd_spleen"]),
     ),
     Step("files touched", touched),
-    Step("raw root moved", moved),
     Step("predictions deleted", without("predictions/threshold"), anew=("prediction/threshold/*",)),
     Step("a model dropped", configure(models=["oracle", "threshold"])),
     Step("an entry dropped", configure(entries=["msd_spleen"])),
@@ -240,13 +233,33 @@ def test_killed_at_random_moments(declared, fresh):
     require_board(place)
 
 
+def copied(place: Place, folder: Path, copy: Callable[..., object]) -> Place:
+    """The whole clone in another place."""
+    shutil.copytree(place.folder, folder, copy_function=copy, symlinks=True)
+    environment = {**place.clone.environment, "PYTHONPATH": f"{ROOT}:{folder / 'code'}"}
+    return Place(replace(place.clone, folder=folder, environment=environment, started=[]))
+
+
 def test_a_clone_copied_away_goes_on(declared, fresh, tmp_path):
     """`cp -r` keeps no times: all files look new, and nothing is made again."""
-    folder = tmp_path / "another place"
-    shutil.copytree(declared.folder, folder, copy_function=shutil.copyfile, symlinks=True)
-    environment = {**declared.clone.environment, "PYTHONPATH": f"{ROOT}:{folder / 'code'}"}
-    place = Place(replace(declared.clone, folder=folder, environment=environment, started=[]))
+    place = copied(declared, tmp_path / "another place", shutil.copyfile)
     take(place, fresh, Step("copied"))
+
+
+def test_a_run_moved_without_the_records_of_snakemake(declared, fresh, tmp_path):
+    """Moved to another clone with its times, raw root and all; then the settings change."""
+    place = copied(declared, tmp_path / "clone", shutil.copy2)
+    shutil.rmtree(place.folder / ".snakemake")
+    old, new = place.config["raw_root"], f"results/{NAME}/moved"
+    (place.folder / old).rename(place.folder / new)
+    place.configure(raw_root=new)
+    take(place, fresh, Step("moved"))
+    shutil.rmtree(place.folder / ".snakemake")
+    place.configure(tolerance_mm=[4.0])
+    take(place, fresh, Step("tolerance", anew=("rows/*",)))
+    shutil.rmtree(place.folder / ".snakemake")
+    step = Step("seed", configure(seed=2), anew=("case/*", "fitted/*"), perhaps=("*",))
+    take(place, fresh, step)
 
 
 # Models of every kind on raw files of a user's own.
@@ -488,6 +501,10 @@ TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
         ),
         perhaps=("rows/*/msd_spleen/spleen_6",),
     ),
+    # Rows change with the masks: two seeds cannot show the same scores.
+    Step("seed of the training", configure(seed=1), anew=TRAINED),
+    Step("preset", another_preset, anew=TRAINED),
+    Step("training forced", arguments=(*FORCED, "train_sat"), anew=("training/sat-nano",)),
     Step(
         "a raw case removed",
         all_of(
@@ -495,10 +512,6 @@ TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
         ),
         gone=("rows/*/spleen_25",),
     ),
-    # Rows change with the masks: two seeds cannot show the same scores.
-    Step("seed of the training", configure(seed=1), anew=TRAINED),
-    Step("preset", another_preset, anew=TRAINED),
-    Step("training forced", arguments=(*FORCED, "train_sat"), anew=("training/sat-nano",)),
 )
 def test_what_a_user_has(users, fresh, step):
     take(users, fresh, step)
@@ -552,7 +565,7 @@ TRAINING = {
     **CHEAP,
     "cohort": {"patients": 4, "test_patients": 1},
     "models": ["sat-nano", "nnunet", "oracle"],
-    "presets": {"sat-nano": "smoke", "nnunet": "smoke"},
+    "presets": {"sat-nano": "smoke", "nnunet": "config/specialists.yaml"},
 }
 
 
@@ -561,17 +574,11 @@ def trained(tmp_path_factory, new_clone) -> Place:
     """A synthetic run of both trained models."""
     place = Place(make_place(tmp_path_factory.mktemp("trained") / "clone", new_clone))
     (place.folder / CONFIG).write_text(yaml.safe_dump(TRAINING, sort_keys=False))
+    preset = (ROOT / "baselines/presets/smoke.yaml").read_text()
+    preset = preset.replace("  mirroring: false", "  mirroring: true")
+    (place.folder / "config/specialists.yaml").write_text(preset)
     place.snakemake()
     return place
-
-
-def mirrored(place: Place) -> None:
-    """Another way to predict with the same training."""
-    text = (ROOT / "baselines/presets/smoke.yaml").read_text()
-    path = place.folder / "config/mirrored.yaml"
-    path.write_text(text.replace("test_time_mirroring: false", "test_time_mirroring: true"))
-    assert path.read_text() != text
-    place.configure(presets={"sat-nano": "smoke", "nnunet": "config/mirrored.yaml"})
 
 
 def without_checkpoint(place: Place) -> None:
@@ -581,8 +588,8 @@ def without_checkpoint(place: Place) -> None:
 
 @steps(
     Step(
-        "preset of the specialists",
-        mirrored,
+        "another way to predict with the same training",
+        edit("config/specialists.yaml", "time_mirroring: false", "time_mirroring: true"),
         anew=("prediction/nnunet/*",),
         perhaps=("rows/nnunet/*",),
     ),
