@@ -10,17 +10,17 @@ counts are exact wherever they can be, and a case more or less moves a patient o
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.card_places import CardFile, split_place, stamped
+from evaluation.datasets.draw import Say, drawn_sides, silent
 from evaluation.errors import BenchError
 from evaluation.files import write_text
 
@@ -34,7 +34,6 @@ EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
 LAYOUTS = (COLUMNS, EFFECTIVE_COLUMNS)
 DRAWN = ("seeded", "none")
 """Rules that need no list; a card with any other rule promises one."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,6 @@ class SplitRow:
     split: str
     image: str = ""
     labels: str = ""
-
-
-def _silent(_message: str) -> None:
-    return None
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -158,65 +153,11 @@ def split_list(card: DatasetCard) -> list[SplitRow] | None:
     return None if listed is None else list(listed)
 
 
-def drawn_sides(
-    card: DatasetCard, seed: int, scans: Mapping[str, int], say: Say = _silent
-) -> dict[str, str]:
-    """Side of every patient where no list exists, so that the card's counts of scans hold.
-
-    Patients test in the order of `patient_draw`, each unless the count could then no longer be
-    met by those behind. Where no set of whole patients has the number, the nearest one is taken
-    and said. With more or fewer scans than the card counts, its share of test scans holds.
-
-    Args:
-        card: the entry (id, counts).
-        seed: of the draw.
-        scans: number of scans of every patient.
-        say: called with one sentence for each departure from the card.
-    """
-    total, asked = sum(scans.values()), card.split.train + card.split.test
-    if card.split.rule == "none":
-        return dict.fromkeys(scans, "test")
-    wanted = round(total * card.split.test / max(1, asked))
-    if total != asked:
-        say(
-            f"{card.id}: {total} cases are there, its card counts {asked} ({card.split.train} "
-            f"train, {card.split.test} test): the same share of test cases is {wanted}"
-        )
-    order = sorted(scans, key=lambda patient: (patient_draw(card.id, patient, seed), patient))
-    # Bit k of reachable[i]: patients from the i-th on can have exactly k scans together.
-    reachable = [1]
-    for patient in reversed(order):
-        reachable.append(reachable[-1] | reachable[-1] << scans[patient])
-    reachable.reverse()
-    least = 1 if card.split.test and len(order) > 1 else 0
-    most = total - 1 if card.split.train and len(order) > 1 else total
-    possible = (n for n in range(least, most + 1) if reachable[0] >> n & 1)
-    nearest = min(possible, key=lambda n: (abs(n - wanted), n), default=0)
-    if nearest != wanted:
-        say(
-            f"{card.id}: {nearest} test and {total - nearest} training cases drawn instead of "
-            f"{wanted} and {total - wanted}: whole patients cannot make the number"
-        )
-    sides: dict[str, str] = {}
-    left = nearest
-    for patient, behind in zip(order, reachable[1:], strict=True):
-        tests = left >= scans[patient] and behind >> (left - scans[patient]) & 1
-        sides[patient] = "test" if tests else "train"
-        left -= scans[patient] if tests else 0
-    return sides
-
-
-def patient_draw(dataset: str, patient: str, seed: int) -> float:
-    """A number in [0, 1) that a patient always gets, whoever else is there."""
-    digest = hashlib.sha256(f"{seed}/{dataset}/{patient}".encode()).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
-
-
 def effective_split(
     card: DatasetCard,
     config: RunConfig,
     present: Sequence[tuple[str, str]],
-    say: Say = _silent,
+    say: Say = silent,
     failed: Sequence[tuple[str, str]] = (),
 ) -> list[SplitRow]:
     """The split of a run: planned sides for the cases that are there.
@@ -323,7 +264,7 @@ def split_text(rows: Iterable[SplitRow], columns: Sequence[str] = COLUMNS) -> st
     return stream.getvalue()
 
 
-def write_split(run: Path, dataset: str, say: Say = _silent) -> Path:
+def write_split(run: Path, dataset: str, say: Say = silent) -> Path:
     """Write a run's effective split of one entry from what its case shards say.
 
     Args:

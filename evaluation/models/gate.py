@@ -8,9 +8,7 @@ what is written, and its score row says so (`score_rows`): the other classes of 
 from __future__ import annotations
 
 import logging
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
@@ -20,6 +18,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.io import Affine, Array, Volume, orientation_of, read_grid, same_grid
 from evaluation.metrics.reading import as_labels
+from evaluation.models.asking import kind_of
 from evaluation.models.protocol import BatchModel, Model
 from evaluation.segmentation import ClassPlace, Segmentation
 
@@ -39,7 +38,7 @@ def checked_model(model: object, where: str) -> Model | BatchModel:
         lacking = [f"`{name}`" for name in wanted if not hasattr(model, name)]
         raise BenchError(
             f"{where} is not a model",
-            found=f"{_kind(model)} without {' and '.join(lacking)}",
+            found=f"{kind_of(model)} without {' and '.join(lacking)}",
             expected="methods `classes(dataset)` and `predict(case, classes)`, or `predict_all`",
             hint="CONTRIBUTING.md, `A Python object`, has a whole one",
         )
@@ -55,7 +54,7 @@ def checked_classes(answer: object, card: DatasetCard) -> dict[str, str | None]:
     expected = "a dictionary of class -> None if it is supported, otherwise the reason why not"
     problem = f"the model's `classes` has no usable answer for `{card.id}`"
     if not isinstance(answer, Mapping):
-        raise BenchError(problem, found=_kind(answer), expected=expected)
+        raise BenchError(problem, found=kind_of(answer), expected=expected)
     for name, reason in answer.items():
         if name not in card.class_names:
             hint = did_you_mean(str(name), card.class_names)
@@ -64,65 +63,6 @@ def checked_classes(answer: object, card: DatasetCard) -> dict[str, str | None]:
             found = f"`{name}`: {reason!r}"
             raise BenchError(problem, found=found, expected=expected)
     return dict(answer)
-
-
-def answers_of(
-    model: Model | BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
-) -> Iterator[tuple[ImageCase, object, float]]:
-    """One (case, answer or what went wrong, seconds) for each case, whatever the model does.
-
-    Raises:
-        BenchError: by a `BatchModel` before its first answer: it could not start.
-    """
-    if isinstance(model, BatchModel):
-        yield from _of_batch(model, cases, classes)
-        return
-    for case in cases:
-        start = time.perf_counter()
-        answer: object
-        try:
-            answer = model.predict(case, classes)
-        except Exception as error:
-            # Whatever a model raises is that case's status; the other cases go on.
-            log.warning("%s failed on %s", case.dataset, case.case, exc_info=True)
-            answer = error
-        yield case, answer, time.perf_counter() - start
-
-
-def _of_batch(
-    model: BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
-) -> Iterator[tuple[ImageCase, object, float]]:
-    waiting = {case.case: case for case in cases}
-    if not waiting:
-        return
-    failure: Exception = BenchError(
-        "the model gave no answer for this case", expected="one for each case that it was given"
-    )
-    try:
-        for item in model.predict_all(cases, classes):
-            case, answer, seconds = _unpacked(item, waiting)
-            del waiting[case.case]
-            yield case, answer, seconds
-    except Exception as error:
-        if len(waiting) == len(cases) and isinstance(error, BenchError):
-            raise
-        log.warning("the model stopped", exc_info=True)
-        failure = error
-    for case in waiting.values():
-        yield case, failure, 0.0
-
-
-def _unpacked(item: object, waiting: Mapping[str, ImageCase]) -> tuple[ImageCase, object, float]:
-    if isinstance(item, tuple) and len(item) == 3:
-        case, answer, seconds = item
-        known = isinstance(case, ImageCase) and case.case in waiting
-        if known and isinstance(seconds, int | float) and math.isfinite(seconds):
-            return case, answer, float(seconds)
-    raise BenchError(
-        "the model's `predict_all` yields something else than answers",
-        found=[_kind(part) for part in item] if isinstance(item, tuple) else _kind(item),
-        expected="(case, prediction or exception, seconds), once for each case that it was given",
-    )
 
 
 def checked_answer(case: ImageCase, answer: object, classes: Sequence[str]) -> Prediction:
@@ -141,7 +81,7 @@ def checked_answer(case: ImageCase, answer: object, classes: Sequence[str]) -> P
     if not isinstance(answer, Prediction):
         raise BenchError(
             "the model returned no prediction",
-            found=_kind(answer),
+            found=kind_of(answer),
             expected="evaluation.cases.Prediction with a Segmentation on the image's grid",
             hint='`Prediction(pack_masks(masks, image.affine, "direct"))` makes one of masks',
         )
@@ -219,11 +159,11 @@ def _checked(found: object, what: str, grid: Volume, classes: Sequence[str]) -> 
     """Types and values of a segmentation; only the classes asked for are kept."""
     if not isinstance(found, Segmentation):
         expected = "evaluation.segmentation.Segmentation"
-        raise BenchError(f"{what} is no segmentation", found=_kind(found), expected=expected)
+        raise BenchError(f"{what} is no segmentation", found=kind_of(found), expected=expected)
     if not isinstance(found.layers, tuple | list) or not found.layers:
         raise BenchError(
             f"{what} has no list of layers",
-            found=_kind(found.layers),
+            found=kind_of(found.layers),
             expected=f"a tuple of integer arrays of shape {grid.array.shape}",
         )
     layers = tuple(_layer(a, f"layer {i} of {what}", grid) for i, a in enumerate(found.layers))
@@ -239,12 +179,12 @@ def _layer(found: object, what: str, grid: Volume) -> Array:
     if not isinstance(found, np.ndarray) or found.ndim != 3:
         raise BenchError(
             f"{what} is not a volume",
-            found=_kind(found),
+            found=kind_of(found),
             expected=f"an integer array (x, y, z), here of shape {grid.array.shape}",
             hint="one label map, or one layer for each mask: see `pack_masks`",
         )
     if not found.size:
-        raise BenchError(f"{what} has no voxel", found=_kind(found))
+        raise BenchError(f"{what} has no voxel", found=kind_of(found))
     labels = as_labels(np.asarray(found), what)
     if np.issubdtype(labels.dtype, np.signedinteger):
         if (low := int(labels.min())) < 0:
@@ -268,7 +208,7 @@ def _affine(found: object, what: str) -> Affine:
     ):
         raise BenchError(
             f"the affine of {what} is unusable",
-            found=affine.tolist() if affine.size else _kind(found),
+            found=affine.tolist() if affine.size else kind_of(found),
             expected="4 x 4 finite numbers that map an index (x, y, z) to RAS millimetres",
         )
     return affine
@@ -281,7 +221,7 @@ def _places(
     if not isinstance(found, Mapping):
         raise BenchError(
             f"{what} does not say where its classes are",
-            found=_kind(found),
+            found=kind_of(found),
             expected=f"a dictionary of ClassPlace for {asked}",
         )
     places = {name: found[name] for name in classes if name in found}
@@ -291,7 +231,9 @@ def _places(
     for name, place in places.items():
         if not isinstance(place, ClassPlace):
             raise BenchError(
-                f"{what} does not say where `{name}` is", found=_kind(place), expected="ClassPlace"
+                f"{what} does not say where `{name}` is",
+                found=kind_of(place),
+                expected="ClassPlace",
             )
         for part in place.parts:
             if not 0 <= part.layer < n_layers:
@@ -307,18 +249,3 @@ def _places(
                     expected=f"0 to {LARGEST_VALUE}",
                 )
     return places
-
-
-def _kind(found: object) -> str:
-    """What something is, in a few words."""
-    if isinstance(found, np.ndarray):
-        text = f"an array of shape {found.shape}, {found.dtype}"
-        if found.size and found.dtype.kind in "biuf":
-            text += f", values {found.min():g} to {found.max():g}"
-        return text
-    if found is None:
-        return "None"
-    if isinstance(found, tuple | list):
-        inside = ", ".join(dict.fromkeys(type(part).__name__ for part in found))
-        return f"a {type(found).__name__} of {len(found)} ({inside})" if found else "an empty list"
-    return f"an object of type {type(found).__name__}"

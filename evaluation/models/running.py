@@ -32,8 +32,9 @@ from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
 from evaluation.identity import is_outdated, made_again
 from evaluation.models.adapters import build_model
+from evaluation.models.asking import answers_of
 from evaluation.models.card import ModelCard, find_model
-from evaluation.models.gate import answers_of, checked_answer, checked_classes
+from evaluation.models.gate import checked_answer, checked_classes
 from evaluation.models.identity import prediction_made_from
 from evaluation.paths import RunPaths
 from evaluation.spent import Meter
