@@ -13,9 +13,9 @@ from pathlib import Path
 import typer
 
 from evaluation.config import RunConfig
+from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.splits import (
-    drawn_sides,
     list_remarks,
     natural_key,
     planned_cases,

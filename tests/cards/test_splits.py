@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.collection import published_collection
+from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import CaseRow, write_rows
 from evaluation.datasets.splits import (
     SPLIT_FOLDER,
     committed_split,
-    drawn_sides,
     effective_split,
     natural_key,
     planned_cases,

@@ -12,9 +12,10 @@ from pathlib import Path
 from evaluation.cases import read_case_record
 from evaluation.datasets.audit.fingerprint import VERSION
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
-from evaluation.datasets.splits import committed_split, drawn_sides, read_split_file
+from evaluation.datasets.splits import committed_split, read_split_file
 from evaluation.datasets.standardise import patient_of
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
