@@ -22,6 +22,7 @@ from evaluation.datasets.splits import (
     split_file,
 )
 from evaluation.errors import BenchError
+from evaluation.models.card import model_faults
 from evaluation.paths import RunPaths
 from evaluation.run_names import unused_names
 from evaluation.workflow.declared import Added, added_lines, leftovers
@@ -38,6 +39,7 @@ def announce(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> No
         lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
     lines += [f"  not used: {note}" for note in unused_names(config)]
+    lines += [f"  this card is left out: {fault.one_line}" for fault in model_faults()]
     lines += [f"  {line}" for line in added_lines(added, paths.root)]
     entries = [*plan.entries, *plan.not_run]
     lines += [f"  {line}" for line in leftovers(paths.root, config.models, entries)]
