@@ -19,8 +19,8 @@ from evaluation.errors import BenchError
 from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
-from evaluation.workflow.by_hand import make_old, take_over
 from evaluation.workflow.declared import with_added
+from evaluation.workflow.digests import declare
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.slurm import ask_until_answered, remember_submission
 from evaluation.workflow.watchdog import announce_workflow
@@ -61,7 +61,22 @@ announce_workflow()
 ask_until_answered()
 if workflow.is_main_process:
     announce(RUN, PLAN, PATHS, ADDED)
-    make_old(PATHS, RUN)
+
+
+DECLARED = set()
+
+
+def settings(step, unit, digest_of):
+    """The file with the digest of a step's settings; it is written while planning, if it changes.
+
+    A file, since Snakemake's own record of parameters does not travel with a run's folder, and
+    knows nothing of what was made by hand.
+    """
+    path = PATHS.settings(step, unit)
+    if workflow.is_main_process and path not in DECLARED:
+        declare(path, digest_of())
+        DECLARED.add(path)
+    return path
 
 
 # Filled by the folders that train models, read by the rules that predict: what a model needs
@@ -116,7 +131,6 @@ onstart:
         try:
             LOCK.acquire()
             start_run(RUN, PLAN, PATHS, ADDED)
-            take_over(PATHS, RUN)
             mark_forced(workflow.dag)
             remember_submission(PATHS, log)
         except BenchError as error:

@@ -27,6 +27,14 @@ if NNUNET in CONFIGURED.models:
     rule prepare_specialist:
         """Fingerprint, plan and preprocessing in one process."""
         input:
+            lambda w: settings(
+                "prepare",
+                f"{NNUNET}/{w.specialist}",
+                lambda: digest(
+                    NNUNET_PRESET,
+                    scope_digest(find_card(SPECIALISTS[w.specialist]), RUN),
+                ),
+            ),
             lambda w: PATHS.split(SPECIALISTS[w.specialist]),
         output:
             NNUNET_WORK / "{specialist}" / "prepared.json",
@@ -39,10 +47,6 @@ if NNUNET in CONFIGURED.models:
         resources:
             mem_mb=lambda w, attempt: 16000 * attempt,
             runtime=lambda w, attempt: 720 * attempt,
-        params:
-            settings=lambda w: digest(
-                NNUNET_PRESET, scope_digest(find_card(SPECIALISTS[w.specialist]), RUN)
-            ),
         shell:
             "{SATBENCH:q} nnunet prepare --run {ROOT} --specialist {wildcards.specialist} > {log} 2>&1"
 
@@ -51,6 +55,7 @@ if NNUNET in CONFIGURED.models:
     rule train_specialist:
         """A killed training goes on from its last epoch."""
         input:
+            settings("train", NNUNET, lambda: digest(NNUNET_PRESET, RUN.seed)),
             rules.prepare_specialist.output,
         output:
             NNUNET_WORK / "{specialist}" / "model.json",
@@ -64,8 +69,6 @@ if NNUNET in CONFIGURED.models:
             gpu=NNUNET_GPUS,
             mem_mb=lambda w, attempt: (32000 if NNUNET_GPUS else 4000) * attempt,
             runtime=(4320 if NNUNET_GPUS else 120) * len(NNUNET_PRESET.folds),
-        params:
-            settings=digest(NNUNET_PRESET, RUN.seed),
         shell:
             "{SATBENCH:q} nnunet train --run {ROOT} --specialist {wildcards.specialist}"
             " --threads {threads} > {log} 2>&1"
@@ -86,6 +89,14 @@ if MULTI_DECODER in CONFIGURED.models:
     rule prepare_multi_decoder:
         """Training cases on the network's own grid."""
         input:
+            settings(
+                "prepare",
+                MULTI_DECODER,
+                lambda: digest(
+                    MULTI_DECODER_PRESET.grid,
+                    *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
+                ),
+            ),
             [PATHS.split(dataset) for dataset in PLAN.entries],
         output:
             MULTI_DECODER_WORK / "prepared" / "index.json",
@@ -98,11 +109,6 @@ if MULTI_DECODER in CONFIGURED.models:
         resources:
             mem_mb=lambda w, attempt: 16000 * attempt,
             runtime=lambda w, attempt: 720 * attempt,
-        params:
-            settings=digest(
-                MULTI_DECODER_PRESET.grid,
-                *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
-            ),
         shell:
             "{SATBENCH:q} multi-decoder prepare --run {ROOT} > {log} 2>&1"
 
@@ -110,6 +116,9 @@ if MULTI_DECODER in CONFIGURED.models:
     rule train_multi_decoder:
         """A killed training goes on from its last resume point."""
         input:
+            settings(
+                "train", MULTI_DECODER, lambda: digest(MULTI_DECODER_PRESET, RUN.seed)
+            ),
             rules.prepare_multi_decoder.output,
         output:
             MULTI_DECODER_WORK / "checkpoint.pt",
@@ -123,7 +132,5 @@ if MULTI_DECODER in CONFIGURED.models:
             gpu=MULTI_DECODER_GPUS,
             mem_mb=lambda w, attempt: (64000 if MULTI_DECODER_GPUS else 4000) * attempt,
             runtime=lambda w, attempt: 10080 if MULTI_DECODER_GPUS else 120,
-        params:
-            settings=digest(MULTI_DECODER_PRESET, RUN.seed),
         shell:
             "{SATBENCH:q} multi-decoder train --run {ROOT} --threads {threads} > {log} 2>&1"

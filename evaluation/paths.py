@@ -22,10 +22,9 @@ class RunPaths:
         """Models that `satbench add` put into the run."""
         return self.root / "added.json"
 
-    @property
-    def made_by_hand(self) -> Path:
-        """The settings with which `satbench add` predicted and measured."""
-        return self.root / "made_by_hand.json"
+    def settings(self, step: str, unit: str = "all") -> Path:
+        """Digest of the settings of a step on a unit of its work, such as `sat-nano/acdc`."""
+        return self.root / "settings" / step / f"{unit}.txt"
 
     @property
     def cards(self) -> Path:

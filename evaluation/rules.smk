@@ -2,6 +2,7 @@
 
 import re
 
+from evaluation.datasets.phantoms.cohort import RECIPE
 from evaluation.datasets.registry import find_card
 from evaluation.identity import digest
 from evaluation.models.card import find_model
@@ -61,8 +62,11 @@ def predicts_on_gpu(model):
     return PREDICTION_GPUS.get(model, find_model(model).gpu)
 
 
-def prediction_settings(wildcards):
-    return predict_digest(wildcards.model, find_card(wildcards.dataset), RUN)
+def settings_of_entry(step, digest_of):
+    """An input function: the settings of a step on the job's entry."""
+    return lambda w: settings(
+        step, w.dataset, lambda: digest_of(find_card(w.dataset), RUN)
+    )
 
 
 def any_of(models):
@@ -72,6 +76,10 @@ def any_of(models):
 
 rule cohort:
     """Virtual patients in the raw layouts of their datasets (synthetic runs only)."""
+    input:
+        settings(
+            "cohort", "all", lambda: digest(RECIPE, RUN.cohort, RUN.seed, RUN.entries)
+        ),
     output:
         f"{RUN.raw_root}/cohort.json",
     log:
@@ -82,8 +90,6 @@ rule cohort:
     resources:
         mem_mb=2000,
         runtime=30,
-    params:
-        settings=digest(RUN.cohort, RUN.seed, RUN.entries),
     shell:
         "{SATBENCH:q} cohort --run {ROOT} --jobs {threads} > {log} 2>&1"
 
@@ -91,6 +97,7 @@ rule cohort:
 rule standardise:
     """Raw dataset -> cases on their native grid with their true spacing."""
     input:
+        settings_of_entry("standardise", standardise_digest),
         lambda w: rules.cohort.output if RUN.data_kind == "synthetic" else [],
     output:
         PATHS.case_shard("{dataset}", "{shard}"),
@@ -104,8 +111,6 @@ rule standardise:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
-    params:
-        settings=lambda w: standardise_digest(find_card(w.dataset), RUN),
     shell:
         "{SATBENCH:q} standardise --run {ROOT} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
@@ -114,6 +119,7 @@ rule standardise:
 rule split:
     """Which case of which patient is for training, which for testing."""
     input:
+        settings_of_entry("split", split_digest),
         lambda w: shard_outputs(w.dataset),
     output:
         PATHS.split("{dataset}"),
@@ -123,8 +129,6 @@ rule split:
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        settings=lambda w: split_digest(find_card(w.dataset), RUN),
     shell:
         "{SATBENCH:q} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
 
@@ -132,6 +136,11 @@ rule split:
 rule predict:
     """Images only -> layers, and a status for each case."""
     input:
+        lambda w: settings(
+            "predict",
+            f"{w.model}/{w.dataset}",
+            lambda: predict_digest(w.model, find_card(w.dataset), RUN),
+        ),
         PATHS.split("{dataset}"),
         lambda w: model_files(w.model, w.dataset),
     output:
@@ -147,7 +156,6 @@ rule predict:
         mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
     params:
-        settings=prediction_settings,
         device="",
     shell:
         "{SATBENCH:q} predict --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
@@ -162,13 +170,13 @@ use rule predict as predict_on_gpu with:
         mem_mb=lambda w, attempt: 32000 * attempt,
         runtime=lambda w, attempt: 240 * attempt,
     params:
-        settings=prediction_settings,
         device="--gpu",
 
 
 rule measure:
     """Predictions and references -> score rows."""
     input:
+        settings_of_entry("measure", measure_digest),
         # It names the contents of the references, as the next one does those of the answers.
         PATHS.split("{dataset}"),
         PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
@@ -182,8 +190,6 @@ rule measure:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 120 * attempt,
-    params:
-        settings=lambda w: measure_digest(find_card(w.dataset), RUN),
     shell:
         "{SATBENCH:q} measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
@@ -192,6 +198,7 @@ rule measure:
 rule audit:
     """The same scan in two entries, or on two sides of a split, found by its content."""
     input:
+        settings("audit", "all", lambda: overlaps_digest(PLAN.entries)),
         [PATHS.split(dataset) for dataset in PLAN.entries],
     output:
         PATHS.table("audit"),
@@ -203,8 +210,6 @@ rule audit:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=lambda w, attempt: 480 * attempt,
-    params:
-        settings=overlaps_digest(PLAN.entries),
     shell:
         "{SATBENCH:q} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
 
@@ -212,6 +217,7 @@ rule audit:
 rule aggregate:
     """Score rows of all models -> tables; shards are joined on the way."""
     input:
+        settings("tables", "all", lambda: tables_digest(RUN, PLAN)),
         score_shards(RUN.models, PLAN.entries),
         [PATHS.split(dataset) for dataset in PLAN.entries],
         # Virtual patients share no scan by construction.
@@ -231,8 +237,6 @@ rule aggregate:
     resources:
         mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
-    params:
-        settings=tables_digest(RUN, PLAN),
     shell:
         "{SATBENCH:q} aggregate --run {ROOT} > {log} 2>&1"
 
@@ -240,6 +244,7 @@ rule aggregate:
 rule record:
     """What ran until the tables: code, configuration, inputs, packages, seconds, memory."""
     input:
+        settings("record", "all", lambda: digest(ADDED.models)),
         rules.aggregate.output,
     output:
         f"{ROOT}/run.json",
@@ -249,7 +254,5 @@ rule record:
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        added=digest(ADDED.models),
     shell:
         "{SATBENCH:q} record --run {ROOT} > {log} 2>&1"

@@ -6,6 +6,7 @@ from evaluation.workflow.digests import tables_digest
 rule report:
     """Everything that a paper or a visitor looks at, in reports/out/<run>/."""
     input:
+        settings("tables", "all", lambda: tables_digest(RUN, PLAN)),
         rules.aggregate.output,
         rules.record.output,
     output:
@@ -18,7 +19,5 @@ rule report:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=60,
-    params:
-        settings=tables_digest(RUN, PLAN),
     shell:
         "{SATBENCH:q} report --run {ROOT} > {log} 2>&1"

@@ -26,6 +26,15 @@ if SAT in CONFIGURED.models:
     rule prepare_sat:
         """Training cases on SAT-Nano's own grid, read crop by crop later."""
         input:
+            settings(
+                "prepare",
+                SAT,
+                lambda: digest(
+                    FORMAT,
+                    SAT_PRESET.grid,
+                    *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
+                ),
+            ),
             [PATHS.split(dataset) for dataset in PLAN.entries],
         output:
             SAT_WORK / "prepared" / "index.json",
@@ -38,12 +47,6 @@ if SAT in CONFIGURED.models:
         resources:
             mem_mb=lambda w, attempt: 16000 * attempt,
             runtime=lambda w, attempt: 720 * attempt,
-        params:
-            settings=digest(
-                FORMAT,
-                SAT_PRESET.grid,
-                *(scope_digest(find_card(d), RUN) for d in PLAN.entries),
-            ),
         shell:
             "{SATBENCH:q} sat prepare --run {ROOT} > {log} 2>&1"
 
@@ -55,6 +58,14 @@ if SAT in CONFIGURED.models:
 
         rule train_text:
             """Knowledge into the text encoder, before the segmentation sees its first scan."""
+            input:
+                settings(
+                    "train",
+                    f"{SAT}/text",
+                    lambda: digest(
+                        TEXT_SETTINGS, RUN.seed, named_states(TEXT_SETTINGS)
+                    ),
+                ),
             output:
                 SAT_TEXT,
             log:
@@ -68,7 +79,6 @@ if SAT in CONFIGURED.models:
                 mem_mb=lambda w, attempt: 8000 * attempt,
                 runtime=2880 if TEXT_GPUS else 120,
             params:
-                settings=digest(TEXT_SETTINGS, RUN.seed, named_states(TEXT_SETTINGS)),
                 preset=SAT_PRESET.prompts.knowledge,
                 folder=text_folder(SAT_WORK),
                 seed=RUN.seed,
@@ -83,6 +93,20 @@ if SAT in CONFIGURED.models:
         rule train_atlas:
             """Regions of the encoder against class texts; the training below starts from it."""
             input:
+                settings(
+                    "train",
+                    f"{SAT}/atlas",
+                    lambda: digest(
+                        SAT_PRESET.atlas,
+                        SAT_PRESET.network,
+                        SAT_PRESET.prompts,
+                        SAT_PRESET.training.model_dump(
+                            mode="json", include=CROP_SETTINGS
+                        ),
+                        RUN.seed,
+                        named_states(SAT_PRESET),
+                    ),
+                ),
                 rules.prepare_sat.output,
                 SAT_TEXT,
             output:
@@ -97,21 +121,17 @@ if SAT in CONFIGURED.models:
                 gpu=min(SAT_GPUS, 1),
                 mem_mb=lambda w, attempt: (64000 if SAT_GPUS else 4000) * attempt,
                 runtime=2880 if SAT_GPUS else 120,
-            params:
-                settings=digest(
-                    SAT_PRESET.atlas,
-                    SAT_PRESET.network,
-                    SAT_PRESET.prompts,
-                    SAT_PRESET.training.model_dump(mode="json", include=CROP_SETTINGS),
-                    RUN.seed,
-                    named_states(SAT_PRESET),
-                ),
             shell:
                 "{SATBENCH:q} sat atlas train --run {ROOT} --threads {threads} > {log} 2>&1"
 
     rule train_sat:
         """The longest single job, so it starts first; a killed training goes on by itself."""
         input:
+            settings(
+                "train",
+                SAT,
+                lambda: digest(SAT_PRESET, RUN.seed, named_states(SAT_PRESET)),
+            ),
             rules.prepare_sat.output,
             SAT_TEXT,
             SAT_START,
@@ -132,8 +152,6 @@ if SAT in CONFIGURED.models:
                 * attempt
             ),
             runtime=lambda w, attempt: 10080 if SAT_GPUS else 120,
-        params:
-            settings=digest(SAT_PRESET, RUN.seed, named_states(SAT_PRESET)),
         shell:
             "{SATBENCH:q} sat train --run {ROOT} --threads {SAT_THREADS} --nodes {resources.nodes}"
             " --processes " + SAT_SPREAD + " > {log} 2>&1"

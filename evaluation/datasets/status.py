@@ -106,7 +106,7 @@ def raw_state(card: DatasetCard, config: RunConfig) -> str:
     from evaluation.datasets.phantoms import written_files
 
     written = written_files(root, card.id)
-    found = listing(root / card.folder)
+    found = {f"{card.folder}/{name}": s for name, s in listing(root / card.folder).items()}
     changed = {
         name: found.get(name)
         for name in {*written, *found}

@@ -18,9 +18,9 @@ from evaluation.models.gate import checked_classes
 from evaluation.models.running import failures, predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.workflow.by_hand import read_made, settings_of, write_made
 from evaluation.workflow.carrying import carry_cards
 from evaluation.workflow.declared import entries_with_split
+from evaluation.workflow.digests import declare, predict_digest
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.plan import n_test_shards
 from evaluation.workflow.provenance import write_record
@@ -63,14 +63,14 @@ def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
             )
         _ask_for_classes(paths, config, model_id, datasets)
         _sweep(paths, model_id)
-        # Before the first prediction: what changes meanwhile is then made again.
-        made = read_made(paths) | {model_id: settings_of(model_id, config, datasets)}
         for dataset in datasets:
+            # Before the first prediction: what changes meanwhile is made again by the workflow.
+            settings = predict_digest(model_id, find_card(dataset), config)
+            declare(paths.settings("predict", f"{model_id}/{dataset}"), settings)
             for shard in range(n_test_shards(find_card(dataset), config)):
                 predict_shard(run, model_id, dataset, shard)
                 measure_shard(run, model_id, dataset, shard, jobs)
             say(f"{dataset}: predicted and measured")
-        write_made(paths, made)
         with _joined(paths, model_id):
             for line in aggregate_run(run):
                 say(line)

@@ -21,14 +21,15 @@ from evaluation.paths import RunPaths
 from evaluation.records import read_card, require_id
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run, expected_of
 from evaluation.tables.scores import score_files
-from evaluation.workflow.by_hand import read_made, write_made
 from evaluation.workflow.carrying import carry_cards
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.provenance import write_record
 
 # Folders of a run with one folder for each model; a model's own folder comes in `runs` besides.
-WORK = ("predictions", "scores", "benchmarks/predict", "benchmarks/measure", "logs/predict",
-        "logs/measure")  # fmt: skip
+WORK = (
+    "predictions", "scores", "settings/predict", "benchmarks/predict", "benchmarks/measure",
+    "logs/predict", "logs/measure",
+)  # fmt: skip
 
 
 def remove_model(run: Path, model_id: str, say: Say) -> None:
@@ -60,7 +61,6 @@ def remove_model(run: Path, model_id: str, say: Say) -> None:
         config = config.model_copy(update={"models": models})
         freeze(config, paths.config)
         carry_cards(paths, config)
-        write_made(paths, {m: known for m, known in read_made(paths).items() if m != model_id})
         for folder in folders:
             shutil.rmtree(folder)
             say(f"deleted {folder}")
@@ -107,8 +107,6 @@ def rename_model(run: Path, old: str, new: str, say: Say) -> None:
             if source.is_dir():
                 source.rename(target)
         _rename_inside(run, new)
-        made = read_made(paths)
-        write_made(paths, {new if name == old else name: made[name] for name in made})
         write_added(run, [new if name == old else name for name in added])
         models = [new if name == old else name for name in config.models]
         config = config.model_copy(update={"models": models})

@@ -1,11 +1,13 @@
-"""What Snakemake watches besides files: a step's job runs again when, and only when, these change.
+"""The settings of a step as one digest in a file, which Snakemake watches like any other input.
 
-A job that runs looks closer: it keeps every artefact that it would make again (DESIGN 3c).
+A step's job runs again when it changes. The job then looks closer: it keeps every artefact that it
+would make again (DESIGN 3c).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
@@ -13,10 +15,18 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import split_file
 from evaluation.datasets.status import raw_state
+from evaluation.files import write_text
 from evaluation.identity import CASE, SCORES, digest
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
 from evaluation.workflow.plan import Plan
+
+
+def declare(path: Path, digest_of_settings: str) -> None:
+    """Write the digest of a step's settings, unless the file has it already."""
+    text = digest_of_settings + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def standardise_digest(card: DatasetCard, config: RunConfig) -> str:

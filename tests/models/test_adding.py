@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from evaluation.config import RunConfig, freeze, load_frozen
+from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
 from evaluation.models import adding, moving
@@ -25,8 +26,8 @@ from evaluation.models.card import find_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.workflow.by_hand import make_old, take_over
 from evaluation.workflow.declared import added_lines, leftovers_of, with_added
+from evaluation.workflow.digests import predict_digest
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.plan import Plan, start_run
 from evaluation.workflow.provenance import write_record
@@ -166,25 +167,13 @@ def test_a_later_workflow_keeps_it_until_it_is_removed(added: Path) -> None:
     assert Path("config/models/mine.yaml").is_file()
 
 
-def test_what_was_added_with_other_settings_is_planned_again(added: Path) -> None:
-    paths = RunPaths(added)
-    shards = [place("mine", DATASET, 0) for place in (paths.prediction_shard, paths.score_shard)]
-
-    def old(config: RunConfig) -> list[bool]:
-        make_old(paths, config)
-        return [path.stat().st_mtime < paths.split(DATASET).stat().st_mtime for path in shards]
-
-    config = load_frozen(added)
-    assert old(config) == [False, False]
-    changed = config.model_copy(update={"tolerance_mm": [2.0]})
-    assert old(changed) == [False, True]
-    take_over(paths, changed)
-    assert old(changed) == [False, True], "until it is measured"
-    measure_shard(added, "mine", DATASET, 0)
-    assert old(changed) == [False, False]
-    card = Path("config/models/mine.yaml")
+def test_the_workflow_finds_the_settings_that_it_was_added_with(added: Path) -> None:
+    """As a file that Snakemake watches; a changed card gives another one."""
+    config, card = load_frozen(added), Path("config/models/mine.yaml")
+    declared = RunPaths(added).settings("predict", f"mine/{DATASET}").read_text().strip()
+    assert declared == predict_digest("mine", find_card(DATASET), config)
     card.write_text(card.read_text().replace("hippocampus: 2", "hippocampus: 3"))
-    assert old(changed)[0]
+    assert declared != predict_digest("mine", find_card(DATASET), config)
 
 
 def test_a_configured_or_unknown_model_is_not_removed(added: Path) -> None:

@@ -205,14 +205,18 @@ def write_cohort(
     }
     versions = {"satbench": __version__, "numpy": np.__version__}
     content = {"seed": seed, "recipe": RECIPE, "patients": n_patients, "versions": versions}
-    states = {dataset: listing(root / ENTRIES[dataset].folder) for dataset in datasets}
+    folders = {dataset: ENTRIES[dataset].folder for dataset in datasets}
+    states = {
+        dataset: {f"{folder}/{name}": state for name, state in listing(root / folder).items()}
+        for dataset, folder in folders.items()
+    }
     write_json(root / STATES_FILE, states)
     write_json(root / COHORT_FILE, {**content, "datasets": listed})
     made_again(root / COHORT_FILE)
 
 
 def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
-    """The state of an entry's files as they were written, by relative path.
+    """The state of an entry's files as they were written, by path below `root`.
 
     Empty before the cohort is there.
     """
