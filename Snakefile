@@ -20,7 +20,7 @@ from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
 from evaluation.workflow.declared import with_added
-from evaluation.workflow.digests import declare
+from evaluation.workflow.digests import declare, is_dry_run
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.slurm import ask_until_answered, remember_submission
 from evaluation.workflow.watchdog import announce_workflow
@@ -70,10 +70,12 @@ def settings(step, unit, digest_of):
     """The file with the digest of a step's settings; it is written while planning, if it changes.
 
     A file, since Snakemake's own record of parameters does not travel with a run's folder, and
-    knows nothing of what was made by hand.
+    knows nothing of what was made by hand. A dry run of what was never started writes none.
     """
     path = PATHS.settings(step, unit)
     if workflow.is_main_process and path not in DECLARED:
+        if is_dry_run(sys.argv) and not path.is_file():
+            return []
         declare(path, digest_of())
         DECLARED.add(path)
     return path

@@ -59,7 +59,8 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
     made_from = prepared_from(job, records)
     kept = _read(copy)
     if kept.get("made_from") == made_from and not is_outdated(copy, done):
-        write_json(done, kept)
+        if _read(done) != kept:
+            write_json(done, kept)
         return done
     done.unlink(missing_ok=True)
     pinned = job.plan.pinned if job.preset.mode == "pinned" else None
@@ -141,7 +142,8 @@ def train_specialist(
         shutil.rmtree(job.folder / "trained", ignore_errors=True)
         write_json(started, {"digest": made_from})
     elif (kept := _read(copy)) and kept["folds"] == list(job.preset.folds):
-        write_json(target, kept)
+        if _read(target) != kept:
+            write_json(target, kept)
         return target
     write_json(job.folder / "settings.json", settings)
     on_gpu = chosen == "cuda"

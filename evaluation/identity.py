@@ -80,10 +80,10 @@ def _hashed(path: str, *_state: int) -> str:
 
 
 def listing(folder: Path) -> dict[str, list[int]]:
-    """The state of every file below a folder, by relative path.
+    """Size and time of change (ns) of every file below a folder, by relative path.
 
-    Hidden files are left out, links are followed. Opens nothing; a folder that is not there is
-    empty.
+    For planning: a folder that is copied with its times looks as before. Hidden files are left
+    out, links are followed, nothing is opened; a folder that is not there is empty.
     """
     found: dict[str, list[int]] = {}
     seen: set[tuple[int, int]] = set()
@@ -98,14 +98,14 @@ def listing(folder: Path) -> dict[str, list[int]]:
         for file in files:
             path = here / file
             if not is_hidden(file) and path.exists():
-                found[str(path.relative_to(folder))] = state_of(path)
+                found[str(path.relative_to(folder))] = state_of(path)[:2]
     return found
 
 
 def named_states(*settings: object) -> dict[str, Any]:
-    """States of the files and folders that settings name by their paths."""
+    """Sizes and times of change of the files and folders that settings name by their paths."""
     paths = named_paths([_plain(value) for value in settings])
-    return {str(path): listing(path) if path.is_dir() else state_of(path) for path in paths}
+    return {str(path): listing(path) if path.is_dir() else state_of(path)[:2] for path in paths}
 
 
 def named_paths(value: object) -> Iterator[Path]:

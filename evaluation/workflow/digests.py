@@ -6,6 +6,7 @@ would make again (DESIGN 3c).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from evaluation.identity import CASE, SCORES, digest
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
 from evaluation.workflow.plan import Plan
+
+
+def is_dry_run(arguments: Sequence[str]) -> bool:
+    """Whether Snakemake was asked for a plan only; it knows itself when it has read its rules."""
+    flags = [word for word in arguments[1:] if re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", word)]
+    return bool(flags) or not {"--dry-run", "--dryrun"}.isdisjoint(arguments)
 
 
 def declare(path: Path, digest_of_settings: str) -> None:
