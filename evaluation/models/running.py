@@ -108,6 +108,7 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     _write_status(target, status)
     made_again(target)
     _require_one(model_id, dataset, status, target)
+    _failed_path(target).unlink(missing_ok=True)
     return target
 
 
@@ -128,6 +129,8 @@ def _ok(record: PredictionRecord) -> CaseStatus:
 def _require_one(model_id: str, dataset: str, status: Sequence[CaseStatus], target: Path) -> None:
     failed = [row for row in status if row.failed_by_model]
     if failed and not any(row.status == "ok" for row in status):
+        # Snakemake deletes the table of a job that failed.
+        _write_status(_failed_path(target), status)
         raise BenchError(
             f"`{model_id}` failed on all {len(failed)} cases of `{dataset}` that it was given",
             file=target,
@@ -186,6 +189,10 @@ def _keep(
         else f"{type(answer).__name__}: {' '.join(str(answer).split())}"
     )
     return CaseStatus(case.case, "failed", reason[:500], seconds)
+
+
+def _failed_path(shard_status: Path) -> Path:
+    return shard_status.with_name(f".failed-{shard_status.name}")
 
 
 def _support_path(shard_status: Path) -> Path:
@@ -258,12 +265,13 @@ def failures(run: Path, models: Sequence[str], datasets: Sequence[str]) -> list[
         for dataset in datasets:
             n_cases, failed = 0, list[CaseStatus]()
             for path in status_shards(run, model, dataset):
-                rows = read_status(path) if path.is_file() else []
+                tables = [p for p in (path, _failed_path(path)) if p.is_file()]
+                rows = read_status(tables[0]) if tables else []
                 bad = [row for row in rows if row.failed_by_model]
                 n_cases += len(rows)
                 failed += bad
                 if bad:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
             if failed:
                 lines.append(
                     f"{model} on {dataset}: {len(failed)} of {n_cases} cases failed, they are "

@@ -533,6 +533,7 @@ def test_a_case_that_failed_is_tried_again(users, fresh):
     users.replace("code/my_model.py", stop, "raise ValueError('no luck')")
     done = users.clone.snakemake(*RUN)
     assert done.returncode != 0
+    assert "my-object on msd_spleen: 2 of 2 cases failed" in done.stderr
     log = (users.run / "logs/predict/my-object/msd_spleen-0.log").read_text()
     assert "`my-object` failed on all 2 cases of `msd_spleen`" in log
     assert "no luck" in log
