@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -188,6 +189,7 @@ def write_cohort(
     """
     for dataset in datasets:
         _entry(dataset)
+    started = time.time_ns()
     _claim(root, seed, n_patients)
     _remove_leftovers(root)
     tasks = [(dataset, index) for dataset in datasets for index in range(n_patients)]
@@ -205,14 +207,26 @@ def write_cohort(
     }
     versions = {"satbench": __version__, "numpy": np.__version__}
     content = {"seed": seed, "recipe": RECIPE, "patients": n_patients, "versions": versions}
-    folders = {dataset: ENTRIES[dataset].folder for dataset in datasets}
-    states = {
-        dataset: {f"{folder}/{name}": state for name, state in listing(root / folder).items()}
-        for dataset, folder in folders.items()
-    }
-    write_json(root / STATES_FILE, states)
+    _write_states(root, datasets, started)
     write_json(root / COHORT_FILE, {**content, "datasets": listed})
     made_again(root / COHORT_FILE)
+
+
+def _write_states(root: Path, datasets: Sequence[str], started: int) -> None:
+    """Keep the states of the files; of those that this call did not write, as they are known.
+
+    So a file that was changed since it was written still counts as changed after the next call.
+    """
+    path = root / STATES_FILE
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for dataset in datasets:
+        folder, before = ENTRIES[dataset].folder, known.get(dataset, {})
+        found = {f"{folder}/{name}": state for name, state in listing(root / folder).items()}
+        known[dataset] = {
+            name: state if state[1] >= started else before.get(name, state)
+            for name, state in found.items()
+        }
+    write_json(path, known)
 
 
 def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
@@ -354,6 +368,7 @@ def _claim(root: Path, seed: int, n_patients: int) -> None:
             # The mark says that these are virtual patients, which cost minutes at most.
             for name in occupied:
                 shutil.rmtree(root / name)
+            (root / STATES_FILE).unlink(missing_ok=True)
     write_json(path, wanted)
 
 
