@@ -103,8 +103,11 @@ def raw_state(card: DatasetCard, config: RunConfig) -> str:
     root = Path(config.raw_root)
     if config.data_kind == "real":
         return digest([listing(folder) for folder in raw_folders(card, root)])
-    from evaluation.datasets.phantoms import written_files
+    from evaluation.datasets.phantoms import goes_on, written_files
 
+    cohort = config.cohort
+    if cohort is None or not goes_on(root, config.seed, cohort.patients):
+        return ""  # all of them are written anew
     written = written_files(root, card.id)
     found = {f"{card.folder}/{name}": s for name, s in listing(root / card.folder).items()}
     changed = {

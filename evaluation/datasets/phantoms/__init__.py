@@ -8,6 +8,7 @@ from evaluation.datasets.phantoms.cohort import (
     COHORT_FILE,
     DATASETS,
     RosterRow,
+    goes_on,
     roster,
     write_cohort,
     write_patient,
@@ -15,6 +16,6 @@ from evaluation.datasets.phantoms.cohort import (
 )
 
 __all__ = [
-    "COHORT_FILE", "DATASETS", "RosterRow", "roster", "write_cohort", "write_patient",
+    "COHORT_FILE", "DATASETS", "RosterRow", "goes_on", "roster", "write_cohort", "write_patient",
     "written_files",
 ]  # fmt: skip

@@ -230,6 +230,16 @@ def _write_states(root: Path, datasets: Sequence[str], started: int) -> None:
     write_json(path, known)
 
 
+def goes_on(root: Path, seed: int, n_patients: int) -> bool:
+    """Whether the patients below `root`, if there are any, stay in such a cohort."""
+    path = root / RECIPE_FILE
+    if not path.is_file():
+        return True
+    found = json.loads(path.read_text(encoding="utf-8"))
+    same = (found.get("seed"), found.get("recipe")) == (seed, RECIPE)
+    return same and found.get("patients", 0) <= n_patients
+
+
 def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
     """The state of an entry's files as they were written, by path below `root`.
 
@@ -362,10 +372,7 @@ def _claim(root: Path, seed: int, n_patients: int) -> None:
                 hint="give the synthetic configuration a raw_root of its own",
             )
     else:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        same = (found.get("seed"), found.get("recipe")) == (seed, RECIPE)
-        outdated = is_outdated(path, root / COHORT_FILE)
-        if not same or outdated or found.get("patients", 0) > n_patients:
+        if not goes_on(root, seed, n_patients) or is_outdated(path, root / COHORT_FILE):
             # The mark says that these are virtual patients, which cost minutes at most.
             for name in occupied:
                 shutil.rmtree(root / name)
