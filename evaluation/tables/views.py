@@ -120,7 +120,7 @@ def find_links(
         f"{n_tests} test scans, linked to training scans"
         f"{'' if trained is None else ' of a compared model'}."
         if found
-        else "No links between scans: the view clean equals paper"
+        else "No links between scans: the view clean holds all test cases"
         + (" (no leakage audit was made)." if audit is None else ".")
     )
     return Links(

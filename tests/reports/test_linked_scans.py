@@ -253,7 +253,7 @@ def test_a_link_that_a_card_rejects_is_gone_everywhere(board: dict[str, Any]) ->
     assert not table["accepted"].any()
     result = CliRunner().invoke(build(), ["aggregate", "--run", str(run.root)])
     assert result.exit_code == 0, result.output
-    assert "the view clean equals paper. Links rejected by cards: 1." in result.output
+    assert "the view clean holds all test cases. Links rejected by cards: 1." in result.output
     frame = read_table(run.table("dataset"), TABLES["dataset"])
     sizes = frame.groupby(["dataset", "view"])["n_cases"].max().unstack()
     assert (sizes["clean"] == sizes["paper"]).all()

@@ -279,7 +279,7 @@ def test_links_join_patients_and_find_leaked_scans() -> None:
     assert links.leaked == {("couinaud", "hv_1")}
     assert links.name("couinaud", "hv_1") == links.name("msd_hepaticvessel", "hv_1")
     assert links.name("couinaud", "7") != links.name("msd_hepaticvessel", "7")
-    assert "equals paper" in find_links(splits, None).note
+    assert "holds all test cases" in find_links(splits, None).note
     audit = pd.DataFrame(
         {
             "dataset": ["couinaud", "couinaud"], "case": ["hv_2", "7"],
