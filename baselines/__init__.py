@@ -1,1 +1,1 @@
-"""Specialist and universal models that the benchmark compares with: nnU-Net v2."""
+"""Models that the benchmark compares with: nnU-Net v2 specialists and universal systems."""

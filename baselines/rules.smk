@@ -1,7 +1,7 @@
 """nnU-Net v2: one specialist for each entry, five for TotalSegmentator."""
 
-from baselines.config import load_preset as load_nnunet_preset
-from baselines.specialists import specialists_of
+from baselines.nnunet.config import load_preset as load_nnunet_preset
+from baselines.nnunet.specialists import specialists_of
 from evaluation.datasets.registry import find_card
 from evaluation.identity import digest
 from evaluation.workflow.digests import scope_digest
@@ -75,8 +75,8 @@ if NNUNET in CONFIGURED.models:
 
 
 # Multi-decoder residual U-Net: one joint training, as an example of a further model.
-from baselines.multi_decoder.config import MODEL as MULTI_DECODER
-from baselines.multi_decoder.config import load_preset as load_multi_decoder_preset
+from baselines.universal.multi_decoder.config import MODEL as MULTI_DECODER
+from baselines.universal.multi_decoder.config import load_preset as load_multi_decoder_preset
 
 MULTI_DECODER_WORK = PATHS.model_run(MULTI_DECODER)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.leaves import leaf_map, leaves_of, places_of
+from evaluation.classes.leaves import leaf_map, leaves_of, places_of
 from evaluation.datasets.card import ClassEntry
 from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
 

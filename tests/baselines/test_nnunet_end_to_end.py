@@ -15,10 +15,10 @@ import psutil
 import pytest
 import torch
 
-from baselines.adapter import NnunetSpecialists
-from baselines.jobs import find_job
-from baselines.process import environment, message_of, run_child
-from baselines.training import plan_report, prepare_specialist, train_specialist
+from baselines.nnunet.adapter import NnunetSpecialists
+from baselines.nnunet.jobs import find_job
+from baselines.nnunet.process import environment, message_of, run_child
+from baselines.nnunet.training import plan_report, prepare_specialist, train_specialist
 from evaluation.cases import Prediction, read_image_case, read_reference
 from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError

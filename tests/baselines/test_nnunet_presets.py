@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from baselines.config import PRESET_FOLDER, Network, NnunetPreset, Schedule, load_preset
-from baselines.jobs import choose_device
-from baselines.plans import CONFIGURATION, describe, differences, plan_to_train, spacing_faults
+from baselines.nnunet.config import PRESET_FOLDER, Network, NnunetPreset, Schedule, load_preset
+from baselines.nnunet.jobs import choose_device
+from baselines.nnunet.plans import (
+    CONFIGURATION,
+    describe,
+    differences,
+    plan_to_train,
+    spacing_faults,
+)
 from evaluation.errors import BenchError
 from evaluation.published.specialists import pinned_plans
 from evaluation.records import preset_names

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from baselines.specialists import count_parameters, find_specialist, specialists_of
+from baselines.nnunet.specialists import count_parameters, find_specialist, specialists_of
 from evaluation.cli import build
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards

@@ -575,7 +575,7 @@ def trained(tmp_path_factory, new_clone) -> Place:
     """A synthetic run of both trained models."""
     place = Place(make_place(tmp_path_factory.mktemp("trained") / "clone", new_clone))
     (place.folder / CONFIG).write_text(yaml.safe_dump(TRAINING, sort_keys=False))
-    preset = (ROOT / "baselines/presets/smoke.yaml").read_text()
+    preset = (ROOT / "baselines/nnunet/presets/smoke.yaml").read_text()
     preset = preset.replace("  mirroring: false", "  mirroring: true")
     (place.folder / "config/specialists.yaml").write_text(preset)
     place.snakemake()

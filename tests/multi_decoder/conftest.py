@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.multi_decoder.config import Preset, load_preset
+from baselines.universal.multi_decoder.config import Preset, load_preset
 from evaluation.cases import CaseRecord, Modality, write_case
 from evaluation.config import RunConfig, freeze
 from evaluation.io import Volume

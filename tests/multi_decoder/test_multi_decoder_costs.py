@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baselines.multi_decoder.config import MODEL, Preset
-from baselines.multi_decoder.prepare import prepare_run
-from baselines.multi_decoder.train import train
+from baselines.universal.multi_decoder.config import MODEL, Preset
+from baselines.universal.multi_decoder.prepare import prepare_run
+from baselines.universal.multi_decoder.train import train
 from evaluation.cases import CASE_FILE
 from evaluation.config import freeze, load_frozen
 from evaluation.files import write_text

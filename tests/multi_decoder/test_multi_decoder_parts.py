@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.multi_decoder.config import PRESET_FOLDER, load_preset
-from baselines.multi_decoder.costs import model_cost
-from baselines.multi_decoder.grid import (
+from baselines.universal.multi_decoder.config import PRESET_FOLDER, load_preset
+from baselines.universal.multi_decoder.costs import model_cost
+from baselines.universal.multi_decoder.grid import (
     image_on_grid,
     labels_from_probabilities,
     labels_on_grid,
     normalise,
     own_shape,
 )
-from baselines.multi_decoder.network import MultiDecoderNet, count_weights
-from baselines.multi_decoder.train import check_device, learning_rate, segmentation_loss
+from baselines.universal.multi_decoder.network import MultiDecoderNet, count_weights
+from baselines.universal.multi_decoder.train import check_device, learning_rate, segmentation_loss
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError

@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.multi_decoder.adapter import MultiDecoder
-from baselines.multi_decoder.checkpoint import model_from, read_checkpoint
-from baselines.multi_decoder.config import MODEL, Augmentation
-from baselines.multi_decoder.crops import CropSampler
-from baselines.multi_decoder.prepare import prepare_run, read_index
-from baselines.multi_decoder.train import train
+from baselines.universal.multi_decoder.adapter import MultiDecoder
+from baselines.universal.multi_decoder.checkpoint import model_from, read_checkpoint
+from baselines.universal.multi_decoder.config import MODEL, Augmentation
+from baselines.universal.multi_decoder.crops import CropSampler
+from baselines.universal.multi_decoder.prepare import prepare_run, read_index
+from baselines.universal.multi_decoder.train import train
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
@@ -34,8 +34,8 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from baselines.multi_decoder.config import Preset
-from baselines.multi_decoder.train import train
+from baselines.universal.multi_decoder.config import Preset
+from baselines.universal.multi_decoder.train import train
 train(Path(sys.argv[1]), Preset.model_validate_json(sys.argv[2]), 3, progress=False)
 """
 

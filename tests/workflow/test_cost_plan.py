@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from baselines.config import load_preset
-from baselines.costs import count_weights
-from baselines.specialists import specialists_of
+from baselines.nnunet.config import load_preset
+from baselines.nnunet.costs import count_weights
+from baselines.nnunet.specialists import specialists_of
 from evaluation.cli import build
 from evaluation.config import load_config
 from evaluation.datasets.registry import load_cards

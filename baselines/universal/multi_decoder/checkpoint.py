@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from baselines.multi_decoder.config import Preset
-from baselines.multi_decoder.network import MultiDecoderNet
+from baselines.universal.multi_decoder.config import Preset
+from baselines.universal.multi_decoder.network import MultiDecoderNet
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path
 

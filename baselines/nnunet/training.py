@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from baselines.export import check_disk, dataset_number, estimated_bytes, export_cases
-from baselines.jobs import (
+from baselines.nnunet.export import check_disk, dataset_number, estimated_bytes, export_cases
+from baselines.nnunet.jobs import (
     MODEL,
     Job,
     choose_device,
@@ -28,9 +28,9 @@ from baselines.jobs import (
     training_settings,
     versions,
 )
-from baselines.leaves import places_of
-from baselines.process import SETTINGS, environment, message_of, run_child
+from baselines.nnunet.process import SETTINGS, environment, message_of, run_child
 from evaluation.cases import read_case_record
+from evaluation.classes.leaves import places_of
 from evaluation.errors import BenchError
 from evaluation.files import visible, write_json
 from evaluation.identity import digest, is_outdated, made_again

@@ -1,4 +1,4 @@
-"""The only module that runs inside nnU-Net's process: `python -m baselines.entry COMMAND FILE`.
+"""Runs inside nnU-Net's process: `python -m baselines.nnunet.entry COMMAND FILE`; no other module does.
 
 It prepares the ground (lock, death with the parent, whole checkpoints, trainer search) and then
 calls nnU-Net as shipped.
@@ -35,7 +35,7 @@ def die_with_parent() -> None:
 
     arm()
     os.register_at_fork(after_in_child=arm)
-    from baselines.process import PARENT
+    from baselines.nnunet.process import PARENT
 
     if PARENT in os.environ and os.getppid() != int(os.environ[PARENT]):
         sys.exit("the process that asked for this work has gone")
@@ -45,7 +45,7 @@ def hold_lock(path: Path, wait_s: float) -> object:
     """Take the specialist's lock and keep it until this process ends, even as an orphan."""
     from filelock import FileLock, Timeout
 
-    from baselines.process import LOCKED
+    from baselines.nnunet.process import LOCKED
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -65,7 +65,7 @@ def say_plain(text: str) -> None:
 
 def answer(**values: Any) -> None:
     """Send an answer to the parent."""
-    from baselines.process import MARK
+    from baselines.nnunet.process import MARK
 
     say_plain("\n" + MARK + json.dumps(values))
 
@@ -111,8 +111,8 @@ def pools_in_threads() -> None:
 
 def prepare(request: Request) -> None:
     """Fingerprint, nnU-Net's plan, our plan, and preprocessed training cases."""
-    from baselines.config import NnunetPreset
-    from baselines.plans import (
+    from baselines.nnunet.config import NnunetPreset
+    from baselines.nnunet.plans import (
         CONFIGURATION,
         PLANS_NAME,
         describe,
@@ -164,7 +164,7 @@ def train(request: Request) -> None:
     save_whole_checkpoints()
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
-    from baselines.plans import CONFIGURATION, PLANS_NAME
+    from baselines.nnunet.plans import CONFIGURATION, PLANS_NAME
 
     for fold in request["folds"]:
         trainer = get_trainer_from_args(

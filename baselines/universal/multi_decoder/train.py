@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.multi_decoder.checkpoint import (
+from baselines.universal.multi_decoder.checkpoint import (
     TrainedModel,
     content_of,
     model_from,
     read_checkpoint,
     save_checkpoint,
 )
-from baselines.multi_decoder.config import Preset, Training
-from baselines.multi_decoder.crops import Batch, CropSampler
-from baselines.multi_decoder.network import MultiDecoderNet
-from baselines.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
+from baselines.universal.multi_decoder.config import Preset, Training
+from baselines.universal.multi_decoder.crops import Batch, CropSampler
+from baselines.universal.multi_decoder.network import MultiDecoderNet
+from baselines.universal.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
 from evaluation.errors import BenchError
 from evaluation.identity import made_again
 from evaluation.spent import SPENT_FILE, Meter

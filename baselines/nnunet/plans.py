@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from baselines.config import Network, NnunetPreset
+from baselines.nnunet.config import Network, NnunetPreset
 from evaluation.errors import BenchError
 from evaluation.published.specialists import PinnedPlan
 

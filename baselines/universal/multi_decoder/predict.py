@@ -13,8 +13,8 @@ from nnunetv2.inference.sliding_window_prediction import (
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.multi_decoder.checkpoint import TrainedModel
-from baselines.multi_decoder.grid import (
+from baselines.universal.multi_decoder.checkpoint import TrainedModel
+from baselines.universal.multi_decoder.grid import (
     image_on_grid,
     labels_from_probabilities,
     normalise,

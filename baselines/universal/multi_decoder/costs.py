@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 
-from baselines.leaves import leaves_of
-from baselines.multi_decoder.config import MODEL, Preset, load_preset
-from baselines.multi_decoder.network import KERNEL, count_weights
-from baselines.multi_decoder.prepare import BYTES_PER_VOXEL, read_index, trained_classes
+from baselines.universal.multi_decoder.config import MODEL, Preset, load_preset
+from baselines.universal.multi_decoder.network import KERNEL, count_weights
+from baselines.universal.multi_decoder.prepare import BYTES_PER_VOXEL, read_index, trained_classes
+from evaluation.classes.leaves import leaves_of
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from baselines.config import NnunetPreset, load_preset
-from baselines.export import dataset_name
-from baselines.plans import CONFIGURATION, PLANS_NAME
-from baselines.specialists import SpecialistPlan, find_specialist
+from baselines.nnunet.config import NnunetPreset, load_preset
+from baselines.nnunet.export import dataset_name
+from baselines.nnunet.plans import CONFIGURATION, PLANS_NAME
+from baselines.nnunet.specialists import SpecialistPlan, find_specialist
 from evaluation.cases import CaseRecord
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard

@@ -15,7 +15,7 @@ from dynamic_network_architectures.building_blocks.unet_residual_decoder import 
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 
-from baselines.multi_decoder.config import Network
+from baselines.universal.multi_decoder.config import Network
 
 KERNEL = 3
 NORM_EPS = 1e-4

@@ -8,9 +8,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from baselines.config import NnunetPreset, load_preset
-from baselines.jobs import MODEL
-from baselines.specialists import SpecialistPlan, specialists_of
+from baselines.nnunet.config import NnunetPreset, load_preset
+from baselines.nnunet.jobs import MODEL
+from baselines.nnunet.specialists import SpecialistPlan, specialists_of
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.paths import RunPaths

@@ -61,7 +61,7 @@ def environment(
 def run_child(
     command: str, request: Mapping[str, Any], log: Path, variables: Mapping[str, str]
 ) -> Iterator[str]:
-    """Start `baselines.entry COMMAND`, yield its lines, and raise if it fails.
+    """Start `baselines.nnunet.entry COMMAND`, yield its lines, and raise if it fails.
 
     The child is killed if the caller stops early, and dies with this process even if that is
     killed. `request` is written beside the log.
@@ -75,7 +75,7 @@ def run_child(
     last: list[str] = []
     with log.open("a", encoding="utf-8") as stream:
         child = subprocess.Popen(
-            [sys.executable, "-m", "baselines.entry", command, str(request_file)],
+            [sys.executable, "-m", "baselines.nnunet.entry", command, str(request_file)],
             env=dict(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from baselines.config import load_preset
-from baselines.jobs import choose_device
-from baselines.process import environment, message_of, run_child
-from baselines.specialists import specialists_of
+from baselines.nnunet.config import load_preset
+from baselines.nnunet.jobs import choose_device
+from baselines.nnunet.process import environment, message_of, run_child
+from baselines.nnunet.specialists import specialists_of
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope

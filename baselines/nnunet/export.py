@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from baselines.leaves import leaf_map
-from baselines.specialists import SpecialistPlan
+from baselines.nnunet.specialists import SpecialistPlan
 from evaluation.cases import CaseRecord, read_case_record, read_reference
+from evaluation.classes.leaves import leaf_map
 from evaluation.errors import BenchError
 from evaluation.files import atomic_path, write_json
 from evaluation.io import Volume, read_volume, write_volume

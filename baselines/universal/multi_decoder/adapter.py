@@ -1,4 +1,4 @@
-"""The multi-decoder as the benchmark sees it: `baselines.multi_decoder.adapter:MultiDecoder`."""
+"""The multi-decoder as the benchmark sees it: the card names `MultiDecoder`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from baselines.multi_decoder.checkpoint import TrainedModel, model_from, read_checkpoint
-from baselines.multi_decoder.predict import predict_labels
-from baselines.multi_decoder.train import FINAL_FILE
+from baselines.universal.multi_decoder.checkpoint import TrainedModel, model_from, read_checkpoint
+from baselines.universal.multi_decoder.predict import predict_labels
+from baselines.universal.multi_decoder.train import FINAL_FILE
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.identity import file_digest

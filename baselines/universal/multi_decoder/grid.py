@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 from torch import Tensor
 
-from baselines.multi_decoder.config import Grid, Triple
+from baselines.universal.multi_decoder.config import Grid, Triple
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
 from evaluation.io import Array

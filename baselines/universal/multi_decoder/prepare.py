@@ -1,7 +1,7 @@
 """Training cases on the network's own grid, read crop by crop later.
 
 `runs/multi-decoder/prepared/<dataset>/<case>/` holds `image.npy` (float16, normalised),
-`labels.npy` (disjoint leaf labels, see `baselines.leaves`), `points.npy` (leaf, x, y, z of voxels
+`labels.npy` (see `evaluation.classes.leaves`), `points.npy` (leaf, x, y, z of voxels
 to centre crops on) and, last, `record.json`. `index.json` comes when all cases are there; a killed
 preparation goes on with the next case.
 """
@@ -15,11 +15,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from baselines.export import check_disk
-from baselines.leaves import Leaf, leaf_map, leaves_of, places_of
-from baselines.multi_decoder.config import MODEL, Grid, Preset, Triple
-from baselines.multi_decoder.grid import image_on_grid, labels_on_grid, normalise, own_shape
+from baselines.nnunet.export import check_disk
+from baselines.universal.multi_decoder.config import MODEL, Grid, Preset, Triple
+from baselines.universal.multi_decoder.grid import (
+    image_on_grid,
+    labels_on_grid,
+    normalise,
+    own_shape,
+)
 from evaluation.cases import read_case_record, read_reference
+from evaluation.classes.leaves import Leaf, leaf_map, leaves_of, places_of
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card

@@ -15,8 +15,8 @@ app = typer.Typer(help="Multi-decoder residual U-Net: prepare and train it.", no
 @app.command()
 def prepare(run: Path = RUN, preset: str | None = PRESET) -> None:
     """Put the run's training cases on the preset's own grid."""
-    from baselines.multi_decoder.config import MODEL, load_preset
-    from baselines.multi_decoder.prepare import prepare_run
+    from baselines.universal.multi_decoder.config import MODEL, load_preset
+    from baselines.universal.multi_decoder.prepare import prepare_run
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
 
@@ -35,7 +35,7 @@ def train(
     threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
 ) -> None:
     """Train on everything prepared; goes on where a killed training stopped."""
-    from baselines.multi_decoder.config import MODEL, load_preset
+    from baselines.universal.multi_decoder.config import MODEL, load_preset
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
 
@@ -43,7 +43,7 @@ def train(
     settings = load_preset(preset or config.presets.get(MODEL))
     import torch
 
-    from baselines.multi_decoder import train as training
+    from baselines.universal.multi_decoder import train as training
 
     torch.set_num_threads(threads)
     result = training.train(RunPaths(run).model_run(MODEL), settings, config.seed)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.multi_decoder.config import Augmentation, Training, Triple
-from baselines.multi_decoder.prepare import PreparedCase, PreparedEntry, PreparedIndex
+from baselines.universal.multi_decoder.config import Augmentation, Training, Triple
+from baselines.universal.multi_decoder.prepare import PreparedCase, PreparedEntry, PreparedIndex
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from baselines.leaves import Leaf, leaves_of
+from evaluation.classes.leaves import Leaf, leaves_of
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard, Specialist
 from evaluation.datasets.registry import entry_ids, find_card

@@ -19,7 +19,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from baselines.process import SETTINGS
+from baselines.nnunet.process import SETTINGS
 
 
 class ScheduledTrainer(nnUNetTrainer):  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""Universal systems: one network for all entries of a run."""
