@@ -1,4 +1,4 @@
-"""Runs inside nnU-Net's process: `python -m baselines.nnunet.entry COMMAND FILE`; no other module does.
+"""Runs inside nnU-Net's process, and no other module does: `python -m baselines.nnunet.entry`.
 
 It prepares the ground (lock, death with the parent, whole checkpoints, trainer search) and then
 calls nnU-Net as shipped.
