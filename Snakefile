@@ -19,7 +19,7 @@ from evaluation.errors import BenchError
 from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
-from evaluation.workflow.declared import with_added
+from evaluation.runs.declared import with_added
 from evaluation.workflow.digests import declare, is_dry_run
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.slurm import ask_until_answered, remember_submission

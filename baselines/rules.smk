@@ -3,7 +3,7 @@
 from baselines.nnunet.config import load_preset as load_nnunet_preset
 from baselines.nnunet.specialists import specialists_of
 from evaluation.datasets.registry import find_card
-from evaluation.identity import digest
+from evaluation.files.identity import digest
 from evaluation.workflow.digests import scope_digest
 
 NNUNET = "nnunet"

@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 from pydantic import Field, ValidationError
 
+from evaluation.classes.modality import Modality as Modality
 from evaluation.errors import BenchError
-from evaluation.files import write_text
-from evaluation.identity import array_digest, digest
-from evaluation.inflate import Arena
-from evaluation.io import Affine, Volume, read_volume, same_grid, write_volume
-from evaluation.modality import Modality as Modality
-from evaluation.records import Record
-from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.files.identity import array_digest, digest
+from evaluation.files.records import Record
+from evaluation.files.writing import write_text
+from evaluation.volumes.image_files import Affine, Volume, read_volume, same_grid, write_volume
+from evaluation.volumes.inflate import Arena
+from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 CASE_FILE = "case.json"
 PREDICTION_FILE = "prediction.json"

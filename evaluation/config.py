@@ -14,11 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from evaluation.card_places import work_on
 from evaluation.errors import BenchError
-from evaluation.files import write_text
-from evaluation.records import Record, invalid_record, read_mapping
-from evaluation.run_names import with_known_names
+from evaluation.files.card_places import work_on
+from evaluation.files.records import Record, invalid_record, read_mapping
+from evaluation.files.writing import write_text
+from evaluation.workflow.run_names import with_known_names
 
 Space = Literal["native", "resampled", "own"]
 T = TypeVar("T")

@@ -23,8 +23,8 @@ from evaluation.config import load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.files import write_text
-from evaluation.identity import SCORES, digest, is_outdated, made_again
+from evaluation.files.identity import SCORES, digest, is_outdated, made_again
+from evaluation.files.writing import write_text
 from evaluation.models.running import CaseStatus, read_status, read_support
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES as SCORE_ROWS

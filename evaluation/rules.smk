@@ -4,7 +4,7 @@ import re
 
 from evaluation.datasets.phantoms.cohort import RECIPE
 from evaluation.datasets.registry import find_card
-from evaluation.identity import digest
+from evaluation.files.identity import digest
 from evaluation.models.card import find_model
 from evaluation.workflow.digests import (
     measure_digest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.tabular import (
+from evaluation.files.tables import (
     Column,
     Table,
     data_dictionary,

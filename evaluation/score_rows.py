@@ -21,13 +21,13 @@ from evaluation.cases import CaseRecord, read_prediction, read_prediction_record
 from evaluation.config import RunConfig, Space
 from evaluation.datasets.card import ClassEntry
 from evaluation.errors import BenchError
-from evaluation.inflate import Arena
-from evaluation.io import spacing_of
 from evaluation.metrics import ClassPair, ClassScore, score_pairs
 from evaluation.paths import RunPaths
-from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
 from evaluation.schema import spacing_text
-from evaluation.segmentation import ClassPlace, Part, Segmentation, union_place
+from evaluation.volumes.image_files import spacing_of
+from evaluation.volumes.inflate import Arena
+from evaluation.volumes.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, union_place
 
 Row = dict[str, Any]
 _memory = local()

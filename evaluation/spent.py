@@ -19,8 +19,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from evaluation.errors import BenchError
-from evaluation.files import write_text
-from evaluation.records import Record
+from evaluation.files.records import Record
+from evaluation.files.writing import write_text
 
 SPENT_FILE = "spent.json"
 NOT_MEASURED = float("nan")

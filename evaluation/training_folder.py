@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, atomic_path
-from evaluation.identity import is_outdated
+from evaluation.files.identity import is_outdated
+from evaluation.files.writing import TEMPORARY_PREFIX, atomic_path
 
 LOCK_FILE = ".lock"
 LOCK_WAIT_SECONDS = 60.0

@@ -31,7 +31,7 @@ def report(
     """Render tables, figures, gallery, leaderboard and export of a run."""
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
-    from evaluation.workflow.carrying import edited_cards
+    from evaluation.runs.carrying import edited_cards
     from reports.rendering import PARTS, render_report
 
     folder = out if out is not None else Path("reports/out") / load_frozen(run).name

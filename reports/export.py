@@ -15,12 +15,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from evaluation import __version__
-from evaluation.files import atomic_path, write_text
+from evaluation.files.tables import data_dictionary
+from evaluation.files.writing import atomic_path, write_text
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import read_scores, score_files
-from evaluation.tabular import data_dictionary
 from reports.source import RunSource
 from reports.tables.tabular import Column, Table, to_csv, to_markdown
 

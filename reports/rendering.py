@@ -11,9 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from evaluation import __version__
-from evaluation.card_places import shows_run
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files import write_json, write_text
+from evaluation.files.card_places import shows_run
+from evaluation.files.writing import write_json, write_text
 from reports.figures.catalogue import write_figures
 from reports.gallery.cases import MANIFEST, PICTURE_BUDGET, Picture, choose_pictures, write_gallery
 from reports.leaderboard.page import write_leaderboard

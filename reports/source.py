@@ -22,6 +22,7 @@ from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
+from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import published_for, reproduces_paper
@@ -29,7 +30,6 @@ from evaluation.schema import TABLES
 from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import score_files
-from evaluation.tabular import read_table
 
 SPACE_WORDS = {
     "native": "native grid",

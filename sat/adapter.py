@@ -11,7 +11,7 @@ import torch
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.identity import file_digest
+from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
 from sat.inference.predict import segment
 from sat.model import SatModel, load_model

@@ -100,7 +100,7 @@ def train(
 def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:
     """Count left and right exchanged in the predictions of the test cases."""
     from evaluation.config import load_frozen
-    from evaluation.files import write_text
+    from evaluation.files.writing import write_text
     from evaluation.paths import RunPaths
     from sat.diagnosis.sides import SideSwaps, run_side_swaps
     from sat.training.prepare import cases_of_split, datasets_of_run
@@ -138,7 +138,7 @@ def diagnose(
     the training cases only, never on test cases.
     """
     from evaluation.config import load_frozen
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
     from evaluation.paths import RunPaths
     from sat.diagnosis.report import diagnose_run, report_lines
 
@@ -221,7 +221,7 @@ def bench_sat(
     """Many prompts against single ones, crops against whole volumes, data against compute."""
     import torch
 
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
     from sat.benchmarks.ratios import report_lines, run_benchmark
 
     torch.set_num_threads(threads)
@@ -246,7 +246,7 @@ def bench_sat_full(
     import torch
 
     from evaluation.errors import BenchError
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
     from sat.benchmarks.full_size import full_run
 
     if threads is not None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.records import Record, read_preset
+from evaluation.files.records import Record, read_preset
 from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
 from sat.training.settings import (
     Augmentation,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
-from evaluation.io import Affine, Array
+from evaluation.volumes.image_files import Affine, Array
 from sat.config import Grid, Millimetres, Triple
 
 Box = tuple[slice, slice, slice]

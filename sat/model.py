@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 from sat.architecture.network import SatNetwork
 from sat.config import Preset
 from sat.text.prompts import Key, PromptBook, PromptProjection

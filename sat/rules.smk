@@ -1,7 +1,7 @@
 """SAT-Nano: one joint training on all entries of the run."""
 
 from evaluation.datasets.registry import find_card
-from evaluation.identity import digest, named_states
+from evaluation.files.identity import digest, named_states
 from evaluation.workflow.digests import scope_digest
 from evaluation.workflow.plan import n_test_shards
 from sat.atlas.settings import CROP_SETTINGS

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluation.card_places import work_on
+from evaluation.files.card_places import work_on
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

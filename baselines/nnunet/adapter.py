@@ -23,10 +23,10 @@ from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.identity import file_digest
-from evaluation.io import Affine, read_volume
+from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.image_files import Affine, read_volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 Answer = tuple[ImageCase, Prediction | Exception, float]
 

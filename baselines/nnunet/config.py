@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.records import Record, read_preset
+from evaluation.files.records import Record, read_preset
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "paper"

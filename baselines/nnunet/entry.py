@@ -120,7 +120,7 @@ def prepare(request: Request) -> None:
         plan_to_train,
         spacing_faults,
     )
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
     from evaluation.published.specialists import pinned_plans
 
     preset = NnunetPreset.model_validate(request["preset"])

@@ -15,8 +15,8 @@ from baselines.nnunet.specialists import SpecialistPlan
 from evaluation.cases import CaseRecord, read_case_record, read_reference
 from evaluation.classes.leaves import leaf_map
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_json
-from evaluation.io import Volume, read_volume, write_volume
+from evaluation.files.writing import atomic_path, write_json
+from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
 # Number of nnU-Net's data folder for a specialist that is not in Table 7.
 OTHER_NUMBER = 900

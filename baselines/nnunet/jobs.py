@@ -15,7 +15,7 @@ from baselines.nnunet.specialists import SpecialistPlan, find_specialist
 from evaluation.cases import CaseRecord
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
-from evaluation.identity import digest
+from evaluation.files.identity import digest
 from evaluation.paths import RunPaths
 from evaluation.workflow.gpu import require_gpu
 

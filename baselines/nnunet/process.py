@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files.writing import write_json
 
 MARK = "@satbench "
 PARENT = "SATBENCH_PARENT"

@@ -32,8 +32,8 @@ from baselines.nnunet.process import SETTINGS, environment, message_of, run_chil
 from evaluation.cases import read_case_record
 from evaluation.classes.leaves import places_of
 from evaluation.errors import BenchError
-from evaluation.files import visible, write_json
-from evaluation.identity import digest, is_outdated, made_again
+from evaluation.files.identity import digest, is_outdated, made_again
+from evaluation.files.writing import visible, write_json
 from evaluation.paths import RunPaths
 from evaluation.spent import peak_memory_mib
 from evaluation.workflow.plan import read_split

@@ -28,7 +28,7 @@ from evaluation.errors import BenchError
 
 if TYPE_CHECKING:
     # Planning a run needs leaves, but no image library.
-    from evaluation.segmentation import ClassPlace, Segmentation
+    from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 # dataset -> inner class -> outer class, for masks that come as separate files.
 CONTAINED: Mapping[str, Mapping[str, str]] = {"nsclc": {"lung effusion": "thoracic cavity"}}

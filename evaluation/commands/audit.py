@@ -38,8 +38,8 @@ def audit(
     With --run it reads splits/*.csv and the images in cases/, keeps fingerprints/ (made once for
     each scan) and writes tables/audit.parquet, which the view `clean` is made from.
     """
-    from evaluation.datasets.audit.running import audit as compare_all
-    from evaluation.datasets.audit.scans import scans_of_raw, scans_of_run
+    from evaluation.audit.running import audit as compare_all
+    from evaluation.audit.scans import scans_of_raw, scans_of_run
     from evaluation.datasets.registry import find_card, load_cards
     from evaluation.errors import BenchError
     from evaluation.paths import RunPaths
@@ -80,10 +80,10 @@ def bench_audit(
     """Error rates of the leakage audit: re-uses that it finds, patients that it confuses."""
     from tqdm import tqdm
 
-    from evaluation.datasets.audit.calibration import calibrate, virtual_patients
-    from evaluation.datasets.audit.reuses import REUSES
-    from evaluation.files import atomic_path, visible
-    from evaluation.io import has_volume_suffix, read_volume
+    from evaluation.audit.calibration import calibrate, virtual_patients
+    from evaluation.audit.reuses import REUSES
+    from evaluation.files.writing import atomic_path, visible
+    from evaluation.volumes.image_files import has_volume_suffix, read_volume
 
     files = [
         file

@@ -38,7 +38,7 @@ def classes(
     from evaluation.classes import vocabulary
     from evaluation.datasets.registry import find_card
     from evaluation.errors import BenchError
-    from evaluation.files import atomic_path
+    from evaluation.files.writing import atomic_path
 
     found = list(vocabulary())
     if dataset is not None:

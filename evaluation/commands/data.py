@@ -90,7 +90,7 @@ def bench_data(
     from evaluation.datasets.benchmark import PHANTOMS, report_lines, run_benchmark
     from evaluation.datasets.registry import load_cards
     from evaluation.datasets.status import present_entries
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
 
     chosen = dataset or list(PHANTOMS)
     if data is not None and not dataset:

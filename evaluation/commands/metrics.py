@@ -70,8 +70,8 @@ def evaluate(
     from evaluation.evaluate.inputs import readable
     from evaluation.evaluate.pairing import Settings
     from evaluation.evaluate.running import evaluate as run
-    from evaluation.io import stem_of
     from evaluation.schema import POLICIES
+    from evaluation.volumes.image_files import stem_of
 
     one_of("--policy", policy, POLICIES)
     one_of("--resample", resample, ("refuse", "nearest"))
@@ -120,7 +120,7 @@ def bench_metrics(
     out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
 ) -> None:
     """Compare the engine's speed with surface-distance and MONAI on a whole-body case."""
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
     from evaluation.metrics.benchmark import report_lines, run_benchmark
 
     results = run_benchmark(data, shape, n_labels, rounds, drawn, tolerance_mm)
@@ -133,7 +133,7 @@ def bench_metrics(
 def _notes(outcome: Outcome) -> Iterator[str]:
     """What is no error, but should be known."""
     from evaluation.evaluate.inputs import some_of
-    from evaluation.io import has_volume_suffix
+    from evaluation.volumes.image_files import has_volume_suffix
 
     for tolerance, n in outcome.finer_than_voxels.items():
         yield (

@@ -67,7 +67,7 @@ def add(
     jobs: int = JOBS,
 ) -> None:
     """Put one more model into a run: predict, measure, aggregate, render."""
-    from evaluation.models.adding import add_model
+    from evaluation.workflow.adding import add_model
 
     add_model(run, model, typer.echo, jobs)
     typer.echo(
@@ -81,7 +81,7 @@ def remove(
     run: Path = RUN,
 ) -> None:
     """Take an added model out of a run, with its predictions and scores."""
-    from evaluation.models.moving import remove_model
+    from evaluation.workflow.moving import remove_model
 
     remove_model(run, model, typer.echo)
     typer.echo(f"`{model}` is out")
@@ -93,7 +93,7 @@ def rename(
     run: Path = RUN,
 ) -> None:
     """Give an added model another id, in its card and in the run; nothing is predicted again."""
-    from evaluation.models.moving import rename_model
+    from evaluation.workflow.moving import rename_model
 
     rename_model(run, old, new, typer.echo)
     typer.echo(f"`{old}` is now `{new}`")
@@ -101,7 +101,7 @@ def rename(
 
 def record(run: Path = RUN) -> None:
     """Write the run record: code, configuration, inputs, packages, seconds, memory."""
-    from evaluation.workflow.provenance import write_record
+    from evaluation.runs.provenance import write_record
 
     typer.echo(write_record(run))
 
@@ -111,7 +111,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a run's configuration."""
     from evaluation.config import json_schema
-    from evaluation.files import write_text
+    from evaluation.files.writing import write_text
 
     text = json.dumps(json_schema(), indent=2) + "\n"
     if out is None:

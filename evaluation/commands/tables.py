@@ -36,7 +36,7 @@ def dictionary(
     ),
 ) -> None:
     """List every column of every table with type, unit and meaning."""
-    from evaluation.files import write_text
+    from evaluation.files.writing import write_text
     from evaluation.schema import TABLES, data_dictionary
 
     text = data_dictionary(list(TABLES.values())).to_csv(index=False, lineterminator="\n")

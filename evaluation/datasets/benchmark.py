@@ -18,7 +18,7 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.standardise import standardise_case
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
-from evaluation.headers import companions
+from evaluation.volumes.headers import companions
 
 PHANTOMS = ("acdc", "msd_spleen", "chaos_ct", "totalsegmentator")
 

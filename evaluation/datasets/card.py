@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from evaluation.classes.modality import Modality
 from evaluation.classes.regions import LESION, REGIONS, UNASSIGNED, plain_region, region_of
 from evaluation.errors import did_you_mean
-from evaluation.modality import Modality
-from evaluation.records import Card, Record
+from evaluation.files.records import Card, Record
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 Access = Literal["open", "registration", "agreement", "unavailable"]

@@ -19,7 +19,7 @@ from evaluation.datasets.splits import SPLIT_FOLDER, list_remarks, split_file, s
 from evaluation.datasets.standardise import patient_of, standardised
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
-from evaluation.io import Array, Volume, orientation_of
+from evaluation.volumes.image_files import Array, Volume, orientation_of
 
 Verdict = Literal["ok", "fault", "note", "excluded"]
 

@@ -20,7 +20,7 @@ from evaluation.config import load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
-from evaluation.files import atomic_path, visible
+from evaluation.files.writing import atomic_path, visible
 from evaluation.paths import RunPaths
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from evaluation.card_places import CardFile, card_files
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files import visible
-from evaluation.records import Cards
+from evaluation.files.card_places import CardFile, card_files
+from evaluation.files.records import Cards
+from evaluation.files.writing import visible
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/datasets")

@@ -31,8 +31,8 @@ from evaluation.datasets.standardise import (
     standardise_case,
 )
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, write_text
-from evaluation.identity import is_outdated, made_again
+from evaluation.files.identity import is_outdated, made_again
+from evaluation.files.writing import TEMPORARY_PREFIX, write_text
 from evaluation.paths import RunPaths
 
 Status = Literal["ok", "failed", "excluded"]

@@ -19,10 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.card_places import CardFile, split_place, stamped
 from evaluation.datasets.draw import Say, drawn_sides, silent
 from evaluation.errors import BenchError
-from evaluation.files import write_text
+from evaluation.files.card_places import CardFile, split_place, stamped
+from evaluation.files.writing import write_text
 
 if TYPE_CHECKING:
     from evaluation.config import RunConfig

@@ -17,11 +17,11 @@ from evaluation.cases import CASE_FILE, CaseRecord, read_case_record, write_case
 from evaluation.datasets.card import ClassEntry, DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, write_json
-from evaluation.headers import companions
-from evaluation.identity import CASE, FileHashes, digest
-from evaluation.io import Array, Volume, orientation_of, to_ras
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
+from evaluation.files.identity import CASE, FileHashes, digest
+from evaluation.files.writing import TEMPORARY_PREFIX, write_json
+from evaluation.volumes.headers import companions
+from evaluation.volumes.image_files import Array, Volume, orientation_of, to_ras
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
 
 SOURCES_FILE = "sources.json"
 """Size, time of change and SHA-256 of the source files, so that few are read to be compared."""

@@ -12,8 +12,8 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import load_cards
 from evaluation.datasets.splits import split_list
 from evaluation.errors import BenchError
-from evaluation.files import is_hidden, visible
-from evaluation.identity import digest, listing
+from evaluation.files.identity import digest, listing
+from evaluation.files.writing import is_hidden, visible
 
 if TYPE_CHECKING:
     from evaluation.config import RunConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 from evaluation.datasets.card import Slug
 from evaluation.datasets.registry import USER_CARD_FOLDER, owner_of
 from evaluation.errors import BenchError
-from evaluation.files import write_text
-from evaluation.records import require_id
+from evaluation.files.records import require_id
+from evaluation.files.writing import write_text
 
 TEMPLATE = """\
 # Fill in what is yours; `satbench datasets {name}` says what is wrong with it.

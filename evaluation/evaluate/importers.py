@@ -16,8 +16,8 @@ import pandas as pd
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.evaluate.labels import read_labels_file
 from evaluation.evaluate.pairing import Row, unmeasured_row
-from evaluation.io import stem_of
 from evaluation.schema import SCORES
+from evaluation.volumes.image_files import stem_of
 
 DEFAULT_TOLERANCE_MM = 1.0
 

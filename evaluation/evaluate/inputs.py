@@ -10,9 +10,9 @@ from typing import Literal
 
 from evaluation.errors import BenchError
 from evaluation.evaluate.labels import Label, Labels
-from evaluation.files import is_hidden
-from evaluation.headers import companions
-from evaluation.io import VOLUME_SUFFIXES, has_volume_suffix, stem_of
+from evaluation.files.writing import is_hidden
+from evaluation.volumes.headers import companions
+from evaluation.volumes.image_files import VOLUME_SUFFIXES, has_volume_suffix, stem_of
 
 Layout = Literal["label maps", "masks"]
 # TotalSegmentator's folder of masks inside a case's folder.

@@ -16,8 +16,8 @@ from evaluation import __version__
 from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Case
 from evaluation.evaluate.pairing import CaseScores, Settings
-from evaluation.files import write_text
-from evaluation.identity import state_of
+from evaluation.files.identity import state_of
+from evaluation.files.writing import write_text
 
 
 class Journal:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from evaluation.errors import BenchError
-from evaluation.strict_yaml import load_yaml
+from evaluation.files.strict_yaml import load_yaml
 
 DATASET_FILE = "dataset.json"
 _BACKGROUND = "background"

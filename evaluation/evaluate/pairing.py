@@ -11,11 +11,11 @@ from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Case
 from evaluation.evaluate.labels import Labels
 from evaluation.evaluate.segmentations import on_one_grid, read_segmentation, unnamed_in
-from evaluation.inflate import Arena
-from evaluation.io import GEOMETRY_TOLERANCE_MM, spacing_of
 from evaluation.metrics import ClassPair, ClassScore, EngineName, score_pairs
 from evaluation.schema import spacing_text
-from evaluation.segmentation import Segmentation
+from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, spacing_of
+from evaluation.volumes.inflate import Arena
+from evaluation.volumes.segmentation import Segmentation
 
 Row = dict[str, Any]
 UNKNOWN = -1

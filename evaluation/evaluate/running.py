@@ -17,7 +17,7 @@ from evaluation.evaluate.inputs import Case, find_cases
 from evaluation.evaluate.journal import Journal, key_of
 from evaluation.evaluate.labels import Label, Labels, find_labels, read_labels_file
 from evaluation.evaluate.pairing import FINE_TOLERANCE, CaseScores, Settings, score_case
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values

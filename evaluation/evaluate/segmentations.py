@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from evaluation.errors import BenchError
 from evaluation.evaluate.inputs import Source
 from evaluation.evaluate.labels import Labels
-from evaluation.inflate import Arena
-from evaluation.io import Volume, same_grid, to_ras
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.values import distinct_values
-from evaluation.resample import resample_nearest
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.image_files import Volume, same_grid, to_ras
+from evaluation.volumes.inflate import Arena
+from evaluation.volumes.resample import resample_nearest
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 
 def unnamed_in(source: Source, segmentation: Segmentation, labels: Labels) -> tuple[str, ...]:

@@ -21,13 +21,13 @@ import psutil
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from evaluation.inflate import Arena, inflate
-from evaluation.io import spacing_of
 from evaluation.metrics import EngineName, score
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.records import ClassScore
 from evaluation.metrics.synthetic import write_pair
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.image_files import spacing_of
+from evaluation.volumes.inflate import Arena, inflate
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 Results = dict[str, Any]
 T = TypeVar("T")

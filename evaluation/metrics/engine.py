@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.io import Array
 from evaluation.metrics.areas import contour_lengths, surface_areas
 from evaluation.metrics.offsets import corner_steps
 from evaluation.metrics.passes import Numbers, Pass, plan_passes
 from evaluation.metrics.peers import singleton_axis
 from evaluation.metrics.records import ClassPair, Counts
 from evaluation.metrics.sweep import sweep
+from evaluation.volumes.image_files import Array
 
 _NARROW = (np.uint8, np.uint16, np.int16)
 LabelMap = NDArray[np.uint8] | NDArray[np.uint16]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evaluation.metrics.records import ClassPair
-from evaluation.segmentation import ClassPlace
+from evaluation.volumes.segmentation import ClassPlace
 
 MOST_CLASSES = 255
 # The layers and, for each of them, the values that make up one side of a class.

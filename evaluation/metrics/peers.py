@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from evaluation.errors import BenchError
-from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, Counts
-from evaluation.segmentation import ClassPlace
+from evaluation.volumes.image_files import Array
+from evaluation.volumes.segmentation import ClassPlace
 
 Mask = NDArray[np.bool_]
 Box = tuple[slice, ...]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.errors import BenchError
-from evaluation.inflate import Arena
-from evaluation.io import Array, Volume, read_volume
+from evaluation.volumes.image_files import Array, Volume, read_volume
+from evaluation.volumes.inflate import Arena
 
 ROUNDING = 1e-3
 

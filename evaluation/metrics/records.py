@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from evaluation.io import Array
-from evaluation.segmentation import ClassPlace
+from evaluation.volumes.image_files import Array
+from evaluation.volumes.segmentation import ClassPlace
 
 Status = Literal[
     "scored",

@@ -10,9 +10,9 @@ import numpy as np
 
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.io import Array
 from evaluation.metrics.records import ClassPair, ClassScore, Engine, class_scores
-from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.volumes.image_files import Array
+from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 EngineName = Literal["sweep", "surface-distance", "monai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
@@ -37,7 +37,7 @@ def score(
     Args:
         reference: layers (x, y, z) and classes of the reference.
         prediction: layers of the same shape, or None if there is no prediction.
-        spacing_mm: voxel size along x, y, z in mm (`evaluation.io.spacing_of` rounds it).
+        spacing_mm: voxel size along x, y, z in mm (`spacing_of` rounds it).
         tolerances_mm: one or more NSD tolerances in mm, each at least 0.
         classes: names to score.
         engine: `sweep` (all classes at once; the default), `surface-distance` or `monai`.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.files import visible
-from evaluation.io import Volume, has_volume_suffix, spacing_of, write_volume
+from evaluation.files.writing import visible
 from evaluation.metrics.reading import read_labels
+from evaluation.volumes.image_files import Volume, has_volume_suffix, spacing_of, write_volume
 
 LabelMap = NDArray[np.uint8]
 Field = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.io import Array
 from evaluation.metrics.compiled import compiled
+from evaluation.volumes.image_files import Array
 
 _WIDEST_TABLE = 1 << 20
 

@@ -10,15 +10,15 @@ from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.files import visible, write_json
-from evaluation.identity import file_digest
-from evaluation.io import write_volume
+from evaluation.files.identity import file_digest
+from evaluation.files.writing import visible, write_json
 from evaluation.models.answers import Labels, answer_files, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.gate import checked_model
 from evaluation.models.guarding import guarded
 from evaluation.models.protocol import BatchModel, Model, ModelContext
 from evaluation.paths import RunPaths
+from evaluation.volumes.image_files import write_volume
 
 
 def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | BatchModel:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files.writing import write_json
 from evaluation.paths import RunPaths
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from evaluation.cases import ImageCase, Prediction
 from evaluation.errors import BenchError
-from evaluation.io import Array, Volume, read_grid
 from evaluation.metrics.reading import read_labels
 from evaluation.models.gate import on_grid
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.image_files import Array, Volume, read_grid
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 Labels = Mapping[str, int | list[int]]
 

@@ -14,17 +14,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.card_places import (
+from evaluation.errors import BenchError, did_you_mean
+from evaluation.files.card_places import (
     CardFile,
     card_candidates,
     card_files,
     run_at_work,
     stamped,
 )
-from evaluation.errors import BenchError, did_you_mean
-from evaluation.files import visible
+from evaluation.files.records import Card, Record, read_card
+from evaluation.files.writing import visible
 from evaluation.models.added import read_added
-from evaluation.records import Card, Record, read_card
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")

@@ -15,9 +15,9 @@ from evaluation.cases import ImageCase, Prediction, read_case_record, read_refer
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.io import Array
 from evaluation.models.protocol import ModelContext
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.image_files import Array
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 THROUGH_PARTS = "answered through its parts"
 

@@ -27,12 +27,12 @@ from evaluation.cases import (
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_json
-from evaluation.identity import digest
-from evaluation.io import Array
+from evaluation.files.identity import digest
+from evaluation.files.writing import atomic_path, write_json
 from evaluation.models.controls import control_classes
 from evaluation.models.protocol import ModelContext
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.image_files import Array
+from evaluation.volumes.segmentation import pack_masks
 from evaluation.workflow.plan import read_split
 
 Counts = NDArray[np.float64]

@@ -16,11 +16,18 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.io import Affine, Array, Volume, orientation_of, read_grid, same_grid
 from evaluation.metrics.reading import as_labels
 from evaluation.models.asking import kind_of
 from evaluation.models.protocol import BatchModel, Model
-from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.volumes.image_files import (
+    Affine,
+    Array,
+    Volume,
+    orientation_of,
+    read_grid,
+    same_grid,
+)
+from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +165,7 @@ def _turned(own: Segmentation, grid: Volume) -> Segmentation:
 def _checked(found: object, what: str, grid: Volume, classes: Sequence[str]) -> Segmentation:
     """Types and values of a segmentation; only the classes asked for are kept."""
     if not isinstance(found, Segmentation):
-        expected = "evaluation.segmentation.Segmentation"
+        expected = "evaluation.volumes.segmentation.Segmentation"
         raise BenchError(f"{what} is no segmentation", found=kind_of(found), expected=expected)
     if not isinstance(found.layers, tuple | list) or not found.layers:
         raise BenchError(

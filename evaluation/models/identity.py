@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.cases import ImageCase
-from evaluation.identity import PREDICTION, digest, file_digest, listing, named_paths, named_states
+from evaluation.files.identity import (
+    PREDICTION,
+    digest,
+    file_digest,
+    listing,
+    named_paths,
+    named_states,
+)
 from evaluation.models.card import ModelCard
 from evaluation.models.protocol import BatchModel, Identified, Model
 

@@ -29,8 +29,8 @@ from evaluation.config import load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_json
-from evaluation.identity import is_outdated, made_again
+from evaluation.files.identity import is_outdated, made_again
+from evaluation.files.writing import atomic_path, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.asking import answers_of
 from evaluation.models.card import ModelCard, find_model

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from evaluation.errors import BenchError
-from evaluation.files import write_text
+from evaluation.files.records import require_id
+from evaluation.files.writing import write_text
 from evaluation.models.card import USER_CARD_FOLDER, ModelId, model_ids
-from evaluation.records import require_id
 
 TEMPLATE = """\
 id: "{name}"

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.card_places import shows_run
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.gaps import Gap, case_rows, find_gap, planned_tests
@@ -19,10 +18,13 @@ from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files.card_places import shows_run
+from evaluation.files.writing import write_json
 from evaluation.models.card import model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
+from evaluation.runs.carrying import edited_cards
+from evaluation.runs.declared import leftovers_of
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
@@ -33,8 +35,6 @@ from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
 from evaluation.tables.views import Links, find_links
-from evaluation.workflow.carrying import edited_cards
-from evaluation.workflow.declared import leftovers_of
 from evaluation.workflow.plan import n_test_shards
 
 MADE_HERE = (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from evaluation.classes import Regions
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES
 

@@ -24,9 +24,9 @@ from evaluation.datasets.splits import (
 from evaluation.errors import BenchError
 from evaluation.models.card import model_faults
 from evaluation.paths import RunPaths
-from evaluation.run_names import unused_names
-from evaluation.workflow.declared import Added, added_lines, leftovers
+from evaluation.runs.declared import Added, added_lines, leftovers
 from evaluation.workflow.plan import Plan, n_shards
+from evaluation.workflow.run_names import unused_names
 
 
 def announce(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> None:

@@ -1,4 +1,4 @@
-"""The table `cost` of a run before it has run; `evaluation.workflow.measured` has it afterwards."""
+"""The table `cost` of a run before it has run; `evaluation.runs.measured` has it afterwards."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import split_file
 from evaluation.datasets.status import raw_state
-from evaluation.files import write_text
-from evaluation.identity import CASE, SCORES, digest
+from evaluation.files.identity import CASE, SCORES, digest
+from evaluation.files.writing import write_text
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
 from evaluation.workflow.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evaluation.identity import ask_again
+from evaluation.files.identity import ask_again
 
 # Their rules make everything anew whenever they run.
 _KEEP_NOTHING = frozenset(

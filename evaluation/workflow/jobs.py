@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from evaluation.errors import BenchError
-from evaluation.files import visible
+from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 
 # Set by the workflow: a job's log then begins with the place where it ran, and ends with its end.

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.cases import read_case_record
+from evaluation.classes.modality import Modality
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import planned_cases
-from evaluation.files import visible
-from evaluation.modality import Modality
+from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 from evaluation.workflow.plan import n_shards, n_test_shards
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files.writing import write_json
 from evaluation.paths import RunPaths
 from evaluation.workflow.slurm import refuse_while_jobs_are_left
 

@@ -16,11 +16,11 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.splits import SplitRow, planned_cases, read_split_file
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
-from evaluation.files import write_text
+from evaluation.files.writing import write_text
 from evaluation.models.added import read_added, write_added
 from evaluation.paths import RunPaths
-from evaluation.workflow.carrying import carry_cards
-from evaluation.workflow.declared import Added
+from evaluation.runs.carrying import carry_cards
+from evaluation.runs.declared import Added
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import BenchError
-from evaluation.files import write_text
+from evaluation.files.writing import write_text
 from evaluation.paths import RunPaths
 
 _RUN_ID = re.compile(r"SLURM run ID: (\S+)")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from evaluation.classes import UNASSIGNED
-from evaluation.files import write_json
+from evaluation.files.writing import write_json
 from reports.figures.collection import annotations_figure, collection_figures
 from reports.figures.comparison import forest_figure, rank_figure, wins_figure
 from reports.figures.cost import cost_figure, model_size_figure

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

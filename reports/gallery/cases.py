@@ -25,9 +25,9 @@ from evaluation.cases import (
 )
 from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_json, write_text
+from evaluation.files.writing import atomic_path, write_json, write_text
 from evaluation.paths import RunPaths
-from evaluation.segmentation import Segmentation
+from evaluation.volumes.segmentation import Segmentation
 from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.overlay import choose_slice, draw, window_for
 from reports.per_case import CaseRows, extremes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.workflow.provenance import code_version
+from evaluation.runs.provenance import code_version
 from reports.leaderboard.rows import Ids
 from reports.source import RunSource
 

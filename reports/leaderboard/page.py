@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from evaluation import __version__
-from evaluation.files import write_text
+from evaluation.files.writing import write_text
 from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.cases import Picture

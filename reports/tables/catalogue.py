@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evaluation.classes import LESION, UNASSIGNED
 from evaluation.datasets.overlaps import HOW_TO
-from evaluation.files import write_text
+from evaluation.files.writing import write_text
 from reports.source import Protocol, RunSource
 from reports.tables.classes import classes_table, datasets_table
 from reports.tables.collection import collection_table, specialists_table, vocabulary_table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.files import atomic_path, visible, write_json, write_text
+from evaluation.files.writing import atomic_path, visible, write_json, write_text
 from sat.ablation.files import read_json
 from sat.ablation.running import RESULT_FILE
 from sat.ablation.synonyms import SETS

@@ -17,8 +17,8 @@ import yaml
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.files import write_json, write_text
-from evaluation.identity import digest
+from evaluation.files.identity import digest
+from evaluation.files.writing import write_json, write_text
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.files import write_json
-from evaluation.identity import made_again
+from evaluation.files.identity import made_again
+from evaluation.files.writing import write_json
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 from sat.atlas.model import AtlasModel

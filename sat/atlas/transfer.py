@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, sha256
+from evaluation.files.writing import atomic_path, sha256
 from sat.weights import read_checkpoint
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.io import Volume
+from evaluation.volumes.image_files import Volume
 from sat.benchmarks.measuring import peak_of_process_gib
 from sat.benchmarks.ratios import random_model
 from sat.config import Millimetres, Triple, load_preset

@@ -23,9 +23,9 @@ import torch
 from evaluation.datasets.phantoms.canvas import Grid
 from evaluation.datasets.phantoms.layouts import Pose, affine_of, hounsfield, oriented
 from evaluation.datasets.phantoms.torso import draw_torso
-from evaluation.files import write_text
-from evaluation.io import Volume, read_volume, write_volume
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.files.writing import write_text
+from evaluation.volumes.image_files import Volume, read_volume, write_volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from sat.benchmarks.measuring import Spent, spend
 from sat.config import Preset, Triple, load_preset
 from sat.inference.predict import blended_probabilities

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 from sat.config import Preset, Triple
 from sat.grid import padded_shape
 from sat.inference.predict import blended_probabilities

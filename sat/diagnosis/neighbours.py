@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from evaluation.io import Array
-from evaluation.segmentation import ClassPlace, Segmentation
+from evaluation.volumes.image_files import Array
+from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 _RIB = re.compile(r"^(left|right) rib (\d+)$")
 _VERTEBRA = re.compile(r"^(?:cervical|thoracic|lumbar) vertebrae \d+ \(([ctl])(\d+)\)$")

@@ -12,7 +12,7 @@ from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.paths import RunPaths
-from evaluation.segmentation import Segmentation
+from evaluation.volumes.segmentation import Segmentation
 
 _OTHER = {"left": "right", "right": "left"}
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.errors import BenchError
-from evaluation.io import Affine
-from evaluation.segmentation import ClassPlace, Kind, Part, Segmentation
+from evaluation.volumes.image_files import Affine
+from evaluation.volumes.segmentation import ClassPlace, Kind, Part, Segmentation
 from sat.config import Triple
 from sat.grid import Box, GridMap, bounding_box, linear_neighbours
 

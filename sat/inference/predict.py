@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evaluation.cases import Modality, Prediction
-from evaluation.io import Volume
+from evaluation.volumes.image_files import Volume
 from sat.architecture.network import SatNetwork
 from sat.config import Inference, Preset, Triple
 from sat.grid import GridMap, crop_and_normalise, padded_shape, resample_image, triple

@@ -37,7 +37,7 @@ def register(sat: typer.Typer) -> None:
 def _changed(preset: str | None, changes: dict[str, Any], of_sources: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    from evaluation.records import invalid_record
+    from evaluation.files.records import invalid_record
     from sat.knowledge.settings import KnowledgeSettings, load_settings
 
     values = load_settings(preset).model_dump()
@@ -114,7 +114,7 @@ def template(
     the answers in one CSV with the header head,relation,tail for `train --relations`.
     """
     from evaluation.errors import BenchError
-    from evaluation.files import write_text
+    from evaluation.files.writing import write_text
     from sat.knowledge.relations import TEMPLATE_FILE, question, read_definitions
 
     if definitions is not None:
@@ -206,7 +206,7 @@ def retrieve(
 
 
 def _report(encoder: str | Path, before: str | None, part: float | None, out: Path | None) -> None:
-    from evaluation.files import write_json
+    from evaluation.files.writing import write_json
     from sat.knowledge.record import load_text_encoder, read_record
     from sat.knowledge.retrieval import examine, table
     from sat.knowledge.settings import DEFAULT_PRESET, RECORD_FILE, load_settings

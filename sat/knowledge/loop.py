@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 from evaluation.spent import Meter
 from evaluation.training_folder import kept_rows, step_bar, write_rows
 from sat.knowledge.contrastive import contrastive_loss

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from evaluation.errors import BenchError
-from evaluation.records import Record, invalid_record
+from evaluation.files.records import Record, invalid_record
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings, Pooling
 from sat.text.encoder import TextEncoder
 

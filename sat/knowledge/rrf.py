@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evaluation.errors import BenchError
-from evaluation.files import visible
+from evaluation.files.writing import visible
 
 _COLUMNS = {
     "MRCONSO.RRF": "CUI LAT TS LUI STT SUI ISPREF AUI SAUI SCUI SDUI SAB TTY CODE STR SRL "

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.files import sha256, write_text
-from evaluation.identity import is_outdated, made_again
+from evaluation.files.identity import is_outdated, made_again
+from evaluation.files.writing import sha256, write_text
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import only_writer, resume_content
 from sat.knowledge.encoder import LearningEncoder

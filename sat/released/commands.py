@@ -79,8 +79,8 @@ def convert_released(
 
 def _free_card(name: str) -> Path:
     from evaluation.errors import BenchError
+    from evaluation.files.records import require_id
     from evaluation.models.card import USER_CARD_FOLDER, ModelId, model_ids
-    from evaluation.records import require_id
 
     require_id(name, ModelId, "model", "-_.")
     path = USER_CARD_FOLDER / f"{name}.yaml"
@@ -91,7 +91,7 @@ def _free_card(name: str) -> Path:
 
 def _write_card(path: Path, name: str, checkpoint: Path) -> None:
     from evaluation.datasets.registry import entry_ids
-    from evaluation.files import write_text
+    from evaluation.files.writing import write_text
 
     text = CARD.format(
         name=name,

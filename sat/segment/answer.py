@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.cases import Modality
-from evaluation.files import write_json
-from evaluation.io import Array, write_volume
-from evaluation.segmentation import Segmentation
+from evaluation.files.writing import write_json
+from evaluation.volumes.image_files import Array, write_volume
+from evaluation.volumes.segmentation import Segmentation
 from sat.segment.overlay import draw_overlay
 from sat.segment.scan import Scan
 from sat.text.naming import Prompt

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.cases import Modality
-from evaluation.files import atomic_path
-from evaluation.io import Array
+from evaluation.files.writing import atomic_path
+from evaluation.volumes.image_files import Array
 from sat.config import Millimetres
 
 CT_WINDOW_HU = (-160.0, 240.0)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
-from evaluation.files import visible
-from evaluation.io import (
+from evaluation.files.writing import visible
+from evaluation.volumes.image_files import (
     VOLUME_SUFFIXES,
     Affine,
     Array,
@@ -65,7 +65,7 @@ class Scan:
 
 
 def turned_back(array: Array, affine: Affine) -> Array:
-    """Undo `evaluation.io.to_ras`: from RAS-closest orientation to that of an affine (4, 4)."""
+    """Undo `to_ras`: from RAS-closest orientation to that of an affine (4, 4)."""
     ras = nib.orientations.axcodes2ornt("RAS")
     stored = nib.orientations.io_orientation(affine)
     change = nib.orientations.ornt_transform(ras, stored)

@@ -13,7 +13,7 @@ import torch
 from evaluation import __version__
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
-from evaluation.files import sha256, visible
+from evaluation.files.writing import sha256, visible
 from sat.inference.predict import segment
 from sat.model import SatModel, load_model
 from sat.segment.answer import Found, write_answer

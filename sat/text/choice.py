@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evaluation.errors import BenchError
-from evaluation.files import sha256
+from evaluation.files.writing import sha256
 from sat.config import PromptSettings
 from sat.knowledge.record import read_record
 from sat.knowledge.settings import RECORD_FILE, text_folder

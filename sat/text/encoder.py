@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX, sha256
+from evaluation.files.writing import TEMPORARY_PREFIX, sha256
 from sat.text.head import load_head
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

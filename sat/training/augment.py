@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 from sat.config import Augmentation
 
 

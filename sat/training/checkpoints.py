@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import BenchError
-from evaluation.identity import made_again
+from evaluation.files.identity import made_again
 from evaluation.training_folder import resume_content
 from sat.atlas.transfer import initial_digest
 from sat.config import Preset

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 from sat.config import Preset, Triple
 from sat.grid import padded_shape
 from sat.text.prompts import Key

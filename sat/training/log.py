@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 from evaluation.training_folder import kept_rows, write_rows
 
 METRICS_FILE = "metrics.csv"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 from sat.config import Sampling, Triple
 from sat.training.store import PreparedRecord
 

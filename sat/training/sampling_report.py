@@ -19,7 +19,7 @@ import numpy as np
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 from evaluation.workflow.loads import run_loads
 from sat.config import Preset
 from sat.grid import padded_shape

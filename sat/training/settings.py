@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from evaluation.records import Record
+from evaluation.files.records import Record
 
 Triple = tuple[int, int, int]
 Range = tuple[float, float]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
-from evaluation.modality import Modality
-from evaluation.records import Record
-from evaluation.segmentation import ClassPlace
+from evaluation.files.records import Record
+from evaluation.volumes.segmentation import ClassPlace
 from sat.config import Grid, Triple
 
 INDEX_FILE = "index.json"

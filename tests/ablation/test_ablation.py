@@ -18,9 +18,9 @@ from evaluation.config import RunConfig, freeze, load_config
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.io import Volume
 from evaluation.paths import RunPaths
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from sat.ablation import running
 from sat.ablation.commands import ablation
 from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report

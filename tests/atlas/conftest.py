@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.files import write_text
-from evaluation.io import Volume
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.files.writing import write_text
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from sat.config import Preset, load_preset
 from sat.text.prompts import PromptBook
 from sat.training.prepare import FORMAT, prepare_case

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from evaluation.errors import BenchError
-from evaluation.files import sha256
+from evaluation.files.writing import sha256
 from evaluation.spent import read_spent
 from sat.architecture.blocks import Backbone
 from sat.atlas.setup import prepare_atlas

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from evaluation.cases import CaseRecord, write_case
-from evaluation.io import Array, Volume
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.image_files import Array, Volume
+from evaluation.volumes.segmentation import pack_masks
 
 
 def draw(seed: int, shape: tuple[int, int, int] = (60, 56, 40), mm: float = 1.6) -> Volume:

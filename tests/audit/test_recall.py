@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from evaluation.audit.calibration import calibrate
+from evaluation.audit.findings import COPIED
+from evaluation.audit.reuses import REUSES
 
-from evaluation.datasets.audit.calibration import calibrate
-from evaluation.datasets.audit.findings import COPIED
-from evaluation.datasets.audit.reuses import REUSES
-from evaluation.io import Volume
+from evaluation.volumes.image_files import Volume
 
 Draw = Callable[..., Volume]
 

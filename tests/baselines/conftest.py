@@ -8,9 +8,9 @@ import pytest
 
 from evaluation.cases import CaseRecord, write_case
 from evaluation.config import RunConfig, freeze
-from evaluation.io import Volume
 from evaluation.paths import RunPaths
-from evaluation.segmentation import Segmentation, pack_masks
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import Segmentation, pack_masks
 
 ORGANS = ["spleen", "liver"]
 MUSCLES = ["left iliopsoas", "right iliopsoas"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evaluation.classes.leaves import leaf_map, leaves_of, places_of
 from evaluation.datasets.card import ClassEntry
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 KITS = [
     ClassEntry(name="kidney", values=(1, 2, 3)),

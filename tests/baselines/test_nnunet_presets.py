@@ -16,8 +16,8 @@ from baselines.nnunet.plans import (
     spacing_faults,
 )
 from evaluation.errors import BenchError
+from evaluation.files.records import preset_names
 from evaluation.published.specialists import pinned_plans
-from evaluation.records import preset_names
 
 PLANNED: dict[str, Any] = {
     "plans_name": "nnUNetPlans",

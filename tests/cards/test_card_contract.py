@@ -16,7 +16,7 @@ from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
-from evaluation.records import load_record
+from evaluation.files.records import load_record
 
 IDS = sorted(path.stem for path in CARD_FOLDER.glob("*.yaml"))
 # Cards that somebody added are held to the same contract, but not to the paper's counts.

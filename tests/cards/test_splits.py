@@ -28,7 +28,7 @@ from evaluation.datasets.splits import (
     write_split,
 )
 from evaluation.errors import BenchError
-from evaluation.files import sha256
+from evaluation.files.writing import sha256
 from evaluation.paths import RunPaths
 
 PAPER = list(published_collection()["dataset"])

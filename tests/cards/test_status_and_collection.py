@@ -27,8 +27,8 @@ from evaluation.datasets.registry import find_card, load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.status import data_status, entry_status, present_entries
 from evaluation.errors import BenchError
-from evaluation.io import Volume
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 
 def touch(path: Path) -> None:

@@ -18,11 +18,11 @@ from evaluation.datasets.registry import entry_ids, find_card, load_cards
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split, write_split
 from evaluation.errors import BenchError
-from evaluation.io import Volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.run_tables import aggregate_run
+from evaluation.volumes.image_files import Volume, write_volume
 
 
 @pytest.fixture

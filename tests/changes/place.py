@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from evaluation.files import sha256
+from evaluation.files.writing import sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "changes"

@@ -312,7 +312,7 @@ import pathlib
 import numpy as np
 from evaluation.cases import Prediction
 from evaluation.datasets.registry import find_card
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.segmentation import pack_masks
 
 SHARE = 1.0
 

@@ -20,7 +20,7 @@ from evaluation.datasets.phantoms import (
 )
 from evaluation.datasets.phantoms.cohort import STATES_FILE
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX
+from evaluation.files.writing import TEMPORARY_PREFIX
 
 
 def content(folder: Path) -> dict[str, str]:

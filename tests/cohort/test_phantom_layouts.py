@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from evaluation.datasets.phantoms import roster, write_cohort
 from evaluation.datasets.phantoms.structures import V1_STRUCTURES
-from evaluation.io import orientation_of, read_volume, to_ras
+from evaluation.volumes.image_files import orientation_of, read_volume, to_ras
 
 N = 3
 

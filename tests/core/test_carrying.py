@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluation.card_places import cards_of, work_on
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card, load_cards
 from evaluation.datasets.splits import committed_split, split_file
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
+from evaluation.files.card_places import cards_of, work_on
+from evaluation.files.records import Record, read_preset
 from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
-from evaluation.records import Record, read_preset
-from evaluation.workflow.carrying import carry_cards, edited_cards
+from evaluation.runs.carrying import carry_cards, edited_cards
 
 CARDS = Path("config/datasets")
 LIST = "case,patient,split\na,a,train\nb,b,test\n"

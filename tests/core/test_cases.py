@@ -20,9 +20,9 @@ from evaluation.cases import (
     write_prediction,
 )
 from evaluation.errors import BenchError
-from evaluation.io import Volume
-from evaluation.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
 
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
 masks = st.lists(hnp.arrays(bool, (4, 3, 2)), min_size=1, max_size=6)

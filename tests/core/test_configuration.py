@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.config import RunConfig, config_from, load_config, load_frozen
 from evaluation.errors import BenchError
-from evaluation.run_names import unused_names
-from evaluation.strict_yaml import load_yaml
+from evaluation.files.strict_yaml import load_yaml
 from evaluation.workflow.doctor import examine
+from evaluation.workflow.run_names import unused_names
 
 BASE = {
     "name": "mine",

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import BaseModel
 
-from evaluation import identity
-from evaluation.identity import (
+from evaluation.files import identity
+from evaluation.files.identity import (
     FileHashes,
     array_digest,
     ask_again,
@@ -58,7 +58,7 @@ def test_a_digest_depends_on_values_not_on_their_order_of_keys():
 
 def test_a_digest_is_the_same_in_every_process():
     script = (
-        "import numpy as np; from evaluation.identity import array_digest, digest;"
+        "import numpy as np; from evaluation.files.identity import array_digest, digest;"
         "print(digest({'b': 1, 'a': ['ä', None, 1.5]}), array_digest([np.eye(3)], 'x'))"
     )
     found = {

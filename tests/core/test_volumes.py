@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
-from evaluation.headers import companions
-from evaluation.io import (
+from evaluation.files.writing import atomic_path
+from evaluation.volumes.headers import companions
+from evaluation.volumes.image_files import (
     Volume,
     orientation_of,
     read_volume,

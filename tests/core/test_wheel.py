@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.io import Volume, write_volume
+from evaluation.volumes.image_files import Volume, write_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 

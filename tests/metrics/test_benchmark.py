@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.io import Volume, write_volume
 from evaluation.metrics.benchmark import report_lines, run_benchmark
 from evaluation.metrics.synthetic import whole_body_pair
+from evaluation.volumes.image_files import Volume, write_volume
 
 
 def test_synthetic_case_is_reproducible_and_plausible():

@@ -17,7 +17,7 @@ from evaluation.metrics import ClassPair, score, score_pairs
 from evaluation.metrics.areas import contour_lengths, surface_areas
 from evaluation.metrics.offsets import ToleranceTieWarning, corner_steps
 from evaluation.metrics.passes import plan_passes
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 SPACINGS = (0.3, 0.5, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 TOLERANCES = (0.0, 0.5, 1.0, 2.0, 3.0)

@@ -19,9 +19,9 @@ from evaluation.errors import BenchError
 from evaluation.evaluate.pairing import Settings
 from evaluation.evaluate.running import evaluate
 from evaluation.evaluate.summary import summarise
-from evaluation.io import Volume, read_volume, write_volume
 from evaluation.metrics.values import distinct_values
 from evaluation.schema import SCORES, read_table
+from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
 EMPTY = Settings(labels={}, answered=frozenset())

@@ -10,9 +10,9 @@ import pytest
 
 from evaluation.cases import CaseRecord, write_case
 from evaluation.config import RunConfig, freeze
-from evaluation.io import Volume, write_volume
 from evaluation.paths import RunPaths
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.image_files import Volume, write_volume
+from evaluation.volumes.segmentation import pack_masks
 
 DATASET = "msd_hippocampus"
 PARTS = ("anterior hippocampus", "posterior hippocampus")

@@ -20,17 +20,17 @@ from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
-from evaluation.models import adding, moving
 from evaluation.models.added import read_added
 from evaluation.models.card import find_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.runs.declared import added_lines, leftovers_of, with_added
+from evaluation.runs.provenance import write_record
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.workflow.declared import added_lines, leftovers_of, with_added
+from evaluation.workflow import adding, moving
 from evaluation.workflow.digests import predict_digest
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.plan import Plan, start_run
-from evaluation.workflow.provenance import write_record
 
 BIN = Path(sys.executable).parent
 DATASET = "msd_hippocampus"

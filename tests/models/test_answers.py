@@ -13,10 +13,10 @@ import pytest
 
 from evaluation.cases import read_reference
 from evaluation.errors import BenchError
-from evaluation.io import Volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.volumes.image_files import Volume, write_volume
 
 DATASET = "msd_hippocampus"
 ANTERIOR, POSTERIOR = "anterior hippocampus", "posterior hippocampus"

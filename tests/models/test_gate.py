@@ -13,11 +13,11 @@ import pytest
 
 from evaluation.cases import ImageCase, Prediction, read_reference
 from evaluation.errors import BenchError
-from evaluation.io import Volume, write_volume
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.image_files import Volume, write_volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 DATASET = "msd_hippocampus"
 PARTS = ("anterior hippocampus", "posterior hippocampus")

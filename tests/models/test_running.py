@@ -15,14 +15,14 @@ import pytest
 from evaluation.cases import Prediction, read_case_record, read_reference, write_case
 from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
-from evaluation.identity import ask_again
-from evaluation.io import Volume, read_volume, write_volume
+from evaluation.files.identity import ask_again
 from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard, read_status
 from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.image_files import Volume, read_volume, write_volume
+from evaluation.volumes.segmentation import pack_masks
 
 DATASET = "msd_hippocampus"
 CASES = ("hippocampus_001", "hippocampus_003")
@@ -221,7 +221,7 @@ def test_unknown_card_key_is_named_with_a_suggestion(run, write_card):
 
 MODULE = """
 from evaluation.cases import Prediction
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.segmentation import pack_masks
 
 LEAST = 0
 

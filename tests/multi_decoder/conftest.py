@@ -13,9 +13,9 @@ import torch
 from baselines.universal.multi_decoder.config import Preset, load_preset
 from evaluation.cases import CaseRecord, Modality, write_case
 from evaluation.config import RunConfig, freeze
-from evaluation.io import Volume
 from evaluation.paths import RunPaths
-from evaluation.segmentation import Segmentation, pack_masks, union_place
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import Segmentation, pack_masks, union_place
 
 PARTS = ("anterior hippocampus", "posterior hippocampus")
 ENTRIES: dict[str, tuple[Modality, tuple[str, ...]]] = {

@@ -16,12 +16,12 @@ from baselines.universal.multi_decoder.prepare import prepare_run
 from baselines.universal.multi_decoder.train import train
 from evaluation.cases import CASE_FILE
 from evaluation.config import freeze, load_frozen
-from evaluation.files import write_text
+from evaluation.files.writing import write_text
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.runs.provenance import write_record
 from evaluation.schema import COST, RUNTIME, read_table
 from evaluation.spent import read_spent
-from evaluation.workflow.provenance import write_record
 
 ENTRIES = ("msd_hippocampus", "msd_spleen")
 

@@ -20,7 +20,7 @@ from baselines.universal.multi_decoder.train import check_device, learning_rate,
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.records import preset_names
+from evaluation.files.records import preset_names
 from evaluation.workflow.loads import Load
 
 

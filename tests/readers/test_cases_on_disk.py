@@ -17,8 +17,8 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import CaseRow, write_rows
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
-from evaluation.io import Volume, write_volume
 from evaluation.paths import RunPaths
+from evaluation.volumes.image_files import Volume, write_volume
 from evaluation.workflow.announce import raw_remarks
 from evaluation.workflow.plan import n_shards, plan_entries, shard_cases
 

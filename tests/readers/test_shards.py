@@ -20,7 +20,7 @@ from evaluation.datasets.check import check_root
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.errors import BenchError
-from evaluation.identity import ask_again
+from evaluation.files.identity import ask_again
 
 
 @pytest.fixture

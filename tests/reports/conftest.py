@@ -13,13 +13,13 @@ import pytest
 from evaluation.cases import CaseRecord, ImageCase, Prediction, write_case, write_prediction
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import load_cards
-from evaluation.io import Volume
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.schema import SCORES, write_table
-from evaluation.segmentation import Segmentation, pack_masks
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.tables.synthetic import SyntheticScores, synthetic_scores
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import Segmentation, pack_masks
 from reports.source import RunSource, load_source
 
 ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}

@@ -20,13 +20,13 @@ from evaluation.cli import build
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.shards import standardise_shard
 from evaluation.datasets.splits import write_split
-from evaluation.io import Volume, read_volume, write_volume
 from evaluation.measure import measure_shard
-from evaluation.models.adding import add_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.runs.carrying import carry_cards
 from evaluation.schema import AUDIT, TABLES, read_table
-from evaluation.workflow.carrying import carry_cards
+from evaluation.volumes.image_files import Volume, read_volume, write_volume
+from evaluation.workflow.adding import add_model
 from reports.leaderboard.page import board_payload
 from reports.per_case import load_case_rows
 from reports.source import load_source

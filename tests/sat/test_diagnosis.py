@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.classes import vocabulary
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.segmentation import pack_masks
 from sat.diagnosis.calibration import BINS, Histogram, summarise, validation_patients
 from sat.diagnosis.neighbours import Confusions, confusions, place_in_row, rows_of
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.segmentation import pack_masks
 from sat.diagnosis.sides import SideSwaps, other_side, side_pairs, side_swaps
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.records import preset_names
+from evaluation.files.records import preset_names
 from sat.architecture.blocks import ConvBlock
 from sat.architecture.network import SatNetwork, position_code
 from sat.config import PRESET_FOLDER, load_preset

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.errors import BenchError
-from evaluation.io import Volume
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import pack_masks
 from sat.adapter import SatNano
 from sat.config import load_preset
 from sat.grid import (
@@ -174,7 +174,7 @@ def test_half_a_probability_is_the_threshold_of_both_ways():
 
 def _round_trip(shared: Path, soft: bool) -> float:
     """DSC of perfect masks sent to the 1 x 1 x 3 mm grid and back, mean of classes and cases."""
-    from evaluation.io import read_volume, to_ras
+    from evaluation.volumes.image_files import read_volume, to_ras
 
     folder = shared / "data/MSD_Hippocampus/Task04_Hippocampus/labelsTr"
     paths = sorted(p for p in folder.glob("*.nii.gz") if not p.name.startswith("."))[::10]

@@ -19,11 +19,11 @@ from evaluation.classes import vocabulary
 from evaluation.cli import build
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
-from evaluation.io import Volume, read_volume, write_volume
+from evaluation.files.records import load_record
 from evaluation.models.card import ModelCard, PythonObject, load_object
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
-from evaluation.records import load_record
+from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from sat.adapter import SatNano
 from sat.architecture.network import SatNetwork
 from sat.config import load_preset

@@ -9,10 +9,10 @@ import torch
 from evaluation.cases import CaseRecord, Prediction, read_image_case, write_case, write_prediction
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
-from evaluation.io import Volume
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
-from evaluation.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 from sat.adapter import SatNano
 from sat.diagnosis.report import diagnose_run, report_lines
 from sat.diagnosis.sides import run_side_swaps

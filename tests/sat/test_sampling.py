@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evaluation.config import load_config
-from evaluation.segmentation import ClassPlace, Part
+from evaluation.volumes.segmentation import ClassPlace, Part
 from sat.config import Sampling, load_preset
 from sat.training.data import CropDataset
 from sat.training.groups import CropDraws, training_groups

@@ -16,8 +16,15 @@ from evaluation.datasets.phantoms.canvas import Grid
 from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, write_chaos_ct
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
-from evaluation.io import Volume, orientation_of, read_volume, same_grid, to_ras, write_volume
-from evaluation.segmentation import pack_masks
+from evaluation.volumes.image_files import (
+    Volume,
+    orientation_of,
+    read_volume,
+    same_grid,
+    to_ras,
+    write_volume,
+)
+from evaluation.volumes.segmentation import pack_masks
 from sat.model import SatModel, model_content, save_content
 from sat.segment.answer import flattened
 from sat.segment.overlay import class_colours, middle_of

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.files import sha256, write_text
+from evaluation.files.writing import sha256, write_text
 from evaluation.spent import read_spent
 from sat.config import Augmentation, Loss, load_preset
 from sat.inference.predict import segment

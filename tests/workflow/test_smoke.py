@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from evaluation.cases import read_reference
-from evaluation.io import Volume, write_volume
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, read_table
+from evaluation.volumes.image_files import Volume, write_volume
 from evaluation.workflow.jobs import job_reports
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,9 +13,9 @@ from baselines.universal.multi_decoder.predict import predict_labels
 from baselines.universal.multi_decoder.train import FINAL_FILE
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
-from evaluation.identity import file_digest
+from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
-from evaluation.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 
 class MultiDecoder:

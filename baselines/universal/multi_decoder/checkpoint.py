@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from baselines.universal.multi_decoder.config import Preset
 from baselines.universal.multi_decoder.network import MultiDecoderNet
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 
 
 @dataclass(frozen=True)

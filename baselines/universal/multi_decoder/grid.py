@@ -17,7 +17,7 @@ from torch import Tensor
 from baselines.universal.multi_decoder.config import Grid, Triple
 from evaluation.cases import Modality
 from evaluation.errors import BenchError
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 
 
 def own_shape(shape: Sequence[int], spacing_mm: Sequence[float], own_mm: Sequence[float]) -> Triple:

@@ -21,7 +21,7 @@ from baselines.universal.multi_decoder.grid import (
     own_shape,
 )
 from evaluation.cases import Modality
-from evaluation.io import Volume, spacing_of
+from evaluation.volumes.image_files import Volume, spacing_of
 
 
 def window_probabilities(model: TrainedModel, image: Tensor, dataset: str) -> Tensor:

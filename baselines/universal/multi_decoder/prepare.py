@@ -30,12 +30,12 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_text
-from evaluation.identity import digest, is_outdated, made_again
-from evaluation.io import Array, read_volume
+from evaluation.files.identity import digest, is_outdated, made_again
+from evaluation.files.records import Record
+from evaluation.files.writing import atomic_path, write_text
 from evaluation.paths import RunPaths
-from evaluation.records import Record
 from evaluation.spent import SPENT_FILE, Meter
+from evaluation.volumes.image_files import Array, read_volume
 from evaluation.workflow.plan import read_split
 
 INDEX_FILE = "index.json"

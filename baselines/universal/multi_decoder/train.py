@@ -30,7 +30,7 @@ from baselines.universal.multi_decoder.crops import Batch, CropSampler
 from baselines.universal.multi_decoder.network import MultiDecoderNet
 from baselines.universal.multi_decoder.prepare import INDEX_FILE, PreparedIndex, read_index
 from evaluation.errors import BenchError
-from evaluation.identity import made_again
+from evaluation.files.identity import made_again
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 

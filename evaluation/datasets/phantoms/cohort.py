@@ -30,8 +30,8 @@ from evaluation.datasets.phantoms.prostate import draw_pelvis
 from evaluation.datasets.phantoms.shapes import Triple
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files import TEMPORARY_PREFIX, write_json
-from evaluation.identity import is_outdated, listing, made_again
+from evaluation.files.identity import is_outdated, listing, made_again
+from evaluation.files.writing import TEMPORARY_PREFIX, write_json
 
 RECIPE = 1
 """Number of the recipe; another one means that the same seed gives other patients."""

@@ -24,7 +24,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from evaluation.datasets.phantoms.canvas import Phantom
 from evaluation.datasets.phantoms.shapes import Triple, rotation_of
 from evaluation.datasets.phantoms.structures import V1_STRUCTURES
-from evaluation.io import Affine, Array, Volume, to_itk
+from evaluation.volumes.image_files import Affine, Array, Volume, to_itk
 
 HU_OFFSET = 1000
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evaluation.errors import BenchError
-from evaluation.io import Array, Volume
-from evaluation.records import faults_of
+from evaluation.files.records import faults_of
+from evaluation.volumes.image_files import Array, Volume
 
 if TYPE_CHECKING:
     from evaluation.datasets.card import DatasetCard

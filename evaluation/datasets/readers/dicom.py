@@ -18,8 +18,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from evaluation.errors import BenchError
-from evaluation.files import is_hidden
-from evaluation.io import Array, Volume
+from evaluation.files.writing import is_hidden
+from evaluation.volumes.image_files import Array, Volume
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")

@@ -20,7 +20,7 @@ from evaluation.datasets.readers.dicom import image_series, read_series, series_
 from evaluation.datasets.readers.layout import collect, require_folder
 from evaluation.datasets.readers.patterns import Finder, check_pattern
 from evaluation.datasets.readers.volumes import on_image_grid, read_label, refuse_faulty
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 

@@ -17,7 +17,7 @@ from evaluation.datasets.readers.layout import collect, require_folder
 from evaluation.datasets.readers.patterns import Finder, check_pattern, expected_path, fill
 from evaluation.datasets.readers.volumes import refuse_faulty
 from evaluation.errors import BenchError
-from evaluation.io import Array
+from evaluation.volumes.image_files import Array
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 

@@ -19,7 +19,7 @@ from evaluation.datasets.readers.volumes import (
     whole_numbers,
 )
 from evaluation.errors import BenchError
-from evaluation.io import Volume
+from evaluation.volumes.image_files import Volume
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from evaluation.errors import BenchError
-from evaluation.files import is_hidden
+from evaluation.files.writing import is_hidden
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 

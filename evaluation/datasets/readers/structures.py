@@ -27,8 +27,8 @@ from evaluation.datasets.readers.volumes import (
     read_raw,
 )
 from evaluation.errors import BenchError
-from evaluation.files import visible
-from evaluation.io import Array, Volume
+from evaluation.files.writing import visible
+from evaluation.volumes.image_files import Array, Volume
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 

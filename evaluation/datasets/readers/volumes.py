@@ -11,8 +11,15 @@ import numpy as np
 
 from evaluation.datasets.readers.base import RawCase
 from evaluation.errors import BenchError
-from evaluation.headers import companions
-from evaluation.io import GEOMETRY_TOLERANCE_MM, Affine, Array, Volume, read_volume, same_grid
+from evaluation.volumes.headers import companions
+from evaluation.volumes.image_files import (
+    GEOMETRY_TOLERANCE_MM,
+    Affine,
+    Array,
+    Volume,
+    read_volume,
+    same_grid,
+)
 
 # Headers of an image and its mask are often written by different programs: differences of a
 # twentieth of a voxel are rounding, larger ones are another grid.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.io import Affine, Array, spacing_of
-from evaluation.segmentation import Segmentation
+from evaluation.volumes.image_files import Affine, Array, spacing_of
+from evaluation.volumes.segmentation import Segmentation
 
 PAPER_SPACING_MM = (1.0, 1.0, 3.0)
 """The grid on which the paper's numbers were scored (x, y, z)."""

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
-
-from evaluation.datasets.audit.alignment import NOTHING, Checker
-from evaluation.datasets.audit.findings import (
+from evaluation.audit.alignment import NOTHING, Checker
+from evaluation.audit.findings import (
     CANDIDATE_SHARED,
     CANDIDATE_VOTES,
     COPIED_AT,
@@ -20,14 +18,16 @@ from evaluation.datasets.audit.findings import (
     audit_frame,
     verdict_of,
 )
-from evaluation.datasets.audit.fingerprint import VERSION, Fingerprint
-from evaluation.datasets.audit.matching import Match, find_matches
-from evaluation.datasets.audit.scans import Scan
-from evaluation.datasets.audit.store import fingerprints
+from evaluation.audit.fingerprint import VERSION, Fingerprint
+from evaluation.audit.matching import Match, find_matches
+from evaluation.audit.scans import Scan
+from evaluation.audit.store import fingerprints
+from tqdm import tqdm
+
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.overlaps import Overlaps, overlaps_of
 from evaluation.errors import BenchError
-from evaluation.files import write_json
+from evaluation.files.writing import write_json
 from evaluation.schema import AUDIT, write_table
 from evaluation.tables.views import find_links
 

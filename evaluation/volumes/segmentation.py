@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.io import Affine, Array
-from evaluation.records import Record
+from evaluation.files.records import Record
+from evaluation.volumes.image_files import Affine, Array
 
 Kind = Literal["annotated", "generated", "direct", "union"]
 

@@ -21,9 +21,9 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, is_hidden
-from evaluation.headers import refuse_foreign_voxels
-from evaluation.inflate import Arena, inflate
+from evaluation.files.writing import atomic_path, is_hidden
+from evaluation.volumes.headers import refuse_foreign_voxels
+from evaluation.volumes.inflate import Arena, inflate
 
 Array = NDArray[Any]
 Affine = NDArray[np.float64]

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evaluation.card_places import USER_FOLDER, carried_preset
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path
+from evaluation.files.card_places import USER_FOLDER, carried_preset
+from evaluation.files.records import is_preset_file, read_card
+from evaluation.files.strict_yaml import load_yaml
+from evaluation.files.writing import atomic_path
 from evaluation.models.card import ModelCard, model_cards
 from evaluation.paths import RunPaths
-from evaluation.records import is_preset_file, read_card
-from evaluation.strict_yaml import load_yaml
 
 
 def carry_cards(paths: RunPaths, config: RunConfig) -> None:

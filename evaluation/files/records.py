@@ -12,10 +12,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from evaluation.card_places import preset_place
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files import visible
-from evaluation.strict_yaml import load_yaml
+from evaluation.files.card_places import preset_place
+from evaluation.files.strict_yaml import load_yaml
+from evaluation.files.writing import visible
 
 R = TypeVar("R", bound=BaseModel)
 C = TypeVar("C", bound="Card")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from evaluation.audit.keypoints import Keypoints, find_keypoints
+from evaluation.audit.sketch import Hashes, voxel_sketch
 
-from evaluation.datasets.audit.keypoints import Keypoints, find_keypoints
-from evaluation.datasets.audit.sketch import Hashes, voxel_sketch
 from evaluation.errors import BenchError
-from evaluation.io import Volume
+from evaluation.volumes.image_files import Volume
 
 VERSION = 1
 """Part of every key in the store: raise it when a fingerprint comes out differently."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.io import Array
 from evaluation.metrics.compiled import compiled
+from evaluation.volumes.image_files import Array
 
 SKETCH_SIZE = 4096
 """Hashes kept of each scan (32 kB); a sixty-fourth of a scan still shares about 64 of them."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files import atomic_path
+from evaluation.files.writing import atomic_path
 
 SCHEMA_VERSION = "1"
 _TYPES: Mapping[str, pa.DataType] = {

@@ -8,15 +8,15 @@ from itertools import product
 from typing import TypeVar
 
 import numpy as np
+from evaluation.audit.grids import Floats, IsotropicGrid, isotropic
+from evaluation.audit.keypoints import STEPS_MM, octaves_of
+from evaluation.audit.matching import Match
+from evaluation.audit.scans import Scan
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from evaluation.datasets.audit.grids import Floats, IsotropicGrid, isotropic
-from evaluation.datasets.audit.keypoints import STEPS_MM, octaves_of
-from evaluation.datasets.audit.matching import Match
-from evaluation.datasets.audit.scans import Scan
-from evaluation.io import Volume
+from evaluation.volumes.image_files import Volume
 
 NEIGHBOURHOOD = 13
 """Side, in steps, of the window in which mean and contrast are removed."""

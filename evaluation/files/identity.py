@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from evaluation.files import is_hidden, sha256
+from evaluation.files.writing import is_hidden, sha256
 
 CASE = 1
 """Version of a standardised case: raised when the same files and card give another case."""

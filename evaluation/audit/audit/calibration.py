@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-
-from evaluation.datasets.audit.findings import (
+from evaluation.audit.findings import (
     COPIED,
     REJECTED,
     SAME,
     SAME_OR_PATIENT,
     Finding,
 )
-from evaluation.datasets.audit.fingerprint import Fingerprint, fingerprint_of
-from evaluation.datasets.audit.reuses import REUSES, Reuse
-from evaluation.datasets.audit.running import compare
-from evaluation.datasets.audit.scans import Scan
-from evaluation.io import Volume
+from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
+from evaluation.audit.reuses import REUSES, Reuse
+from evaluation.audit.running import compare
+from evaluation.audit.scans import Scan
+
+from evaluation.volumes.image_files import Volume
 
 COLUMNS = ("re-use", "n", "found %", "copied voxels", "same scan", "same scan or patient", "votes")
 

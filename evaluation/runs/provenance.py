@@ -15,15 +15,15 @@ import pandas as pd
 import psutil
 
 from evaluation import __version__
-from evaluation.card_places import shows_run
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids, load_cards
-from evaluation.files import sha256, visible, write_json
+from evaluation.files.card_places import shows_run
+from evaluation.files.writing import sha256, visible, write_json
 from evaluation.models.added import read_added
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
+from evaluation.runs.measured import measured_cost, measured_works, runtime_table
 from evaluation.schema import COST, RUNTIME, write_table
-from evaluation.workflow.measured import measured_cost, measured_works, runtime_table
 
 # Stages whose benchmarks lie in a folder of their model.
 OF_A_MODEL = ("prepare", "train", "predict", "measure")

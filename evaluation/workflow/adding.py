@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.files import TEMPORARY_PREFIX
+from evaluation.files.writing import TEMPORARY_PREFIX
 from evaluation.measure import measure_shard
 from evaluation.models.adapters import build_model
 from evaluation.models.added import read_added, write_added
@@ -17,13 +17,13 @@ from evaluation.models.card import find_model
 from evaluation.models.gate import checked_classes
 from evaluation.models.running import failures, predict_shard
 from evaluation.paths import RunPaths
+from evaluation.runs.carrying import carry_cards
+from evaluation.runs.declared import entries_with_split
+from evaluation.runs.provenance import write_record
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.workflow.carrying import carry_cards
-from evaluation.workflow.declared import entries_with_split
 from evaluation.workflow.digests import declare, predict_digest
 from evaluation.workflow.lock import RunLock
 from evaluation.workflow.plan import n_test_shards
-from evaluation.workflow.provenance import write_record
 
 Say = Callable[[str], None]
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.card_places import work_on
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids
 from evaluation.errors import BenchError
+from evaluation.files.card_places import work_on
 from evaluation.models.added import read_added
 from evaluation.models.card import find_model
 from evaluation.paths import RunPaths

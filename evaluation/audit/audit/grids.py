@@ -10,11 +10,11 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from evaluation.audit.sketch import as_lines
 from numpy.typing import NDArray
 
-from evaluation.datasets.audit.sketch import as_lines
-from evaluation.io import Array
 from evaluation.metrics.compiled import compiled
+from evaluation.volumes.image_files import Array
 
 SMOOTHING = 0.7
 """Standard deviation of the Gaussian that comes with the sampling, in steps of the grid."""

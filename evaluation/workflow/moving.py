@@ -9,21 +9,21 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.card_places import card_candidates
 from evaluation.cases import PREDICTION_FILE
 from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, write_text
+from evaluation.files.card_places import card_candidates
+from evaluation.files.records import read_card, require_id
+from evaluation.files.writing import atomic_path, write_text
 from evaluation.models.added import read_added, write_added
-from evaluation.models.adding import Say, render
 from evaluation.models.card import CARD_FOLDER, USER_CARD_FOLDER, ModelCard, ModelId, find_model
 from evaluation.paths import RunPaths
-from evaluation.records import read_card, require_id
+from evaluation.runs.carrying import carry_cards
+from evaluation.runs.provenance import write_record
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run, expected_of
 from evaluation.tables.scores import score_files
-from evaluation.workflow.carrying import carry_cards
+from evaluation.workflow.adding import Say, render
 from evaluation.workflow.lock import RunLock
-from evaluation.workflow.provenance import write_record
 
 # Folders of a run with one folder for each model; a model's own folder comes in `runs` besides.
 WORK = (

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
+from evaluation.audit.keypoints import CODE_BYTES, Keypoints
+from evaluation.audit.scans import Scan
 
-from evaluation.datasets.audit.fingerprint import Fingerprint, fingerprint_of
-from evaluation.datasets.audit.keypoints import CODE_BYTES, Keypoints
-from evaluation.datasets.audit.scans import Scan
 from evaluation.errors import BenchError
-from evaluation.files import atomic_path, visible
+from evaluation.files.writing import atomic_path, visible
 
 PART = 32
 """Scans in a part."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.audit.fingerprint import VERSION
+
 from evaluation.cases import read_case_record
-from evaluation.datasets.audit.fingerprint import VERSION
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.readers import discover, get_reader
@@ -19,9 +20,9 @@ from evaluation.datasets.splits import committed_split, read_split_file
 from evaluation.datasets.standardise import patient_of
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
-from evaluation.files import visible
-from evaluation.io import Volume, read_volume
+from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
+from evaluation.volumes.image_files import Volume, read_volume
 
 
 @dataclass(frozen=True)

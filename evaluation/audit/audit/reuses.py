@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from evaluation.io import Array, Volume
+from evaluation.volumes.image_files import Array, Volume
 
 Change = Callable[[Volume, np.random.Generator], Volume]
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
-from evaluation.datasets.audit.grids import (
+from evaluation.audit.grids import (
     SMOOTHING,
     IsotropicGrid,
     Triple,
     coarser,
     isotropic,
 )
-from evaluation.datasets.audit.symmetry import BASIS, CODE_BITS, GATHERS, SIDE, symmetry_index
-from evaluation.io import Array
+from evaluation.audit.symmetry import BASIS, CODE_BITS, GATHERS, SIDE, symmetry_index
+from numpy.typing import NDArray
+from scipy import ndimage
+
 from evaluation.metrics.compiled import compiled
+from evaluation.volumes.image_files import Array
 
 STEPS_MM = (1.0, 2.0, 4.0)
 FINEST_BELOW_LITRES = 1.5

@@ -1,6 +1,6 @@
 """Where a user's own cards and presets lie: in `config/`, and inside the run that they made.
 
-A run carries copies of those that it uses (`evaluation.workflow.carrying`), so that it can be
+A run carries copies of those that it uses (`evaluation.runs.carrying`), so that it can be
 copied elsewhere. What makes results (the workflow, `add`, a step by hand) takes the user's own
 file and, where that is gone, the run's copy. What shows results (`aggregate`, `record`, `report`)
 takes the run's copy first: a card that was edited since, or somebody else's card of the same
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from evaluation.files import visible
+from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 
 USER_FOLDER = Path("config")

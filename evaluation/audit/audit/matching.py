@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-from evaluation.datasets.audit.fingerprint import Fingerprint
-from evaluation.datasets.audit.symmetry import (
+from evaluation.audit.fingerprint import Fingerprint
+from evaluation.audit.symmetry import (
     CODE_BITS,
     KEY_BITS,
     MATRICES,
@@ -23,6 +21,8 @@ from evaluation.datasets.audit.symmetry import (
     VARIANT_SOURCE,
     VARIANT_SYMMETRY,
 )
+from numpy.typing import NDArray
+
 from evaluation.metrics.compiled import compiled
 
 COMMON_HASH = 50

@@ -1,0 +1,1 @@
+"""Images and label maps: read, written, resampled, packed into layers."""
