@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
-from evaluation.config import config_from
+from evaluation.workflow.configuration import config_from
 from evaluation.errors import BenchError
 from evaluation.models.card import find_model
 from evaluation.workflow.jobs import HEAD_VARIABLE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,9 +15,8 @@ from pydantic import (
 
 from evaluation.errors import BenchError
 from evaluation.files.card_places import work_on
-from evaluation.files.records import Record, invalid_record, read_mapping
+from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
-from evaluation.workflow.run_names import with_known_names
 
 Space = Literal["native", "resampled", "own"]
 T = TypeVar("T")
@@ -113,40 +111,6 @@ class RunConfig(Record):
         if (self.cohort is None) != (self.data_kind == "real"):
             raise ValueError("a synthetic run needs `cohort`, a real run must not have it")
         return self
-
-
-def load_config(path: Path) -> RunConfig:
-    """Read a configuration file; all of its names are known and entries have their ids.
-
-    Raises:
-        BenchError: names the first fault (see `with_known_names`).
-    """
-    return _known(read_mapping(path), str(path))
-
-
-def config_from(values: Mapping[str, Any], files: Iterable[Path | str]) -> RunConfig:
-    """Validate values that the workflow has read from files, merged and overridden.
-
-    Args:
-        values: the merged values.
-        files: where they come from; read once more, because the workflow's reader keeps the last
-            of two equal keys and says nothing.
-
-    Raises:
-        BenchError: as `load_config`.
-    """
-    paths = [Path(file) for file in files]
-    for path in paths:
-        read_mapping(path)
-    return _known(values, ", ".join(map(str, paths)))
-
-
-def _known(values: Mapping[str, Any], origin: str) -> RunConfig:
-    try:
-        config = RunConfig.model_validate(dict(values))
-    except ValidationError as error:
-        raise invalid_record(origin, RunConfig, error) from error
-    return with_known_names(config, origin)
 
 
 def freeze(config: RunConfig, path: Path) -> None:

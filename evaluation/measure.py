@@ -22,6 +22,7 @@ from evaluation.cases import read_case_record
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import SCORES, digest, is_outdated, made_again
 from evaluation.files.writing import write_text
@@ -30,7 +31,6 @@ from evaluation.paths import RunPaths
 from evaluation.schema import SCORES as SCORE_ROWS
 from evaluation.schema import write_table
 from evaluation.score_rows import Measuring, Row, measure_case
-from evaluation.workflow.plan import cases_to_predict
 
 JOURNAL = ".journal.jsonl"
 

@@ -14,7 +14,7 @@ from evaluation.workflow.digests import (
     standardise_digest,
     tables_digest,
 )
-from evaluation.workflow.plan import n_shards, n_test_shards
+from evaluation.datasets.sharding import n_shards, n_test_shards
 
 
 wildcard_constraints:

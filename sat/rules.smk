@@ -3,7 +3,7 @@
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import digest, named_states
 from evaluation.workflow.digests import scope_digest
-from evaluation.workflow.plan import n_test_shards
+from evaluation.datasets.sharding import n_test_shards
 from sat.atlas.settings import CROP_SETTINGS
 from sat.config import load_preset
 from sat.training.store import FORMAT

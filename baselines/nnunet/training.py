@@ -31,12 +31,12 @@ from baselines.nnunet.jobs import (
 from baselines.nnunet.process import SETTINGS, environment, message_of, run_child
 from evaluation.cases import read_case_record
 from evaluation.classes.leaves import places_of
+from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
 from evaluation.files.writing import visible, write_json
 from evaluation.paths import RunPaths
 from evaluation.spent import peak_memory_mib
-from evaluation.workflow.plan import read_split
 
 KEPT_FILE = "satbench.json"
 LOCK_WAIT_S = 60.0

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError, did_you_mean
 
 Key: TypeAlias = tuple[Modality, str]

@@ -117,7 +117,7 @@ def split(
     dataset: str = typer.Option(..., "--dataset", help="Dataset id."),
 ) -> None:
     """Write a run's split of one entry: the committed list, for the cases that are there."""
-    from evaluation.datasets.splits import write_split
+    from evaluation.datasets.splitting import write_split
 
     path = write_split(run, dataset, say=lambda text: typer.echo(text, err=True))
     typer.echo(str(path))

@@ -32,7 +32,7 @@ def plan(
     write: bool = typer.Option(False, "--write", help="Write the table `cost` of the run."),
 ) -> None:
     """Estimate GPU hours, CPU hours, disk and wall time of a run, before anyone starts."""
-    from evaluation.config import load_config
+    from evaluation.workflow.configuration import load_config
     from evaluation.workflow.estimate import estimate
     from evaluation.workflow.plan import plan_entries
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.sharding import n_shards
+from evaluation.datasets.shards import CaseRow, read_rows
 from evaluation.datasets.splits import planned_cases
-
-if TYPE_CHECKING:
-    from evaluation.datasets.shards import CaseRow
-    from evaluation.paths import RunPaths
+from evaluation.paths import RunPaths
 
 N_EXAMPLES = 5
 
@@ -57,9 +55,6 @@ def case_rows(paths: RunPaths, config: RunConfig, card: DatasetCard) -> list[Cas
 
     By plan: tables beyond it are of an earlier `shard_size`.
     """
-    from evaluation.datasets.shards import read_rows
-    from evaluation.workflow.plan import n_shards
-
     if not paths.case_shard(card.id, 0).parent.is_dir():  # scores that were brought in
         return []
     tables = [paths.case_shard(card.id, shard) for shard in range(n_shards(card, config))]

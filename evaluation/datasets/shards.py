@@ -24,6 +24,7 @@ from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import shard_cases
 from evaluation.datasets.standardise import (
     kept_case,
     patient_of,
@@ -86,9 +87,6 @@ def standardise_shard(
     config, paths, card = load_frozen(run), RunPaths(run), find_card(dataset)
     discovered = {raw.case: raw for raw in discover(card, Path(config.raw_root))}
     if wanted is None:
-        # The plan's module imports the dataset modules; the other way round only in here.
-        from evaluation.workflow.plan import shard_cases
-
         wanted = shard_cases(card, config, shard, sorted(discovered))
     scope = tuple(classes_in_scope(card, config))
     table = paths.case_shard(card.id, shard)

@@ -26,6 +26,7 @@ from evaluation.cases import (
 )
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest
 from evaluation.files.writing import atomic_path, write_json
@@ -33,7 +34,6 @@ from evaluation.models.controls import control_classes
 from evaluation.models.protocol import ModelContext
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.segmentation import pack_masks
-from evaluation.workflow.plan import read_split
 
 Counts = NDArray[np.float64]
 Masks = Mapping[str, NDArray[np.bool_]]

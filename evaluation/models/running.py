@@ -28,6 +28,7 @@ from evaluation.cases import (
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import cases_to_predict, n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, made_again
 from evaluation.files.writing import atomic_path, write_json
@@ -38,7 +39,6 @@ from evaluation.models.gate import checked_answer, checked_classes
 from evaluation.models.identity import prediction_made_from
 from evaluation.paths import RunPaths
 from evaluation.spent import Meter
-from evaluation.workflow.plan import cases_to_predict, n_test_shards
 
 STATUS_COLUMNS = ("case", "status", "reason", "seconds", "made_from", "masks")
 NOT_STANDARDISED = "not standardised: "

@@ -16,12 +16,12 @@ import pandas as pd
 
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, costs_function, find_model
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME
 from evaluation.spent import NOT_MEASURED, MeasuredWork, read_spent
-from evaluation.workflow.plan import n_test_shards
 
 Works = Mapping[str, Sequence[MeasuredWork]]
 

@@ -16,6 +16,7 @@ from evaluation.datasets.overlaps import overlaps_of
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import n_test_shards
 from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
 from evaluation.files.card_places import shows_run
@@ -35,7 +36,6 @@ from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
 from evaluation.tables.views import Links, find_links
-from evaluation.workflow.plan import n_test_shards
 
 MADE_HERE = (
     "dataset", "dataset_class", "class", "region", "lesion", "overall", "ranks", "pairs",

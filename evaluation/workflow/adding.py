@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.writing import TEMPORARY_PREFIX
 from evaluation.measure import measure_shard
@@ -23,7 +24,6 @@ from evaluation.runs.provenance import write_record
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.workflow.digests import declare, predict_digest
 from evaluation.workflow.lock import RunLock
-from evaluation.workflow.plan import n_test_shards
 
 Say = Callable[[str], None]
 

@@ -15,6 +15,7 @@ import typer
 from evaluation.config import RunConfig
 from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_shards
 from evaluation.datasets.splits import (
     list_remarks,
     natural_key,
@@ -25,8 +26,8 @@ from evaluation.errors import BenchError
 from evaluation.models.card import model_faults
 from evaluation.paths import RunPaths
 from evaluation.runs.declared import Added, added_lines, leftovers
-from evaluation.workflow.plan import Plan, n_shards
-from evaluation.workflow.run_names import unused_names
+from evaluation.workflow.configuration import unused_names
+from evaluation.workflow.plan import Plan
 
 
 def announce(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> None:

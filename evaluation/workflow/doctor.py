@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 
-from evaluation.config import RunConfig, load_config
+from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.models.card import model_faults
-from evaluation.workflow.run_names import unused_names
+from evaluation.workflow.configuration import load_config, unused_names
 
 EXTRAS = {"sat": ("torch", "transformers", "monai"), "nnunet": ("torch", "nnunetv2")}
 EXTRAS |= {"workflow": ("snakemake",), "report": ("matplotlib", "seaborn")}

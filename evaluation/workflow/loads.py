@@ -19,10 +19,10 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import n_shards, n_test_shards
 from evaluation.datasets.splits import planned_cases
 from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
-from evaluation.workflow.plan import n_shards, n_test_shards
 
 # --- Sizes of scans, for entries that have no standardised cases yet ---------------------------
 # Typical grids, rounded up: a CT of 512 x 512 x 230 at 0.8 x 0.8 x 2.5 mm, an MR scan of

@@ -16,6 +16,7 @@ import yaml
 
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest
 from evaluation.files.writing import write_json, write_text
@@ -24,7 +25,6 @@ from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.run_tables import load_grids
-from evaluation.workflow.plan import n_test_shards
 from sat.ablation.confusion import class_confusions
 from sat.ablation.files import cpu_seconds, read_json
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from sat.model import SatModel, model_content, save_content
 from sat.text.prompts import Key, write_prompt_book

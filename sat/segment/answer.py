@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.files.writing import write_json
 from evaluation.volumes.image_files import Array, write_volume
 from evaluation.volumes.segmentation import Segmentation

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.files.writing import atomic_path
 from evaluation.volumes.image_files import Array
 from sat.config import Millimetres

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evaluation import __version__
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.writing import sha256, visible
 from sat.inference.predict import segment

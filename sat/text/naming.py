@@ -17,8 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from evaluation.cases import Modality
 from evaluation.classes import find_class, vocabulary
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from sat.model import SatModel
 from sat.text.prompts import Key, embed_prompts

@@ -18,6 +18,7 @@ from evaluation.cases import CaseRecord, Modality, read_case_record, read_refere
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
 from evaluation.files.writing import atomic_path, write_text
@@ -25,7 +26,6 @@ from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.volumes.image_files import Array, Volume, read_volume
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
-from evaluation.workflow.plan import read_split
 from sat.config import Grid, Millimetres, Preset
 from sat.grid import (
     GridMap,

@@ -20,9 +20,10 @@ def sampling(
     ),
 ) -> None:
     """How often the training draws each dataset, group and class, before it starts."""
-    from evaluation.config import load_config, load_frozen
+    from evaluation.config import load_frozen
     from evaluation.errors import BenchError
     from evaluation.paths import RunPaths
+    from evaluation.workflow.configuration import load_config
     from sat.config import load_preset
     from sat.training.sampling_report import (
         REPORT_FILE,

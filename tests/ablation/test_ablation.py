@@ -14,13 +14,14 @@ import yaml
 
 from evaluation.cases import CaseRecord, write_case
 from evaluation.classes import find_class
-from evaluation.config import RunConfig, freeze, load_config
+from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+from evaluation.workflow.configuration import load_config
 from sat.ablation import running
 from sat.ablation.commands import ablation
 from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report

@@ -25,8 +25,8 @@ from evaluation.datasets.splits import (
     planned_cases,
     read_split_file,
     split_text,
-    write_split,
 )
+from evaluation.datasets.splitting import write_split
 from evaluation.errors import BenchError
 from evaluation.files.writing import sha256
 from evaluation.paths import RunPaths

@@ -16,7 +16,8 @@ from evaluation.datasets.check import check_root, finding_lines
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, find_card, load_cards
 from evaluation.datasets.shards import read_rows, standardise_shard
-from evaluation.datasets.splits import committed_split, write_split
+from evaluation.datasets.splits import committed_split
+from evaluation.datasets.splitting import write_split
 from evaluation.errors import BenchError
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard

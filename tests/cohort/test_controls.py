@@ -12,6 +12,7 @@ from evaluation.cases import Prediction, read_image_case, read_reference
 from evaluation.config import Cohort, RunConfig, freeze
 from evaluation.datasets.phantoms import roster, write_cohort
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_shards
 from evaluation.datasets.shards import standardise_shard
 from evaluation.errors import BenchError
 from evaluation.models.adapters import build_model
@@ -19,7 +20,6 @@ from evaluation.models.card import find_model
 from evaluation.models.fitted_controls import best_cut_off, best_window
 from evaluation.models.protocol import Model
 from evaluation.paths import RunPaths
-from evaluation.workflow.plan import n_shards
 
 ENTRIES = ["msd_spleen", "acdc"]
 CONTROLS = ["oracle", "empty", "shifted", "threshold", "mean-map"]

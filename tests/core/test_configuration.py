@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from evaluation.cli import build
-from evaluation.config import RunConfig, config_from, load_config, load_frozen
+from evaluation.config import RunConfig, load_frozen
 from evaluation.errors import BenchError
 from evaluation.files.strict_yaml import load_yaml
+from evaluation.workflow.configuration import config_from, load_config, unused_names
 from evaluation.workflow.doctor import examine
-from evaluation.workflow.run_names import unused_names
 
 BASE = {
     "name": "mine",

@@ -14,13 +14,14 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.check import check_root
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_shards, shard_cases
 from evaluation.datasets.shards import CaseRow, write_rows
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import Volume, write_volume
 from evaluation.workflow.announce import raw_remarks
-from evaluation.workflow.plan import n_shards, plan_entries, shard_cases
+from evaluation.workflow.plan import plan_entries
 
 OWN = Path("config/datasets/own")
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.shards import standardise_shard
-from evaluation.datasets.splits import write_split
+from evaluation.datasets.splitting import write_split
 from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.config import load_config
 from evaluation.volumes.segmentation import ClassPlace, Part
+from evaluation.workflow.configuration import load_config
 from sat.config import Sampling, load_preset
 from sat.training.data import CropDataset
 from sat.training.groups import CropDraws, training_groups

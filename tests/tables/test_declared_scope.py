@@ -12,12 +12,12 @@ import pytest
 
 from evaluation.config import Cohort, RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run
 from evaluation.tables.synthetic import collection_shape, synthetic_scores
-from evaluation.workflow.plan import n_test_shards
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 4}
 MODELS = {"good": 0.0, "better": 0.1, "best": 0.15}
@@ -205,7 +205,8 @@ def write_case_table(paths: RunPaths, dataset: str, failed: dict[str, str]) -> N
 
 
 def test_planned_cases_that_cannot_be_used_are_expected_and_marked(run: RunPaths) -> None:
-    from evaluation.datasets.splits import planned_cases, write_split
+    from evaluation.datasets.splits import planned_cases
+    from evaluation.datasets.splitting import write_split
 
     declare(run, shard_size=100, entries=["msd_spleen"])
     planned = planned_cases(find_card("msd_spleen"), load_frozen(run.root)) or []

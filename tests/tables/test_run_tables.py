@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.config import Cohort, RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
+from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run
 from evaluation.tables.synthetic import collection_shape, synthetic_scores
-from evaluation.workflow.plan import n_test_shards
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 3, "acdc": 6, "promise12": 4}
 

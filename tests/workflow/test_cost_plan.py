@@ -12,9 +12,9 @@ from baselines.nnunet.config import load_preset
 from baselines.nnunet.costs import count_weights
 from baselines.nnunet.specialists import specialists_of
 from evaluation.cli import build
-from evaluation.config import load_config
 from evaluation.datasets.registry import load_cards
 from evaluation.schema import COST, read_table
+from evaluation.workflow.configuration import load_config
 from evaluation.workflow.estimate import CPU_FLOPS, estimate, training_flops, unet_flops, windows
 from evaluation.workflow.jobs import job_reports, log_foot, log_head
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluation.config import json_schema, load_config
+from evaluation.config import json_schema
+from evaluation.workflow.configuration import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -29,6 +29,7 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
 from evaluation.files.records import Record
@@ -36,7 +37,6 @@ from evaluation.files.writing import atomic_path, write_text
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.volumes.image_files import Array, read_volume
-from evaluation.workflow.plan import read_split
 
 INDEX_FILE = "index.json"
 RECORD_FILE = "record.json"

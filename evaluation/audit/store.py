@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
 from evaluation.audit.keypoints import CODE_BYTES, Keypoints
 from evaluation.audit.scans import Scan
-
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, visible
 

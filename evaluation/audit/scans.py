@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.audit.fingerprint import VERSION
-
 from evaluation.cases import read_case_record
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.draw import drawn_sides

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
+
 from evaluation.audit.alignment import NOTHING, Checker
 from evaluation.audit.findings import (
     CANDIDATE_SHARED,
@@ -22,8 +24,6 @@ from evaluation.audit.fingerprint import VERSION, Fingerprint
 from evaluation.audit.matching import Match, find_matches
 from evaluation.audit.scans import Scan
 from evaluation.audit.store import fingerprints
-from tqdm import tqdm
-
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.overlaps import Overlaps, overlaps_of
 from evaluation.errors import BenchError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from evaluation.audit.keypoints import Keypoints, find_keypoints
 from evaluation.audit.sketch import Hashes, voxel_sketch
-
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Volume
 

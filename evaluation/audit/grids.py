@@ -10,9 +10,9 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from evaluation.audit.sketch import as_lines
 from numpy.typing import NDArray
 
+from evaluation.audit.sketch import as_lines
 from evaluation.metrics.compiled import compiled
 from evaluation.volumes.image_files import Array
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
 from evaluation.audit.alignment import NOTHING, Agreement
 from evaluation.audit.matching import Match
 from evaluation.audit.scans import Scan
-
 from evaluation.datasets.overlaps import Overlaps
 from evaluation.schema import AUDIT
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+
 from evaluation.audit.findings import (
     COPIED,
     REJECTED,
@@ -18,7 +19,6 @@ from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
 from evaluation.audit.reuses import REUSES, Reuse
 from evaluation.audit.running import compare
 from evaluation.audit.scans import Scan
-
 from evaluation.volumes.image_files import Volume
 
 COLUMNS = ("re-use", "n", "found %", "copied voxels", "same scan", "same scan or patient", "votes")

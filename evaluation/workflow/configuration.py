@@ -1,4 +1,4 @@
-"""The names in a configuration - models, presets, entries, classes - checked before any work.
+"""Read a configuration; its names - models, presets, entries, classes - are checked at once.
 
 A misspelt key would not be noticed by itself: the model would be trained with its default preset,
 the entry scored with all of its classes.
@@ -6,16 +6,52 @@ the entry scored with all of its classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
+
+from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.files.records import invalid_record, read_mapping
 from evaluation.models.card import check_preset, find_model, model_cards
 
-if TYPE_CHECKING:
-    from evaluation.config import RunConfig
+
+def load_config(path: Path) -> RunConfig:
+    """Read a configuration file; all of its names are known and entries have their ids.
+
+    Raises:
+        BenchError: names the first fault (see `with_known_names`).
+    """
+    return _known(read_mapping(path), str(path))
+
+
+def config_from(values: Mapping[str, Any], files: Iterable[Path | str]) -> RunConfig:
+    """Validate values that the workflow has read from files, merged and overridden.
+
+    Args:
+        values: the merged values.
+        files: where they come from; read once more, because the workflow's reader keeps the last
+            of two equal keys and says nothing.
+
+    Raises:
+        BenchError: as `load_config`.
+    """
+    paths = [Path(file) for file in files]
+    for path in paths:
+        read_mapping(path)
+    return _known(values, ", ".join(map(str, paths)))
+
+
+def _known(values: Mapping[str, Any], origin: str) -> RunConfig:
+    try:
+        config = RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        raise invalid_record(origin, RunConfig, error) from error
+    return with_known_names(config, origin)
 
 
 def with_known_names(config: RunConfig, origin: str) -> RunConfig:

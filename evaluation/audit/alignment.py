@@ -8,14 +8,14 @@ from itertools import product
 from typing import TypeVar
 
 import numpy as np
-from evaluation.audit.grids import Floats, IsotropicGrid, isotropic
-from evaluation.audit.keypoints import STEPS_MM, octaves_of
-from evaluation.audit.matching import Match
-from evaluation.audit.scans import Scan
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from evaluation.audit.grids import Floats, IsotropicGrid, isotropic
+from evaluation.audit.keypoints import STEPS_MM, octaves_of
+from evaluation.audit.matching import Match
+from evaluation.audit.scans import Scan
 from evaluation.volumes.image_files import Volume
 
 NEIGHBOURHOOD = 13

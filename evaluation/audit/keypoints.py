@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
 from evaluation.audit.grids import (
     SMOOTHING,
     IsotropicGrid,
@@ -20,9 +23,6 @@ from evaluation.audit.grids import (
     isotropic,
 )
 from evaluation.audit.symmetry import BASIS, CODE_BITS, GATHERS, SIDE, symmetry_index
-from numpy.typing import NDArray
-from scipy import ndimage
-
 from evaluation.metrics.compiled import compiled
 from evaluation.volumes.image_files import Array
 

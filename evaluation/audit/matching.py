@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from evaluation.audit.fingerprint import Fingerprint
 from evaluation.audit.symmetry import (
     CODE_BITS,
@@ -21,8 +23,6 @@ from evaluation.audit.symmetry import (
     VARIANT_SOURCE,
     VARIANT_SYMMETRY,
 )
-from numpy.typing import NDArray
-
 from evaluation.metrics.compiled import compiled
 
 COMMON_HASH = 50
