@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import entry_points
 
 import typer
 from rich.console import Console
 
 from evaluation import __version__
 from evaluation.errors import BenchError
+from evaluation.plugins import add_commands
 from evaluation.workflow.jobs import HEAD_VARIABLE, log_foot, log_head
 from evaluation.workflow.watchdog import end_with_workflow
 
-GROUP = "satbench.commands"
 UNUSABLE = 2
 
 
 def build() -> typer.Typer:
-    """The whole command line, assembled from the entry-point group `satbench.commands`."""
+    """The whole command line, assembled from all packages."""
     app = typer.Typer(
         name="satbench",
         help="Benchmark and evaluation suite for 3D medical image segmentation.",
@@ -38,9 +37,7 @@ def build() -> typer.Typer:
         if context.invoked_subcommand is None:
             typer.echo(context.get_help())
 
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        entry.load()(app)
-    return app
+    return add_commands(app)
 
 
 def main() -> None:

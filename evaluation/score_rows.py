@@ -18,8 +18,8 @@ from threading import local
 from typing import Any
 
 from evaluation.cases import CaseRecord, read_prediction, read_prediction_record, read_reference
+from evaluation.classes.entry import ClassEntry
 from evaluation.config import RunConfig, Space
-from evaluation.datasets.card import ClassEntry
 from evaluation.errors import BenchError
 from evaluation.metrics import ClassPair, ClassScore, score_pairs
 from evaluation.paths import RunPaths

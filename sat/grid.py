@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Affine, Array
 from sat.config import Grid, Millimetres, Triple

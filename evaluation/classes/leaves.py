@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.datasets.card import ClassEntry
+from evaluation.classes.entry import ClassEntry
 from evaluation.errors import BenchError
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evaluation.datasets.card import ClassEntry, DatasetCard
+from evaluation.classes.entry import ClassEntry
+from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ import psutil
 from tqdm import tqdm
 
 from evaluation.cases import CASE_FILE, CaseRecord
+from evaluation.classes.entry import ClassEntry
 from evaluation.config import load_frozen
-from evaluation.datasets.card import ClassEntry, DatasetCard
+from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
 from evaluation.datasets.registry import find_card

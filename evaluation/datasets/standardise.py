@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.cases import CASE_FILE, CaseRecord, read_case_record, write_case
-from evaluation.datasets.card import ClassEntry, DatasetCard
+from evaluation.classes.entry import ClassEntry
+from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
 from evaluation.files.identity import CASE, FileHashes, digest

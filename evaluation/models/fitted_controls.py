@@ -16,14 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.cases import (
-    CASE_FILE,
-    ImageCase,
-    Modality,
-    Prediction,
-    read_image_case,
-    read_reference,
-)
+from evaluation.cases import CASE_FILE, ImageCase, Prediction, read_image_case, read_reference
+from evaluation.classes.modality import Modality
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import read_split

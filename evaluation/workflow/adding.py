@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import typer
+
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_test_shards
@@ -18,6 +20,7 @@ from evaluation.models.card import find_model
 from evaluation.models.gate import checked_classes
 from evaluation.models.running import failures, predict_shard
 from evaluation.paths import RunPaths
+from evaluation.plugins import add_commands
 from evaluation.runs.carrying import carry_cards
 from evaluation.runs.declared import entries_with_split
 from evaluation.runs.provenance import write_record
@@ -82,9 +85,7 @@ def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
 
 def render(run: Path) -> None:
     """Render the report by its command: this package does not know the one that does it."""
-    from evaluation.cli import build
-
-    build()(["report", "--run", str(run)], standalone_mode=False)
+    add_commands(typer.Typer())(["report", "--run", str(run)], standalone_mode=False)
 
 
 def _ask_for_classes(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluation.cases import Modality, Prediction
+from evaluation.cases import Prediction
+from evaluation.classes.modality import Modality
 from evaluation.volumes.image_files import Volume
 from sat.architecture.network import SatNetwork
 from sat.config import Inference, Preset, Triple

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from sat.config import Preset, Sampling
 from sat.training.sampling import group_weight, joined_chances, volume_repeats

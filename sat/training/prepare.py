@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from evaluation.cases import CaseRecord, Modality, read_case_record, read_reference
+from evaluation.cases import CaseRecord, read_case_record, read_reference
+from evaluation.classes.modality import Modality
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.classes.entry import ClassEntry
 from evaluation.classes.leaves import leaf_map, leaves_of, places_of
-from evaluation.datasets.card import ClassEntry
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 KITS = [

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from baselines.universal.multi_decoder.config import Preset, load_preset
-from evaluation.cases import CaseRecord, Modality, write_case
+from evaluation.cases import CaseRecord, write_case
+from evaluation.classes.modality import Modality
 from evaluation.config import RunConfig, freeze
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import Volume

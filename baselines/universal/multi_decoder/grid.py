@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from torch import Tensor
 
 from baselines.universal.multi_decoder.config import Grid, Triple
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Array
 

@@ -20,7 +20,7 @@ from baselines.universal.multi_decoder.grid import (
     normalise,
     own_shape,
 )
-from evaluation.cases import Modality
+from evaluation.classes.modality import Modality
 from evaluation.volumes.image_files import Volume, spacing_of
 
 
