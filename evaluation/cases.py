@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import Field, ValidationError
 
-from evaluation.classes.modality import Modality as Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.identity import array_digest, digest
 from evaluation.files.records import Record
