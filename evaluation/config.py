@@ -15,6 +15,7 @@ from pydantic import (
 
 from evaluation.errors import BenchError
 from evaluation.files.card_places import work_on
+from evaluation.files.reading import text_of
 from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
 
@@ -85,7 +86,9 @@ class RunConfig(Record):
     because `data_kind` travels with every table.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names the run folder")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64, description="names the run folder"
+    )
     data_kind: Literal["synthetic", "real"]
     raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
     entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
@@ -137,7 +140,7 @@ def load_frozen(run_folder: Path) -> RunConfig:
             hint="start it with snakemake, which writes the configuration into the run's folder",
         )
     try:
-        return RunConfig.model_validate_json(path.read_bytes())
+        return RunConfig.model_validate_json(text_of(path))
     except ValidationError as error:
         raise invalid_record(path, RunConfig, error) from error
 

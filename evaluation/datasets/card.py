@@ -15,7 +15,7 @@ from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
 from evaluation.files.records import Card, Record
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
 Access = Literal["open", "registration", "agreement", "unavailable"]
 
 
