@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -54,16 +55,15 @@ RECORD = {
 @pytest.mark.parametrize("name", ["../../outside", "/etc", "..", "", "a/b", "a\\b", "a\nb", "\x00"])
 @pytest.mark.parametrize("field", ["case", "dataset"])
 def test_a_record_cannot_lead_out_of_its_run(tmp_path, field, name):
-    import json
 
     (tmp_path / "case.json").write_text(json.dumps(RECORD))
     assert read_case_record(tmp_path).case == "p1"
     (tmp_path / "case.json").write_text(json.dumps(RECORD | {field: name}))
-    with pytest.raises(BenchError, match="case.json is not a valid record"):
+    with pytest.raises(BenchError, match=r"case\.json is not a valid record"):
         read_case_record(tmp_path)
     prediction = {"model": "m", "dataset": "d", "case": "c", "n_layers": 1, "classes": {}}
     (tmp_path / "prediction.json").write_text(json.dumps(prediction | {field: name}))
-    with pytest.raises(BenchError, match="prediction.json is not a valid record"):
+    with pytest.raises(BenchError, match=r"prediction\.json is not a valid record"):
         read_prediction_record(tmp_path)
     assert CaseRecord.model_validate(RECORD | {"patient": name}).patient == name
 
