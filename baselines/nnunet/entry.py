@@ -91,6 +91,25 @@ def save_whole_checkpoints() -> None:
     torch.save = save  # type: ignore[assignment]
 
 
+def load_only_weights() -> None:
+    """Make `torch.load` refuse whatever is more than tensors and plain values.
+
+    nnU-Net unpickles its checkpoints, which would run any code that a file from elsewhere holds.
+    Of numpy, its log has scalars.
+    """
+    import numpy as np
+    import torch
+
+    plain: Callable[..., Any] = torch.load
+    kinds: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
+    torch.serialization.add_safe_globals([np._core.multiarray.scalar, *kinds])
+
+    def load(*args: Any, **kwargs: Any) -> Any:
+        return plain(*args, **(kwargs | {"weights_only": True}))
+
+    torch.load = load
+
+
 def pools_in_threads() -> None:
     """Let nnU-Net's process pools be threads of this process.
 
@@ -162,6 +181,7 @@ def train(request: Request) -> None:
     device = torch.device(request["device"])
     torch.set_num_threads(request["threads"])
     save_whole_checkpoints()
+    load_only_weights()
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
     from baselines.nnunet.plans import CONFIGURATION, PLANS_NAME
@@ -207,6 +227,7 @@ def predict(request: Request) -> None:
 
     device = torch.device(request["device"])
     torch.set_num_threads(request["threads"])
+    load_only_weights()
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     predictors = []

@@ -137,3 +137,32 @@ def test_a_gpu_preset_without_a_gpu_stops_at_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(BenchError, match="needs a GPU"):
         choose_device(load_preset("paper"), "auto")
     assert choose_device(load_preset("demo"), "auto") == "cpu"
+
+
+def test_a_checkpoint_from_elsewhere_runs_no_code(tmp_path):
+    """Neither where nnU-Net predicts nor where it goes on with a training."""
+    canary, checkpoint = tmp_path / "canary", tmp_path / "checkpoint_final.pth"
+    write = (
+        "import os, sys, torch\n"
+        "class Evil:\n"
+        "    def __reduce__(self):\n"
+        "        return os.mkdir, (sys.argv[1],)\n"
+        "torch.save({'network_weights': Evil()}, sys.argv[2])\n"
+    )
+    load = (
+        "import sys, torch, numpy as np\n"
+        "from baselines.nnunet.entry import load_only_weights\n"
+        "load_only_weights()\n"
+        "torch.save({'log': [np.float32(1), np.float64(2)]}, sys.argv[2] + '.good')\n"
+        "print(torch.load(sys.argv[2] + '.good', weights_only=False)['log'])\n"
+        "torch.load(sys.argv[2], weights_only=False)\n"
+    )
+    arguments = [str(canary), str(checkpoint)]
+    subprocess.run([sys.executable, "-c", write, *arguments], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", load, *arguments], capture_output=True, text=True, check=False
+    )
+    assert "2.0" in done.stdout
+    assert done.returncode
+    assert "weights_only" in done.stderr.lower()
+    assert not canary.exists()
