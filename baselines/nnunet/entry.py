@@ -102,7 +102,8 @@ def load_only_weights() -> None:
 
     plain: Callable[..., Any] = torch.load
     kinds: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
-    torch.serialization.add_safe_globals([np._core.multiarray.scalar, *kinds])
+    scalar: Any = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals([scalar, *kinds])
 
     def load(*args: Any, **kwargs: Any) -> Any:
         return plain(*args, **(kwargs | {"weights_only": True}))

@@ -1,5 +1,7 @@
 """Presets: what they refuse, and which plan they lead to."""
 
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
