@@ -185,8 +185,8 @@ def segment(
         raise BenchError("unknown modality", found=modality, expected="ct or mri")
     import torch
 
-    from sat.segment.console import Console
-    from sat.segment.segment import Request, segment_scan
+    from sat.segment.console import segment_shown
+    from sat.segment.segment import Request
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -203,8 +203,7 @@ def segment(
         text_encoder=text_encoder,
         device=device,
     )
-    with Console() as console:
-        found = segment_scan(request, console.progress)
+    found = segment_shown(request)
     width = max(len(item.prompt.name) for item in found)
     for item in found:
         size = f"{item.millilitres:10.1f} ml" if item.voxels else "     empty   "

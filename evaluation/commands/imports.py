@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evaluation.commands.metrics import one_of, show
+from evaluation.commands.metrics import show
+from evaluation.errors import one_of
 
 if TYPE_CHECKING:
     import pandas as pd

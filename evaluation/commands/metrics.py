@@ -67,6 +67,7 @@ def evaluate(
     unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
     where it was, and cases whose files have not changed are not measured again.
     """
+    from evaluation.errors import one_of
     from evaluation.evaluate.inputs import readable
     from evaluation.evaluate.pairing import Settings
     from evaluation.evaluate.running import evaluate as run
@@ -188,13 +189,3 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:.4f}"
     return str(value)
-
-
-def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise a BenchError if an option's value is none of those allowed."""
-    from evaluation.errors import BenchError, did_you_mean
-
-    if value not in allowed:
-        raise BenchError(
-            f"{option}: no such choice", found=value, hint=did_you_mean(value, allowed)
-        )

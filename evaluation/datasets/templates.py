@@ -26,14 +26,15 @@ source:
 citation: Authors, title, venue, year
 
 # The files under raw_root. A layout that exists needs no Python: `satbench datasets --readers`.
-# {{case}} stands for a part of a name, [...] for an optional one.
+# {{case}} stands for a part of a name; what it may be can be a regular expression under `names`.
 folder: "{title}"
 layout: images/CASE.nii.gz, labels/CASE.nii.gz
 reader: paired
 reader_args:
+  # names: {{case: 'knee_[0-9]+'}}
   scans:
-    - image: "images/{{case}}.nii[.gz]"
-      label: "labels/{{case}}.nii[.gz]"
+    - image: "images/{{case}}.nii.gz"
+      label: "labels/{{case}}.nii.gz"
 
 # Each class has `values` of the label map, a mask's `file` name, or `union_of` other classes.
 # Classes may overlap. `satbench classes` lists the benchmark's own names, which have a region;

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from baselines.nnunet.specialists import count_parameters, find_specialist, specialists_of
+from baselines.nnunet.architecture import architecture_of, counted
+from baselines.nnunet.config import load_preset
+from baselines.nnunet.specialists import find_specialist, specialists_of
 from evaluation.cli import build
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
@@ -21,7 +23,9 @@ def config(**changes: object) -> RunConfig:
 
 
 def test_all_36_sizes_agree_with_the_printed_ones() -> None:
-    counts = {plan.id: count_parameters(plan) for plan in pinned_plans().values()}
+    cards, paper = load_cards(CARD_FOLDER).values(), load_preset("paper")
+    plans = [plan for card in cards for plan in specialists_of(card, config())]
+    counts = {plan.id: counted(architecture_of(plan, paper))[0] for plan in plans}
     assert len(counts) == 36
     for name, count in counts.items():
         assert count == pinned_plans()[name].parameters, name

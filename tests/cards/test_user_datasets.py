@@ -45,7 +45,7 @@ def add_knee(clone: Path, **changes: object) -> Path:
     invoke("new", "dataset", "my_knee")
     path = clone / "config/datasets/my_knee.yaml"
     card = yaml.safe_load(path.read_text())
-    scan = {"image": "scans/{case}_pd.nii[.gz]", "label": "truth/{case}_seg.nii[.gz]"}
+    scan = {"image": "scans/{case}_pd.nii.gz", "label": "truth/{case}_seg.nii.gz"}
     card |= {
         "title": "My Knee Study",
         "modality": "mri",
