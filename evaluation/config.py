@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -89,10 +90,14 @@ class RunConfig(Record):
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64, description="names the run folder"
     )
+    study: str = Field(
+        description="whose entries, splits, grid and published numbers: id of a built-in study, or "
+        "the path of a study's YAML file, relative to where the work is done"
+    )
     data_kind: Literal["synthetic", "real"]
     raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
     entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
-        "all"
+        Field(default="all", description="ids of datasets; `all` are the study's entries")
     )
     classes: Annotated[dict[str, Annotated[list[str], Listed, Once]], Empty] = Field(
         default={},
@@ -108,6 +113,16 @@ class RunConfig(Record):
     missing_data: Literal["skip", "error"] = "skip"
     seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)
     cohort: Cohort | None = Field(default=None, description="only for synthetic runs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_its_study(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "study" not in values:
+            raise ValueError(
+                "`study` is missing, which says whose entries, splits and grid are meant: add a "
+                "built-in study, such as `study: sat`, or the path of a study's YAML file"
+            )
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -129,7 +144,7 @@ def load_frozen(run_folder: Path) -> RunConfig:
     Cards that the user's own folder has not are from then on looked for in this run.
 
     Raises:
-        BenchError: there is none, or it is damaged.
+        BenchError: there is none, it is damaged, or it is of a version that knew no studies.
     """
     work_on(run_folder)
     path = run_folder / "config.json"
@@ -139,10 +154,33 @@ def load_frozen(run_folder: Path) -> RunConfig:
             file=path,
             hint="start it with snakemake, which writes the configuration into the run's folder",
         )
+    content = text_of(path)
     try:
-        return RunConfig.model_validate_json(text_of(path))
+        return RunConfig.model_validate_json(content)
     except ValidationError as error:
+        if '"study"' not in content and _is_json_object(content):
+            raise BenchError(
+                "this run was made by a version that knew no studies",
+                file=path,
+                expected="the key `study`",
+                hint="add `study: sat` to the configuration that made it (such runs were of no "
+                "other) and start snakemake with it again: the run is brought up to date, and what "
+                "is still right is kept",
+            ) from error
         raise invalid_record(path, RunConfig, error) from error
+
+
+def frozen_kind(path: Path) -> str | None:
+    """`data_kind` of a frozen configuration of any version; None if it does not say."""
+    content = path.read_bytes() if path.is_file() else b""
+    return str(json.loads(content).get("data_kind")) if _is_json_object(content) else None
+
+
+def _is_json_object(content: str | bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except ValueError:
+        return False
 
 
 def json_schema() -> dict[str, Any]:

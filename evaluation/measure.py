@@ -31,6 +31,7 @@ from evaluation.paths import RunPaths
 from evaluation.schema import SCORES as SCORE_ROWS
 from evaluation.schema import write_table
 from evaluation.score_rows import Measuring, Row, measure_case
+from evaluation.studies.record import find_study
 
 JOURNAL = ".journal.jsonl"
 
@@ -46,6 +47,7 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
     measuring = Measuring(
         paths=paths,
         config=config,
+        study=find_study(config.study),
         model=model,
         dataset=dataset,
         scope=classes_in_scope(card, config),
@@ -88,7 +90,8 @@ def _made_from(m: Measuring, case: str, status: CaseStatus | None) -> str:
     except BenchError:
         reference = []
     answer = [status.status, status.reason, status.masks] if status else []
-    settings = [m.dataset, m.config.space, m.config.tolerance_mm, m.support]
+    grid = m.study.protocol.spacing_mm if "resampled" in m.config.space else None
+    settings = [m.dataset, m.config.space, m.config.tolerance_mm, m.support, m.study.id, grid]
     return digest(
         SCORES, case, settings, [entry.model_dump() for entry in m.scope], reference, answer
     )

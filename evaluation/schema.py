@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evaluation.classes.modality import MODALITIES
 from evaluation.files.tables import (
     Column,
     Table,
@@ -67,7 +68,7 @@ _AGGREGATION = Column(
 )
 _DATASET = Column("dataset", "text", "entry id")
 _MODALITY = Column(
-    "modality", "text", "modality of the scans", allowed=("ct", "mri", "unknown", "any")
+    "modality", "text", "modality of the scans", allowed=(*MODALITIES, "unknown", "any")
 )
 _CLASS = Column("class", "text", "class name in the vocabulary")
 _KIND = Column(
@@ -133,7 +134,7 @@ SCORES = Table(
         _DATASET,
         Column("case", "text", "case id"),
         Column("patient", "text", "patient id within the entry"),
-        Column("modality", "text", "modality of the scan", allowed=("ct", "mri", "unknown")),
+        Column("modality", "text", "modality of the scan", allowed=(*MODALITIES, "unknown")),
         _CLASS,
         _KIND,
         Column("status", "text", "what was there to compare", allowed=STATUSES),
@@ -375,7 +376,7 @@ PUBLISHED = Table(
             allowed=("region", "class", "dataset", "lesion", "average", "aspect"),
         ),
         Column("key", "text", "our id: region, class name, entry id or `all`"),
-        Column("modality", "text", "modality", allowed=("ct", "mri", "pet", "any")),
+        Column("modality", "text", "modality", allowed=(*MODALITIES, "any")),
         _MODEL,
         _METRIC,
         Column("printed", "text", "value as printed", "percent"),

@@ -5,8 +5,8 @@ status, never a silently smaller n; so is a class that one answer of a model tha
 not, while the other classes of that answer count. A generated class has a `direct` row if the
 model was asked for it by name, and a `union` row if it predicted all of the parts.
 
-The space `resampled` is the paper's protocol. There a class whose card has `paper_values` is
-compared with those values of the reference's label map.
+The space `resampled` is the protocol of the run's study, on its grid. There a class whose card
+has `study_values` for it is compared with those values of the reference's label map.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from evaluation.errors import BenchError
 from evaluation.metrics import ClassPair, ClassScore, score_pairs
 from evaluation.paths import RunPaths
 from evaluation.schema import spacing_text
+from evaluation.studies.record import Study
 from evaluation.volumes.image_files import spacing_of
 from evaluation.volumes.inflate import Arena
-from evaluation.volumes.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
+from evaluation.volumes.resample import grid_of_spacing, resample_nearest
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, union_place
 
 Row = dict[str, Any]
@@ -37,14 +38,14 @@ _memory = local()
 class Target:
     """One thing to score: a class under one kind, with the parts that make it up.
 
-    `paper_values` are the values of the reference that the paper's protocol takes for the class,
+    `study_values` are the values of the reference that the study's protocol takes for the class,
     where they are others than everywhere else.
     """
 
     class_name: str
     kind: str
     parts: tuple[str, ...]
-    paper_values: tuple[int, ...] | None = None
+    study_values: tuple[int, ...] | None = None
 
     @property
     def key(self) -> str:
@@ -58,6 +59,7 @@ class Measuring:
 
     paths: RunPaths
     config: RunConfig
+    study: Study
     model: str
     dataset: str
     scope: Sequence[ClassEntry]
@@ -66,7 +68,7 @@ class Measuring:
 
 
 def targets_of(
-    scope: Sequence[ClassEntry], support: Mapping[str, str | None]
+    scope: Sequence[ClassEntry], support: Mapping[str, str | None], study: str
 ) -> tuple[list[Target], dict[Target, str]]:
     """What is scored, and what is not, with the reason."""
     scored: list[Target] = []
@@ -75,7 +77,7 @@ def targets_of(
         direct = support.get(entry.name, "the model does not know this class")
         parts = entry.union_of
         if parts is None:
-            target = Target(entry.name, "annotated", (entry.name,), entry.paper_values)
+            target = Target(entry.name, "annotated", (entry.name,), entry.study_values.get(study))
             if direct is None:
                 scored.append(target)
             else:
@@ -95,7 +97,7 @@ def targets_of(
 def measure_case(m: Measuring, case: str) -> Iterator[Row]:
     """Score rows of one case, to be taken before this thread measures the next one."""
     record, reference = read_reference(m.paths.case(m.dataset, case), _arenas("reference"))
-    scored, unsupported = targets_of(m.scope, m.support)
+    scored, unsupported = targets_of(m.scope, m.support, m.study.id)
     status, reason = m.status.get(case, ("failed", "no status: the prediction step did not run"))
     folder = m.paths.prediction(m.model, m.dataset, case)
     prediction = None
@@ -105,7 +107,7 @@ def measure_case(m: Measuring, case: str) -> Iterator[Row]:
         except BenchError as error:
             reason = error.one_line
     for space in m.config.space:
-        pair = _pair(space, folder, reference, prediction)
+        pair = _pair(m.study, space, folder, reference, prediction)
         if pair is None:
             continue
         in_space, predicted = pair
@@ -153,13 +155,20 @@ def _annotated(target: Target, record: CaseRecord) -> bool:
 
 
 def _pair(
-    space: Space, folder: Path, reference: Segmentation, prediction: Segmentation | None
+    study: Study,
+    space: Space,
+    folder: Path,
+    reference: Segmentation,
+    prediction: Segmentation | None,
 ) -> tuple[Segmentation, Segmentation | None] | None:
     """Reference and prediction in one space; None where a model has no grid of its own."""
     if space == "native":
         return reference, prediction
     if space == "resampled":
-        shape, affine = grid_of_spacing(reference.shape, reference.affine, PAPER_SPACING_MM)
+        spacing_mm = study.protocol.spacing_mm
+        if spacing_mm is None:
+            raise BenchError(f"the study `{study.id}` has no grid `resampled`")
+        shape, affine = grid_of_spacing(reference.shape, reference.affine, spacing_mm)
         resampled = resample_nearest(reference, shape, affine)
         if prediction is None:
             return resampled, None
@@ -192,10 +201,10 @@ def _place(segmentation: Segmentation, target: Target) -> ClassPlace | None:
 def _reference_place(reference: Segmentation, target: Target, space: Space) -> ClassPlace | None:
     """Where a target lives in the reference of a space."""
     place = _place(reference, target)
-    if place is None or space != "resampled" or target.paper_values is None:
+    if place is None or space != "resampled" or target.study_values is None:
         return place
     # A class with values comes from a label map, which is one layer.
-    layer = Part(layer=place.parts[0].layer, values=target.paper_values)
+    layer = Part(layer=place.parts[0].layer, values=target.study_values)
     return ClassPlace(kind=place.kind, parts=(layer,))
 
 
@@ -212,9 +221,9 @@ def _row(
     notes = [reason] if reason else []
     if status == "scored" and result.tolerance_mm < max(spacing_mm):
         notes.append("tolerance below the voxel spacing")
-    if space == "resampled" and target.paper_values is not None:
-        values = ", ".join(map(str, target.paper_values))
-        notes.append(f"the reference's values {values}, as the paper counts them")
+    if space == "resampled" and target.study_values is not None:
+        values = ", ".join(map(str, target.study_values))
+        notes.append(f"the reference's values {values}, as the study `{m.study.id}` counts them")
     return {
         "model": m.model,
         "dataset": m.dataset,

@@ -27,6 +27,7 @@ from evaluation.models.card import ModelCard, model_cards
 from evaluation.paths import RunPaths
 from evaluation.published import published_for, reproduces_paper
 from evaluation.schema import TABLES
+from evaluation.studies.record import Study, find_study
 from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import score_files
@@ -148,8 +149,13 @@ class RunSource:
     def dataset_cards(self) -> dict[str, DatasetCard]:
         """Cards of all entries that the run asks for, in its order."""
         cards = load_cards()
-        names = entry_ids(self.config.entries)
+        names = entry_ids(self.config)
         return {name: cards[name] for name in names if name in cards}
+
+    @cached_property
+    def study(self) -> Study:
+        """The study that the run is of."""
+        return find_study(self.config.study)
 
     @cached_property
     def reproduces_paper(self) -> bool:

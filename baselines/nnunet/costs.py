@@ -84,7 +84,7 @@ def _records(run: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
     """Entry and record of each specialist of the run; empty where it is not done."""
     config, work = load_frozen(run), RunPaths(run).model_run(MODEL)
     found = []
-    for card in map(find_card, entry_ids(config.entries)):
+    for card in map(find_card, entry_ids(config)):
         if not RunPaths(run).split(card.id).is_file():
             continue  # no data
         for plan in specialists_of(card, config):

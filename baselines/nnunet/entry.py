@@ -131,6 +131,8 @@ def pools_in_threads() -> None:
 
 def prepare(request: Request) -> None:
     """Fingerprint, nnU-Net's plan, our plan, and preprocessed training cases."""
+    from pydantic import TypeAdapter
+
     from baselines.nnunet.config import NnunetPreset
     from baselines.nnunet.plans import (
         CONFIGURATION,
@@ -141,7 +143,7 @@ def prepare(request: Request) -> None:
         spacing_faults,
     )
     from evaluation.files.writing import write_json
-    from evaluation.published.specialists import pinned_plans
+    from evaluation.published.specialists import PinnedPlan
 
     preset = NnunetPreset.model_validate(request["preset"])
     if preset.workers == 1:
@@ -157,7 +159,8 @@ def prepare(request: Request) -> None:
         number, num_processes=preset.workers, clean=True, verbose=False
     )
     planned, _ = plan_experiment_dataset(number)
-    plan = plan_to_train(planned, preset, pinned_plans().get(request["specialist"]))
+    pinned = TypeAdapter(PinnedPlan | None).validate_python(request["pinned"])
+    plan = plan_to_train(planned, preset, pinned)
     folder = Path(request["preprocessed"], request["dataset_name"])
     write_json(folder / f"{PLANS_NAME}.json", plan)
     configuration = PlansManager(plan).get_configuration(CONFIGURATION)

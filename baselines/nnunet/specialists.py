@@ -11,6 +11,7 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.published.specialists import PinnedPlan, pinned_plans
+from evaluation.studies.record import find_study
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]
     A card without `specialists` (a user's own dataset) gets one for all of its classes.
     """
     in_scope = {c.name for c in classes_in_scope(card, config) if c.kind == "annotated"}
-    plans = []
+    plans, pinned = [], pinned_plans(find_study(config.study))
     for specialist in card.specialists or (Specialist(id=card.id),):
         names = specialist.classes or tuple(c.name for c in card.annotated)
         classes = tuple(c.name for c in card.annotated if c.name in in_scope and c.name in names)
@@ -41,7 +42,7 @@ def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]
                     dataset=card.id,
                     classes=classes,
                     leaves=leaves_of([card.class_entry(name) for name in classes], card.id),
-                    pinned=pinned_plans().get(specialist.id),
+                    pinned=pinned.get(specialist.id),
                 )
             )
     return plans
@@ -53,7 +54,7 @@ def find_specialist(specialist: str, config: RunConfig) -> tuple[DatasetCard, Sp
     Raises:
         BenchError: the run has no such specialist.
     """
-    entries = entry_ids(config.entries)
+    entries = entry_ids(config)
     known: list[str] = []
     for entry in entries:
         card = find_card(entry)

@@ -37,7 +37,7 @@ class Run:
     @property
     def entries(self) -> list[str]:
         """Ids of its datasets."""
-        return entry_ids(self.config.entries)
+        return entry_ids(self.config)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:

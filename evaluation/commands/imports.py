@@ -29,7 +29,7 @@ def import_nnunet(
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
     model: str = typer.Option("nnunet", "--model", help="Name of the model."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     labels: Path | None = typer.Option(
         None, "--labels", help="YAML or dataset.json that names the classes."
     ),
@@ -48,7 +48,7 @@ def import_touchstone(
     model: str = typer.Option(..., "--model", help="Name of the model."),
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("ct", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("ct", "--modality", help="ct, mri, pet or unknown."),
     tolerance_mm: float = typer.Option(
         ..., "--tolerance-mm", min=0.0, help="Tolerance with which the NSD was computed, in mm."
     ),
@@ -68,7 +68,7 @@ def import_challenger(
     metric: str = typer.Option("dsc", "--metric", help="What the values are: dsc or nsd."),
     tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     algorithm: str = typer.Option("algorithm", "--algorithm-column", help="Column of the model."),
     case: str = typer.Option("case", "--case-column", help="Column of the case."),
     value: str = typer.Option("value", "--value-column", help="Column of the value."),
@@ -85,11 +85,12 @@ def import_challenger(
 
 
 def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
+    from evaluation.classes.modality import MODALITIES
     from evaluation.evaluate.running import write_rows
     from evaluation.schema import POLICIES
 
     one_of("--policy", policy, POLICIES)
-    one_of("--modality", modality, ("ct", "mri", "unknown"))
+    one_of("--modality", modality, (*MODALITIES, "unknown"))
     frame["modality"] = modality
     write_rows(out, frame)
     for name, rows in frame.groupby("model", sort=True):

@@ -1,4 +1,4 @@
-"""Commands around scores: evaluate anybody's predictions, benchmark the engines."""
+"""`satbench evaluate`: score anybody's predictions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-
-from evaluation.commands.groups import group
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +19,6 @@ MISSING = 3
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(evaluate)
-    group(app, "bench").command("metrics")(bench_metrics)
 
 
 def evaluate(
@@ -54,7 +51,7 @@ def evaluate(
     ),
     model: str | None = typer.Option(None, "--model", help="Default: the prediction's name."),
     dataset: str | None = typer.Option(None, "--dataset", help="Default: the reference's name."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     patient_pattern: str = typer.Option(
         r"^(.*)$",
         "--patient-pattern",
@@ -67,6 +64,7 @@ def evaluate(
     unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
     where it was, and cases whose files have not changed are not measured again.
     """
+    from evaluation.classes.modality import MODALITIES
     from evaluation.errors import one_of
     from evaluation.evaluate.inputs import readable
     from evaluation.evaluate.pairing import Settings
@@ -76,7 +74,7 @@ def evaluate(
 
     one_of("--policy", policy, POLICIES)
     one_of("--resample", resample, ("refuse", "nearest"))
-    one_of("--modality", modality, ("ct", "mri", "unknown"))
+    one_of("--modality", modality, (*MODALITIES, "unknown"))
     one_of("--engine", engine, ("sweep", "surface-distance", "monai"))
     settings = Settings(
         labels={},
@@ -103,32 +101,6 @@ def evaluate(
     typer.echo(f"{len(outcome.rows)} rows in {out}")
     if outcome.failed or outcome.missing:
         raise typer.Exit(MISSING)
-
-
-def bench_metrics(
-    data: Path | None = typer.Option(
-        None, "--data", help="Label map, or folder of masks, instead of the synthetic case."
-    ),
-    shape: tuple[int, int, int] | None = typer.Option(
-        None, "--shape", help="Voxels x, y, z: 512 512 400, or as the data are; enlarges them."
-    ),
-    n_labels: int = typer.Option(100, "--labels", min=1, max=255, help="Classes."),
-    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
-    drawn: int = typer.Option(
-        6, "--drawn", min=1, help="Classes on which slow peers are timed, drawn by size."
-    ),
-    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
-    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
-) -> None:
-    """Compare the engine's speed with surface-distance and MONAI on a whole-body case."""
-    from evaluation.files.writing import write_json
-    from evaluation.metrics.benchmark import report_lines, run_benchmark
-
-    results = run_benchmark(data, shape, n_labels, rounds, drawn, tolerance_mm)
-    for line in report_lines(results):
-        typer.echo(line)
-    if out is not None:
-        write_json(out, results)
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:

@@ -126,11 +126,12 @@ def _entry(
     sizes: Mapping[tuple[str, str, str], int],
 ) -> EntryGrid:
     modalities = sorted(rows.of("modality", np.unique(rows.codes["modality"])))
-    if len(modalities) != 1:
+    declared = expected.modalities.get(dataset, ())
+    if len(modalities) != 1 and not set(modalities) <= set(declared):
         raise BenchError(
             f"entry `{dataset}` mixes modalities",
             found=", ".join(modalities),
-            expected="one modality for each entry",
+            expected="one modality for each entry, or `case_patterns` in its card that say which",
             hint="make it two entries, as the collection does with CHAOS",
         )
     patients = expected.test_cases(dataset)
@@ -175,7 +176,7 @@ def _entry(
     voxel_ml[case] = np.array(volumes)[rows.codes["spacing_mm"]]
     return EntryGrid(
         dataset=dataset,
-        modality=modalities[0],
+        modality=modalities[0] if len(declared) < 2 else declared[0],
         cases=cases,
         person=np.array(person, dtype=np.int64),
         in_clean=np.array([(dataset, c) not in links.leaked for c in cases], dtype=bool),

@@ -27,6 +27,7 @@ from evaluation.published import claims_for, published_beside_ours, published_fo
 from evaluation.runs.carrying import edited_cards
 from evaluation.runs.declared import leftovers_of
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
+from evaluation.studies.record import find_study
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.completeness import completeness, lines_of_models_not_run
@@ -71,7 +72,7 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
             card.id: {c.name: c.kind == "annotated" for c in classes_in_scope(card, config)}
             for card in cards
         },
-        modalities={card.id: card.modality for card in cards},
+        modalities={card.id: card.modalities for card in cards},
         splits=splits,
         not_run=not_run,
         spaces=tuple(config.space),
@@ -130,7 +131,7 @@ def _audit(paths: RunPaths, splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame 
 
 def _cards(config: RunConfig) -> list[DatasetCard]:
     cards = load_cards()
-    return [cards[name] for name in entry_ids(config.entries) if name in cards]
+    return [cards[name] for name in entry_ids(config) if name in cards]
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,8 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
         tables, {m for grid in loaded.entrants for m in grid.models}
     )
     tables["completeness"] = completeness(grids, expected)
-    tables["published"] = published_beside_ours(published_for(config), tables)
+    study = find_study(config.study)
+    tables["published"] = published_beside_ours(study, published_for(config), tables)
     tables["claims"] = claims_for(config)
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])

@@ -36,7 +36,7 @@ class Expected:
         models: models of the configuration.
         entries: entries of the configuration.
         classes: by entry, class name -> whether it is annotated (not a union of others).
-        modalities: by entry, `ct` or `mri`.
+        modalities: of an entry's scans, first the one under which tables file it.
         splits: by entry that has data, a frame with `case`, `patient`, `split`.
         not_run: by entry without data, the reason.
         spaces: spaces of the configuration.
@@ -51,7 +51,7 @@ class Expected:
     models: tuple[str, ...] = ()
     entries: tuple[str, ...] = ()
     classes: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    modalities: Mapping[str, str] = field(default_factory=dict)
+    modalities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     splits: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
     spaces: tuple[str, ...] = ()

@@ -73,7 +73,7 @@ def universe_of(grid: Grid, expected: Expected) -> Universe:
     for dataset, classes in expected.classes.items():
         if dataset not in start:
             start[dataset] = len(rows)
-            modality = expected.modalities[dataset]
+            modality = expected.modalities[dataset][0]
             rows += [(dataset, modality, name, leaf, True) for name, leaf in classes.items()]
     columns = list(zip(*rows, strict=True)) if rows else [()] * 5
     return Universe(

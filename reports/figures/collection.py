@@ -6,23 +6,25 @@ from collections import Counter
 
 import numpy as np
 
+from evaluation.classes.modality import MODALITY_TITLES, Modality
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.splits import split_rule
 from reports.figures.parts import Drawing, legend, log_axis, whole_numbers
 from reports.figures.style import COLOURS, INK, Look, canvas
 from reports.source import RunSource
 from reports.tables.parts import REGION_ORDER, count, region_title
 
-MODALITY_LOOKS: dict[str, Look] = {
+MODALITY_LOOKS: dict[Modality, Look] = {
     "ct": Look(COLOURS[0], "", "o"),
     "mri": Look(COLOURS[1], "////", "s"),
+    "pet": Look(COLOURS[2], "....", "^"),
 }
-MODALITY_WORDS: dict[str, str] = {"ct": "CT", "mri": "MR"}
 
 
 def collection_figures(source: RunSource) -> list[Drawing]:
     """Scans by entry and classes by region, from the cards of the run's entries."""
     cards = list(source.dataset_cards.values())
-    return [_scans(cards), _classes(source)] if cards else []
+    return [_scans(source, cards), _classes(source)] if cards else []
 
 
 def annotations_figure(source: RunSource) -> Drawing | None:
@@ -38,13 +40,16 @@ def annotations_figure(source: RunSource) -> Drawing | None:
     shown = [r for r in REGION_ORDER if r in set(regions["region"])]
     figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
     data: dict[str, int] = {}
-    for index, (modality, look) in enumerate(MODALITY_LOOKS.items()):
+    looks = _looks_of(set(classes["modality"]))
+    step = 0.8 / len(looks)
+    for index, (modality, look) in enumerate(looks.items()):
         part = regions[regions["modality"] == modality].set_index("region")["annotations"]
         heights = [int(part.get(r, 0)) for r in shown]
-        at = np.arange(len(shown)) + (index - 0.5) * 0.4
+        at = np.arange(len(shown)) + (index - (len(looks) - 1) / 2) * step
         left.bar(
-            at, heights, 0.38, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
-        )
+            at, heights, 0.95 * step, facecolor=look.colour, hatch=look.hatch, edgecolor=INK,
+            linewidth=0.5,
+        )  # fmt: skip
         for x, height, region in zip(at, heights, shown, strict=True):
             if height:
                 left.text(x, height, f"{height:,}", ha="center", va="bottom", fontsize=5.5)
@@ -64,7 +69,9 @@ def annotations_figure(source: RunSource) -> Drawing | None:
     right.set_xlabel("classes by number of annotations")
     right.set_ylabel("annotations")
     right.grid(visible=True, axis="y")
-    entries = {m: (MODALITY_WORDS[m], look, False) for m, look in MODALITY_LOOKS.items()}
+    entries: dict[str, tuple[str, Look, bool]] = {
+        m: (MODALITY_TITLES[m], look, False) for m, look in looks.items()
+    }
     legend(figure, entries, "bar")
     return Drawing(
         name="collection_annotations",
@@ -76,14 +83,15 @@ def annotations_figure(source: RunSource) -> Drawing | None:
     )
 
 
-def _scans(cards: list[DatasetCard]) -> Drawing:
+def _scans(source: RunSource, cards: list[DatasetCard]) -> Drawing:
     """Scans of each entry, training and test."""
     cards = sorted(cards, key=lambda c: (c.modality, -c.expected_cases, c.id))
     figure, axes = canvas("middle", 22 + 4.6 * len(cards))
     data: dict[str, tuple[int, int]] = {}
     for y, card in enumerate(cards):
         look = MODALITY_LOOKS[card.modality]
-        train, test = card.split.train, card.split.test
+        rule = split_rule(card, source.study)
+        train, test = rule.train, rule.test
         axes.barh(y, train, 0.7, facecolor=look.colour, edgecolor=INK, linewidth=0.5)
         axes.barh(
             y, test, 0.7, left=train, facecolor="white", hatch="////", edgecolor=INK, linewidth=0.5
@@ -97,7 +105,7 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
     axes.grid(visible=True, axis="x")
     used = {c.modality for c in cards}
     entries: dict[str, tuple[str, Look, bool]] = {
-        m: (f"training, {MODALITY_WORDS[m]}", Look(MODALITY_LOOKS[m].colour, "", "o"), False)
+        m: (f"training, {MODALITY_TITLES[m]}", Look(MODALITY_LOOKS[m].colour, "", "o"), False)
         for m in MODALITY_LOOKS
         if m in used
     }
@@ -119,19 +127,21 @@ def _classes(source: RunSource) -> Drawing:
     places: Counter[tuple[str, str]] = Counter()
     for card in source.dataset_cards.values():
         for entry in card.classes:
-            places[card.modality, entry.name] += 1
+            places.update((modality, entry.name) for modality in card.modalities)
     regions: Counter[tuple[str, str]] = Counter()
     for modality, name in places:
         regions[source.region_of(modality, name), modality] += 1
     shown = [r for r in REGION_ORDER if any(k[0] == r for k in regions)]
     figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
-    for index, modality in enumerate(MODALITY_LOOKS):
-        look = MODALITY_LOOKS[modality]
+    looks = _looks_of({modality for modality, _ in places})
+    step = 0.8 / len(looks)
+    for index, (modality, look) in enumerate(looks.items()):
         heights = [regions[r, modality] for r in shown]
-        at = np.arange(len(shown)) + (index - 0.5) * 0.4
+        at = np.arange(len(shown)) + (index - (len(looks) - 1) / 2) * step
         left.bar(
-            at, heights, 0.38, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
-        )
+            at, heights, 0.95 * step, facecolor=look.colour, hatch=look.hatch, edgecolor=INK,
+            linewidth=0.5,
+        )  # fmt: skip
         for x, height in zip(at, heights, strict=True):
             if height:
                 left.text(x, height, str(height), ha="center", va="bottom", fontsize=6)
@@ -161,9 +171,7 @@ def _classes(source: RunSource) -> Drawing:
     right.margins(y=0.12)
     right.grid(visible=True, axis="y")
     entries: dict[str, tuple[str, Look, bool]] = {
-        m: (MODALITY_WORDS[m], look, False)
-        for m, look in MODALITY_LOOKS.items()
-        if any(k[0] == m for k in places)
+        m: (MODALITY_TITLES[m], look, False) for m, look in looks.items()
     }
     legend(figure, entries, "bar")
     names = {name for _, name in places}
@@ -177,6 +185,11 @@ def _classes(source: RunSource) -> Drawing:
     )
 
 
+def _looks_of(modalities: set[str]) -> dict[Modality, Look]:
+    """How the modalities that are there are drawn, side by side."""
+    return {m: look for m, look in MODALITY_LOOKS.items() if m in modalities}
+
+
 def _entry(card: DatasetCard) -> str:
-    word = MODALITY_WORDS[card.modality]
+    word = MODALITY_TITLES[card.modality]
     return card.title if word in card.title.split("(")[-1] else f"{card.title} ({word})"

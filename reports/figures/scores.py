@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evaluation.classes.modality import MODALITIES, MODALITY_TITLES, find_modality
 from reports.figures.parts import Drawing, bar, dot, legend, log_axis, score_axis
 from reports.figures.style import MUTED, Look, canvas, grid_lines, looks
 from reports.per_case import CaseRows
 from reports.source import Protocol, RunSource
 from reports.tables.parts import (
     METRICS,
-    PUBLISHED_GROUP,
-    PUBLISHED_MODELS,
     REGION_ORDER,
+    published_group,
     published_lookup,
     published_models,
+    published_titles,
     region_title,
 )
 
@@ -32,7 +33,7 @@ def model_looks(source: RunSource) -> dict[str, Look]:
     """
     controls = [m for m in source.models if source.is_control(m)]
     known = set(source.published["model"])
-    published = [m for m in PUBLISHED_MODELS if m in known and m not in source.models]
+    published = [m for m in published_titles(source) if m in known and m not in source.models]
     return looks([*source.entrants, *published, *controls])
 
 
@@ -46,7 +47,7 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     regions = [r for r in REGION_ORDER if r in set(frame["region"])]
     models = source.shown
     colours = model_looks(source)
-    series = [(m, False) for m in models] + [(m, True) for m in published_models(printed)]
+    series = [(m, False) for m in models] + [(m, True) for m in published_models(source, printed)]
     figure, panels = canvas("double", 105, rows=2, sharex=True)
     data: dict[str, dict[str, list[float]]] = {}
     width = 0.84 / len(series)
@@ -85,7 +86,9 @@ def regions_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     panels[-1].set_xticks(range(len(regions)), labels)
     entries = {
         f"{m}{p}": (
-            f"{PUBLISHED_MODELS[m]} ({PUBLISHED_GROUP})" if p else source.model_title(m),
+            f"{published_titles(source)[m]} ({published_group(source)})"
+            if p
+            else source.model_title(m),
             colours[m],
             p,
         )
@@ -136,7 +139,7 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
                     value = 100 * float(row[metric])
                     dot(axes, value, y + offset, colours[model], _interval(row, metric))
                     data[metric].append((name, model, value))
-                for model in PUBLISHED_MODELS:
+                for model in published_titles(source):
                     value = printed.get((name, modality, model, metric), float("nan"))
                     if np.isfinite(value):
                         dot(axes, 100 * value, y, colours[model], published=True)
@@ -149,8 +152,8 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
                 axes.axhline(edge, color=MUTED, linewidth=0.6)
         entries = {m: (source.model_title(m), colours[m], False) for m in models}
         entries |= {
-            f"{m}:p": (f"{PUBLISHED_MODELS[m]} (published)", colours[m], True)
-            for m in PUBLISHED_MODELS
+            f"{m}:p": (f"{published_titles(source)[m]} (published)", colours[m], True)
+            for m in published_titles(source)
             if any((k[2], k[1], m, "dsc") in printed for k in page)
         }
         legend(figure, entries, "dot")
@@ -261,14 +264,14 @@ def _interval(row: pd.Series, metric: str) -> tuple[float, float]:
 
 def _of_region(printed: Mapping[tuple[str, ...], float], *key: str) -> float:
     region, model, metric = key
-    for modality in ("any", "ct", "mri"):
+    for modality in ("any", *MODALITIES):
         if (region, modality, model, metric) in printed:
             return printed[region, modality, model, metric]
     return float("nan")
 
 
 def _class_label(key: tuple[str, str, str]) -> str:
-    return f"{key[2]} ({'CT' if key[1] == 'ct' else 'MR'})"
+    return f"{key[2]} ({MODALITY_TITLES[find_modality(key[1])]})"
 
 
 def _region_edges(page: list[tuple[str, str, str]]) -> list[float]:

@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from evaluation import __version__
+from evaluation.classes.modality import MODALITIES
 from evaluation.files.writing import write_text
 from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
@@ -31,7 +32,7 @@ from reports.per_case import CaseRows
 from reports.source import RunSource
 from reports.tables.overview import overall_table
 from reports.tables.parts import (
-    PUBLISHED_MODELS,
+    published_titles,
     region_title,
 )
 from reports.tables.tabular import to_html
@@ -173,7 +174,7 @@ def _published(source: RunSource) -> list[dict[str, Any]]:
     """Published rows that concern the run: values by column id, in 1e-2 percent."""
     frame = source.published
     rows = []
-    for model, title in PUBLISHED_MODELS.items():
+    for model, title in published_titles(source).items():
         values: dict[str, dict[str, int]] = {}
         for _, row in frame[frame["model"] == model].iterrows():
             scope, key = str(row["scope"]), str(row["key"])
@@ -183,7 +184,7 @@ def _published(source: RunSource) -> list[dict[str, Any]]:
             elif scope == "dataset":
                 names = [f"dataset:{key}"]
             elif scope in ("class", "lesion"):
-                both = ["ct", "mri"] if modality == "any" else [modality]
+                both = list(MODALITIES) if modality == "any" else [modality]
                 names = [f"class:{m}|{key}" for m in both]
             else:
                 continue
@@ -195,7 +196,7 @@ def _published(source: RunSource) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "id": model,
-                    "title": f"{title}, arXiv 2312.17183v1, real patients",
+                    "title": f"{title}, {source.study.document.id}, real patients",
                     "values": values,
                 }
             )

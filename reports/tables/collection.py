@@ -8,6 +8,7 @@ import pandas as pd
 
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import split_rule
 from evaluation.published import published_entries
 from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
 from reports.source import RunSource
@@ -20,8 +21,8 @@ SPECIALISTS = "nnunet"
 
 def collection_table(source: RunSource) -> Table:
     """The entries of the run: their cards' numbers, what is there, and printed ones if any."""
-    printed: Any = published_collection().set_index("dataset")
-    known = published_entries(source.config)
+    printed: Any = published_collection(source.study).set_index("dataset")
+    known = [name for name in published_entries(source.config) if name in printed.index]
     counted: Any = source.collection("entries")
     columns = (
         Column("dataset", "Dataset"),
@@ -46,6 +47,7 @@ def collection_table(source: RunSource) -> Table:
         if known:
             shown = name in known
             numbers = [int(v) for v in printed.loc[name]] if shown else [None] * 3
+        rule = split_rule(card, source.study)
         annotations: Value = NOT_AVAILABLE
         if counted is not None and name in counted.index:
             annotations = int(counted.loc[name]["annotations"])
@@ -58,7 +60,7 @@ def collection_table(source: RunSource) -> Table:
                 card.expected_cases,
                 card.expected_patients,
                 f"{len(card.annotated)} + {len(card.classes) - len(card.annotated)}",
-                f"{card.split.train} / {card.split.test}",
+                f"{rule.train} / {rule.test}",
                 "yes" if card.has_anomaly else "no",
                 card.licence.name,
                 _state(source, name),
@@ -100,8 +102,8 @@ def specialists_table(source: RunSource) -> Table | None:
     """
     if SPECIALISTS not in source.config.models and not source.reproduces_paper:
         return None
-    entries = published_entries(source.config)
-    plans = {name: plan for name, plan in pinned_plans().items() if plan.entry in entries}
+    entries, study = published_entries(source.config), source.study
+    plans = {name: plan for name, plan in pinned_plans(study).items() if plan.entry in entries}
     rows: list[tuple[Value, ...]] = []
     for name, card in source.dataset_cards.items():
         scope = {entry.name for entry in classes_in_scope(card, source.config)}
@@ -109,14 +111,14 @@ def specialists_table(source: RunSource) -> Table | None:
             classes = specialist.classes or tuple(c.name for c in card.annotated)
             wanted = [c for c in classes if c in scope]
             state = f"{len(wanted)} of {len(classes)} classes" if wanted else NOT_RUN
-            plan = plans.get(specialist.id)
+            plan, rule = plans.get(specialist.id), split_rule(card, study)
             rows.append(
                 (
                     specialist.id,
                     card.title,
                     len(classes),
-                    card.split.train,
-                    card.split.test,
+                    rule.train,
+                    rule.test,
                     *(_plan_values(plan) if plan else [None] * 6 if plans else []),
                     NOT_RUN if name in source.not_run else state,
                 )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evaluation.classes.modality import MODALITIES
 from evaluation.classes.regions import LESION, REGIONS, UNASSIGNED
 from reports.source import Protocol, RunSource
 from reports.tables.tabular import NOT_RUN, Cell, Column, Value
@@ -19,8 +20,6 @@ from reports.tables.tabular import NOT_RUN, Cell, Column, Value
 METRICS = {"dsc": "DSC", "nsd": "NSD"}
 REGION_ORDER = (*REGIONS, LESION, UNASSIGNED)
 SHORT_REGION = {"head and neck": "H&N", "lower limb": "LL", "upper limb": "UL"}
-PUBLISHED_MODELS = {"nnunet": "nnU-Net", "sat-nano": "SAT-Nano"}
-PUBLISHED_GROUP = "published, real patients, 1×1×3 mm, paper"
 BOLD_IS_BEST = "Bold: best of the measured entrants."
 NEVER_RANKED = "Published numbers are never ranked."
 
@@ -67,10 +66,22 @@ def published_lookup(source: RunSource, scope: str) -> Lookup:
     return {key: float(v) for key, v in zip(keys, values, strict=True) if not np.isnan(v)}
 
 
-def published_models(printed: Lookup) -> dict[str, str]:
+def published_titles(source: RunSource) -> dict[str, str]:
+    """Model → printed name, as the run's study has them."""
+    return {model: known.title for model, known in source.study.models.items()}
+
+
+def published_group(source: RunSource) -> str:
+    """Head of published columns: whose patients, and the protocol of their document."""
+    protocol = source.study.protocol
+    grid = protocol.grid_title if protocol.space == "resampled" else protocol.space
+    return f"published, real patients, {grid}, {protocol.policy}"
+
+
+def published_models(source: RunSource, printed: Lookup) -> dict[str, str]:
     """Model → printed name of those that have a published value here."""
     known = {key[-2] for key in printed}
-    return {model: title for model, title in PUBLISHED_MODELS.items() if model in known}
+    return {model: title for model, title in published_titles(source).items() if model in known}
 
 
 def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> list[Column]:
@@ -92,11 +103,11 @@ def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> lis
             Column(
                 key=f"{metric}:{model}:published",
                 label=title,
-                group=f"{name}, {PUBLISHED_GROUP}",
+                group=f"{name}, {published_group(source)}",
                 digits=2,
                 right=True,
             )
-            for model, title in published_models(printed).items()
+            for model, title in published_models(source, printed).items()
         ]
     return columns
 
@@ -117,7 +128,9 @@ def score_values(
                 note = f"{missing} missing" if missing else ""
                 number = percent(row[metric])
                 values.append(Cell(number, note) if note else number)
-        values += [percent(printed.get((*key, m, metric))) for m in published_models(printed)]
+        values += [
+            percent(printed.get((*key, m, metric))) for m in published_models(source, printed)
+        ]
     return values
 
 
@@ -148,7 +161,7 @@ def of_any_modality(
     printed: Lookup, key: str, model: str, metric: str, modality: str = "any"
 ) -> float | None:
     """A published value in percent under the wanted modality, else under any other."""
-    for candidate in (modality, "any", "ct", "mri"):
+    for candidate in (modality, "any", *MODALITIES):
         if (key, candidate, model, metric) in printed:
             return percent(printed[key, candidate, model, metric])
     return None
@@ -186,9 +199,9 @@ def blocks_by_metric(
             if source.is_control(model):
                 unranked.add(len(rows))
             rows.append((source.model_title(model), protocol.short, *ours(model, metric)))
-        for model, title in PUBLISHED_MODELS.items():
+        for model, title in published_titles(source).items():
             found = printed(model, metric)
             if any(v is not None for v in found):
                 unranked.add(len(rows))
-                rows.append((f"{title} (published)", PUBLISHED_GROUP, *found))
+                rows.append((f"{title} (published)", published_group(source), *found))
     return tuple(rows), blocks, frozenset(unranked)

@@ -20,6 +20,7 @@ from baselines.nnunet.plans import (
 from evaluation.errors import BenchError
 from evaluation.files.records import preset_names
 from evaluation.published.specialists import pinned_plans
+from evaluation.studies.record import find_study
 
 PLANNED: dict[str, Any] = {
     "plans_name": "nnUNetPlans",
@@ -46,6 +47,9 @@ PLANNED: dict[str, Any] = {
         },
     },
 }
+
+
+SAT = find_study("sat")
 
 
 def preset(mode: str = "planned", **network: Any) -> NnunetPreset:
@@ -89,7 +93,7 @@ def test_more_labels_train_longer() -> None:
 
 
 def test_a_pinned_plan_is_table_7s() -> None:
-    pinned = pinned_plans()["msd_hippocampus"]
+    pinned = pinned_plans(SAT)["msd_hippocampus"]
     plan = plan_to_train(PLANNED, preset("pinned", width=16, batch_size=2), pinned)
     found = describe(plan)
     assert found["patch_size"] == [40, 56, 40]
@@ -106,7 +110,7 @@ def test_a_pinned_plan_is_table_7s() -> None:
 
 
 def test_every_pinned_plan_fits_its_own_strides() -> None:
-    for pinned in pinned_plans().values():
+    for pinned in pinned_plans(SAT).values():
         found = describe(plan_to_train(PLANNED, preset("pinned"), pinned))
         assert found["width"] == list(pinned.width)
         assert found["batch_size"] == pinned.batch_size

@@ -16,11 +16,12 @@ from evaluation.datasets.registry import load_cards
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.schema import SCORES, write_table
+from evaluation.studies.record import find_study
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.tables.synthetic import SyntheticScores, synthetic_scores
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import Segmentation, pack_masks
 from reports.source import RunSource, load_source
+from tests.bench.score_rows import SyntheticScores, synthetic_scores
 
 ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}
 MODELS = {"sat-nano": 0.0, "nnunet": 0.03, "oracle": 0.2}
@@ -47,6 +48,7 @@ def write_run(
     config = RunConfig.model_validate(
         {
             "name": root.name,
+            "study": "sat",
             "data_kind": "synthetic",
             "raw_root": "raw",
             "entries": [*entries, "sliver07"],
@@ -127,7 +129,7 @@ def as_paper(source: RunSource, entries: list[str] | str = "all") -> RunSource:
     real = RunConfig.model_validate(config)
     tables = {k: f.assign(data_kind="real") if "data_kind" in f else f
               for k, f in source.tables.items()}  # fmt: skip
-    numbers = published_beside_ours(published_for(real), tables)
+    numbers = published_beside_ours(find_study(real.study), published_for(real), tables)
     tables["claims"] = claims_for(real)
     return RunSource(source.paths, real, tables, numbers, source.not_run)
 

@@ -16,13 +16,13 @@ from evaluation.paths import RunPaths
 from evaluation.published import published_for
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
-from evaluation.tables.synthetic import collection_shape, synthetic_scores
 from evaluation.tables.views import find_links
 from reports.leaderboard.page import board_payload, write_leaderboard
 from reports.leaderboard.rows import BINS, EXACT_VALUES, _spread
 from reports.pages import embedded_json
 from reports.per_case import CaseRows, load_case_rows
 from reports.source import Protocol, RunSource, load_source
+from tests.bench.score_rows import collection_shape, synthetic_scores
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,8 @@ def test_ten_models_on_the_whole_collection_stay_small(tmp_path: Path) -> None:
     grid = build_grids(scores.rows, scores.expected, find_links(scores.expected.splits, None))[0]
     tables = aggregate(grid, scores.expected, n_draws=10)
     config = RunConfig.model_validate(
-        {"name": "big", "data_kind": "synthetic", "raw_root": "raw", "models": list(models),
-         "cohort": {}}
+        {"name": "big", "study": "sat", "data_kind": "synthetic", "raw_root": "raw",
+         "models": list(models), "cohort": {}}
     )  # fmt: skip
     source = RunSource(RunPaths(tmp_path), config, tables, published_for(config))
     path = write_leaderboard(source, CaseRows(scores.rows), tmp_path / "board.html")

@@ -81,7 +81,7 @@ def make_run(shared: Path, place: Path) -> RunPaths:
     run = RunPaths(place / "results" / "linked")
     freeze(
         RunConfig(
-            name="linked", data_kind="real", raw_root="raw",
+            name="linked", study="sat", data_kind="real", raw_root="raw",
             entries=list(STUDIES), models=["insider", "visitor"],
         ),
         run.config,

@@ -13,7 +13,6 @@ from evaluation.datasets.templates import write_dataset_card
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.tables.synthetic import synthetic_scores
 from reports.figures.scores import class_figures, regions_figure
 from reports.figures.style import drawing
 from reports.leaderboard.page import board_payload
@@ -25,6 +24,7 @@ from reports.tables.classes import classes_table
 from reports.tables.overview import overall_table
 from reports.tables.regions import regions_table
 from reports.tables.tabular import to_html, to_markdown
+from tests.bench.score_rows import synthetic_scores
 
 CLASSES = [
     "tibia bone", "femur bone", "meniscus", "patella", "cruciate ligament", "cyst", "plica", "fat",
@@ -57,7 +57,12 @@ def own_run(
     rows = scores.rows.assign(dsc=scores.rows["dsc"].clip(0, 1), nsd=scores.rows["nsd"].clip(0, 1))
     paths = RunPaths(clone / "results" / "knee")
     config = RunConfig(
-        name="knee", data_kind="real", raw_root="raw", entries=["my_knee"], models=list(models)
+        name="knee",
+        study="sat",
+        data_kind="real",
+        raw_root="raw",
+        entries=["my_knee"],
+        models=list(models),
     )
     freeze(config, paths.config)
     for model, part in rows.groupby("model", observed=True):

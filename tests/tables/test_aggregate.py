@@ -11,8 +11,8 @@ from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import decide
 from evaluation.tables.scores import Expected
 from evaluation.tables.sensitivity import sensitivity
-from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.views import Links, find_links
+from tests.bench.score_rows import synthetic_scores
 
 NO_LINKS = Links({}, frozenset(), "")
 
@@ -261,6 +261,9 @@ def test_two_rows_for_one_thing_are_refused(row, grid_of) -> None:
     mixed = [row("m", "word", "1", "liver"), row("m", "word", "2", "liver", modality="mri")]
     with pytest.raises(BenchError, match="mixes modalities"):
         grid_of(mixed)
+    # Where its card says which is which, the entry is filed under the card's own modality.
+    (entry,) = grid_of(mixed, Expected("real", modalities={"word": ("ct", "mri")})).entries
+    assert entry.modality == "ct"
 
 
 def test_links_join_patients_and_find_leaked_scans() -> None:

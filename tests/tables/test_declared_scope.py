@@ -17,7 +17,7 @@ from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run
-from evaluation.tables.synthetic import collection_shape, synthetic_scores
+from tests.bench.score_rows import collection_shape, synthetic_scores
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 4}
 MODELS = {"good": 0.0, "better": 0.1, "best": 0.15}
@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> RunPaths:
     """Two models on two entries at 1 mm."""
     paths = RunPaths(tmp_path / "results/small")
     config = RunConfig(
-        name="small", data_kind="synthetic", raw_root="raw", entries=list(ENTRIES),
+        name="small", study="sat", data_kind="synthetic", raw_root="raw", entries=list(ENTRIES),
         models=["good", "better"], cohort=Cohort(), shard_size=2,
     )  # fmt: skip
     freeze(config, paths.config)

@@ -24,9 +24,9 @@ from evaluation.tables.ranking import kendall_tau
 from evaluation.tables.samples import macro, sample
 from evaluation.tables.scores import Expected
 from evaluation.tables.statistics import bootstrap, patient_weights
-from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.targets import universe_of
 from evaluation.tables.views import Links
+from tests.bench.score_rows import synthetic_scores
 
 NO_LINKS = Links({}, frozenset(), "")
 SHAPE = {

@@ -10,7 +10,9 @@ import pytest
 
 from evaluation.datasets.phantoms import write_patient
 from evaluation.datasets.splits import committed_split
+from evaluation.studies.record import find_study
 
+SAT = find_study("sat")
 OVERRIDES = (
     "name=partial",
     "raw_root=raw",
@@ -23,7 +25,7 @@ OVERRIDES = (
 def raw_root(clone, shared) -> Path:
     """Eight real hippocampi, and five prostates of which one belongs to the test split."""
     root = clone.folder / "raw"
-    rows = committed_split("msd_hippocampus")
+    rows = committed_split("msd_hippocampus", SAT)
     chosen = [r.case for r in rows if r.split == "train"][:6]
     chosen += [r.case for r in rows if r.split == "test"][:2]
     task = Path("MSD_Hippocampus/Task04_Hippocampus")

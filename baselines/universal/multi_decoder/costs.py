@@ -78,7 +78,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
 def trained_networks(run: Path) -> tuple[int, int]:
     """One network and its weights, all decoders together."""
     config = load_frozen(run)
-    outputs = outputs_of([find_card(name) for name in entry_ids(config.entries)], config)
+    outputs = outputs_of([find_card(name) for name in entry_ids(config)], config)
     return 1, count_weights(load_preset(config.presets.get(MODEL)).network, outputs)
 
 

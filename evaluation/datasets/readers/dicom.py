@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.classes.modality import DICOM_MODALITIES
 from evaluation.datasets.readers.dicom_slice import pixels_of, place_of, read_slice
 from evaluation.errors import BenchError
 from evaluation.files.writing import is_hidden
@@ -17,7 +18,6 @@ from evaluation.volumes.geometry import refuse_shear
 from evaluation.volumes.image_files import Array, Volume
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-IMAGE_MODALITIES = ("CT", "MR")
 # A missing slice moves the others by at least half a step from equal distances.
 UNEVEN_STEPS = 0.25
 
@@ -66,7 +66,7 @@ def image_series(files: Sequence[Path]) -> list[Path]:
     names: dict[str, str] = {}
     for file in files:
         header = read_slice(file, pixels=False)
-        if header.get("Modality") in IMAGE_MODALITIES:
+        if header.get("Modality") in DICOM_MODALITIES:
             series = str(header.get("SeriesInstanceUID"))
             groups.setdefault(series, []).append(file)
             names[series] = f"{header.Modality} {header.get('SeriesDescription', '')}".strip()

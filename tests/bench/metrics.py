@@ -1,4 +1,4 @@
-"""`satbench bench metrics`: our engine against its peers on one whole-body case.
+"""`make bench-metrics`: our engine against its peers on one whole-body case.
 
 All run in one thread of one process, warm, and take turns, so that a busy machine slows all of
 them alike. Read the ratios. Peers that take minutes are timed on a few classes drawn by size and
@@ -18,16 +18,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 import psutil
+import typer
 from isal import isal_zlib
 from numpy.typing import NDArray
 
 from evaluation.metrics import EngineName, score
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.records import ClassScore
-from evaluation.metrics.synthetic import write_pair
 from evaluation.volumes.image_files import spacing_of
 from evaluation.volumes.inflate import Arena, inflate
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+from tests.bench.bodies import write_pair
+from tests.bench.running import Out, run, tell
 
 Results = dict[str, Any]
 T = TypeVar("T")
@@ -226,3 +228,27 @@ def report_lines(results: Results) -> list[str]:
         f"peak memory of the whole process: {results['peak_memory_mb']:.0f} MB",
     ]
     return lines
+
+
+def bench_metrics(
+    data: Path | None = typer.Option(
+        None, "--data", help="Label map, or folder of masks, instead of the synthetic case."
+    ),
+    shape: tuple[int, int, int] | None = typer.Option(
+        None, "--shape", help="Voxels x, y, z: 512 512 400, or as the data are; enlarges them."
+    ),
+    n_labels: int = typer.Option(100, "--labels", min=1, max=255, help="Classes."),
+    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
+    drawn: int = typer.Option(
+        6, "--drawn", min=1, help="Classes on which slow peers are timed, drawn by size."
+    ),
+    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
+    out: Path | None = Out,
+) -> None:
+    """Compare the engine's speed with surface-distance and MONAI on a whole-body case."""
+    results = run_benchmark(data, shape, n_labels, rounds, drawn, tolerance_mm)
+    tell(report_lines(results), results, out)
+
+
+if __name__ == "__main__":
+    run(bench_metrics)

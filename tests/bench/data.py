@@ -11,14 +11,17 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+import typer
+
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import get_reader
 from evaluation.datasets.readers.base import RawCase, Reader
-from evaluation.datasets.registry import find_card
+from evaluation.datasets.registry import find_card, load_cards
 from evaluation.datasets.standardise import standardise_case
-from evaluation.datasets.status import is_present
+from evaluation.datasets.status import is_present, present_entries
 from evaluation.errors import BenchError
 from evaluation.volumes.headers import companions
+from tests.bench.running import Out, run, tell
 
 PHANTOMS = ("acdc", "msd_spleen", "chaos_ct", "totalsegmentator")
 
@@ -184,3 +187,30 @@ def _round(
 
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def bench_data(
+    data: Path | None = typer.Option(
+        None, "--data", help="Raw root with real datasets. Default: virtual patients."
+    ),
+    dataset: list[str] = typer.Option(
+        [], "--dataset", help="Only this entry (repeatable). Default: all that have data."
+    ),
+    patients: int = typer.Option(4, "--patients", min=2, help="Virtual patients of each entry."),
+    cases: int = typer.Option(20, "--cases", min=1, help="Cases of an entry at most."),
+    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
+    out: Path | None = Out,
+) -> None:
+    """Cases per minute and bytes written by standardise, beside plain copying of the files."""
+    chosen = dataset or list(PHANTOMS)
+    if data is not None and not dataset:
+        there = present_entries(data)
+        chosen = [name for name in load_cards() if there[name]]
+    results = run_benchmark(
+        data, chosen, patients, rounds, cases, lambda line: typer.echo(line, err=True)
+    )
+    tell(report_lines(results, rounds), [entry.as_dict() for entry in results], out)
+
+
+if __name__ == "__main__":
+    run(bench_data)

@@ -1,4 +1,4 @@
-"""`satbench bench sat`: what three decisions of SAT-Nano's code save, as ratios in one run.
+"""`make bench-sat`: what three decisions of SAT-Nano's code save, as ratios in one run.
 
 1. Features of an image are computed once for all prompts, not once for each.
 2. Training reads the crop that it needs out of an uncompressed store, not whole volumes.
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import typer
 
 from evaluation.datasets.phantoms.canvas import Grid
 from evaluation.datasets.phantoms.layouts import Pose, affine_of, hounsfield, oriented
@@ -26,7 +27,6 @@ from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files.writing import write_text
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
-from sat.benchmarks.measuring import Spent, spend
 from sat.config import Preset, Triple, load_preset
 from sat.inference.predict import blended_probabilities
 from sat.model import SatModel
@@ -35,6 +35,8 @@ from sat.training.log import METRICS_FILE
 from sat.training.prepare import prepare_case
 from sat.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex
 from sat.training.train import train
+from tests.bench.running import Out, run, tell
+from tests.bench.spending import Spent, spend
 
 PRESET = "tiny"
 PROMPTS = (1, 8, 32, 128)
@@ -247,3 +249,18 @@ def report_lines(results: Mapping[str, Any]) -> Iterator[str]:
         f"{step['prompts']} prompts: data {1000 * step['seconds_data']:.1f} ms "
         f"({100 * step['share_of_data']:.1f} %), compute {1000 * step['seconds_compute']:.1f} ms"
     )
+
+
+def bench_sat(
+    rounds: int = typer.Option(3, "--rounds", min=1, help="Repetitions; medians are taken."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+    out: Path | None = Out,
+) -> None:
+    """Many prompts against single ones, crops against whole volumes, data against compute."""
+    torch.set_num_threads(threads)
+    results = run_benchmark(rounds)
+    tell(report_lines(results), results, out)
+
+
+if __name__ == "__main__":
+    run(bench_sat)

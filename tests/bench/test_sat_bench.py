@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sat.benchmarks.ratios import (
+from sat.config import load_preset
+from tests.bench.sat import (
     compare_prompts,
     compare_reading,
     report_lines,
     split_training_step,
 )
-from sat.config import load_preset
 
-SATBENCH = Path(sys.executable).with_name("satbench")
+ROOT = Path(__file__).parents[2]
 
 
 def test_small_benchmarks():
@@ -36,9 +36,17 @@ def test_small_benchmarks():
 def _full(tmp_path: Path, prompts: int, shape: tuple[int, int, int]) -> dict[str, object]:
     out = tmp_path / f"{prompts}.json"
     sizes = [str(n) for n in shape]
-    command = [SATBENCH, "bench", "sat-full", "--preset", "tiny", "--prompts", str(prompts)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.sat_full",
+        "--preset",
+        "tiny",
+        "--prompts",
+        str(prompts),
+    ]
     command += ["--shape", *sizes, "--threads", "1", "--out", out]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     return json.loads(out.read_text())
 
 

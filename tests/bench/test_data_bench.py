@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.datasets.benchmark import report_lines, run_benchmark
 from evaluation.errors import BenchError
+from tests.bench.data import report_lines, run_benchmark
 
 
 def test_both_sides_do_the_same_cases(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evaluation.datasets.registry import load_cards
+from evaluation.datasets.registry import CARD_FOLDER, load_cards
+from evaluation.datasets.splits import split_rule, studies_with
 from evaluation.schema import SCORES
 from evaluation.tables.scores import Expected
 
@@ -32,10 +33,10 @@ def collection_shape(scale: float = 1.0) -> dict[str, tuple[str, int, dict[str, 
     return {
         card.id: (
             card.modality,
-            max(1, round(card.split.test * scale)),
+            max(1, round(split_rule(card, studies_with(card)[0]).test * scale)),
             {entry.name: entry.kind == "annotated" for entry in card.classes},
         )
-        for card in load_cards().values()
+        for card in load_cards(CARD_FOLDER).values()
     }
 
 
@@ -131,7 +132,7 @@ def synthetic_scores(
         models=tuple(models),
         entries=tuple(shape),
         classes={dataset: classes for dataset, (_, _, classes) in shape.items()},
-        modalities={dataset: modality for dataset, (modality, _, _) in shape.items()},
+        modalities={dataset: (modality,) for dataset, (modality, _, _) in shape.items()},
         splits=splits,
     )
     return SyntheticScores(

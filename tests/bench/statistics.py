@@ -7,14 +7,16 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
+import typer
 
 from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import scopes_of
 from evaluation.tables.samples import Sample, macro, sample
 from evaluation.tables.statistics import bootstrap, patient_weights
-from evaluation.tables.synthetic import collection_shape, synthetic_scores
 from evaluation.tables.targets import Targets, Universe, universe_of
 from evaluation.tables.views import find_links
+from tests.bench.running import run, tell
+from tests.bench.score_rows import collection_shape, synthetic_scores
 
 LIMIT_S = 5.0
 _LOOP_DRAWS = 3
@@ -56,12 +58,12 @@ def bench(n_models: int, scale: float, n_draws: int, repeats: int) -> Iterator[s
     whole()
     times: dict[str, list[float]] = {"rows to intervals": [], "draws and intervals": [], "loop": []}
     for _ in range(repeats):
-        for name, run in (
+        for name, timed in (
             ("rows to intervals", whole),
             ("draws and intervals", draws_only),
             ("loop", loop),
         ):
-            times[name].append(_seconds(run))
+            times[name].append(_seconds(timed))
     total = median(times["rows to intervals"])
     ours = median(times["draws and intervals"])
     peer = median(times["loop"]) * n_draws / _LOOP_DRAWS
@@ -100,3 +102,17 @@ def _loop(values: Sample, universe: Universe, tables: list[Targets], n_draws: in
         drawn_sample = Sample(values.models, values.n_people, tuple(entries))
         for table in tables:
             macro(drawn_sample, universe, table)
+
+
+def bench_statistics(
+    models: int = typer.Option(10, "--models", min=1, help="Number of models."),
+    scale: float = typer.Option(1.0, "--scale", min=0.01, help="Times the collection's scans."),
+    draws: int = typer.Option(1000, "--draws", min=1, help="Bootstraps."),
+    repeats: int = typer.Option(5, "--repeats", min=1, help="Times; the median is printed."),
+) -> None:
+    """Time the bootstrap of overall, dataset and region means on rows of the collection's size."""
+    tell(bench(models, scale, draws, repeats), None, None)
+
+
+if __name__ == "__main__":
+    run(bench_statistics)

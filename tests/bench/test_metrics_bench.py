@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.metrics.benchmark import report_lines, run_benchmark
-from evaluation.metrics.synthetic import whole_body_pair
 from evaluation.volumes.image_files import Volume, write_volume
+from tests.bench.bodies import whole_body_pair
+from tests.bench.metrics import report_lines, run_benchmark
 
 
 def test_synthetic_case_is_reproducible_and_plausible():

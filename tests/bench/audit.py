@@ -1,12 +1,15 @@
-"""Measure the audit: re-uses that it finds, and different patients that it confuses."""
+"""`make bench-audit`: re-uses that the audit finds, and different patients that it confuses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import typer
+from tqdm import tqdm
 
 from evaluation.audit.findings import (
     COPIED,
@@ -16,10 +19,15 @@ from evaluation.audit.findings import (
     Finding,
 )
 from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
-from evaluation.audit.reuses import REUSES, Reuse
 from evaluation.audit.running import compare
 from evaluation.audit.scans import Scan
-from evaluation.volumes.image_files import Volume
+from evaluation.datasets.phantoms.canvas import Grid
+from evaluation.datasets.phantoms.prostate import draw_pelvis
+from evaluation.datasets.phantoms.torso import draw_torso
+from evaluation.files.writing import visible
+from evaluation.volumes.image_files import Volume, has_volume_suffix, read_volume
+from tests.bench.reuses import REUSES, Reuse
+from tests.bench.running import Out, run, tell
 
 COLUMNS = ("re-use", "n", "found %", "copied voxels", "same scan", "same scan or patient", "votes")
 
@@ -44,10 +52,6 @@ class Calibration:
 
 def virtual_patients(n: int, seed: int) -> list[Volume]:
     """Torsos, hearts and pelves of the virtual cohort on finer grids than a demonstration has."""
-    from evaluation.datasets.phantoms.canvas import Grid
-    from evaluation.datasets.phantoms.prostate import draw_pelvis
-    from evaluation.datasets.phantoms.torso import draw_torso
-
     volumes = []
     for index in range(n):
         rng = np.random.default_rng([seed, index])
@@ -135,3 +139,41 @@ def _against(
 
 def _scan(case: str, patient: str, volume: Volume) -> Scan:
     return Scan("calibration", case, patient, "train", volume, "")
+
+
+def report_lines(rates: Calibration) -> list[str]:
+    """The rates as lines of text."""
+    return [
+        rates.recall.to_string(index=False, float_format="%.0f"),
+        (
+            f"different patients: {rates.n_negative} pairs, {rates.candidates} reached the check, "
+            f"{len(rates.confused)} accepted"
+        ),
+        *(f"  {pair}" for pair in rates.confused),
+    ]
+
+
+def bench_audit(
+    data: list[Path] = typer.Option(
+        [], "--data", help="Volume or folder of volumes of different patients (repeatable)."
+    ),
+    patients: int = typer.Option(20, "--patients", min=2, help="Virtual ones, without --data."),
+    sources: int = typer.Option(8, "--sources", min=1, help="Scans that are re-used."),
+    seed: int = typer.Option(0, "--seed", help="Of the draw and of the changes."),
+    out: Path | None = Out,
+) -> None:
+    """Error rates of the leakage audit: re-uses that it finds, patients that it confuses."""
+    files = [
+        file
+        for path in data
+        for file in (visible(path) if path.is_dir() else [path])
+        if has_volume_suffix(file)
+    ]
+    volumes = [read_volume(file) for file in files] or virtual_patients(patients, seed)
+    with tqdm(total=len(REUSES), unit="re-use", disable=None) as bar:
+        rates = calibrate(volumes, sources, seed, seen=lambda _name: bar.update())
+    tell(report_lines(rates), rates.recall.to_dict("records"), out)
+
+
+if __name__ == "__main__":
+    run(bench_audit)

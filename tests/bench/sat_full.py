@@ -1,4 +1,4 @@
-"""`satbench bench sat-full`: all classes of the paper on one large scan, weights at random.
+"""`make bench-sat-full`: all classes of the paper on one large scan, weights at random.
 
 Random weights cost what trained ones do, except for the packing of masks, which is at its worst:
 random masks all overlap, so that every class gets a layer of its own.
@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import typer
 
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Volume
-from sat.benchmarks.measuring import peak_of_process_gib
-from sat.benchmarks.ratios import random_model
 from sat.config import Millimetres, Triple, load_preset
 from sat.inference.predict import segment
 from sat.segment.console import Console
+from tests.bench.running import Out, run, tell
+from tests.bench.sat import random_model
+from tests.bench.spending import peak_of_process_gib
 
 
 def large_scan(shape: Triple, spacing_mm: Millimetres) -> Volume:
@@ -86,3 +89,30 @@ def full_run(
             round(torch.cuda.max_memory_reserved() / 2**30, 3) if device == "cuda" else None
         ),
     }
+
+
+def bench_sat_full(
+    preset: str = typer.Option("nano", help="Preset, by name or as a file."),
+    prompts: int = typer.Option(362, min=1, help="Number of prompts."),
+    shape: tuple[int, int, int] = typer.Option((400, 400, 130), help="Voxels x, y, z."),
+    spacing: tuple[float, float, float] = typer.Option((1, 1, 3), help="Voxel size in mm."),
+    device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
+    limit_gib: float = typer.Option(20.0, help="Fail above this peak of the process's memory."),
+    out: Path | None = Out,
+) -> None:
+    """One prediction of all classes with random weights of full size; time and peak memory."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    results = full_run(preset, prompts, shape, spacing, device)
+    tell((f"{name}: {value}" for name, value in results.items()), results, out)
+    if results["peak_memory_gib"] > limit_gib:
+        raise BenchError(
+            "the prediction took more memory than it may",
+            found=f"{results['peak_memory_gib']} GiB",
+            expected=f"{limit_gib:g} GiB",
+        )
+
+
+if __name__ == "__main__":
+    run(bench_sat_full)
