@@ -19,8 +19,8 @@ from evaluation.files.card_places import work_on
 from evaluation.files.reading import text_of
 from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
+from evaluation.protocol import DEFAULT_METRICS, Space
 
-Space = Literal["native", "resampled", "own"]
 T = TypeVar("T")
 # What numpy's older generators accept, which nnU-Net draws from.
 HIGHEST_SEED = 2**32 - 1
@@ -110,6 +110,11 @@ class RunConfig(Record):
     shard_size: Annotated[int, Number] = Field(default=100, ge=1, description="cases of one job")
     space: Annotated[list[Space], Listed, Once] = Field(default=["native"], min_length=1)
     tolerance_mm: Annotated[list[ToleranceMm], Listed, Once] = Field(default=[1.0], min_length=1)
+    metrics: Annotated[list[str], Listed, Once] = Field(
+        default=list(DEFAULT_METRICS),
+        min_length=1,
+        description="what is measured; `satbench metrics` lists them",
+    )
     missing_data: Literal["skip", "error"] = "skip"
     seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)
     cohort: Cohort | None = Field(default=None, description="only for synthetic runs")

@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike
 
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError, one_of
-from evaluation.evaluate.inputs import readable, some_of
-from evaluation.evaluate.pairing import Settings
-from evaluation.evaluate.running import evaluate as evaluate_folders
-from evaluation.evaluate.summary import summarise
 from evaluation.files.writing import write_json
 from evaluation.metrics import ClassScore, EngineName
 from evaluation.metrics import score as score_segmentations
 from evaluation.metrics.reading import as_labels
-from evaluation.schema import POLICIES
+from evaluation.protocol import DEFAULT_METRICS, POLICIES
+from evaluation.scoring.folder_pairs import Settings
+from evaluation.scoring.folders import evaluate as evaluate_folders
+from evaluation.scoring.inputs import readable, some_of
+from evaluation.scoring.summary import summarise
 from evaluation.volumes.image_files import stem_of
 from evaluation.volumes.segmentation import ClassPlace, Kind, Part, Segmentation, pack_masks
 
@@ -81,6 +81,7 @@ def evaluate(
     reference: str | PathLike[str],
     prediction: str | PathLike[str],
     *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
     tolerance_mm: float | Sequence[float] = 1.0,
     labels: Mapping[str, int | Sequence[int] | str] | str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
@@ -98,7 +99,8 @@ def evaluate(
         reference: label map, folder of label maps (NIfTI, NRRD, MetaImage), or folder with one
             folder of masks for each case.
         prediction: the same.
-        tolerance_mm: one or more tolerances of NSD in mm, each at least 0.
+        metrics: ids of metrics (`satbench metrics` lists them).
+        tolerance_mm: one or more tolerances in mm, each at least 0, of metrics that have one.
         labels: class -> value, list of values, or name of its mask file; or a YAML or JSON file
             with that. Default: `dataset.json` beside the reference, else the values in it.
         out: where the rows are kept too, `.parquet` or `.csv`; a call that was stopped goes on
@@ -134,6 +136,7 @@ def evaluate(
         labels={},
         answered=frozenset(),
         tolerances_mm=tuple(dict.fromkeys(_several(tolerance_mm))),
+        metrics=tuple(dict.fromkeys(metrics)),
         engine=engine,
         resample=resample,
         model=model or readable(stem_of(prediction.resolve())),
@@ -161,6 +164,7 @@ def score(
     spacing_mm: Sequence[float],
     tolerances_mm: float | Sequence[float],
     classes: Mapping[str, int | Sequence[int]] | Sequence[str],
+    metrics: Sequence[str] = DEFAULT_METRICS,
     engine: EngineName = "sweep",
 ) -> list[ClassScore]:
     """Score the classes of one case that is in memory.
@@ -172,10 +176,11 @@ def score(
         spacing_mm: voxel size along x, y, z in mm.
         tolerances_mm: one or more tolerances of NSD in mm, each at least 0.
         classes: class -> value or values in the label maps; names are enough for masks.
+        metrics: ids of metrics (`satbench metrics` lists them).
         engine: `sweep` (all classes at once), `surface-distance` or `monai`.
 
     Returns:
-        One record for each class and tolerance with its status, DSC, NSD, voxels and surfaces.
+        One record for each class and tolerance with its status, metrics by id, voxels, surfaces.
 
     Raises:
         BenchError: shapes differ, a spacing or tolerance cannot be used, or a label map is given
@@ -185,7 +190,7 @@ def score(
     >>> reference, prediction = np.zeros((2, 10, 10, 10), dtype=np.uint8)
     >>> reference[2:6, 2:6, 2:6], prediction[3:7, 2:6, 2:6] = 1, 1
     >>> found = satbench.score(reference, prediction, (1, 1, 3), 1, {"liver": 1, "spleen": 2})
-    >>> [(one.class_name, one.status, one.dsc, one.nsd) for one in found]
+    >>> [(one.class_name, one.status, one["dsc"], one["nsd"]) for one in found]
     [('liver', 'scored', 0.75, 1.0), ('spleen', 'both_empty', nan, nan)]
     """
     return score_segmentations(
@@ -195,6 +200,7 @@ def score(
         _several(tolerances_mm),
         list(classes),
         engine,
+        metrics,
     )
 
 

@@ -36,7 +36,7 @@ def import_nnunet(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import nnU-Net's summary.json (DSC and voxel counts; it has no NSD)."""
-    from evaluation.evaluate.importers import import_nnunet_summary
+    from evaluation.scoring.importers import import_nnunet_summary
 
     _keep(import_nnunet_summary(summary, model, dataset, labels), out, policy, modality)
 
@@ -55,7 +55,7 @@ def import_touchstone(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import the Touchstone pair of tables (case x class; blank = class absent)."""
-    from evaluation.evaluate.importers import import_touchstone_pair
+    from evaluation.scoring.importers import import_touchstone_pair
 
     frame = import_touchstone_pair(dsc, nsd, model, dataset, tolerance_mm)
     _keep(frame, out, policy, modality)
@@ -65,7 +65,7 @@ def import_touchstone(
 def import_challenger(
     table: Path = typer.Argument(..., help="challengeR's long table (CSV)."),
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    metric: str = typer.Option("dsc", "--metric", help="What the values are: dsc or nsd."),
+    metric: str = typer.Option("dsc", "--metric", help="What the values are."),
     tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
     modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
@@ -76,9 +76,10 @@ def import_challenger(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import challengeR's long table (task, algorithm, case, value; NA = missing prediction)."""
-    from evaluation.evaluate.importers import import_challenger_table
+    from evaluation.metrics.catalogue import all_metrics
+    from evaluation.scoring.importers import import_challenger_table
 
-    one_of("--metric", metric, ("dsc", "nsd"))
+    one_of("--metric", metric, tuple(all_metrics()))
     columns = {"algorithm": algorithm, "case": case, "value": value, "task": task}
     frame = import_challenger_table(table, dataset, metric, tolerance_mm, columns)
     _keep(frame, out, policy, modality)
@@ -86,8 +87,8 @@ def import_challenger(
 
 def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
     from evaluation.classes.modality import MODALITIES
-    from evaluation.evaluate.running import write_rows
-    from evaluation.schema import POLICIES
+    from evaluation.protocol import POLICIES
+    from evaluation.scoring.folders import write_rows
 
     one_of("--policy", policy, POLICIES)
     one_of("--modality", modality, (*MODALITIES, "unknown"))

@@ -1,4 +1,4 @@
-"""`satbench evaluate`: score anybody's predictions."""
+"""Commands around scores: evaluate anybody's predictions, list the metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from evaluation.evaluate.running import Outcome
+    from evaluation.scoring.folders import Outcome
 
 MISSING = 3
 
@@ -19,6 +19,7 @@ MISSING = 3
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(evaluate)
+    app.command("metrics")(list_metrics)
 
 
 def evaluate(
@@ -31,6 +32,9 @@ def evaluate(
         "--labels",
         help="YAML: class -> value, list of values, or mask file. Default: dataset.json beside "
         "the reference, else the values in the references.",
+    ),
+    metric: list[str] = typer.Option(
+        [], "--metric", help="Of `satbench metrics`; may be repeated. Default: dsc and nsd."
     ),
     tolerance_mm: list[float] = typer.Option(
         [1.0], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated."
@@ -58,7 +62,7 @@ def evaluate(
         help="Regular expression on case names; its first group is the patient.",
     ),
 ) -> None:
-    """Score predictions against references: DSC and NSD of every class.
+    """Score predictions against references: DSC and NSD of every class, or other metrics.
 
     Exit code 0: everything was scored. 3: scored, but predictions or references are missing or
     unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
@@ -66,10 +70,10 @@ def evaluate(
     """
     from evaluation.classes.modality import MODALITIES
     from evaluation.errors import one_of
-    from evaluation.evaluate.inputs import readable
-    from evaluation.evaluate.pairing import Settings
-    from evaluation.evaluate.running import evaluate as run
-    from evaluation.schema import POLICIES
+    from evaluation.protocol import DEFAULT_METRICS, POLICIES
+    from evaluation.scoring.folder_pairs import Settings
+    from evaluation.scoring.folders import evaluate as run
+    from evaluation.scoring.inputs import readable
     from evaluation.volumes.image_files import stem_of
 
     one_of("--policy", policy, POLICIES)
@@ -80,6 +84,7 @@ def evaluate(
         labels={},
         answered=frozenset(),
         tolerances_mm=tuple(dict.fromkeys(tolerance_mm)),
+        metrics=tuple(dict.fromkeys(metric)) or DEFAULT_METRICS,
         engine=engine,  # type: ignore[arg-type]
         resample=resample,  # type: ignore[arg-type]
         grid_tolerance_mm=grid_tolerance_mm,
@@ -103,9 +108,25 @@ def evaluate(
         raise typer.Exit(MISSING)
 
 
+def list_metrics(
+    as_json: bool = typer.Option(False, "--json", help="As JSON, for programs."),
+) -> None:
+    """List the metrics: range, better side, and what empty and missing masks count."""
+    from evaluation.metrics.catalogue import metrics_table
+
+    table = metrics_table()
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=2, force_ascii=False))
+        return
+    for record in table.to_dict("records"):
+        typer.echo(f"{record['metric']}: {record['definition']}")
+        rest = [f"{name} {value}" for name, value in record.items() if value][2:-1]
+        typer.echo(f"    {'; '.join(rest)}")
+
+
 def _notes(outcome: Outcome) -> Iterator[str]:
     """What is no error, but should be known."""
-    from evaluation.evaluate.inputs import some_of
+    from evaluation.scoring.inputs import some_of
     from evaluation.volumes.image_files import has_volume_suffix
 
     for tolerance, n in outcome.finer_than_voxels.items():
@@ -135,7 +156,7 @@ def show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from evaluation.evaluate.summary import summarise
+    from evaluation.scoring.summary import summarise
 
     if rows.empty:
         typer.echo("no case was scored")

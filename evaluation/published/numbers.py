@@ -15,6 +15,7 @@ import pandas as pd
 
 from evaluation.errors import BenchError
 from evaluation.files.card_places import CardFile, stamped
+from evaluation.protocol import Protocol
 from evaluation.schema import PUBLISHED
 from evaluation.studies.record import Study
 
@@ -109,7 +110,7 @@ def published_beside_ours(
         return PUBLISHED.empty()
     parts = [
         group.merge(
-            _ours(study, tables, str(scope), sorted(set(group["metric"]))),
+            _ours(study, tables, str(scope)),
             on=["key", "modality", "model", "metric"],
             how="left",
             validate="many_to_one",
@@ -125,44 +126,35 @@ def published_beside_ours(
     return frame[PUBLISHED.names]
 
 
-def _ours(
-    study: Study, tables: Mapping[str, pd.DataFrame], scope: str, metrics: list[str]
-) -> pd.DataFrame:
+def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
     columns = ["key", "modality", "model", "metric", "ours", "ours_low", "ours_high"]
     if scope not in TABLES or scope not in tables:
         empty = pd.DataFrame({column: [] for column in columns}, dtype=str)
         numbers = {"ours": float, "ours_low": float, "ours_high": float}
         return empty.astype(numbers).assign(n_cases=0)
-    frame = tables[scope]
-    wanted: dict[str, object] = {
-        "space": study.protocol.space,
-        "policy": study.protocol.policy,
-        "tolerance_mm": study.protocol.tolerance_mm,
-        "view": "paper",
-        "coverage": "supported",
-        "aggregation": "macro",
-    }
+    theirs = study.protocol
+    protocol = Protocol(
+        policy=theirs.policy,
+        space=theirs.space,
+        tolerance_mm=theirs.tolerance_mm,
+        scheme=theirs.scheme,
+        composition=theirs.composition,
+    )
+    frame = protocol.rows(tables[scope])
     if scope == "region":
-        wanted |= {"scheme": study.protocol.scheme, "composition": study.protocol.composition}
-    for column, value in wanted.items():
-        frame = frame[frame[column] == value]
+        frame = frame[frame["scheme"].eq(protocol.scheme)]
+        frame = frame[frame["composition"].eq(protocol.composition)]
     key = {"region": "region", "dataset": "dataset"}.get(scope, "class")
     modality = frame["modality"] if "modality" in frame else pd.Series("any", frame.index)
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "key": frame[key],
-                    "modality": modality,
-                    "model": frame["model"],
-                    "metric": metric,
-                    "ours": frame[metric],
-                    "ours_low": frame[f"{metric}_low"],
-                    "ours_high": frame[f"{metric}_high"],
-                    "n_cases": frame["n_cases"],
-                }
-            )
-            for metric in metrics
-        ],
-        ignore_index=True,
+    return pd.DataFrame(
+        {
+            "key": frame[key],
+            "modality": modality,
+            "model": frame["model"],
+            "metric": frame["metric"],
+            "ours": frame["value"],
+            "ours_low": frame["value_low"],
+            "ours_high": frame["value_high"],
+            "n_cases": frame["n_cases"],
+        }
     )

@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
-from evaluation.classes.regions import LESION, REGIONS, Composition, Scheme
+from evaluation.classes.regions import LESION, REGIONS
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import CardFile, CardPlace, stamped, study_place
 from evaluation.files.records import Record, load_record
 from evaluation.files.writing import visible
+from evaluation.protocol import Composition, Policy, Scheme, Space
 
 STUDY_FOLDER = Path(__file__).parent
 StudyId = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
@@ -55,8 +56,8 @@ class StudyProtocol(Record):
     """
 
     spacing_mm: tuple[PositiveMm, PositiveMm, PositiveMm] | None = None
-    space: Literal["native", "resampled", "own"] = "native"
-    policy: Literal["present-only", "paper"] = "present-only"
+    space: Space = "native"
+    policy: Policy = "present-only"
     tolerance_mm: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     scheme: Scheme = "anatomical"
     composition: Composition = "all"

@@ -1,4 +1,4 @@
-"""Read a configuration; its names (study, models, presets, entries, classes) are checked at once.
+"""Read a configuration; its names (study, models, metrics, ...) are checked at once.
 
 A misspelt key would not be noticed by itself: the model would be trained with its default preset,
 the entry scored with all of its classes.
@@ -17,6 +17,7 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.records import invalid_record, read_mapping
+from evaluation.metrics.catalogue import find_metrics
 from evaluation.models.card import check_preset, find_model, model_cards
 from evaluation.studies.record import find_study
 
@@ -63,7 +64,7 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
         origin: where it was read, for the messages.
 
     Raises:
-        BenchError: an unknown study, model, preset, entry or class; one entry by two spellings;
+        BenchError: an unknown study, model, preset, entry, class or metric; an entry spelt twice;
             presets that miss the models of the run; a grid that the study has not.
     """
     study = find_study(config.study)
@@ -74,6 +75,7 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
             hint="leave `resampled` out of `space`, or write `protocol: {spacing_mm: [X, Y, Z]}` "
             "into the study",
         )
+    find_metrics(config.metrics)
     for model in config.models:
         find_model(model)
     _check_presets(config, origin)

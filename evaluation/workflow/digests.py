@@ -18,6 +18,7 @@ from evaluation.datasets.splits import split_file, split_rule
 from evaluation.datasets.status import raw_state
 from evaluation.files.identity import CASE, SCORES, digest
 from evaluation.files.writing import sha256, write_text
+from evaluation.metrics.catalogue import versions_of
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
 from evaluation.studies.record import find_study
@@ -76,7 +77,8 @@ def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
     study = find_study(config.study)
     grid = study.protocol.spacing_mm if "resampled" in config.space else None
-    return digest(SCORES, config.space, config.tolerance_mm, classes, study.id, grid)
+    metrics = versions_of(config.metrics)
+    return digest(SCORES, config.space, config.tolerance_mm, metrics, classes, study.id, grid)
 
 
 def tables_digest(config: RunConfig, plan: Plan) -> str:

@@ -139,8 +139,8 @@ def _run(
         "tolerance_mm": tolerance_mm,
         "classes": len(names),
         "classes_drawn_for_peers": len(picked),
-        "mean_dsc": float(np.mean([s.dsc for s in scored])),
-        "mean_nsd": float(np.mean([s.nsd for s in scored])),
+        "mean_dsc": float(np.mean([s["dsc"] for s in scored])),
+        "mean_nsd": float(np.mean([s["nsd"] for s in scored])),
         "rounds": rounds,
         "cpu_seconds": medians,
         "ratio_to_sweep": {
@@ -151,7 +151,7 @@ def _run(
         "share_of_decompression": medians["decompress two files, ours"]
         / medians["read two files and sweep"],
         "largest_nsd_difference": {
-            name: max(abs(s.nsd - ours[s.class_name].nsd) for s in found)
+            name: max(abs(s["nsd"] - ours[s.class_name]["nsd"]) for s in found)
             for name, found in answers.items()
             if name in peers
         },
@@ -180,10 +180,7 @@ def _whole_volume(
             warnings.simplefilter("ignore", DeprecationWarning)
             surfaces = surface_distance.compute_surface_distances(a, b, spacing_mm)
         nsd = float(surface_distance.compute_surface_dice_at_tolerance(surfaces, tolerance_mm))
-    nan = float("nan")
-    return ClassScore(
-        name, tolerance_mm, "scored", dsc, nsd, None, None, None, nan, nan, nan, nan, "", ""
-    )
+    return ClassScore(name, tolerance_mm, "scored", {"dsc": dsc, "nsd": nsd})
 
 
 def _timed(call: Callable[[], T]) -> tuple[T, float]:

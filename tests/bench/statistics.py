@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 import typer
 
+from evaluation.metrics.catalogue import find_metric
 from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import scopes_of
 from evaluation.tables.samples import Sample, macro, sample
@@ -38,14 +39,17 @@ def bench(n_models: int, scale: float, n_draws: int, repeats: int) -> Iterator[s
 
     def whole() -> None:
         grid = build_grids(scores.rows, scores.expected, links)[0]
-        values = sample(grid, "dsc", "present-only")
+        values = sample(grid, find_metric("dsc"), "present-only")
         universe = universe_of(grid, scores.expected)
         tables = [scope.targets for scope in scopes_of(universe)]
         for draws in bootstrap(values, universe, tables, patient_weights(values, n_draws)):
             draws.interval()
 
     grid = build_grids(scores.rows, scores.expected, links)[0]
-    values, universe = sample(grid, "dsc", "present-only"), universe_of(grid, scores.expected)
+    values, universe = (
+        sample(grid, find_metric("dsc"), "present-only"),
+        universe_of(grid, scores.expected),
+    )
     tables = [scope.targets for scope in scopes_of(universe)]
 
     def draws_only() -> None:

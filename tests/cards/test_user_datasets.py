@@ -19,9 +19,9 @@ from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.splitting import write_split
 from evaluation.errors import BenchError
-from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.scoring.shards import measure_shard
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.volumes.image_files import Volume, write_volume
 
@@ -107,7 +107,7 @@ def test_from_an_empty_card_to_the_tables(clone: Path) -> None:
     # The card's only region; a class of the vocabulary keeps its own.
     assert set(classes.loc["patellar cartilage", "region"]) == {"abdomen"}
     assert set(classes.loc["left hippocampus", "region"]) == {"brain"}
-    assert set(classes["dsc"]) == {1.0}
+    assert set(classes["value"]) == {1.0}
     regions = pd.read_parquet(paths.table("region"))
     assert set(regions["region"]) == {"abdomen", "brain"}
     # Nobody has published numbers of this dataset.

@@ -80,10 +80,13 @@ def test_differences_in_the_same_protocol() -> None:
     row = {
         "data_kind": "real", "model": "nnunet", "policy": "paper", "space": "resampled",
         "tolerance_mm": 1.0, "view": "paper", "coverage": "supported", "aggregation": "macro",
-        "dataset": "msd_hippocampus", "modality": "mri", "dsc": 0.88, "nsd": 0.9, "dsc_low": 0.87,
-        "dsc_high": 0.89, "nsd_low": 0.8, "nsd_high": 0.95, "n_cases": 52,
+        "dataset": "msd_hippocampus", "modality": "mri", "metric": "nsd", "value": 0.9,
+        "value_low": 0.8, "value_high": 0.95, "n_cases": 52,
     }  # fmt: skip
+    dsc = {"metric": "dsc", "value": 0.88, "value_low": 0.87, "value_high": 0.89}
     others = [
+        {**row, **dsc, "tolerance_mm": float("nan")},
+        {**row, "tolerance_mm": 2.0},
         {**row, "policy": "present-only"},
         {**row, "space": "native"},
         {**row, "view": "clean"},
@@ -92,9 +95,10 @@ def test_differences_in_the_same_protocol() -> None:
     to_arrow(frame, PUBLISHED)
     assert len(frame) == len(published(SAT))
     mine = frame[frame["key"].eq("msd_hippocampus") & frame["model"].eq("nnunet")]
-    dsc = mine[mine["metric"] == "dsc"].iloc[0]
-    assert (dsc["ours"], dsc["printed"], dsc["n_cases"]) == (0.88, "89.18", 52)
-    assert dsc["difference"] == pytest.approx(0.88 - 0.8918)
+    ours = mine[mine["metric"] == "dsc"].iloc[0]
+    assert (ours["ours"], ours["printed"], ours["n_cases"]) == (0.88, "89.18", 52)
+    assert ours["difference"] == pytest.approx(0.88 - 0.8918)
+    assert mine.loc[mine["metric"] == "nsd", "ours"].tolist() == [0.9]
     assert frame["ours"].notna().sum() == 2
 
 

@@ -59,6 +59,6 @@ def test_two_entries_run_and_the_others_are_named(clone, raw_root):
     assert hippocampus["n_cases_expected"].tolist() == [52], "test scans of the list"
     assert "2 of 52 scans" in hippocampus["reason"].item()
     assert "not found under" in hippocampus["reason"].item()
-    report = (clone.folder / "reports/out/partial/tables/table5_datasets.md").read_text()
+    report = (clone.folder / "reports/out/partial/tables/datasets.md").read_text()
     assert "not run" in report
     assert "2 of 32" in report
