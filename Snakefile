@@ -4,7 +4,8 @@
     snakemake --profile slurm                   the paper, on a cluster
     snakemake --cores 2 --configfile config/demo.yaml
 
-Each folder owns its rules; logic lives in importable modules, never here.
+Logic lives in importable modules, never here: the rules in evaluation/ and reports/ read like a table,
+and what a trained model does is stated by the model, in stages.
 """
 
 import os
@@ -16,7 +17,7 @@ from snakemake.utils import min_version, validate
 
 from evaluation.workflow.configuration import config_from
 from evaluation.errors import BenchError
-from evaluation.models.card import find_model
+from evaluation.models.presets import presets_of_run
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.paths import RunPaths
 from evaluation.runs.declared import with_added
@@ -27,6 +28,7 @@ from evaluation.workflow.watchdog import announce_workflow
 from evaluation.workflow.announce import announce, announce_notes, say
 from evaluation.workflow.forced import mark_forced
 from evaluation.workflow.plan import plan_entries, start_run
+from evaluation.workflow.stages import STEP, plan_stages
 
 min_version("9.18")
 
@@ -41,6 +43,13 @@ try:
     # All rules see the models that `satbench add` put into the run beside the configured ones.
     RUN, ADDED = with_added(CONFIGURED, ROOT)
     PLAN = plan_entries(RUN)
+    PATHS = RunPaths(ROOT)
+    # Presets are read when a run is planned, and frozen when it starts; its jobs read them there.
+    # Added models are not trained by the workflow.
+    PRESETS = presets_of_run(
+        PATHS, RUN, CONFIGURED.models, anew=workflow.is_main_process
+    )
+    STAGES = plan_stages(PATHS, RUN, CONFIGURED.models, PRESETS, PLAN.entries)
 except BenchError as error:
     raise WorkflowError(str(error)) from None
 
@@ -54,7 +63,6 @@ SATBENCH = Path(sys.executable).with_name("satbench")
 # Each job's log begins with the place where it runs; `satbench jobs` reads it.
 os.environ.setdefault(HEAD_VARIABLE, "1")
 
-PATHS = RunPaths(ROOT)
 LOCK = RunLock(ROOT)
 
 announce_workflow()
@@ -81,20 +89,6 @@ def settings(step, unit, digest_of):
     return path
 
 
-# Filled by the folders that train models, read by the rules that predict: what a model needs
-# before it can predict a dataset (model id -> function), and how many GPUs it then wants. Of a
-# model that is not trained here, its card says so. An added model is not trained by the workflow,
-# and one whose card wants a training predicts where `satbench add` did: without asking for a GPU.
-TRAINED = {}
-PREDICTION_GPUS = {
-    m: 1 for m in RUN.models if find_model(m).gpu and not find_model(m).trains
-} | {m: 0 for m in ADDED.models if find_model(m).trains}
-# What a model reports beyond its scores.
-DIAGNOSTICS = []
-
-
-include: "sat/rules.smk"
-include: "baselines/rules.smk"
 include: "evaluation/rules.smk"
 include: "reports/rules.smk"
 
@@ -120,7 +114,6 @@ rule all:
         rules.aggregate.output,
         rules.report.output,
         rules.record.output,
-        DIAGNOSTICS,
 
 
 rule tables:
@@ -132,7 +125,7 @@ onstart:
     if workflow.is_main_process:
         try:
             LOCK.acquire()
-            start_run(RUN, PLAN, PATHS, ADDED)
+            start_run(RUN, PLAN, PATHS, ADDED, PRESETS)
             mark_forced(workflow.dag)
             remember_submission(PATHS, log)
         except BenchError as error:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from evaluation import __version__
+from evaluation.commands.groups import in_order
 from evaluation.errors import BenchError
 from evaluation.plugins import add_commands
 from evaluation.workflow.jobs import HEAD_VARIABLE, log_foot, log_head
@@ -37,7 +38,8 @@ def build() -> typer.Typer:
         if context.invoked_subcommand is None:
             typer.echo(context.get_help())
 
-    return add_commands(app)
+    in_order(add_commands(app))
+    return app
 
 
 def main() -> None:

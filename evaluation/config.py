@@ -107,6 +107,12 @@ class RunConfig(Record):
     presets: Annotated[dict[str, str], Empty] = Field(
         default={}, description="model id -> preset name, or a file"
     )
+    stages: Annotated[dict[str, dict[str, int | str]], Empty] = Field(
+        default={},
+        description="`model/stage` or `model/stage/unit` of a training -> what its job asks for "
+        "instead of what the model states: threads, gpu, nodes, mem_mb, runtime (minutes), and "
+        "anything that the cluster's executor knows",
+    )
     shard_size: Annotated[int, Number] = Field(default=100, ge=1, description="cases of one job")
     space: Annotated[list[Space], Listed, Once] = Field(default=["native"], min_length=1)
     tolerance_mm: Annotated[list[ToleranceMm], Listed, Once] = Field(default=[1.0], min_length=1)

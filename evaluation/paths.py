@@ -28,7 +28,7 @@ class RunPaths:
 
     @property
     def cards(self) -> Path:
-        """Copies of the user's own cards and presets that the run uses."""
+        """Copies of the user's own cards that the run uses."""
         return self.root / "cards"
 
     @property
@@ -52,6 +52,10 @@ class RunPaths:
         """A model's own folder: prepared data, checkpoints, logs."""
         return self.root / "runs" / model
 
+    def preset(self, model: str) -> Path:
+        """The whole preset of a model, as it was when the run last began."""
+        return self.model_run(model) / "preset.json"
+
     def prediction(self, model: str, dataset: str, case: str) -> Path:
         """Folder of one prediction."""
         return self.root / "predictions" / model / dataset / case
@@ -71,6 +75,10 @@ class RunPaths:
     def score_shard(self, model: str, dataset: str, shard: int | str) -> Path:
         """Score rows of one shard."""
         return self.root / "scores" / model / dataset / "shards" / f"{shard}.parquet"
+
+    def judged_shard(self, model: str, dataset: str, shard: int | str) -> Path:
+        """Sides and neighbours of one shard: case, what, group, class, outcome, found_in."""
+        return self.root / "scores" / model / dataset / "shards" / f"{shard}.confusions.csv"
 
     def scores(self, model: str, dataset: str) -> Path:
         """Score rows of one model on one dataset."""

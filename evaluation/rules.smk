@@ -1,11 +1,10 @@
-"""Data, predictions, scores, tables: the ground floor's part of the path."""
+"""Data, stages of trainings, predictions, scores, tables."""
 
 import re
 
 from evaluation.datasets.phantoms.cohort import RECIPE
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import digest
-from evaluation.models.card import find_model
 from evaluation.workflow.digests import (
     measure_digest,
     overlaps_digest,
@@ -49,17 +48,22 @@ def prediction_shards(models, entries):
 
 
 def score_shards(models, entries):
-    return [PATHS.score_shard(*shard) for shard in test_shards(models, entries)]
+    """Score rows of each shard, and what became of its sides and neighbours."""
+    return [
+        path(*shard)
+        for shard in test_shards(models, entries)
+        for path in (PATHS.score_shard, PATHS.judged_shard)
+    ]
 
 
 def model_files(model, dataset):
     """What a model's training leaves behind; models without a training need none."""
-    return TRAINED[model](dataset) if model in TRAINED else []
+    return [stage.output for stage in STAGES.before_prediction(model, dataset)]
 
 
-def predicts_on_gpu(model):
-    """As its preset says for a model that is trained here, else as its card does."""
-    return PREDICTION_GPUS.get(model, find_model(model).gpu)
+def of_stage(name):
+    """A function for the rules below: a resource of the job's stage, as its model states it."""
+    return lambda w, attempt=1: STAGES.by_output[w.stage].resource(name, attempt)
 
 
 def settings_of_entry(step, digest_of):
@@ -69,9 +73,9 @@ def settings_of_entry(step, digest_of):
     )
 
 
-def any_of(models):
+def any_of(names):
     """A wildcard constraint; the empty list matches nothing."""
-    return "|".join(re.escape(model) for model in models) or "(?!)"
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 rule cohort:
@@ -133,6 +137,35 @@ rule split:
         "{SATBENCH:q} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
 
 
+rule stage:
+    """A stage of a model's training; the model states what it needs, asks for and does."""
+    input:
+        lambda w: settings(STEP, w.stage, lambda: STAGES.by_output[w.stage].settings),
+        lambda w: STAGES.by_output[w.stage].stage.needs,
+    output:
+        ROOT / "{stage}",
+    log:
+        f"{PATHS.log_folder}/{STEP}/{{stage}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{STEP}/{{stage}}.tsv"
+    wildcard_constraints:
+        stage=any_of(STAGES.outputs(gpu=False)),
+    priority: lambda w: STAGES.by_output[w.stage].stage.priority
+    threads: of_stage("threads")
+    resources:
+        **{name: of_stage(name) for name in STAGES.resources},
+    params:
+        stage=lambda w: STAGES.by_output[w.stage].options,
+    shell:
+        "{SATBENCH:q} train --run {ROOT} {params.stage} --threads {threads}"
+        " --gpus {resources.gpu} --nodes {resources.nodes} > {log} 2>&1"
+
+
+use rule stage as stage_on_gpu with:
+    wildcard_constraints:
+        stage=any_of(STAGES.outputs(gpu=True)),
+
+
 rule predict:
     """Images only -> layers, and a status for each case."""
     input:
@@ -150,7 +183,7 @@ rule predict:
     benchmark:
         f"{ROOT}/benchmarks/predict/{{model}}/{{dataset}}-{{shard}}.tsv"
     wildcard_constraints:
-        model=any_of(m for m in RUN.models if not predicts_on_gpu(m)),
+        model=any_of(m for m in RUN.models if not STAGES.predicts_on_gpu(m)),
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 16000 * attempt,
@@ -164,7 +197,7 @@ rule predict:
 
 use rule predict as predict_on_gpu with:
     wildcard_constraints:
-        model=any_of(m for m in RUN.models if predicts_on_gpu(m)),
+        model=any_of(m for m in RUN.models if STAGES.predicts_on_gpu(m)),
     resources:
         gpu=1,
         mem_mb=lambda w, attempt: 32000 * attempt,
@@ -174,7 +207,7 @@ use rule predict as predict_on_gpu with:
 
 
 rule measure:
-    """Predictions and references -> score rows."""
+    """Predictions and references -> score rows, and what became of sides and neighbours."""
     input:
         settings_of_entry("measure", measure_digest),
         # It names the contents of the references, as the next one does those of the answers.
@@ -182,6 +215,7 @@ rule measure:
         PATHS.prediction_shard("{model}", "{dataset}", "{shard}"),
     output:
         PATHS.score_shard("{model}", "{dataset}", "{shard}"),
+        PATHS.judged_shard("{model}", "{dataset}", "{shard}"),
     log:
         f"{PATHS.log_folder}/measure/{{model}}/{{dataset}}-{{shard}}.log",
     benchmark:
@@ -225,7 +259,14 @@ rule aggregate:
     output:
         [
             PATHS.table(name)
-            for name in ("overall", "dataset", "class", "region", "lesion")
+            for name in (
+                "overall",
+                "dataset",
+                "class",
+                "region",
+                "lesion",
+                "confusions",
+            )
         ],
         [PATHS.scores(m, d) for m in RUN.models for d in PLAN.entries],
         PATHS.notes,

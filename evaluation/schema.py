@@ -425,10 +425,38 @@ CLAIMS = Table(
         Column("note", "text", "remark"),
     ),
 )
+CONFUSIONS = Table(
+    "confusions",
+    "how often a model's class lies in a similar one: a pair of sides, or a member of a row",
+    (
+        _DATA_KIND,
+        _MODEL,
+        _DATASET,
+        Column(
+            "what",
+            "text",
+            "side: left and right exchanged, one row for a pair; neighbour: found in another rib, "
+            "vertebra or disc of its row",
+            allowed=("side", "neighbour"),
+        ),
+        Column("group", "text", "the structure without its side, or the row"),
+        Column("class", "text", "class name; of a pair the left one"),
+        Column(
+            "other_class", "text", "its other side; or where it lies most often if not in its place"
+        ),
+        Column("n_cases", "count", "scans in which it is shown, and found in a class of the group"),
+        Column("n_confused", "count", "of them, more in another class's reference than in its own"),
+        Column("n_next", "count", "of those, in the one right beside it"),
+        Column("share", "number", "n_confused / n_cases", "0..1"),
+        Column("n_nowhere", "count", "scans in which it overlaps no class of its row"),
+        Column("n_empty", "count", "scans in which it (of a pair: both) is predicted empty"),
+        Column("n_missing", "count", "scans that show it and have no answer"),
+    ),
+)
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, OVERALL, RANKS, PAIRS,
-        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, PUBLISHED, CLAIMS,
+        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, PUBLISHED, CLAIMS,
     )
 }  # fmt: skip

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from evaluation.commands.groups import REPORTS
+
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    app.command("report")(report)
+    app.command("report", rich_help_panel=REPORTS)(report)
 
 
 def report(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import typer
 
+from evaluation.commands.groups import SAT
 from sat.ablation.commands import ablation
-from sat.atlas.commands import register as register_atlas
 from sat.knowledge.commands import register as register_knowledge
 from sat.released.commands import convert_released
 from sat.training.sampling_command import sampling
@@ -20,106 +18,20 @@ Run = typer.Option(..., help="The run's folder, results/<name>.")
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    sat = typer.Typer(help="SAT-Nano: prepare its training data, train it, look for its errors.")
-    sat.command("prepare")(prepare)
-    sat.command("train")(train)
+    sat = typer.Typer(help="SAT-Nano: its draws, its errors, what knowledge is worth.")
     sat.command("sampling")(sampling)
-    sat.command("sides")(sides)
     sat.command("diagnose")(diagnose)
-    register_atlas(sat)
+    sat.command("retrieval")(retrieval)
     sat.command("ablation")(ablation)
     register_knowledge(sat)
     sat.command("convert-released")(convert_released)
-    app.add_typer(sat, name="sat")
-    app.command("segment")(segment)
-
-
-def prepare(run: Path = Run) -> None:
-    """Put the run's training cases on the preset's own grid."""
-    from evaluation.config import load_frozen
-    from evaluation.paths import RunPaths
-    from sat.config import load_preset
-    from sat.training.prepare import prepare_run
-
-    config = load_frozen(run)
-    preset = load_preset(config.presets.get(MODEL_ID))
-    index = prepare_run(RunPaths(run), config, MODEL_ID, preset)
-    cases = sum(len(entry.cases) for entry in index.entries)
-    classes = sum(len(entry.classes) for entry in index.entries)
-    typer.echo(f"{cases} cases of {len(index.entries)} entries prepared, {classes} classes")
-
-
-def train(
-    run: Path = Run,
-    threads: int = typer.Option(1, min=1, help="CPU threads of torch, in each process."),
-    processes: int = typer.Option(
-        1, min=0, help="Processes on all nodes, one a GPU; 0: for each that Slurm shows."
-    ),
-    nodes: int = typer.Option(1, min=1, help="Nodes of a Slurm job to spread them over."),
-) -> None:
-    """Train SAT-Nano on everything prepared; goes on where a killed training stopped.
-
-    Several processes share each step. Started by torchrun, the command is one of them.
-    """
-    from evaluation.config import load_frozen
-    from evaluation.paths import RunPaths
-    from sat.config import load_preset
-
-    config = load_frozen(run)
-    preset = load_preset(config.presets.get(MODEL_ID))
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        from evaluation.workflow.gpu import require_gpu
-        from sat.training.launch import launch, shown_gpus
-
-        processes = processes or max(1, shown_gpus(os.environ)) * nodes
-        if preset.training.device == "cuda":
-            require_gpu(max(1, processes // nodes))
-        if processes > 1:
-            program = [sys.argv[0], "sat", "train", "--run", str(run), "--threads", str(threads)]
-            launch(program, processes, nodes, threads)
-            return
-    import torch
-
-    from sat.training import train as training
-    from sat.training.distributed import team_of_environment
-
-    team = team_of_environment()
-    torch.set_num_threads(threads)
-    result = training.train(RunPaths(run).model_run(MODEL_ID), preset, config.seed)
-    if team.leads:
-        typer.echo(
-            f"{preset.name}: {result.steps_now} steps in {result.seconds:.0f} s, "
-            f"{result.checkpoint}"
-        )
-
-
-def sides(run: Path = Run, model: str = typer.Option(MODEL_ID, help="Whose predictions.")) -> None:
-    """Count left and right exchanged in the predictions of the test cases."""
-    from evaluation.config import load_frozen
-    from evaluation.files.writing import write_text
-    from evaluation.paths import RunPaths
-    from sat.diagnosis.sides import SideSwaps, run_side_swaps
-    from sat.training.prepare import cases_of_split, datasets_of_run
-
-    config, paths = load_frozen(run), RunPaths(run)
-    lines, total = ["dataset,pairs,swapped,empty"], SideSwaps(0, 0, 0)
-    for dataset in datasets_of_run(paths, config):
-        cases = cases_of_split(paths, dataset, "test")
-        counts = run_side_swaps(paths, config, model, dataset, cases)
-        if counts.pairs or counts.empty:
-            lines.append(f"{dataset},{counts.pairs},{counts.swapped},{counts.empty}")
-            total += counts
-    out = paths.model_run(model) / "side_swaps.csv"
-    write_text(out, "\n".join(lines) + "\n")
-    typer.echo(
-        f"{total.swapped} of {total.pairs} (case, pair)s have left and right exchanged "
-        f"({total.empty} more are empty): {out}"
-    )
+    app.command("segment", rich_help_panel=SAT)(segment)
+    app.add_typer(sat, name="sat", rich_help_panel=SAT)
 
 
 def diagnose(
     run: Path = Run,
-    model: str = typer.Option(MODEL_ID, help="Whose predictions; a checkpoint in its folder."),
+    model: str = typer.Option(MODEL_ID, help="Whose checkpoint, in its folder of the run."),
     checkpoint: Path | None = typer.Option(
         None, "--checkpoint", help="Calibrate this checkpoint instead of the run's own."
     ),
@@ -128,10 +40,9 @@ def diagnose(
     ),
     most: int = typer.Option(40, "--most", min=1, help="At most so many cases of each entry."),
 ) -> None:
-    """Sides exchanged, neighbours confused, and which threshold would have been best.
+    """Calibration of the probabilities, and which threshold would have been best.
 
-    The first two look at the predictions of the test cases. Thresholds are tried on a part of
-    the training cases only, never on test cases.
+    Thresholds are tried on a part of the training cases only, never on test cases.
     """
     from evaluation.config import load_frozen
     from evaluation.files.writing import write_json
@@ -145,6 +56,47 @@ def diagnose(
     for line in report_lines(found):
         typer.echo(line)
     typer.echo(str(out))
+
+
+def retrieval(
+    run: Path | None = typer.Option(
+        None, "--run", help="Regions of the run's text-atlas stage against the texts of classes."
+    ),
+    encoder: str | None = typer.Option(
+        None, "--encoder", help="A folder of stage 1, one in Hugging Face form, or `minilm`."
+    ),
+    before: str | None = typer.Option(
+        None, "--before", help="Another one beside it; by default where its stage 1 started."
+    ),
+    held_out: float | None = typer.Option(
+        None, "--held-out", min=0.0, max=0.99, help="Part held out; by default as in its training."
+    ),
+    out: Path | None = typer.Option(None, "--out", help="Also write an encoder's results as JSON."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+) -> None:
+    """What knowledge taught: does a name find its definition, a region the text of its class?
+
+    Of a text encoder, how often a name finds its definition, and how near names of other
+    structures are. Of a run, how often regions of patients kept out find the text of their class.
+    """
+    from evaluation.errors import BenchError
+
+    if (run is None) == (encoder is None):
+        raise BenchError("name a run or a text encoder", expected="either --run or --encoder")
+    if run is not None:
+        from sat.atlas.learnt import atlas_of, report_lines
+        from sat.atlas.training import measure_atlas
+
+        for line in report_lines(measure_atlas(atlas_of(run, threads))):
+            typer.echo(line)
+        return
+    import torch
+
+    from sat.knowledge.commands import report_retrieval
+
+    assert encoder is not None
+    torch.set_num_threads(threads)
+    report_retrieval(encoder, before, held_out, out)
 
 
 def segment(

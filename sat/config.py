@@ -11,8 +11,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.files.records import Record, read_preset
+from evaluation.files.records import PresetSource, Record, read_preset
 from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
+from sat.knowledge.settings import KnowledgeSettings, load_settings
 from sat.training.settings import (
     Augmentation,
     Loss,
@@ -101,7 +102,10 @@ class PromptSettings(Record):
 
     encoder: Literal["minilm", "folder", "knowledge", "class-id"] = "minilm"
     folder: str | None = Field(default=None, description="of the encoder (folder, knowledge)")
-    knowledge: str = Field(default="quick", description="preset of stage 1, by name or as a file")
+    knowledge: str | KnowledgeSettings = Field(
+        default="quick",
+        description="preset of stage 1, by name or as a file; when read, the preset",
+    )
     pooling: Literal["mean", "pooler"] = "mean"
     template: str = Field(default="{name}", description="text with the fields name and modality")
     embedding: Literal["scaled", "standardised", "unit", "raw"]
@@ -186,10 +190,17 @@ class Preset(Record):
         return self
 
 
-def load_preset(name: str | None = None) -> Preset:
-    """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
+def load_preset(source: PresetSource = None) -> Preset:
+    """A built-in preset by name, a file (a path that ends in `.yaml`), or the values of a run.
+
+    The preset of stage 1, where the run has that stage, becomes part of it.
 
     Raises:
         BenchError: no such preset, or an invalid one (file, field and what was found).
     """
-    return read_preset(name or DEFAULT_PRESET, PRESET_FOLDER, Preset, "SAT-Nano")
+    preset = read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, Preset, "SAT-Nano")
+    if not preset.prompts.trains_text or isinstance(preset.prompts.knowledge, KnowledgeSettings):
+        return preset
+    knowledge = load_settings(preset.prompts.knowledge)
+    prompts = preset.prompts.model_copy(update={"knowledge": knowledge})
+    return preset.model_copy(update={"prompts": prompts})

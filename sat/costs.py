@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.config import RunConfig, load_frozen
+from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.training import counting
@@ -71,12 +72,12 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
 
 def trained_networks(run: Path) -> tuple[int, int]:
     """One network and its weights, without the text encoder."""
-    return 1, count_weights(load_preset(load_frozen(run).presets.get(MODEL)))
+    return 1, count_weights(_preset_of(run))
 
 
 def measured_work(run: Path) -> list[MeasuredWork]:
     """What preparing each entry and training took, with stages 1 and 2 where the run has them."""
-    preset = load_preset(load_frozen(run).presets.get(MODEL))
+    preset = _preset_of(run)
     work = RunPaths(run).model_run(MODEL)
     trainings = [work]
     if preset.prompts.trains_text:
@@ -85,6 +86,10 @@ def measured_work(run: Path) -> list[MeasuredWork]:
         trainings.append(work / ATLAS_FOLDER)
     prepared = measured_preparation(work / "prepared", _prepared_cases)
     return [*prepared, *(measured_training("", folder / SPENT_FILE) for folder in trainings)]
+
+
+def _preset_of(run: Path) -> Preset:
+    return load_preset(preset_in_use(RunPaths(run), load_frozen(run), MODEL))
 
 
 def _prepared_cases(store: Path) -> dict[str, tuple[str, ...]]:

@@ -96,6 +96,12 @@ class Clone:
         values |= {key.replace("_", "-"): value for key, value in changes.items()}
         path.write_text(yaml.safe_dump(values))
 
+    def edit_stages(self, config: str, **resources: dict[str, Any]) -> None:
+        """Write what single stages ask for into a configuration."""
+        path = self.folder / config
+        values = yaml.safe_load(path.read_text()) | {"stages": resources}
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+
     def _log(self, number: int) -> Path:
         return self.folder / f"snakemake-{number}.log"
 
@@ -114,7 +120,7 @@ class Clone:
 def make_clone(folder: Path, **variables: str) -> Clone:
     """A clone whose processes have these environment variables besides."""
     shutil.copy(ROOT / "Snakefile", folder)
-    for package in ("evaluation", "sat", "baselines", "reports"):
+    for package in ("evaluation", "reports"):
         (folder / package).mkdir()
         shutil.copy(ROOT / package / "rules.smk", folder / package)
     for name in ("config", "profiles", "slurm"):

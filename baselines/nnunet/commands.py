@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 
-
-class Device(StrEnum):
-    """Where to train."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-RUN = typer.Option(..., "--run", help="A run's folder, results/<name>.")
-SPECIALIST = typer.Option(..., "--specialist", help="Id of a specialist (`satbench specialists`).")
-
-nnunet = typer.Typer(help="nnU-Net v2 specialists: prepare and train one of them.")
+from evaluation.commands.groups import MODELS
 
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    app.command()(specialists)
-    app.add_typer(nnunet, name="nnunet")
+    app.command(rich_help_panel=MODELS)(specialists)
 
 
 def specialists(
+    run: Path | None = typer.Option(
+        None, "--run", help="Instead: where the plans that a run trains differ from nnU-Net's own."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
 ) -> None:
     """The specialists that studies print, with our count of their parameters beside the size."""
+    if run is not None:
+        _show_plans(run, as_json)
+        return
     from evaluation.published.specialists import pinned_plans
     from evaluation.studies.record import find_study, study_ids
 
@@ -70,39 +62,14 @@ def specialists(
     typer.echo(f"\n{len(rows)} specialists, {total / 1e6:.1f}M parameters (printed: {printed}M)")
 
 
-@nnunet.command()
-def prepare(run: Path = RUN, specialist: str = SPECIALIST) -> None:
-    """Export, plan and preprocess the training cases of one specialist."""
-    from baselines.nnunet.training import prepare_specialist
+def _show_plans(run: Path, as_json: bool) -> None:
+    from tabulate import tabulate
 
-    typer.echo(prepare_specialist(run, specialist))
-
-
-@nnunet.command()
-def plans(
-    run: Path = RUN,
-    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
-) -> None:
-    """Where the plans that a run trains differ from those that nnU-Net makes itself."""
     from baselines.nnunet.training import plan_report
 
     rows = plan_report(run)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    from tabulate import tabulate
-
-    typer.echo(tabulate(rows, headers="keys") if rows else "no differences, or nothing prepared")
-
-
-@nnunet.command()
-def train(
-    run: Path = RUN,
-    specialist: str = SPECIALIST,
-    threads: int | None = typer.Option(None, min=1, help="CPU threads (default: the preset's)."),
-    device: Device = typer.Option(Device.auto, help="`auto` takes the preset's choice."),
-) -> None:
-    """Train one specialist, or continue a training that was stopped."""
-    from baselines.nnunet.training import train_specialist
-
-    typer.echo(train_specialist(run, specialist, threads=threads, device=device.value))
+    else:
+        text = tabulate(rows, headers="keys") if rows else "no differences, or nothing prepared"
+        typer.echo(text)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.files.records import Record, read_preset
+from evaluation.files.records import PresetSource, Record, read_preset
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "paper"
@@ -89,10 +89,10 @@ class NnunetPreset(Record):
         return self
 
 
-def load_preset(name: str | None = None) -> NnunetPreset:
-    """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
+def load_preset(source: PresetSource = None) -> NnunetPreset:
+    """A built-in preset by name, a file (a path that ends in `.yaml`), or the values of a run.
 
     Raises:
         BenchError: no such preset, or an invalid one (file, field and what was found).
     """
-    return read_preset(name or DEFAULT_PRESET, PRESET_FOLDER, NnunetPreset, "nnU-Net")
+    return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, NnunetPreset, "nnU-Net")

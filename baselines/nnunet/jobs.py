@@ -16,6 +16,7 @@ from evaluation.cases import CaseRecord
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.files.identity import digest
+from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.workflow.gpu import require_gpu
 
@@ -68,7 +69,7 @@ def find_job(run: Path, specialist: str) -> Job:
     config = load_frozen(run)
     paths = RunPaths(run)
     card, plan = find_specialist(specialist, config)
-    preset = load_preset(config.presets.get(MODEL))
+    preset = load_preset(preset_in_use(paths, config, MODEL))
     return Job(paths, config, card, plan, preset, paths.model_run(MODEL) / specialist)
 
 

@@ -243,7 +243,7 @@ def _read_prepared(job: Job) -> dict[str, Any]:
         raise BenchError(
             f"specialist `{job.plan.id}` is not prepared",
             file=path,
-            hint=f"run `satbench nnunet prepare --run {job.paths.root} --specialist {job.plan.id}`",
+            hint=f"run `satbench train --run {job.paths.root} --model {MODEL}`",
         )
     prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return prepared

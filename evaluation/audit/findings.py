@@ -45,11 +45,6 @@ class Finding:
         """Whether the link counts."""
         return self.verdict != REJECTED
 
-    @property
-    def crosses(self) -> bool:
-        """Whether one scan is for training and the other for testing."""
-        return self.first.split != self.second.split
-
 
 def verdict_of(match: Match, agreement: Agreement = NOTHING) -> str:
     """The rule of the audit; thresholds and their error rates are in the package's docstring."""

@@ -175,12 +175,12 @@ def _links(frame: pd.DataFrame, scans: Sequence[Scan], declared: Overlaps) -> li
     return lines
 
 
-def _groups(accepted: pd.DataFrame, most: int = 5) -> list[list[str]]:
+def _groups(accepted: pd.DataFrame) -> list[list[str]]:
     """The largest groups of linked patients: one huge group would betray a false link."""
     members: dict[str, list[str]] = {}
     for (dataset, patient), name in find_links({}, accepted).person.items():
         members.setdefault(name, []).append(f"{dataset}/{patient}")
-    return sorted((sorted(m) for m in members.values()), key=lambda m: (-len(m), m))[:most]
+    return sorted((sorted(m) for m in members.values()), key=lambda m: (-len(m), m))[:5]
 
 
 def _lines(summary: dict[str, Any], table: Path) -> list[str]:

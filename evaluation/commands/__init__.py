@@ -7,7 +7,6 @@ import typer
 from evaluation.commands import (
     audit,
     classes,
-    cohort,
     data,
     imports,
     metrics,
@@ -19,7 +18,6 @@ from evaluation.commands import (
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    cohort.register(app)
     data.register(app)
     classes.register(app)
     run.register(app)

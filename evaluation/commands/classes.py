@@ -10,22 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evaluation.commands.groups import group
+from evaluation.commands.groups import DATASETS, STEPS, group
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from evaluation.classes import ClassInfo
     from evaluation.datasets.card import DatasetCard
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(classes)
-    app.command()(datasets)
-    app.command()(split)
+    app.command(rich_help_panel=DATASETS)(classes)
+    app.command(rich_help_panel=DATASETS)(datasets)
+    app.command(rich_help_panel=STEPS)(split)
     group(app, "data").command()(status)
-    group(app, "data").command()(collection)
 
 
 def classes(
@@ -124,14 +121,29 @@ def split(
 
 
 def status(
-    raw_root: Path = typer.Option(..., "--raw-root", help="Folder that holds the raw datasets."),
+    raw_root: Path | None = typer.Option(
+        None, "--raw-root", help="Folder that holds the raw datasets."
+    ),
+    run: Path | None = typer.Option(
+        None, "--run", help="Instead: a run, whose scans, annotations and volumes are counted."
+    ),
     dataset: list[str] = typer.Option([], "--dataset", help="Only this entry (repeatable)."),
     as_json: bool = typer.Option(False, "--json", help="Print every field as JSON."),
 ) -> None:
-    """Say which entries are there, how complete they are, and how to get the others."""
+    """Say which entries are there, how complete they are, and how to get the others.
+
+    Of a run, the cases are counted beside Table 1 of the paper, in `collection/`.
+    """
     from evaluation.datasets.registry import find_card
     from evaluation.datasets.status import data_status, status_text
+    from evaluation.errors import BenchError
 
+    if (run is None) == (raw_root is None):
+        raise BenchError("give either --raw-root or --run")
+    if run is not None:
+        typer.echo(_collection(run))
+        return
+    assert raw_root is not None
     entries = data_status(raw_root, [find_card(name) for name in dataset] or None)
     if as_json:
         typer.echo(json.dumps([e.as_dict() for e in entries], indent=2, ensure_ascii=False))
@@ -139,21 +151,17 @@ def status(
         typer.echo(status_text(entries))
 
 
-def collection(
-    run: Path = typer.Option(..., "--run", help="Run folder, results/<name>."),
-) -> None:
-    """Count scans, annotations and volumes of a run's cases, beside the study's printed ones."""
+def _collection(run: Path) -> Path:
     from tqdm import tqdm
 
     from evaluation.datasets.collection import case_folders, write_collection
 
     with tqdm(total=sum(1 for _ in case_folders(run)), unit="case", desc="count") as bar:
-        folder = write_collection(run, lambda _case: _advance(bar))
-    typer.echo(str(folder))
 
+        def counted(_case: str) -> None:
+            bar.update()
 
-def _advance(bar: tqdm[Any]) -> None:
-    bar.update()
+        return write_collection(run, counted)
 
 
 def _flat(info: ClassInfo) -> dict[str, Any]:

@@ -1,11 +1,22 @@
-"""Groups of `satbench` sub-commands that several modules and packages join."""
+"""How `satbench --help` is divided, and the groups that several modules and packages join."""
 
 from __future__ import annotations
 
 import typer
 
-HELP = {
-    "data": "Look at raw datasets before a run.",
+SCORE = "Score"
+RUN = "A run"
+STEPS = "Its steps, as the workflow calls them"
+MODELS = "Models"
+DATASETS = "Datasets and classes"
+REPORTS = "Reports"
+SAT = "SAT-Nano"
+PANELS = (SCORE, RUN, STEPS, MODELS, DATASETS, REPORTS, SAT)
+"""What a user comes for, in the order of the help page."""
+
+_GROUPS = {
+    "data": ("Look at raw datasets before a run.", DATASETS),
+    "new": ("Write a template card of a model or a dataset.", MODELS),
 }
 
 
@@ -14,6 +25,13 @@ def group(app: typer.Typer, name: str) -> typer.Typer:
     for found in app.registered_groups:
         if found.name == name and found.typer_instance is not None:
             return found.typer_instance
-    made = typer.Typer(help=HELP[name], no_args_is_help=True)
-    app.add_typer(made, name=name)
+    help_text, panel = _GROUPS[name]
+    made = typer.Typer(help=help_text, no_args_is_help=True)
+    app.add_typer(made, name=name, rich_help_panel=panel)
     return made
+
+
+def in_order(app: typer.Typer) -> None:
+    """Sort commands by their panel; those of other packages, which have none, come last."""
+    known = {panel: i for i, panel in enumerate(PANELS)}
+    app.registered_commands.sort(key=lambda c: known.get(str(c.rich_help_panel), len(PANELS)))

@@ -1,4 +1,4 @@
-"""`satbench import`: other tools' score files as rows of the score table."""
+"""`satbench import`: another tool's score file as rows of the score table."""
 
 from __future__ import annotations
 
@@ -7,82 +7,91 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from evaluation.commands.groups import SCORE
 from evaluation.commands.metrics import show
 from evaluation.errors import one_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-import_app = typer.Typer(
-    help="Turn other tools' score files into score rows.", no_args_is_help=True
-)
+FILES = {
+    "nnunet": ("summary.json",),
+    "touchstone": ("CSV of DSC", "CSV of NSD of the same cases and classes"),
+    "challenger": ("long table (CSV)",),
+}
+"""Which files each form has."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group of commands."""
-    app.add_typer(import_app, name="import")
+    """Add the command."""
+    app.command("import", rich_help_panel=SCORE)(import_scores)
 
 
-@import_app.command("nnunet")
-def import_nnunet(
-    summary: Path = typer.Argument(..., help="summary.json of nnU-Net's evaluation."),
+def import_scores(
+    form: str = typer.Argument(..., help="nnunet, touchstone or challenger."),
+    files: list[Path] = typer.Argument(..., help="Its score file; of touchstone DSC, then NSD."),
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    model: str = typer.Option("nnunet", "--model", help="Name of the model."),
+    model: str | None = typer.Option(
+        None, "--model", help="Name of the model (challengeR's table has a column of it)."
+    ),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
+    modality: str | None = typer.Option(
+        None, "--modality", help="ct, mri or unknown; of touchstone ct, of others unknown."
+    ),
+    tolerance_mm: float | None = typer.Option(
+        None, "--tolerance-mm", min=0.0, help="Tolerance with which NSD was computed, in mm."
+    ),
     labels: Path | None = typer.Option(
-        None, "--labels", help="YAML or dataset.json that names the classes."
+        None, "--labels", help="nnunet: YAML or dataset.json that names the classes."
+    ),
+    metric: str = typer.Option("dsc", "--metric", help="challenger: what the values are."),
+    column: list[str] = typer.Option(
+        [], "--column", help="challenger: NAME=ITS COLUMN of algorithm, case, value or task."
     ),
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
-    """Import nnU-Net's summary.json (DSC and voxel counts; it has no NSD)."""
-    from evaluation.scoring.importers import import_nnunet_summary
+    """Turn another tool's score file into score rows.
 
-    _keep(import_nnunet_summary(summary, model, dataset, labels), out, policy, modality)
-
-
-@import_app.command("touchstone")
-def import_touchstone(
-    dsc: Path = typer.Argument(..., help="CSV of DSC: name, one column per class."),
-    nsd: Path = typer.Argument(..., help="CSV of NSD of the same cases and classes."),
-    model: str = typer.Option(..., "--model", help="Name of the model."),
-    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("ct", "--modality", help="ct, mri, pet or unknown."),
-    tolerance_mm: float = typer.Option(
-        ..., "--tolerance-mm", min=0.0, help="Tolerance with which the NSD was computed, in mm."
-    ),
-    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
-) -> None:
-    """Import the Touchstone pair of tables (case x class; blank = class absent)."""
-    from evaluation.scoring.importers import import_touchstone_pair
-
-    frame = import_touchstone_pair(dsc, nsd, model, dataset, tolerance_mm)
-    _keep(frame, out, policy, modality)
-
-
-@import_app.command("challenger")
-def import_challenger(
-    table: Path = typer.Argument(..., help="challengeR's long table (CSV)."),
-    out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    metric: str = typer.Option("dsc", "--metric", help="What the values are."),
-    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
-    dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
-    algorithm: str = typer.Option("algorithm", "--algorithm-column", help="Column of the model."),
-    case: str = typer.Option("case", "--case-column", help="Column of the case."),
-    value: str = typer.Option("value", "--value-column", help="Column of the value."),
-    task: str = typer.Option("task", "--task-column", help="Column of the class (may be absent)."),
-    policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
-) -> None:
-    """Import challengeR's long table (task, algorithm, case, value; NA = missing prediction)."""
+    nnunet: summary.json of nnU-Net's evaluation (DSC and voxel counts; it has no NSD).
+    touchstone: a table of DSC and one of NSD, case x class; blank = class absent.
+    challenger: a long table with task, algorithm, case, value; NA = missing prediction.
+    """
+    from evaluation.errors import BenchError
     from evaluation.metrics.catalogue import all_metrics
-    from evaluation.scoring.importers import import_challenger_table
+    from evaluation.scoring.importers import (
+        import_challenger_table,
+        import_nnunet_summary,
+        import_touchstone_pair,
+    )
 
-    one_of("--metric", metric, tuple(all_metrics()))
-    columns = {"algorithm": algorithm, "case": case, "value": value, "task": task}
-    frame = import_challenger_table(table, dataset, metric, tolerance_mm, columns)
-    _keep(frame, out, policy, modality)
+    one_of("FORM", form, tuple(FILES))
+    if len(files) != len(FILES[form]):
+        raise BenchError(
+            f"`{form}` has another number of files",
+            found=", ".join(map(str, files)),
+            expected=", then ".join(FILES[form]),
+        )
+    if form == "nnunet":
+        frame = import_nnunet_summary(files[0], model or "nnunet", dataset, labels)
+    elif form == "touchstone":
+        if model is None or tolerance_mm is None:
+            raise BenchError("Touchstone's tables do not say whose they are and at which tolerance",
+                             hint="give --model and --tolerance-mm")  # fmt: skip
+        frame = import_touchstone_pair(files[0], files[1], model, dataset, tolerance_mm)
+    else:
+        one_of("--metric", metric, tuple(all_metrics()))
+        tolerance_mm = 1.0 if tolerance_mm is None else tolerance_mm
+        frame = import_challenger_table(files[0], dataset, metric, tolerance_mm, _columns(column))
+    _keep(frame, out, policy, modality or ("ct" if form == "touchstone" else "unknown"))
+
+
+def _columns(named: list[str]) -> dict[str, str]:
+    columns = {name: name for name in ("algorithm", "case", "value", "task")}
+    for text in named:
+        name, _, given = text.partition("=")
+        one_of("--column", name, tuple(columns))
+        columns[name] = given
+    return columns
 
 
 def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from evaluation.commands.groups import SCORE
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,8 +20,8 @@ MISSING = 3
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(evaluate)
-    app.command("metrics")(list_metrics)
+    app.command(rich_help_panel=SCORE)(evaluate)
+    app.command("metrics", rich_help_panel=SCORE)(list_metrics)
 
 
 def evaluate(

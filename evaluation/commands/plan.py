@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evaluation.commands.groups import RUN
+
 if TYPE_CHECKING:
     from evaluation.config import RunConfig
     from evaluation.workflow.estimate import Estimate
@@ -19,8 +21,8 @@ FAILED_JOBS = 3
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(plan)
-    app.command()(jobs)
+    app.command(rich_help_panel=RUN)(plan)
+    app.command(rich_help_panel=RUN)(jobs)
 
 
 def plan(

@@ -1,11 +1,13 @@
-"""Commands that the workflow's jobs call, and those around a run: schema, doctor, new model."""
+"""Commands that the workflow's jobs call, and those around a run: add, doctor, new model."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
+
+from evaluation.commands.groups import MODELS, STEPS, group
+from evaluation.commands.groups import RUN as RUN_PANEL
 
 RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
 MODEL = typer.Option(..., "--model", help="Model id.")
@@ -16,18 +18,43 @@ JOBS = typer.Option(1, "--jobs", min=1, help="Cases measured at once.")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(predict)
-    app.command()(measure)
-    app.command()(add)
-    app.command()(remove)
-    app.command()(rename)
-    app.command()(record)
-    app.command()(schema)
-    app.command()(doctor)
-    new = typer.Typer(help="Write a template card.", no_args_is_help=True)
+    for step in (train, predict, measure, record):
+        app.command(rich_help_panel=STEPS)(step)
+    for command in (add, remove, rename):
+        app.command(rich_help_panel=MODELS)(command)
+    app.command(rich_help_panel=RUN_PANEL)(doctor)
+    new = group(app, "new")
     new.command("model")(new_model)
     new.command("dataset")(new_dataset)
-    app.add_typer(new, name="new")
+
+
+def train(
+    run: Path = RUN,
+    model: str = MODEL,
+    stage: str | None = typer.Option(
+        None, "--stage", help="Only this one (prepare, train, ...), with the preset the run keeps."
+    ),
+    unit: str = typer.Option("", "--unit", help="Of it only this unit, such as a specialist."),
+    preset: str | None = typer.Option(
+        None, "--preset", help="Instead of the configured one; the run keeps it from then on."
+    ),
+    threads: int = typer.Option(0, "--threads", min=0, help="CPU threads; 0: as the stage says."),
+    gpus: int = typer.Option(1, "--gpus", min=0, help="GPUs to use; 0: those that Slurm shows."),
+    nodes: int = typer.Option(1, "--nodes", min=1, help="Nodes of a Slurm job to spread over."),
+    processes: int | None = typer.Option(
+        None, "--processes", min=1, help="That share a training; by default one for each GPU."
+    ),
+) -> None:
+    """Do the stages of a model's training that are missing, or one; goes on after a kill."""
+    from evaluation.models.stages import Granted
+    from evaluation.paths import RunPaths
+    from evaluation.workflow.train import do_stage, train_model
+
+    granted = Granted(threads, gpus, nodes, processes)
+    if stage is not None and preset is None and RunPaths(run).preset(model).is_file():
+        do_stage(run, model, stage, unit, granted, typer.echo)
+    else:
+        train_model(run, model, preset, granted, typer.echo, stage, unit)
 
 
 def predict(
@@ -104,20 +131,6 @@ def record(run: Path = RUN) -> None:
     from evaluation.runs.provenance import write_record
 
     typer.echo(write_record(run))
-
-
-def schema(
-    out: Path | None = typer.Option(None, "--out", help="Write to this file."),
-) -> None:
-    """Print the JSON Schema of a run's configuration."""
-    from evaluation.config import json_schema
-    from evaluation.files.writing import write_text
-
-    text = json.dumps(json_schema(), indent=2) + "\n"
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        write_text(out, text)
 
 
 def doctor(

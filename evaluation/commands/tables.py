@@ -7,13 +7,15 @@ from typing import Optional
 
 import typer
 
+from evaluation.commands.groups import REPORTS, STEPS
+
 RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(aggregate)
-    app.command()(dictionary)
+    app.command(rich_help_panel=STEPS)(aggregate)
+    app.command(rich_help_panel=REPORTS)(dictionary)
 
 
 def aggregate(
@@ -29,14 +31,23 @@ def aggregate(
 
 def dictionary(
     out: Optional[Path] = typer.Option(  # noqa: UP045 - typer reads it at run time
-        None, "--out", help="CSV file to write; default: print."
+        None, "--out", help="File to write; default: print."
+    ),
+    configuration: bool = typer.Option(
+        False, "--configuration", help="The JSON Schema of a run's configuration instead."
     ),
 ) -> None:
-    """List every column of every table with type, unit and meaning."""
+    """List every column of every table with type, unit and meaning (CSV)."""
+    import json
+
+    from evaluation.config import json_schema
     from evaluation.files.writing import write_text
     from evaluation.schema import TABLES, data_dictionary
 
-    text = data_dictionary(list(TABLES.values())).to_csv(index=False, lineterminator="\n")
+    if configuration:
+        text = json.dumps(json_schema(), indent=2) + "\n"
+    else:
+        text = data_dictionary(list(TABLES.values())).to_csv(index=False, lineterminator="\n")
     if out is None:
         typer.echo(text, nl=False)
     else:

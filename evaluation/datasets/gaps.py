@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.sharding import n_shards
-from evaluation.datasets.shards import CaseRow, read_rows
+from evaluation.datasets.shards import StandardisedCase, read_rows
 from evaluation.datasets.splits import planned_cases, split_rule
 from evaluation.paths import RunPaths
 from evaluation.studies.record import find_study
@@ -51,7 +51,7 @@ class Gap:
         )
 
 
-def case_rows(paths: RunPaths, config: RunConfig, card: DatasetCard) -> list[CaseRow]:
+def case_rows(paths: RunPaths, config: RunConfig, card: DatasetCard) -> list[StandardisedCase]:
     """What became of an entry's cases, from the tables of its shards; empty if there is none.
 
     By plan: tables beyond it are of an earlier `shard_size`.
@@ -73,7 +73,7 @@ def planned_tests(card: DatasetCard, config: RunConfig) -> int:
 def find_gap(
     card: DatasetCard,
     config: RunConfig,
-    rows: Sequence[CaseRow],
+    rows: Sequence[StandardisedCase],
     sides: Mapping[str, str],
     side: str = "",
 ) -> Gap:

@@ -42,7 +42,7 @@ COLUMNS = ("case", "patient", "sequence", "status", "reason", "image", "labels")
 
 
 @dataclass(frozen=True)
-class CaseRow:
+class StandardisedCase:
     """What became of one case; `image` and `labels` are digests of a usable one."""
 
     case: str
@@ -92,7 +92,7 @@ def standardise_shard(
     scope = tuple(classes_in_scope(card, config))
     table = paths.case_shard(card.id, shard)
     _clear_leftovers(paths.case(card.id, "x").parent, wanted)
-    rows: dict[str, CaseRow] = {}
+    rows: dict[str, StandardisedCase] = {}
     tasks: list[_Task] = []
     for case in wanted:
         if case in card.exclude:
@@ -117,7 +117,7 @@ def standardise_shard(
     return table
 
 
-def write_rows(path: Path, rows: Sequence[CaseRow]) -> None:
+def write_rows(path: Path, rows: Sequence[StandardisedCase]) -> None:
     """Write the table of a shard atomically."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -126,19 +126,21 @@ def write_rows(path: Path, rows: Sequence[CaseRow]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_rows(path: Path) -> list[CaseRow]:
+def read_rows(path: Path) -> list[StandardisedCase]:
     """Read the table of a shard."""
     with path.open(newline="", encoding="utf-8") as stream:
-        return [CaseRow(**row) for row in csv.DictReader(stream)]  # type: ignore[arg-type]
+        return [StandardisedCase(**row) for row in csv.DictReader(stream)]  # type: ignore[arg-type]
 
 
-def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[CaseRow]:
+def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[StandardisedCase]:
     if jobs == 1 or len(tasks) < 2:
         yield from map(_standardise, tasks)
         return
     alone: list[_Task] = []
     with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
-        waiting: dict[Future[CaseRow], _Task] = {pool.submit(_standardise, t): t for t in tasks}
+        waiting: dict[Future[StandardisedCase], _Task] = {
+            pool.submit(_standardise, t): t for t in tasks
+        }
         for future in as_completed(waiting):
             try:
                 yield future.result()
@@ -155,7 +157,7 @@ def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[CaseRow]:
                 yield _row(task.card, task.raw.case, task.raw.sequence, "failed", reason)
 
 
-def _standardise(task: _Task) -> CaseRow:
+def _standardise(task: _Task) -> StandardisedCase:
     card, raw = task.card, task.raw
     try:
         record = None if task.again else kept_case(card, raw, task.scope, task.folder)
@@ -184,13 +186,13 @@ def _row(
     status: Status,
     reason: str = "",
     record: CaseRecord | None = None,
-) -> CaseRow:
+) -> StandardisedCase:
     try:
         patient = patient_of(card, case)
     except BenchError:
         patient = ""
     content = ("", "") if record is None else (record.image, record.labels)
-    return CaseRow(
+    return StandardisedCase(
         case,
         patient,
         card.sequence_of(case, sequence) or "",

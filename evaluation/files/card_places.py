@@ -1,4 +1,4 @@
-"""Where a user's own cards, presets and studies lie: beside their work, and in the run they made.
+"""Where a user's own cards and studies lie: beside their work, and in the run that they made.
 
 A run carries copies of those that it uses (`evaluation.runs.carrying`), so that it can be
 copied elsewhere. What makes results (the workflow, `add`, a step by hand) takes the user's own
@@ -114,13 +114,6 @@ def split_place(dataset: str) -> Path:
     return own / name
 
 
-def preset_place(name: str) -> Path:
-    """The file of a user's preset, as the configuration or another preset names it."""
-    own = Path(name)
-    carried = None if _place.run is None else carried_preset(RunPaths(_place.run), name)
-    return carried if carried is not None and _counts(carried, own) else own
-
-
 def study_place(name: str) -> CardPlace:
     """The file of a user's study, as the configuration names it, and where its own files lie."""
     own = Path(name)
@@ -129,11 +122,6 @@ def study_place(name: str) -> CardPlace:
         if _counts(folder / STUDY_FILE, own):
             return CardPlace(folder / STUDY_FILE, carried=True)
     return CardPlace(own, carried=False)
-
-
-def carried_preset(paths: RunPaths, name: str) -> Path:
-    """A run's copy of a user's preset."""
-    return paths.cards / "presets" / quote(name, safe="")
 
 
 def carried_study(paths: RunPaths, name: str) -> Path:

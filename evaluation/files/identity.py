@@ -33,6 +33,9 @@ PREDICTION = 1
 SCORES = 2
 """Version of score rows: raised when the same masks give other rows."""
 
+CONFUSIONS = 1
+"""Version of judged sides and neighbours: raised when the same masks are judged otherwise."""
+
 _MARK = ".again-"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,13 +13,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files.card_places import preset_place
 from evaluation.files.reading import text_of
 from evaluation.files.strict_yaml import load_yaml
 from evaluation.files.writing import visible
 
 R = TypeVar("R", bound=BaseModel)
 C = TypeVar("C", bound="Card")
+# A preset by its name, as a file of the user's, or its values as a run keeps them; None: default.
+PresetSource = str | Mapping[str, Any] | None
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ def load_record(path: Path, kind: type[R]) -> R:
     return validated(read_mapping(path), path, kind)
 
 
-def validated(values: dict[str, Any], path: Path, kind: type[R]) -> R:
+def validated(values: Mapping[str, Any], path: Path | str, kind: type[R]) -> R:
     """Values of a file as a typed record.
 
     Raises:
@@ -220,8 +221,10 @@ def preset_names(folder: Path) -> list[str]:
     return [path.stem for path in visible(folder, "*.yaml")]
 
 
-def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
-    """A preset of the folder by its name, or a file of the user's (a path that ends in `.yaml`).
+def read_preset(source: str | Mapping[str, Any], folder: Path, kind: type[R], title: str) -> R:
+    """A preset: of the folder by its name, a file of the user's, or the values that a run keeps.
+
+    A path that ends in `.yaml` is a file.
 
     A preset with the key `extends: NAME` is that other preset with what it says itself: sections
     are merged key by key, everything else is replaced.
@@ -230,7 +233,9 @@ def read_preset(name: str, folder: Path, kind: type[R], title: str) -> R:
         BenchError: no such preset, an invalid one (file, field and what was found), or presets
             that extend each other in a circle.
     """
-    path = _preset_file(name, folder, title)
+    if isinstance(source, Mapping):
+        return validated(source, f"the run's {title} preset", kind)
+    path = _preset_file(source, folder, title)
     return validated(_extended(path, folder, title, ()), path, kind)
 
 
@@ -241,7 +246,7 @@ def is_preset_file(name: object) -> bool:
 
 def _preset_file(name: str, folder: Path, title: str) -> Path:
     own = is_preset_file(name)
-    path = preset_place(name) if own else folder / f"{name}.yaml"
+    path = Path(name) if own else folder / f"{name}.yaml"
     if not path.is_file():
         raise BenchError(
             f"no {title} preset `{name}`", file=path, hint=did_you_mean(name, preset_names(folder))

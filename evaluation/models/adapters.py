@@ -16,7 +16,8 @@ from evaluation.models.answers import Labels, answer_files, mask_file, read_answ
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.gate import checked_model
 from evaluation.models.guarding import guarded
-from evaluation.models.protocol import BatchModel, Model, ModelContext
+from evaluation.models.presets import context_of, preset_in_use
+from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import write_volume
 
@@ -30,14 +31,7 @@ def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | Ba
     if isinstance(adapter, Command):
         return CommandModel(card, adapter)
     factory = load_object(adapter.object, f"model card `{card.id}`, adapter.object")
-    context = ModelContext(
-        model=card.id,
-        paths=paths,
-        config=config,
-        work=paths.model_run(card.id),
-        preset=config.presets.get(card.id),
-        options=dict(adapter.options),
-    )
+    context = context_of(card, paths, config, preset_in_use(paths, config, card.id))
     return checked_model(factory(context), f"`{adapter.object}` of model card `{card.id}`")
 
 

@@ -9,7 +9,9 @@ import logging
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -84,7 +86,7 @@ class ModelCard(Card):
     trained_on: tuple[str, ...] = ()
     test_time_augmentation: str = "none"
     link: str | None = None
-    trains: bool = Field(default=False, description="the workflow has rules that train it")
+    trains: bool = Field(default=False, description="it states stages that train it in a run")
     gpu: bool = Field(default=False, description="predicting wants one GPU")
     version: str | int = Field(
         default=1,
@@ -173,34 +175,48 @@ def load_object(target: str, where: str) -> Any:
     """
     module_name, _, name = target.partition(":")
     try:
-        return getattr(import_module(module_name), name)
-    except ImportError as error:
-        raise BenchError(
-            f"cannot import `{module_name}`",
-            file=where,
-            found=error,
-            hint="install the extra that the model needs, for example `pip install satbench[sat]`",
-        ) from error
+        return getattr(_module(module_name, where), name)
     except AttributeError as error:
         raise BenchError(f"`{module_name}` has no `{name}`", file=where) from error
 
 
-def costs_function(card: ModelCard, name: str) -> Any:
-    """A function of the module `costs` beside the adapter of a model that is trained here.
+def _module(name: str, where: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise BenchError(
+            f"cannot import `{name}`",
+            file=where,
+            found=error,
+            hint="install the extra that the model needs, for example `pip install satbench[sat]`",
+        ) from error
 
-    None for all other models.
+
+def function_of(card: ModelCard, module: str, name: str) -> Any:
+    """What a model that is trained here gives besides its adapter, or None.
+
+    It is the function `name` of the module `module` in the adapter's package; a model without
+    such a module (in a file of its own, say) has the function beside the adapter's object, or
+    not at all. All other models have none.
 
     Raises:
-        BenchError: the module or the function is not there.
+        BenchError: the adapter's module cannot be imported, or a module `module` lacks the name.
     """
-    return _beside_adapter(card, "costs", name)
+    if not (card.trains and card.adapter.kind == "python"):
+        return None
+    where, own = f"card {card.id}", card.adapter.object.partition(":")[0]
+    package = own.rpartition(".")[0]
+    # The adapter's own module is not imported for it: it may load what only predicting needs.
+    if package and _module(package, where) and find_spec(f"{package}.{module}"):
+        return load_object(f"{package}.{module}:{name}", where)
+    return getattr(_module(own, where), name, None)
 
 
 def check_preset(card: ModelCard, preset: str) -> None:
     """Find and validate a preset, as the model's own package reads it.
 
-    That is `load_preset(name)` of the module `config` beside the adapter, for a model that is
-    trained here. What another Python object makes of its preset is its own business.
+    That is its `load_preset` (module `config`), for a model that is trained here. What another
+    Python object makes of its preset is its own business.
 
     Raises:
         BenchError: there is no such preset, it is not valid, or this model never reads one.
@@ -212,13 +228,6 @@ def check_preset(card: ModelCard, preset: str) -> None:
             hint="a preset belongs to a model that is trained here: "
             + ", ".join(c.id for c in model_cards(built_in_ids()).values() if c.trains),
         )
-    load = _beside_adapter(card, "config", "load_preset")
+    load = function_of(card, "config", "load_preset")
     if load is not None:
         load(preset)
-
-
-def _beside_adapter(card: ModelCard, module: str, name: str) -> Any:
-    if not (card.trains and card.adapter.kind == "python"):
-        return None
-    package, dot, _ = card.adapter.object.partition(":")[0].rpartition(".")
-    return load_object(f"{package}{dot}{module}:{name}", f"card {card.id}")

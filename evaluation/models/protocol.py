@@ -9,23 +9,27 @@ from typing import Protocol, runtime_checkable
 
 from evaluation.cases import ImageCase, Prediction
 from evaluation.config import RunConfig
+from evaluation.files.records import PresetSource
 from evaluation.paths import RunPaths
 
 
 @dataclass(frozen=True)
 class ModelContext:
-    """What an adapter is built from: where the run lies and how it is configured.
+    """What an adapter is built from, and its stages: where the run lies, how it is configured.
 
     `work` is the model's own folder (`results/<run>/runs/<model>`), with what its training wrote.
-    `options` come from the model's card.
+    `preset` has the values that the run keeps (`evaluation.models.presets`), or is a name that
+    the model alone understands. `options` come from the model's card. `entries` are those with
+    data, for the stages of a training.
     """
 
     model: str
     paths: RunPaths
     config: RunConfig
     work: Path
-    preset: str | None
+    preset: PresetSource
     options: dict[str, object]
+    entries: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Copies of the user's own cards, presets and study inside a run, to be shown elsewhere."""
+"""Copies of the user's own cards and study inside a run, so that it can be shown elsewhere."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import shutil
 from collections.abc import Iterator
 from os.path import normpath
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
-from evaluation.files.card_places import STUDY_FILE, USER_FOLDER, carried_preset, carried_study
-from evaluation.files.records import is_preset_file, read_card
-from evaluation.files.strict_yaml import load_yaml
+from evaluation.files.card_places import STUDY_FILE, USER_FOLDER, carried_study
+from evaluation.files.records import read_card
 from evaluation.files.writing import atomic_path
 from evaluation.models.card import ModelCard, model_cards
 from evaluation.paths import RunPaths
@@ -22,7 +20,7 @@ from evaluation.studies.record import find_study, study_ids
 
 
 def carry_cards(paths: RunPaths, config: RunConfig) -> None:
-    """Copy what the run uses of the user's own cards, lists, presets and study into its folder.
+    """Copy what the run uses of the user's own cards, split lists and study into its folder.
 
     A copy stays where the user's file is gone or, of a model, broken; copies that the run no
     longer uses are deleted.
@@ -42,13 +40,9 @@ def carry_cards(paths: RunPaths, config: RunConfig) -> None:
             copy.unlink(missing_ok=True)
         if card.is_file():
             _copy(card, paths.cards / "datasets" / card.name)
-    presets = {carried_preset(paths, name).name for name in _carry_presets(paths, config)}
     _carry_study(paths, config)
     _prune(paths.cards / "models", models)
     _prune(paths.cards / "datasets", datasets)
-    for path in (paths.cards / "presets").glob("*"):
-        if path.name not in presets:
-            path.unlink()
 
 
 def edited_cards(paths: RunPaths) -> list[str]:
@@ -92,23 +86,6 @@ def _is_valid(path: Path) -> bool:
     return True
 
 
-def _carry_presets(paths: RunPaths, config: RunConfig) -> Iterator[str]:
-    """Copy the presets, and the files that they name in turn; their names as they are written."""
-    todo = [name for name in config.presets.values() if is_preset_file(name)]
-    seen: set[str] = set()
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        copy = carried_preset(paths, name)
-        if Path(name).is_file():
-            _copy(Path(name), copy)
-        if copy.is_file():
-            yield name
-            todo += _preset_files_in(load_yaml(copy.read_text(encoding="utf-8")))
-
-
 def _carry_study(paths: RunPaths, config: RunConfig) -> None:
     """Copy a user's study with the lists of the run's entries and the published files it names.
 
@@ -129,12 +106,6 @@ def _carry_study(paths: RunPaths, config: RunConfig) -> None:
     for copy in folder.glob("[!.]*"):
         if copy.name not in (STUDY_FILE, *files):
             copy.unlink()
-
-
-def _preset_files_in(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [name for part in value.values() for name in _preset_files_in(part)]
-    return [value] if is_preset_file(value) else []
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ Whatever else lies in the run's folder is left over: it is named, and shown nowh
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,15 @@ def leftovers_of(run: Path) -> list[str]:
     """`leftovers` by the run's own effective configuration."""
     config = load_frozen(run)
     return leftovers(run, config.models, entry_ids(config))
+
+
+def entries_with_data(paths: RunPaths, config: RunConfig) -> list[str]:
+    """Declared entries but for those that had no data when the run was planned."""
+    missing: set[str] = set()
+    if paths.not_run.is_file():
+        with paths.not_run.open(newline="", encoding="utf-8") as stream:
+            missing = {row["dataset"] for row in csv.DictReader(stream)}
+    return [name for name in entry_ids(config) if name not in missing]
 
 
 def entries_with_split(paths: RunPaths, config: RunConfig) -> list[str]:

@@ -18,7 +18,7 @@ from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
-from evaluation.models.card import ModelCard, costs_function, find_model
+from evaluation.models.card import ModelCard, find_model, function_of
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME
 from evaluation.spent import NOT_MEASURED, MeasuredWork, read_spent
@@ -78,7 +78,7 @@ def trained_networks(card: ModelCard, run: Path) -> tuple[int, float]:
     others the card says it.
     """
     try:
-        say = costs_function(card, "trained_networks")
+        say = function_of(card, "costs", "trained_networks")
         networks, parameters = say(run) if say else (int(bool(card.parameters)), card.parameters)
     except (ImportError, BenchError):
         # A machine that only aggregates need not have what the model was trained with.
@@ -91,8 +91,8 @@ def _training(run: Path, card: ModelCard) -> list[MeasuredWork]:
     if not card.trains:
         return []
     try:
-        say = costs_function(card, "measured_work")
-        return list(say(run)) if say else []
+        say = function_of(card, "costs", "measured_work")
+        return list(say(run)) if say else [MeasuredWork("train", "", NOT_MEASURED)]
     except (ImportError, BenchError):
         return [MeasuredWork("train", "", NOT_MEASURED)]
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -20,13 +21,14 @@ from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files.card_places import shows_run
 from evaluation.files.writing import sha256, visible, write_json
 from evaluation.models.added import read_added
+from evaluation.models.presets import frozen_preset
 from evaluation.models.running import join_status
 from evaluation.paths import RunPaths
 from evaluation.runs.measured import measured_cost, measured_works, runtime_table
 from evaluation.schema import COST, RUNTIME, write_table
 
-# Stages whose benchmarks lie in a folder of their model.
-OF_A_MODEL = ("prepare", "train", "predict", "measure")
+# Steps whose jobs are of a model; so is every stage of a training.
+OF_A_MODEL = ("predict", "measure")
 
 PACKAGES = (
     "torch",
@@ -101,8 +103,10 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     others = set(load_cards()) - set(entry_ids(config))
     jobs = []
     for path in visible(folder, "**/*.tsv"):
-        stage, *rest = path.relative_to(folder).with_suffix("").parts
-        model = rest.pop(0) if stage in OF_A_MODEL else None
+        unit = path.relative_to(folder).with_suffix("").parts
+        step, job = step_and_job(unit, RunPaths(run))
+        rest = job.split("/") if job else []
+        model = rest.pop(0) if step in OF_A_MODEL or step != unit[0] else None
         if (model and model not in config.models) or (rest and _dataset(rest[0]) in others):
             continue
         try:
@@ -111,8 +115,8 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
             continue
         jobs.append(
             {
-                "stage": stage,
-                "job": "/".join([model, *rest] if model else rest),
+                "stage": step,
+                "job": job,
                 "seconds": round(float(measured["s"]), 2),
                 "cpu_seconds": round(float(measured["cpu_time"]), 2),
                 "peak_memory_mib": round(float(measured["max_rss"]), 1),
@@ -125,6 +129,21 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
 def _dataset(unit: str) -> str:
     """`totalsegmentator-organs`, `acdc-0`: what stands before the sign, if it is an entry."""
     return unit.partition("-")[0]
+
+
+def step_and_job(unit: Sequence[str], paths: RunPaths) -> tuple[str, str]:
+    """What the path of a log or a benchmark says: `predict`, `oracle/acdc-0`.
+
+    A stage of a training lies under its output; its name and model stand beside the digest of its
+    settings: `train`, `sat-nano`.
+    """
+    step, job = unit[0], "/".join(unit[1:])
+    settings = paths.settings(step, job)
+    words = settings.read_text(encoding="utf-8").split() if settings.is_file() else []
+    if len(words) < 2:
+        return step, job
+    model, name, *rest = words[1].split("/")
+    return name, "/".join([model, *rest])
 
 
 def asked_gpus(resources: str) -> int:
@@ -150,6 +169,11 @@ def write_record(run: Path) -> Path:
         "data_kind": config.data_kind,
         "code": code_version(),
         "configuration": config.model_dump(mode="json"),
+        "presets": {
+            model: frozen.model_dump(mode="json")
+            for model in config.models
+            if (frozen := frozen_preset(paths, model))
+        },
         "added_models": read_added(run),
         "packages": package_versions(),
         "hardware": hardware(),

@@ -17,6 +17,7 @@ import pandas as pd
 
 from evaluation.cases import read_case_record
 from evaluation.config import load_frozen
+from evaluation.confusions.shards import judge_shard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict
@@ -72,6 +73,7 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
         table = scores_table(config.metrics)
         write_table(target, pd.DataFrame(rows, columns=table.names), table)
         journal.keep_only(keys.values())
+    judge_shard(paths, config, model, dataset, shard, jobs)
     made_again(target)
     return target
 

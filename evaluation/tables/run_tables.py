@@ -34,6 +34,7 @@ from evaluation.studies.record import find_study
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.completeness import completeness, lines_of_models_not_run
+from evaluation.tables.confusions import confusion_table
 from evaluation.tables.decisions import decide
 from evaluation.tables.grid import Grid
 from evaluation.tables.scores import Expected, join_shards, load_rows
@@ -43,7 +44,7 @@ from evaluation.tables.views import Links, find_links
 
 MADE_HERE = (
     "dataset", "dataset_class", "class", "region", "lesion", "overall", "ranks", "pairs",
-    "sensitivity", "completeness", "published", "claims",
+    "sensitivity", "completeness", "confusions", "published", "claims",
 )  # fmt: skip
 
 
@@ -211,6 +212,7 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     )
     tables["completeness"] = completeness(grids, expected)
     study = find_study(config.study)
+    tables["confusions"] = confusion_table(paths, expected)
     tables["published"] = published_beside_ours(study, published_for(config), tables)
     tables["claims"] = claims_for(config)
     for name in MADE_HERE:

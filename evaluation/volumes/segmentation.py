@@ -7,7 +7,7 @@ and its values. A union of classes costs a look-up, never another volume.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,13 +107,3 @@ def union_place(places: Iterable[ClassPlace], kind: Kind) -> ClassPlace:
         Part(layer=layer, values=tuple(sorted(found))) for layer, found in sorted(values.items())
     )
     return ClassPlace(kind=kind, parts=parts)
-
-
-def classes_present(segmentation: Segmentation, names: Sequence[str]) -> list[str]:
-    """Those of `names` that have at least one voxel."""
-    present = [set(np.unique(layer).tolist()) for layer in segmentation.layers]
-    return [
-        name
-        for name in names
-        if any(present[p.layer].intersection(p.values) for p in segmentation.classes[name].parts)
-    ]

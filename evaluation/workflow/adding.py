@@ -17,6 +17,7 @@ from evaluation.models.adapters import build_model
 from evaluation.models.added import read_added, write_added
 from evaluation.models.card import find_model
 from evaluation.models.gate import checked_classes
+from evaluation.models.presets import freeze_preset, named_preset
 from evaluation.models.running import failures, predict_shard
 from evaluation.paths import RunPaths
 from evaluation.plugins import add_commands
@@ -55,10 +56,14 @@ def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
         card = find_model(model_id)
         if card.trains and not paths.model_run(model_id).is_dir():
             raise BenchError(
-                f"`{model_id}` is trained by the workflow",
+                f"`{model_id}` is not trained yet in this run",
                 file=paths.model_run(model_id),
-                hint="name it under `models:` in the configuration and run snakemake",
+                hint="name it under `models:` in the configuration and run snakemake, or "
+                f"`satbench train --run {run} --model {model_id}`",
             )
+        if not card.trains and model_id in config.presets:
+            preset = named_preset(card, config.presets[model_id])
+            freeze_preset(paths, model_id, preset)
         datasets = entries_with_split(paths, config)
         if not datasets:
             raise BenchError(

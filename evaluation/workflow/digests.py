@@ -16,7 +16,7 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import split_file, split_rule
 from evaluation.datasets.status import raw_state
-from evaluation.files.identity import CASE, SCORES, digest
+from evaluation.files.identity import CASE, CONFUSIONS, SCORES, digest
 from evaluation.files.writing import sha256, write_text
 from evaluation.metrics.catalogue import versions_of
 from evaluation.models.card import find_model
@@ -73,12 +73,13 @@ def predict_digest(model: str, card: DatasetCard, config: RunConfig) -> str:
 
 
 def measure_digest(card: DatasetCard, config: RunConfig) -> str:
-    """What a shard's score rows depend on besides the masks."""
+    """What a shard's score rows and judged sides depend on besides the masks."""
     classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
     study = find_study(config.study)
     grid = study.protocol.spacing_mm if "resampled" in config.space else None
     metrics = versions_of(config.metrics)
-    return digest(SCORES, config.space, config.tolerance_mm, metrics, classes, study.id, grid)
+    made = [SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, study.id, grid]
+    return digest(made, classes)
 
 
 def tables_digest(config: RunConfig, plan: Plan) -> str:
@@ -87,4 +88,5 @@ def tables_digest(config: RunConfig, plan: Plan) -> str:
     models = [find_model(name) for name in config.models]
     study = find_study(config.study)
     printed = [sha256(study.file(name)) for name in study.published.names]
-    return digest(config, plan.not_run, entries, models, study, printed)
+    scope = config.model_dump(mode="json", exclude={"stages"})
+    return digest(scope, plan.not_run, entries, models, study, printed)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
-from evaluation.models.card import ModelCard, costs_function, find_model
+from evaluation.models.card import ModelCard, find_model, function_of
 from evaluation.workflow.loads import Load, run_loads
 
 # --- Speed, in CPU seconds of one thread -------------------------------------------------------
@@ -187,7 +187,7 @@ def cost_of(card: ModelCard, config: RunConfig, loads: Sequence[Load]) -> ModelC
     Raises:
         BenchError: what its network is counted with is not installed.
     """
-    say: ModelCosts | None = costs_function(card, "model_cost")
+    say: ModelCosts | None = function_of(card, "costs", "model_cost")
     if say is not None:
         try:
             return say(config, loads)

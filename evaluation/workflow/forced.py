@@ -8,9 +8,7 @@ from typing import Any
 from evaluation.files.identity import ask_again
 
 # Their rules make everything anew whenever they run.
-_KEEP_NOTHING = frozenset(
-    {"all", "tables", "split", "audit", "aggregate", "record", "report", "side_swaps"}
-)
+_KEEP_NOTHING = frozenset({"all", "tables", "split", "audit", "aggregate", "record", "report"})
 
 
 def mark_forced(dag: Any) -> int:

@@ -6,7 +6,7 @@ import ctypes
 import importlib
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import gettempdir
@@ -46,7 +46,7 @@ def require_gpu(count: int = 1, *, torch: bool = True) -> None:
             hint="ask the scheduler for one (slurm/README.md, GPUs), install a CUDA build of "
             "torch (`make setup TORCH=...`), or choose presets for a CPU"
             if count == 1
-            else "fewer GPUs learn the same: `gpu` of the rule in the profile, or "
+            else "fewer GPUs learn the same: `gpu` under `stages:` in the configuration, or "
             "`snakemake --resources gpu=1` on one machine (slurm/README.md, GPUs)",
         )
 
@@ -86,6 +86,15 @@ def keep_one_gpu(
         found=", ".join(visible),
         hint="write their number under `resources` in the profile (profiles/many-core)",
     )
+
+
+def shown_gpus(environment: Mapping[str, str]) -> int:
+    """GPUs that Slurm shows to this node of the job; 0 outside of Slurm.
+
+    For a profile that asks by `gres` or `--gpus-per-node`, which the rule does not see.
+    """
+    shown = environment.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in environment else ""
+    return 0 if shown == "NoDevFiles" else len(re.findall(r"[^,\s]+", shown))
 
 
 def _driver_fault(wanted: int) -> str | None:

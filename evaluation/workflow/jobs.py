@@ -16,6 +16,7 @@ from typing import Literal
 from evaluation.errors import BenchError
 from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
+from evaluation.runs.provenance import step_and_job
 
 # Set by the workflow: a job's log then begins with the place where it ran, and ends with its end.
 HEAD_VARIABLE = "SATBENCH_LOG_HEAD"
@@ -81,17 +82,18 @@ def job_reports(run: Path) -> list[JobReport]:
             file=paths.log_folder,
             hint="start it with snakemake; `snakemake -n` shows what it would do",
         )
-    return [_report(unit, paths.log_folder, benchmarks) for unit in sorted(units)]
+    reports = [_report(unit, paths) for unit in units]
+    return sorted(reports, key=lambda report: (report.stage, report.job))
 
 
 def _unit(path: Path, folder: Path) -> tuple[str, ...]:
     return path.relative_to(folder).with_suffix("").parts
 
 
-def _report(unit: tuple[str, ...], logs: Path, benchmarks: Path) -> JobReport:
+def _report(unit: tuple[str, ...], paths: RunPaths) -> JobReport:
     relative = Path(*unit)
-    log = logs / relative.with_name(relative.name + ".log")
-    record = benchmarks / relative.with_name(relative.name + ".tsv")
+    log = paths.log_folder / relative.with_name(relative.name + ".log")
+    record = paths.root / "benchmarks" / relative.with_name(relative.name + ".tsv")
     head, tail = _ends(log)
     place = _HEAD.match(head)
     measured = _measured(record)
@@ -103,9 +105,10 @@ def _report(unit: tuple[str, ...], logs: Path, benchmarks: Path) -> JobReport:
         status = "done"
     if status != "done":
         measured = {}  # of an earlier success
+    step, job = step_and_job(unit, paths)
     return JobReport(
-        stage=unit[0],
-        job="/".join(unit[1:]),
+        stage=step,
+        job=job,
         status=status,
         host=place["host"] if place else "",
         slurm_job=(place["slurm"] or "") if place else "",

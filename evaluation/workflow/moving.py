@@ -92,7 +92,8 @@ def rename_model(run: Path, old: str, new: str, say: Say) -> None:
                 file=paths.added,
                 found=", ".join(added) or "no added model",
             )
-        moves = [(run / part / old, run / part / new) for part in (*WORK, "runs")]
+        parts = (*WORK, "runs", "settings/stage/runs")
+        moves = [(run / part / old, run / part / new) for part in parts]
         taken = [target for source, target in moves if source.exists() and target.exists()]
         if new in config.models or (CARD_FOLDER / f"{new}.yaml").is_file() or taken:
             raise BenchError(

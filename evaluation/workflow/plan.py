@@ -5,6 +5,7 @@ The rules call these functions; they hold no logic of their own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files.writing import write_text
 from evaluation.models.added import read_added, write_added
+from evaluation.models.presets import FrozenPreset, freeze_preset
 from evaluation.paths import RunPaths
 from evaluation.runs.carrying import carry_cards
 from evaluation.runs.declared import Added
@@ -74,8 +76,14 @@ def plan_entries(config: RunConfig) -> Plan:
     return Plan(tuple(name for name in everything if name not in missing), missing)
 
 
-def start_run(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> None:
-    """Write the effective configuration, the cards it uses and the list of entries without data.
+def start_run(
+    config: RunConfig,
+    plan: Plan,
+    paths: RunPaths,
+    added: Added,
+    presets: Mapping[str, FrozenPreset],
+) -> None:
+    """Write the effective configuration, the cards and presets it uses, and what has no data.
 
     An added model that the configuration names by now is taken off the list of the added ones.
 
@@ -104,6 +112,8 @@ def start_run(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> N
     write_added(paths.root, kept)
     freeze(config, paths.config)
     carry_cards(paths, config)
+    for model, preset in presets.items():
+        freeze_preset(paths, model, preset)
     lines = ["dataset,reason", *(f'{name},"{why}"' for name, why in sorted(plan.not_run.items()))]
     text = "\n".join(lines) + "\n"
     if not paths.not_run.is_file() or paths.not_run.read_text(encoding="utf-8") != text:

@@ -28,6 +28,8 @@ def ablation(
     import torch
 
     from evaluation.config import load_frozen
+    from evaluation.models.presets import preset_in_use
+    from evaluation.paths import RunPaths
     from sat.ablation.report import write_report
     from sat.ablation.running import MODEL, run_variant
     from sat.ablation.text import text_cost, text_of_stage_1
@@ -36,7 +38,7 @@ def ablation(
     from sat.knowledge.settings import load_settings
 
     torch.set_num_threads(threads)
-    base = load_preset(load_frozen(run).presets.get(MODEL))
+    base = load_preset(preset_in_use(RunPaths(run), load_frozen(run), MODEL))
     chosen = [find_variant(name.strip()) for name in variants.split(",")]
     folder = None
     if any(variant.encoder == "knowledge" for variant in chosen):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from evaluation.files.writing import atomic_path, visible, write_json, write_text
 from sat.ablation.files import read_json
-from sat.ablation.running import RESULT_FILE
+from sat.ablation.running import RESULT_FILE, RESULT_VERSION
 from sat.ablation.synonyms import SETS
 from sat.ablation.variants import VARIANTS
 
@@ -31,7 +31,7 @@ def collect(folder: Path) -> list[dict[str, Any]]:
     found = [read_json(path) for path in visible(folder, f"*/{RESULT_FILE}")]
     order = list(VARIANTS)
     return sorted(
-        (result for result in found if result.get("variant") in VARIANTS),
+        (r for r in found if r.get("variant") in VARIANTS and r.get("version") == RESULT_VERSION),
         key=lambda r: (order.index(r["variant"]), r["seed"]),
     )
 
@@ -56,16 +56,16 @@ def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _confusions(result: Mapping[str, Any], suffix: str) -> dict[str, Any]:
-    classes, rows = result["classes"], result["neighbours"]
+    sides, classes, rows = result["sides"], result["classes"], result["neighbours"]
     return {
-        f"side_pairs{suffix}": sum(s["pairs"] for s in result["sides"]),
-        f"sides_swapped{suffix}": sum(s["swapped"] for s in result["sides"]),
-        f"sides_empty{suffix}": sum(s["empty"] for s in result["sides"]),
-        f"classes_found{suffix}": classes["right"] + classes["neighbour"] + classes["further"],
-        f"classes_confused{suffix}": classes["neighbour"] + classes["further"],
-        f"classes_empty{suffix}": classes["empty"],
-        f"in_rows{suffix}": sum(r["right"] + r["neighbour"] + r["further"] for r in rows),
-        f"neighbours_confused{suffix}": sum(r["neighbour"] + r["further"] for r in rows),
+        f"side_pairs{suffix}": sides["n_cases"],
+        f"sides_swapped{suffix}": sides["n_confused"],
+        f"sides_empty{suffix}": sides["n_empty"],
+        f"classes_found{suffix}": classes["n_cases"],
+        f"classes_confused{suffix}": classes["n_confused"],
+        f"classes_empty{suffix}": classes["n_empty"],
+        f"in_rows{suffix}": rows["n_cases"],
+        f"neighbours_confused{suffix}": rows["n_confused"],
     }
 
 

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from evaluation.config import RunConfig, freeze, load_frozen
@@ -24,7 +24,8 @@ from evaluation.paths import RunPaths
 from evaluation.protocol import HEADLINE
 from evaluation.scoring.shards import measure_shard
 from evaluation.tables.aggregate import aggregate
-from evaluation.tables.run_tables import load_grids
+from evaluation.tables.confusions import confusion_table
+from evaluation.tables.run_tables import RunGrids, load_grids
 from sat.ablation.confusion import class_confusions
 from sat.ablation.files import cpu_seconds, read_json
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
@@ -33,7 +34,6 @@ from sat.atlas.settings import FOLDER as ATLAS_FOLDER
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
 from sat.config import Preset
-from sat.diagnosis.report import confusion_counts
 from sat.model import load_model
 from sat.text.choice import encoder_digest
 from sat.training.checkpoints import FINAL_FILE
@@ -43,6 +43,7 @@ from sat.training.train import train
 
 MODEL = "sat-nano"
 RESULT_FILE = "result.json"
+RESULT_VERSION = 2
 # Intervals are not shown here.
 BOOTSTRAPS = 100
 
@@ -78,7 +79,8 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
     paths, config = RunPaths(run), load_frozen(run)
     files = [store / INDEX_FILE, *map(paths.split, datasets_of_run(paths, config))]
     encoder = encoder_digest(preset.prompts, store.parent)
-    identity = digest(seed, preset, encoder, [file.read_text(encoding="utf-8") for file in files])
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    identity = digest(RESULT_VERSION, seed, preset, encoder, texts)
     done = read_json(folder / RESULT_FILE)
     if done.get("identity") == identity:
         return done
@@ -86,6 +88,7 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
     work = RunPaths(folder).model_run(MODEL)
     _train(work, variant, seed, preset)
     result: dict[str, Any] = {
+        "version": RESULT_VERSION,
         "identity": identity,
         "variant": variant.name,
         "seed": seed,
@@ -144,21 +147,26 @@ def evaluate(folder: Path) -> dict[str, Any]:
         for shard in range(n_test_shards(find_card(dataset), config)):
             predict_shard(folder, MODEL, dataset, shard)
             measure_shard(folder, MODEL, dataset, shard)
-    sides, neighbours = confusion_counts(paths, config, MODEL, datasets)
+    loaded = load_grids(folder)
+    judged = confusion_table(paths, loaded.expected)
     return {
-        **_means(folder, config),
-        "sides": sides,
-        "neighbours": neighbours,
-        "classes": asdict(class_confusions(paths, config, MODEL, datasets)),
+        **_means(loaded, config),
+        "sides": _summed(judged, "side"),
+        "neighbours": _summed(judged, "neighbour"),
+        "classes": class_confusions(paths, config, MODEL, datasets),
     }
 
 
-def _means(folder: Path, config: RunConfig) -> dict[str, Any]:
+def _summed(judged: pd.DataFrame, what: str) -> dict[str, int]:
+    columns = ["n_cases", "n_confused", "n_empty"]
+    return {name: int(judged.loc[judged["what"] == what, name].sum()) for name in columns}
+
+
+def _means(loaded: RunGrids, config: RunConfig) -> dict[str, Any]:
     """Mean over entries of the mean over classes, and the mean of each entry.
 
     As the tables have them: native grid, classes that the reference shows, direct answers.
     """
-    loaded = load_grids(folder)
     tables = aggregate(loaded.all_models[0], loaded.expected, BOOTSTRAPS, config.seed)
     entries = HEADLINE.numbers(tables["dataset"])
     return {

@@ -39,7 +39,6 @@ VARIANTS = {
         Variant("stage-2", "stage 2 on untuned text", "minilm", atlas=True),
     )
 }
-DEFAULT_VARIANTS = ("class-id", "untuned", "stage-1", "stages-1-2")
 
 
 def find_variant(name: str) -> Variant:

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evaluation.confusions.names import other_side, rows_of
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, encode_regions
-from sat.diagnosis.neighbours import rows_of
-from sat.diagnosis.sides import other_side
 from sat.training.data import Batch
 
 

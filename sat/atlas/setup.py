@@ -97,7 +97,7 @@ def prepare_atlas(
         raise BenchError(
             "the training data was prepared for another grid than the preset's",
             file=store / INDEX_FILE, found=index.grid, expected=preset.grid,
-            hint="run `satbench sat prepare` with the same preset",
+            hint="run `satbench train` with the same preset",
         )  # fmt: skip
     groups = training_groups(store, index, preset)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})

@@ -168,7 +168,7 @@ def measure_atlas(run: AtlasRun) -> dict[str, Any]:
     if state is None or int(state["step"]) < run.settings.steps:
         raise BenchError(
             "stage 2 is not trained to its end", file=run.folder / LAST_FILE,
-            hint="run `satbench sat atlas train`",
+            hint="run `satbench train`",
         )  # fmt: skip
     model = run.new_model()
     found: dict[str, Any] = {"held_out_part": run.settings.validation_part}

@@ -45,7 +45,7 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
             file=path,
             found=", ".join(sorted(map(str, content))[:6]),
             expected=f"kind {KIND}",
-            hint="`satbench sat atlas train` writes one",
+            hint="the stage `atlas` of `satbench train` writes one",
         )
     expected = encoder.state_dict()
     faults = [f"{name}: missing" for name in expected if name not in found]
@@ -81,7 +81,7 @@ def initial_digest(work: Path, preset: Preset) -> str:
         raise BenchError(
             "the preset starts from an encoder that is not there",
             file=work / name,
-            hint="run `satbench sat atlas train` first, or set training.initial_encoder to null",
+            hint="run `satbench train` first, or set training.initial_encoder to null",
         )
     return sha256(work / name)
 

@@ -102,7 +102,7 @@ def histograms(
                 raise BenchError(
                     "a training case is not in the prepared store",
                     file=store / dataset / case,
-                    hint="run `satbench sat prepare` again",
+                    hint="run `satbench train` again",
                 )
             yield from case_histograms(model, store, record)
 

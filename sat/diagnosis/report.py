@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import find_card
-from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from sat.diagnosis.calibration import histograms, summarise, validation_patients
-from sat.diagnosis.neighbours import Confusions, confusions, rows_of
-from sat.diagnosis.sides import SideSwaps, answered, side_pairs, side_swaps
 from sat.model import load_model
 from sat.training.checkpoints import FINAL_FILE
-from sat.training.prepare import cases_of_split, datasets_of_run
+from sat.training.prepare import datasets_of_run
 from sat.training.store import INDEX_FILE, read_index
 from sat.training.validation import held_out_cases
 
@@ -34,58 +28,27 @@ def diagnose_run(
     part: float = 0.2,
     most: int = 40,
 ) -> dict[str, Any]:
-    """Side swaps and confused neighbours of a model's test predictions, and its calibration.
+    """How well the probabilities of a run's SAT-Nano are calibrated, on training cases.
 
     Args:
         paths: the run.
         config: its configuration.
-        model: whose predictions, and whose checkpoint unless one is named.
+        model: whose checkpoint, unless one is named.
         checkpoint: a checkpoint to calibrate instead, for example one trained without the part.
         part: part of each entry's training patients that thresholds are tried on. If the
             checkpoint's training held patients out (`training.validation`), these are taken.
         most: at most so many cases of each entry.
 
     Returns:
-        `sides`, `neighbours` and `calibration`, as tables of plain values for a JSON file.
+        The model, the run and `calibration`, as plain values for a JSON file.
     """
     datasets = datasets_of_run(paths, config)
-    sides, neighbours = confusion_counts(paths, config, model, datasets)
     return {
         "model": model,
         "run": config.name,
         "data_kind": config.data_kind,
-        "sides": sides,
-        "neighbours": neighbours,
         "calibration": _calibrate(paths, model, datasets, checkpoint, part, most),
     }
-
-
-def confusion_counts(
-    paths: RunPaths, config: RunConfig, model: str, datasets: Sequence[str]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Side swaps of each entry with pairs, and confusions of each row, on the test cases."""
-    sides, neighbours = [], []
-    for dataset in datasets:
-        scope = [entry.name for entry in classes_in_scope(find_card(dataset), config)]
-        if not side_pairs(scope) and not rows_of(scope):
-            continue
-        swaps, rows = SideSwaps(0, 0, 0), {row: Confusions() for row in rows_of(scope)}
-        cases = tqdm(cases_of_split(paths, dataset, "test"), desc=dataset, unit="case")
-        for reference, prediction in answered(paths, model, dataset, cases):
-            swaps += side_swaps(reference, prediction)
-            for row, counts in confusions(reference, prediction).items():
-                rows[row] = rows.get(row, Confusions()) + counts
-        if side_pairs(scope):
-            sides.append({"dataset": dataset, **asdict(swaps), "rate": _number(swaps.rate)})
-        neighbours += [
-            {"dataset": dataset, "row": row, **asdict(counts), "rate": _number(counts.rate)}
-            for row, counts in rows.items()
-        ]
-    return sides, neighbours
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 5)
 
 
 def _calibrate(
@@ -107,7 +70,7 @@ def _calibrate(
     if index.grid != loaded.preset.grid:
         raise BenchError(
             "the prepared cases lie on another grid than the checkpoint's", file=store,
-            hint="run `satbench sat prepare` with the preset of the checkpoint",
+            hint="run `satbench train` with the preset of the checkpoint",
         )  # fmt: skip
     if held_out is not None:
         part, chosen = held_out.part, held_out_cases(index, held_out)
@@ -137,18 +100,6 @@ def _validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A few lines for the terminal."""
-    for item in found["sides"]:
-        yield (
-            f"sides, {item['dataset']}: {item['swapped']} of {item['pairs']} (case, pair)s have "
-            f"left and right exchanged, {item['empty']} more are empty"
-        )
-    for item in found["neighbours"]:
-        hits = item["right"] + item["neighbour"] + item["further"]
-        yield (
-            f"{item['row']}, {item['dataset']}: of {hits} found, {item['neighbour']} lie in the "
-            f"next one and {item['further']} further along; {item['nowhere']} lie in none, "
-            f"{item['empty']} are empty"
-        )
     calibration = found["calibration"]
     if not calibration["available"]:
         yield f"calibration: not available, {calibration['reason']}"

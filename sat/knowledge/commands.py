@@ -27,10 +27,8 @@ def register(sat: typer.Typer) -> None:
         help="Stage 1 of SAT-Nano: a text encoder learns definitions and relations.",
         no_args_is_help=True,
     )
-    knowledge.command("sources")(sources)
     knowledge.command("template")(template)
     knowledge.command("train")(train)
-    knowledge.command("retrieve")(retrieve)
     sat.add_typer(knowledge, name="knowledge")
 
 
@@ -63,40 +61,6 @@ def _named(
         "relations": None if relations is None else str(relations),
         "open_set": open_set,
     }
-
-
-def sources(
-    preset: str | None = Preset,
-    umls: Path | None = Umls,
-    tui: list[str] = Types,
-    max_triplets: int | None = MaxTriplets,
-    relations: Path | None = Relations,
-    open_set: bool | None = typer.Option(None, help="The definitions that come with SAT-Bench."),
-    seed: int = typer.Option(0, help="Seed of the draw from UMLS."),
-) -> None:
-    """Read all sources of knowledge and show what is in them, without training."""
-    from sat.knowledge.open_set import DATA, class_names
-    from sat.knowledge.records import plain
-    from sat.knowledge.sampling import divide
-    from sat.knowledge.sources import gather, held_out
-
-    of_sources = _named(umls, tui, max_triplets, relations, open_set)
-    settings: KnowledgeSettings = _changed(preset, {}, of_sources)
-    found = gather(settings.sources, seed, progress=True)
-    for line in found.sources:
-        typer.echo(line)
-    defined = {plain(pair.name) for pair in found.pairs}
-    related = {plain(name) for t in found.triplets for name in (t.head, t.tail)}
-    names = [plain(name) for name in class_names()]
-    for what, there in (("a definition", defined), ("a relation", related)):
-        typer.echo(f"class names with {what}: {sum(n in there for n in names)} of {len(names)}")
-    kept = held_out(settings.held_out)
-    division = divide(found, kept, () if settings.class_pairs else class_names())
-    typer.echo(
-        f"to train on: {len(division.concepts):,} concepts with definitions, "
-        f"{len(division.triplets):,} triplets; held out: {len(kept)} concepts of the open set"
-    )
-    typer.echo(f"licences of the open set: {DATA / 'LICENSES.md'}")
 
 
 def template(
@@ -144,7 +108,10 @@ def template(
 
 
 def train(
-    out: Path = typer.Option(..., "--out", help="Folder of the new text encoder."),
+    out: Path | None = typer.Option(None, "--out", help="Folder of the new text encoder."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Only read all sources of knowledge and show what is in them."
+    ),
     preset: str | None = Preset,
     encoder: str | None = typer.Option(
         None, "--encoder", help="Where it starts: `minilm`, or a folder in Hugging Face form."
@@ -168,44 +135,56 @@ def train(
     ),
 ) -> None:
     """Train a text encoder on definitions and relations; goes on where a killed one stopped."""
-    import torch
-
-    from sat.knowledge.train import train_text
-
-    torch.set_num_threads(threads)
     layers = int(trainable) if trainable is not None and trainable.isdecimal() else trainable
     settings: KnowledgeSettings = _changed(
         preset,
         {"encoder": encoder, "trainable": layers, "steps": steps, "batch": batch, "loss": loss},
         _named(umls, tui, max_triplets, relations, open_set),
     )
+    if dry_run:
+        _show_sources(settings, seed)
+        return
+    import torch
+
+    from evaluation.errors import BenchError
+    from sat.knowledge.train import train_text
+
+    if out is None:
+        raise BenchError("a new text encoder needs a folder", hint="give --out, or --dry-run")
+    torch.set_num_threads(threads)
     done = train_text(out, settings, seed, overwrite=overwrite)
     typer.echo(f"{settings.name}: {done.steps_now} steps in {done.seconds:.0f} s, {done.folder}")
     if examine:
-        _report(out, None, settings.held_out, out / RETRIEVAL_FILE)
+        report_retrieval(out, None, settings.held_out, out / RETRIEVAL_FILE)
 
 
-def retrieve(
-    encoder: str = typer.Option(
-        "minilm", "--encoder", help="A folder of stage 1, one in Hugging Face form, or `minilm`."
-    ),
-    before: str | None = typer.Option(
-        None, "--before", help="Another one beside it; by default where its stage 1 started."
-    ),
-    held_out: float | None = typer.Option(
-        None, "--held-out", min=0.0, max=0.99, help="Part held out; by default as in its training."
-    ),
-    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
-    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
+def _show_sources(settings: KnowledgeSettings, seed: int) -> None:
+    from sat.knowledge.open_set import DATA, class_names
+    from sat.knowledge.records import plain
+    from sat.knowledge.sampling import divide
+    from sat.knowledge.sources import gather, held_out
+
+    found = gather(settings.sources, seed, progress=True)
+    for line in found.sources:
+        typer.echo(line)
+    defined = {plain(pair.name) for pair in found.pairs}
+    related = {plain(name) for t in found.triplets for name in (t.head, t.tail)}
+    names = [plain(name) for name in class_names()]
+    for what, there in (("a definition", defined), ("a relation", related)):
+        typer.echo(f"class names with {what}: {sum(n in there for n in names)} of {len(names)}")
+    kept = held_out(settings.held_out)
+    division = divide(found, kept, () if settings.class_pairs else class_names())
+    typer.echo(
+        f"to train on: {len(division.concepts):,} concepts with definitions, "
+        f"{len(division.triplets):,} triplets; held out: {len(kept)} concepts of the open set"
+    )
+    typer.echo(f"licences of the open set: {DATA / 'LICENSES.md'}")
+
+
+def report_retrieval(
+    encoder: str | Path, before: str | None, part: float | None, out: Path | None
 ) -> None:
-    """How often a name finds its definition, and how near names of other structures are."""
-    import torch
-
-    torch.set_num_threads(threads)
-    _report(encoder, before, held_out, out)
-
-
-def _report(encoder: str | Path, before: str | None, part: float | None, out: Path | None) -> None:
+    """Print how often names find their definitions, and how near other structures' names are."""
     from evaluation.files.writing import write_json
     from sat.knowledge.record import load_text_encoder, read_record
     from sat.knowledge.retrieval import examine, table

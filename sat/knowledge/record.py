@@ -63,10 +63,10 @@ def read_record(folder: Path) -> TextRecord:
         raise invalid_record(path, TextRecord, error) from error
 
 
-def load_text_encoder(folder: Path, *, unit_length: bool = True) -> TextEncoder:
+def load_text_encoder(folder: Path) -> TextEncoder:
     """The frozen encoder of a folder that stage 1 made, pooled as it was trained.
 
     `load_text_encoder(folder).embed(["left kidney", "kidney on the left"])` gives (2, E) rows of
     unit length, whether names are classes, synonyms or whole sentences.
     """
-    return TextEncoder(folder, read_record(folder).pooling, unit_length=unit_length)
+    return TextEncoder(folder, read_record(folder).pooling)

@@ -10,8 +10,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sat.diagnosis.neighbours import rows_of
-from sat.diagnosis.sides import side_pairs
+from evaluation.confusions.names import rows_of, side_pairs
 from sat.knowledge.open_set import class_definitions, class_names
 from sat.knowledge.records import plain
 

@@ -67,7 +67,7 @@ def training_groups(
                 raise BenchError(
                     "a prepared case is missing",
                     file=store / entry.dataset / case,
-                    hint="run `satbench sat prepare` again",
+                    hint="run `satbench train` again",
                 )
             records.append(record)
         if records:

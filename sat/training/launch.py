@@ -114,15 +114,6 @@ def cpus_of_node(environment: Mapping[str, str]) -> int:
     return int(_field(_scontrol("show", "job", "-o", environment[JOB]), "CPUs/Task"))
 
 
-def shown_gpus(environment: Mapping[str, str]) -> int:
-    """GPUs that Slurm shows to this node of the job; 0 outside of Slurm.
-
-    For a profile that asks by `gres` or `--gpus-per-node`, which the rule does not see.
-    """
-    shown = environment.get("CUDA_VISIBLE_DEVICES", "") if JOB in environment else ""
-    return 0 if shown == "NoDevFiles" else len(re.findall(r"[^,\s]+", shown))
-
-
 def children_environment(
     nodes: int, threads: int, environment: Mapping[str, str]
 ) -> dict[str, str]:

@@ -22,6 +22,7 @@ def sampling(
     """How often the training draws each dataset, group and class, before it starts."""
     from evaluation.config import load_frozen
     from evaluation.errors import BenchError
+    from evaluation.models.presets import preset_in_use
     from evaluation.paths import RunPaths
     from evaluation.workflow.configuration import load_config
     from sat.config import load_preset
@@ -36,7 +37,7 @@ def sampling(
 
     if run is not None and config is None:
         settings, work = load_frozen(run), RunPaths(run).model_run(MODEL_ID)
-        preset = load_preset(settings.presets.get(MODEL_ID))
+        preset = load_preset(preset_in_use(RunPaths(run), settings, MODEL_ID))
         store = work / "prepared"
         rows = shares(run_groups(store, preset), preset, settings.seed, draws, store)
         out = out or work / REPORT_FILE

@@ -87,7 +87,5 @@ def read_index(store: Path) -> PreparedIndex:
     """
     path = store / INDEX_FILE
     if not path.is_file():
-        raise BenchError(
-            "no prepared training data", file=path, hint="run `satbench sat prepare` first"
-        )
+        raise BenchError("no prepared training data", file=path, hint="run `satbench train` first")
     return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))

@@ -106,7 +106,7 @@ def _require_grid(index: PreparedIndex, preset: Preset, work: Path) -> None:
         raise BenchError(
             "the prepared cases lie on another grid than the preset's", file=work / "prepared",
             found=index.grid, expected=preset.grid,
-            hint="run `satbench sat prepare` with this preset first",
+            hint="run `satbench train` with this preset first",
         )  # fmt: skip
 
 

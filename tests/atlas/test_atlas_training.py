@@ -159,7 +159,7 @@ def test_old_checkpoints_without_an_initial_encoder_load(tmp_path, toy):
 
 def test_what_cannot_work_is_refused(tmp_path, toy):
     preset = toy.preset()
-    with pytest.raises(BenchError, match="satbench sat prepare"):
+    with pytest.raises(BenchError, match="satbench train"):
         prepare_atlas(tmp_path, preset, 0, toy.book())
     with pytest.raises(BenchError, match="no text-atlas stage"):
         prepare_atlas(tmp_path, preset.model_copy(update={"atlas": None}), 0)

@@ -92,7 +92,8 @@ def test_a_killed_training_continues_to_the_same_weights(
     shutil.copytree(prepared, run)
     latest = find_job(run, ORGANS).model_folder / "fold_all" / "checkpoint_latest.pth"
     command = "import sys; from evaluation.cli import main; sys.argv[0] = 'satbench'; main()"
-    arguments = ["nnunet", "train", "--run", str(run), "--specialist", ORGANS]
+    arguments = ["train", "--run", str(run), "--model", "nnunet", "--stage", "train"]
+    arguments += ["--unit", ORGANS]
     parent = subprocess.Popen(
         [sys.executable, "-c", command, *arguments], stderr=subprocess.DEVNULL
     )

@@ -21,7 +21,7 @@ from evaluation.audit.findings import (
 from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
 from evaluation.audit.running import compare
 from evaluation.audit.scans import Scan
-from evaluation.datasets.phantoms.canvas import Grid
+from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.prostate import draw_pelvis
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files.writing import visible
@@ -57,10 +57,10 @@ def virtual_patients(n: int, seed: int) -> list[Volume]:
         rng = np.random.default_rng([seed, index])
         shift = rng.uniform(-8, 8, 3)
         if index % 2:
-            grid = Grid((80, 72, 36), (2.0, 2.0, 3.0), (shift[0], shift[1], shift[2]))
+            grid = FieldOfView((80, 72, 36), (2.0, 2.0, 3.0), (shift[0], shift[1], shift[2]))
             phantom = draw_pelvis(rng, grid)
         else:
-            grid = Grid((96, 80, 72), (3.2, 3.2, 4.0), (shift[0], shift[1], 45 + shift[2]))
+            grid = FieldOfView((96, 80, 72), (3.2, 3.2, 4.0), (shift[0], shift[1], 45 + shift[2]))
             phantom = draw_torso(rng, grid)
         volumes.append(Volume(phantom.image, np.diag([*phantom.spacing_mm, 1.0])))
     return volumes

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import typer
 
-from evaluation.datasets.phantoms.canvas import Grid
+from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.layouts import Pose, affine_of, hounsfield, oriented
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files.writing import write_text
@@ -202,7 +202,7 @@ def split_training_step(preset: Preset, n_cases: int = 3, steps: int = STEPS) ->
 
 
 def _write_store(store: Path, preset: Preset, n_cases: int) -> int:
-    grid = Grid((64, 48, 44), (5.0, 5.0, 6.0), (0.0, 0.0, 0.0))
+    grid = FieldOfView((64, 48, 44), (5.0, 5.0, 6.0), (0.0, 0.0, 0.0))
     names: tuple[str, ...] = ()
     cases: list[str] = []
     for number in range(n_cases):

@@ -16,7 +16,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.registry import find_card
-from evaluation.datasets.shards import CaseRow, write_rows
+from evaluation.datasets.shards import StandardisedCase, write_rows
 from evaluation.datasets.splits import (
     committed_split,
     effective_split,
@@ -247,7 +247,9 @@ class TestRun:
         for shard in range(2):
             path = paths.case_shard(dataset, shard)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_rows(path, [CaseRow(c, who, "", s, "", c, who) for c, who, s in rows[shard::2]])
+            write_rows(
+                path, [StandardisedCase(c, who, "", s, "", c, who) for c, who, s in rows[shard::2]]
+            )
         return paths
 
     def test_writes_only_what_standardised(self, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ class TestCollection:
             "cases.csv", "classes.csv", "entries.csv", "regions.csv"
         ]  # fmt: skip
         assert len(pd.read_csv(folder / "entries.csv")) == len(load_cards())
-        result = CliRunner().invoke(build(), ["data", "collection", "--run", str(tmp_path)])
+        result = CliRunner().invoke(build(), ["data", "status", "--run", str(tmp_path)])
         assert result.exit_code == 0
 
     def test_published_rows(self) -> None:

@@ -424,6 +424,7 @@ def another_preset(place: Place) -> None:
 CARD = "config/models/{}.yaml"
 SWAPPED = "right ventricle cavity: 3, myocardium: 2, left ventricle cavity: 1"
 STRAIGHT = "right ventricle cavity: 1, myocardium: 2, left ventricle cavity: 3"
+TRAINING_FILE = f"results/{NAME}/runs/sat-nano/checkpoint.pt"
 TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
 
 
@@ -506,7 +507,7 @@ TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
     # Rows change with the masks: two seeds cannot show the same scores.
     Step("seed of the training", configure(seed=1), anew=TRAINED),
     Step("preset", another_preset, anew=TRAINED),
-    Step("training forced", arguments=(*FORCED, "train_sat"), anew=("training/sat-nano",)),
+    Step("training forced", arguments=(*FORCED, TRAINING_FILE), anew=("training/sat-nano",)),
     Step(
         "a raw case removed",
         all_of(
@@ -572,6 +573,9 @@ TRAINING = {
 }
 
 
+SPECIALIST_FILES = [f"results/{NAME}/runs/nnunet/{e}/model.json" for e in CHEAP["entries"]]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, new_clone) -> Place:
     """A synthetic run of both trained models."""
@@ -610,7 +614,7 @@ def without_checkpoint(place: Place) -> None:
     ),
     Step(
         "specialists forced",
-        arguments=(*FORCED, "train_specialist"),
+        arguments=(*FORCED, *SPECIALIST_FILES),
         anew=("specialist/*",),
         # nnU-Net writes the time of day into its checkpoints.
         perhaps=("prediction/nnunet/*",),

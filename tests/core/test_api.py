@@ -51,7 +51,8 @@ def write_run(folder: Path) -> None:
     """Two controls on an entry of two test cases, measured and aggregated."""
     paths = RunPaths(folder)
     config = RunConfig(
-        name=folder.name, study="sat", data_kind="synthetic", raw_root="raw", entries=["msd_spleen"],
+        name=folder.name, study="sat", data_kind="synthetic", raw_root="raw",
+        entries=["msd_spleen"],
         models=["oracle", "empty"], cohort=Cohort(),
     )  # fmt: skip
     freeze(config, paths.config)
@@ -120,7 +121,9 @@ def test_label_maps_masks_and_segmentations_score_alike() -> None:
     sides = [pack_masks({"liver": cube(n) > 0}, AFFINE, "annotated") for n in (0, 1)]
     assert of_masks == score_segmentations(*sides, spacing, tolerances, ["liver"])
     # Voxels lie in another order in memory, so that sums may differ in their last bit.
-    assert [one["nsd"] for one in of_maps] == pytest.approx([one["nsd"] for one in of_masks], abs=1e-12)
+    assert [one["nsd"] for one in of_maps] == pytest.approx(
+        [one["nsd"] for one in of_masks], abs=1e-12
+    )
     assert [one["dsc"] for one in of_maps] == [one["dsc"] for one in of_masks] == [0.75, 0.75]
     assert [one.tolerance_mm for one in of_maps] == [0.5, 1.0]
     assert of_maps[0]["nsd"] < of_maps[1]["nsd"] == 1.0

@@ -132,17 +132,23 @@ def test_another_text_encoder_is_another_training(tmp_path, text_folder):
 
 
 def _run(*arguments: str) -> str:
-    result = CliRunner().invoke(build(), ["sat", "knowledge", *arguments])
+    result = CliRunner().invoke(build(), ["sat", *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
     return result.output
 
 
+def _knowledge(*arguments: str) -> str:
+    return _run("knowledge", *arguments)
+
+
 def test_commands_train_and_compare(tmp_path, tiny_bert):
     out = tmp_path / "text"
     common = ("--encoder", str(tiny_bert), "--batch", "8", "--steps", "2")
-    shown = _run("train", "--out", str(out), *common, "--trainable", "head", "--loss", "eq4")
+    shown = _run(
+        "knowledge", "train", "--out", str(out), *common, "--trainable", "head", "--loss", "eq4"
+    )
     assert "2 steps" in shown
     assert "held-out definitions R@1 (n = 678), %" in shown
     found = json.loads((out / "retrieval.json").read_text())
@@ -151,24 +157,29 @@ def test_commands_train_and_compare(tmp_path, tiny_bert):
     assert (record.settings.loss, record.settings.trainable) == ("eq4", "head")
     assert record.settings.batch == 8
     again = tmp_path / "again.json"
-    compared = _run("retrieve", "--encoder", str(out), "--held-out", "0", "--out", str(again))
+    compared = _run("retrieval", "--encoder", str(out), "--held-out", "0", "--out", str(again))
     assert "held-out" not in compared
     assert set(compared.splitlines()[4:-1]) < set(shown.splitlines())
     assert json.loads(again.read_text())["after"]["classes"] == found["after"]["classes"]
     with pytest.raises(BenchError, match="trainable"):
-        _run("train", "--out", str(out), "--trainable", "most")
+        _knowledge("train", "--out", str(out), "--trainable", "most")
 
 
 def test_commands_show_sources_and_questions(tmp_path):
-    shown = _run("sources")
+    shown = _knowledge("train", "--dry-run")
     assert "5,558 definitions, 14,906 triplets" in shown
     assert "class names with a definition: 341 of 341" in shown
-    assert "{definition}" in _run("template")
-    assert _run("template", "--concept", "liver", "--definition", "A gland.").endswith("A gland.\n")
+    assert "{definition}" in _knowledge("template")
+    assert _knowledge("template", "--concept", "liver", "--definition", "A gland.").endswith(
+        "A gland.\n"
+    )
     table = tmp_path / "definitions.csv"
     table.write_text("concept_id,concept,definition\nX1,liver,A gland.\nX2,spleen,An organ.\n")
-    rows = [json.loads(line) for line in _run("template", "--definitions", str(table)).splitlines()]
+    rows = [
+        json.loads(line)
+        for line in _knowledge("template", "--definitions", str(table)).splitlines()
+    ]
     assert [row["concept_id"] for row in rows] == ["X1", "X2"]
     assert "Definition: An organ." in rows[1]["prompt"]
     with pytest.raises(BenchError, match="both"):
-        _run("template", "--concept", "liver")
+        _knowledge("template", "--concept", "liver")

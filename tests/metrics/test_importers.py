@@ -114,3 +114,25 @@ def test_import_on_the_command_line(tmp_path):
     result = CliRunner().invoke(build(), arguments)
     assert result.exit_code == 0, result.output
     assert len(read_table(out, SCORES)) == 4
+    long = tmp_path / "long.csv"
+    long.write_text("alg,case,value,task\nA,1,0.5,T1\n")
+    arguments = ["import", "challenger", str(long), "--out", str(out), "--column", "algorithm=alg"]
+    result = CliRunner().invoke(build(), arguments)
+    assert result.exit_code == 0, result.output
+    assert read_table(out, SCORES)["model"].tolist() == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nnunet", "a.json", "b.json"], "another number of files"),
+        (["touchstone", "dsc.csv"], "another number of files"),
+        (["touchstone", "dsc.csv", "nsd.csv"], "whose they are"),
+        (["medperf", "a.csv"], "no such choice"),
+        (["challenger", "a.csv", "--column", "colour=red"], "no such choice"),
+    ],
+)
+def test_what_an_import_lacks_is_said(arguments, message):
+    error = CliRunner().invoke(build(), ["import", *arguments]).exception
+    assert isinstance(error, BenchError)
+    assert message in str(error)

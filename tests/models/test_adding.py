@@ -138,7 +138,7 @@ def configured(run: Path, *models: str) -> RunConfig:
 def start(run: Path, *models: str) -> RunConfig:
     """What the Snakefile does at the start of a workflow."""
     config, others = with_added(configured(run, *models), run)
-    start_run(config, Plan((DATASET,), {}), RunPaths(run), others)
+    start_run(config, Plan((DATASET,), {}), RunPaths(run), others, {})
     return config
 
 
@@ -291,7 +291,7 @@ def test_a_workflow_does_not_start_on_another_plan(added: Path) -> None:
     config, others = with_added(configured(added, "oracle"), added)
     moving.remove_model(added, "mine", say)
     with pytest.raises(BenchError, match="while this workflow was being planned"):
-        start_run(config, Plan((DATASET,), {}), RunPaths(added), others)
+        start_run(config, Plan((DATASET,), {}), RunPaths(added), others, {})
 
 
 def test_copied_elsewhere_it_shows_what_its_own_cards_say(

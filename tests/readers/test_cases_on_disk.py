@@ -15,7 +15,7 @@ from evaluation.datasets.check import check_root
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_shards, shard_cases
-from evaluation.datasets.shards import CaseRow, write_rows
+from evaluation.datasets.shards import StandardisedCase, write_rows
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
@@ -111,7 +111,7 @@ def test_a_promised_list_is_asked_for_before_anything_starts(raw: Path) -> None:
 
 def test_two_new_cases_are_noticed_with_and_without_a_list(raw: Path) -> None:
     paths = RunPaths(Path("results/r"))
-    write_rows(paths.case_shard("own", 0), [CaseRow(c, c[:2], "", "ok") for c in CASES])
+    write_rows(paths.case_shard("own", 0), [StandardisedCase(c, c[:2], "", "ok") for c in CASES])
     assert remarks() == []
     for case in ("p5_0", "p5_1"):
         add_case(raw / "Own", case)
@@ -128,9 +128,9 @@ def test_two_new_cases_are_noticed_with_and_without_a_list(raw: Path) -> None:
 
 def test_cases_that_failed_or_went_are_told_apart(raw: Path) -> None:
     paths = RunPaths(Path("results/r"))
-    rows = [CaseRow(c, c[:2], "", "ok") for c in CASES[:-2]]
-    rows.append(CaseRow(CASES[-2], "p4", "", "failed", "truncated"))
-    rows.append(CaseRow(CASES[-1], "p4", "", "failed", "not found under raw"))
+    rows = [StandardisedCase(c, c[:2], "", "ok") for c in CASES[:-2]]
+    rows.append(StandardisedCase(CASES[-2], "p4", "", "failed", "truncated"))
+    rows.append(StandardisedCase(CASES[-1], "p4", "", "failed", "not found under raw"))
     write_rows(paths.case_shard("own", 0), rows)
     (raw / "Own" / "images" / "p0_0.nii.gz").unlink()
     (_, broken, new, gone) = remarks()

@@ -1,55 +1,9 @@
-"""Confused neighbours, thresholds and calibration."""
+"""Thresholds and calibration."""
 
 import numpy as np
 import pytest
 
-from evaluation.classes import vocabulary
-from evaluation.volumes.segmentation import pack_masks
 from sat.diagnosis.calibration import BINS, Histogram, summarise, validation_patients
-from sat.diagnosis.neighbours import Confusions, confusions, place_in_row, rows_of
-
-RIBS = [f"left rib {n}" for n in range(1, 5)]
-
-
-def test_rows_of_the_vocabulary():
-    ct = rows_of([info.name for info in vocabulary() if info.modality == "ct"])
-    assert {row: len(members) for row, members in ct.items()} == {
-        "left ribs": 12, "right ribs": 12, "vertebrae": 24,
-    }  # fmt: skip
-    assert sorted(ct["vertebrae"].values()) == list(range(1, 25))
-    mri = rows_of([info.name for info in vocabulary() if info.modality == "mri"])
-    assert {row: len(members) for row, members in mri.items()} == {
-        "vertebrae": 9, "intervertebral discs": 9,
-    }  # fmt: skip
-    for members in mri.values():
-        numbers = sorted(members.values())
-        assert numbers == list(range(numbers[0], numbers[0] + 9))
-    assert place_in_row("left rib") is None
-
-
-def _bars(places):
-    masks = {}
-    for name, start in places.items():
-        mask = np.zeros((40, 3, 3), dtype=bool)
-        if start is not None:
-            mask[start : start + 5] = True
-        masks[name] = mask
-    return masks
-
-
-def test_confused_ribs():
-    affine = np.eye(4)
-    truth = pack_masks(_bars({name: 8 * i for i, name in enumerate(RIBS)}), affine, "annotated")
-    guess = _bars(dict(zip(RIBS, (1, 17, 0, None), strict=True)))
-    found = confusions(truth, pack_masks(guess, affine, "direct"))
-    assert found == {"left ribs": Confusions(right=1, neighbour=1, further=1, empty=1)}
-    assert found["left ribs"].rate == pytest.approx(2 / 3)
-    outside = confusions(truth, pack_masks(_bars(dict.fromkeys(RIBS, 35)), affine, "direct"))
-    assert outside == {"left ribs": Confusions(nowhere=4)}
-    assert np.isnan(outside["left ribs"].rate)
-    # A rib that the scan does not show is not counted.
-    cut = pack_masks(_bars({**dict.fromkeys(RIBS[:1], 0), RIBS[1]: None}), affine, "annotated")
-    assert confusions(cut, cut) == {"left ribs": Confusions(right=1)}
 
 
 def _histogram(probability, truth, name="liver"):

@@ -8,9 +8,10 @@ from evaluation.cli import build
 from evaluation.config import RunConfig, freeze
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
+from evaluation.workflow.gpu import shown_gpus
 from evaluation.workflow.jobs import HEAD_VARIABLE
 from evaluation.workflow.watchdog import VARIABLE
-from sat.training.launch import children_environment, launch, shown_gpus, torchrun_command
+from sat.training.launch import children_environment, launch, torchrun_command
 
 IN_SLURM = {"SLURM_JOB_ID": "7"}
 
@@ -31,7 +32,7 @@ def test_gpus_are_those_that_slurm_shows(environment, expected):
 
 
 def test_torchrun_reads_its_options_and_leaves_ours_alone():
-    program = ["/bin/satbench", "sat", "train", "--run", "results/paper", "--threads", "2"]
+    program = ["/bin/satbench", "train", "--run", "results/paper", "--threads", "2"]
     read = torchrun_arguments(torchrun_command(program, 8)[3:])
     assert (read.nproc_per_node, read.standalone, read.max_restarts) == ("8", True, 0)
     assert [read.training_script, *read.training_script_args] == program
@@ -70,7 +71,8 @@ def test_a_gpu_preset_without_a_gpu_starts_no_process(tmp_path, monkeypatch):
         "models": ["sat-nano"],
     }
     freeze(RunConfig.model_validate(values), RunPaths(tmp_path).config)
-    arguments = ["sat", "train", "--run", str(tmp_path), "--processes", "8"]
+    arguments = ["train", "--run", str(tmp_path), "--model", "sat-nano", "--stage", "train"]
+    arguments += ["--gpus", "8"]
     done = CliRunner().invoke(build(), arguments)
     assert isinstance(done.exception, BenchError)
     assert "needs 8 GPUs of this node" in str(done.exception)

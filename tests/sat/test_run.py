@@ -1,21 +1,18 @@
-"""From a run's cases to predictions: prepare, train, the adapter, side swaps."""
+"""From a run's cases to predictions: prepare, train, the adapter."""
 
 import csv
 
-import numpy as np
 import pytest
 import torch
 
-from evaluation.cases import CaseRecord, Prediction, read_image_case, write_case, write_prediction
+from evaluation.cases import CaseRecord, read_image_case, write_case, write_prediction
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
-from evaluation.volumes.image_files import Volume
-from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from sat.adapter import SatNano
 from sat.diagnosis.report import diagnose_run, report_lines
-from sat.diagnosis.sides import run_side_swaps
 from sat.model import model_content, save_content
 from sat.training import prepare
 from sat.training.prepare import prepare_run
@@ -137,7 +134,7 @@ def test_a_preparation_killed_in_the_middle_leaves_nothing_to_train_from(
     with pytest.raises(BenchError, match="another grid than the preset's") as caught:
         train(work, coarse, seed=0, progress=False)
     assert "(2.0, 2.0, 3.0)" in str(caught.value)
-    assert "satbench sat prepare" in str(caught.value)
+    assert "satbench train" in str(caught.value)
 
     def killed(path, array, write=prepare._write_array):
         if path.parent.name == "spleen_1" and path.name == "layers.npy":
@@ -167,36 +164,6 @@ def test_a_bad_training_case_is_named(run, config, toy):
     (folder / "image.nii.gz").write_bytes((folder / "image.nii.gz").read_bytes()[:200])
     with pytest.raises(BenchError, match="`spleen_1` of `msd_spleen` cannot be prepared"):
         prepare_run(run, config, "sat-nano", toy.preset())
-
-
-def test_side_swaps_of_a_run(tmp_path):
-    paths, affine = RunPaths(tmp_path), np.eye(4)
-    config = RunConfig(
-        name="t",
-        study="sat",
-        data_kind="real",
-        raw_root="r",
-        entries=["totalsegmentator"],
-        models=["m"],
-    )
-    low, high = np.zeros((8, 4, 4), dtype=bool), np.zeros((8, 4, 4), dtype=bool)
-    low[:2], high[5:] = True, True
-    reference = pack_masks({"left kidney": low, "right kidney": high}, affine, "annotated")
-    swapped = pack_masks({"left kidney": high, "right kidney": low}, affine, "direct")
-    for case, prediction in (("a", reference), ("b", swapped), ("c", None)):
-        record = CaseRecord(
-            dataset="totalsegmentator", case=case, patient=case, modality="ct", shape=(8, 4, 4),
-            spacing_mm=(1, 1, 1), source_orientation="RAS",
-            n_layers=len(reference.layers), classes=dict(reference.classes),
-        )  # fmt: skip
-        folder = paths.case("totalsegmentator", case)
-        write_case(folder, Volume(np.ones((8, 4, 4), np.float32), affine), reference, record)
-        if prediction is not None:
-            image = read_image_case(folder)
-            out = paths.prediction("m", "totalsegmentator", case)
-            write_prediction(out, "m", image, Prediction(prediction))
-    counts = run_side_swaps(paths, config, "m", "totalsegmentator", ["a", "b", "c"])
-    assert (counts.pairs, counts.swapped, counts.empty) == (2, 1, 0)
 
 
 def test_a_gpu_named_in_the_card_must_be_there(run, config, toy_model, monkeypatch):

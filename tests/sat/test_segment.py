@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from evaluation.cli import build
-from evaluation.datasets.phantoms.canvas import Grid
+from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, write_chaos_ct
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
@@ -39,7 +39,9 @@ TRAINED = ("left kidney", "right kidney", "liver", "aorta")
 
 @pytest.fixture(scope="module")
 def phantom():
-    return draw_torso(np.random.default_rng(5), Grid((40, 30, 22), (8.0, 8.0, 10.0), (0, 0, 0)))
+    return draw_torso(
+        np.random.default_rng(5), FieldOfView((40, 30, 22), (8.0, 8.0, 10.0), (0, 0, 0))
+    )
 
 
 @pytest.fixture(scope="module")

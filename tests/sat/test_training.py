@@ -189,7 +189,7 @@ def test_a_gpu_preset_stops_at_once_without_a_gpu(tmp_path, monkeypatch):
 
 
 def test_training_without_prepared_data_is_refused(tmp_path, toy):
-    with pytest.raises(BenchError, match="satbench sat prepare"):
+    with pytest.raises(BenchError, match="satbench train"):
         train(tmp_path, toy.preset(), seed=0)
 
 

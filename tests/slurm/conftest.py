@@ -147,7 +147,7 @@ def undisturbed(
     """A local run to its end, and a copy of it from before the training."""
     local = slurm_clone(tmp_path_factory.mktemp("undisturbed"))
     arguments = ("--configfile", "config/faults.yaml", "--cores", "2")
-    local.run(*arguments, "--until", "prepare_sat")
+    local.run(*arguments, "--until", "results/faults/runs/sat-nano/prepared/index.json")
     copy = tmp_path_factory.mktemp("copy") / "prepared"
     shutil.copytree(local.folder, copy)
     local.run(*arguments, "tables")

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
 # Up to the tables; the report is not disturbed here.
 SLURM = ("--configfile", "config/faults.yaml", "--profile", "slurm", "tables")
 RUN = Path("results/faults")
-TRAIN = "rule_train_sat"
+TRAIN = "rule_stage"
 TABLES = ("overall", "dataset", "dataset_class", "class", "region")
 
 
@@ -47,7 +47,7 @@ def training_processes(clone) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if "train" in words and "sat" in words and process.cwd() == str(clone.folder):
+            if "train" in words and "sat-nano" in words and process.cwd() == str(clone.folder):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -61,7 +61,7 @@ def finish(clone, undisturbed) -> None:
 
 def resumed(clone) -> bool:
     """Whether the last training went on from a resume point."""
-    log = (clone.folder / RUN / "logs" / "train" / "sat-nano.log").read_text()
+    log = (clone.folder / RUN / "logs/stage/runs/sat-nano/checkpoint.pt.log").read_text()
     (steps,) = re.findall(r": (\d+) steps in", log)
     preset = yaml.safe_load((clone.folder / "config" / "training.yaml").read_text())
     return 0 < int(steps) < preset["training"]["steps"]
@@ -77,14 +77,14 @@ def test_cancelled_training_is_submitted_again_and_goes_on(prepared, cluster, un
 
 def test_job_over_its_memory_gets_more(prepared, cluster, undisturbed):
     memory = "250 if attempt == 1 else 4000"
-    prepared.edit_profile(set_resources={"train_sat": {"mem_mb": memory}})
+    prepared.edit_profile(set_resources={"stage": {"mem_mb": memory}})
     prepared.start(*SLURM)
     finish(prepared, undisturbed)
     assert [j["state"] for j in trainings(prepared, cluster)] == ["FAILED", "COMPLETED"]
 
 
 def test_job_over_its_time_gets_more_and_goes_on(prepared, cluster, undisturbed):
-    prepared.edit_profile(set_resources={"train_sat": {"runtime": "1 if attempt == 1 else 60"}})
+    prepared.edit_profile(set_resources={"stage": {"runtime": "1 if attempt == 1 else 60"}})
     start_training(prepared, cluster)
     for process in training_processes(prepared):
         process.suspend()  # so that it is over its time on any machine
@@ -135,6 +135,6 @@ def test_killed_snakemake_leaves_jobs_that_the_next_one_respects(prepared, clust
 
 
 def test_job_that_no_node_can_hold_is_refused_with_a_message(prepared, cluster):
-    prepared.edit_profile(set_resources={"train_sat": {"mem_mb": 10_000_000}}, retries=0)
+    prepared.edit_profile(set_resources={"stage": {"mem_mb": 10_000_000}}, retries=0)
     assert prepared.start(*SLURM).wait(800) != 0
     assert re.search(r"(?i)memory specification|node configuration is not available", prepared.said)

@@ -32,7 +32,10 @@ def alone(undisturbed, cluster, tmp_path_factory):
     clone = type(local)(tmp_path_factory.mktemp("alone") / "clone", local.environment)
     shutil.copytree(copy, clone.folder)
     set_training(clone.folder, processes=cluster.gpus)
-    clone.satbench("sat", "train", "--run", "results/faults")
+    clone.satbench(
+        "train", "--run", "results/faults", "--model", "sat-nano", "--processes", "1",
+        "--stage", "train", "--preset", str(PRESET),
+    )  # fmt: skip
     return clone
 
 
@@ -54,7 +57,9 @@ def train_together(clone, cluster, processes: int, **resources: object) -> str:
     """Train with processes that all live at the same time; how Slurm shows the job."""
     # Both nodes of the cluster are this machine.
     clone.environment = clone.environment | {"GLOO_SOCKET_IFNAME": "lo"}
-    clone.edit_profile(set_resources={"train_sat": resources})
+    clone.edit_stages(
+        "config/faults.yaml", **{"sat-nano/train": {"slurm_partition": "gpu", **resources}}
+    )
     clone.start(*SLURM)
     clone.until(lambda: len(ranks(clone)) == processes)
     nodes = {node for _, node in ranks(clone)}

@@ -12,14 +12,13 @@ from evaluation.protocol import HEADLINE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(3600)]
 SLURM = ("--configfile", "config/demo.yaml", "--profile", "slurm")
-TRAINING = ("rule_train_sat", "rule_train_specialist")
 SPECIALISTS = 6
 CONTROLS = ("threshold", "mean-map")
 
 
 def test_demo_on_two_nodes_with_gpus(clone, cluster):
-    gpu = {"gpu": 1, "gpu_model": "fake"}
-    clone.edit_profile(set_resources={"train_sat": gpu, "train_specialist": gpu})
+    gpu = {"gpu": 1, "gpu_model": "fake", "slurm_partition": "gpu"}
+    clone.edit_stages("config/demo.yaml", **{"sat-nano/train": gpu, "nnunet/train": gpu})
     clone.start(*SLURM)
     clone.finish(3500)
 
@@ -37,7 +36,7 @@ def test_demo_on_two_nodes_with_gpus(clone, cluster):
     assert {job["state"] for job in mine} == {"COMPLETED"}
     assert {job["node"] for job in mine} == {"n1", "n2"}
     for job in mine:
-        trains = job["comment"].startswith(TRAINING)
+        trains = job["comment"].startswith("rule_stage") and "prepared" not in job["comment"]
         assert job["partition"] == ("gpu" if trains else "cpu"), job
         shown = cluster.run("scontrol", "show", "job", "-o", job["id"])
         assert ("gres:gpu:fake:1" in shown) == trains, shown

@@ -13,6 +13,7 @@ from evaluation.config import json_schema
 from evaluation.workflow.configuration import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
+SPLEEN = "nnunet/msd_spleen/model.json"
 
 
 @pytest.mark.parametrize("name", ["smoke", "demo", "hippocampus", "paper"])
@@ -23,15 +24,17 @@ def test_configurations_are_valid(name):
 
 def test_schema_file_is_the_exported_one():
     committed = json.loads((ROOT / "config" / "schema.json").read_text())
-    assert committed == json_schema(), "run `satbench schema --out config/schema.json`"
+    assert committed == json_schema(), (
+        "run `satbench dictionary --configuration --out config/schema.json`"
+    )
 
 
 @pytest.mark.parametrize("profile", [(), ("--profile", "slurm")], ids=["local", "slurm"])
 def test_paper_is_planned_without_data(clone, profile):
     output = clone.run("-n", "--quiet", "rules", *profile)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE))
-    assert int(counts["train_specialist"]) == 36
-    assert int(counts["train_sat"]) == 1
+    # 36 specialists and SAT-Nano, each with a stage that prepares and one that trains.
+    assert int(counts["stage"]) == int(counts["stage_on_gpu"]) == 37
     assert int(counts["split"]) == 32
     assert not (clone.folder / "results" / "paper").exists(), "a dry run writes nothing"
 
@@ -46,21 +49,44 @@ def test_knowledge_stages_belong_to_a_run_that_asks_for_them(clone):
     (clone.folder / "mine.yaml").write_text(yaml.safe_dump(preset))
     path.write_text(yaml.safe_dump(values | {"presets": {"sat-nano": "mine.yaml"}}))
     output = clone.run("-n", "--configfile", "config/smoke.yaml")
-    assert "rule train_text:" in output
     work = "results/smoke/runs/sat-nano"
     record, encoder = f"{work}/text/knowledge.json", f"{work}/atlas/encoder.pt"
-    assert re.search(rf"rule train_atlas:\n +input: .*{record}\n +output: {encoder}", output)
-    assert re.search(rf"rule train_sat:\n +input: .*{record}, {encoder}", output)
+    assert re.search(rf"rule stage:\n +output: {record}", output), "a dry run has no settings"
+    assert re.search(rf"rule stage:\n +input: .*{record}\n +output: {encoder}", output)
+    assert re.search(rf"input: .*{record}, {encoder}\n +output: {work}/checkpoint.pt", output)
 
 
 def test_sat_nano_asks_for_the_gpus_of_its_preset_or_those_that_are_there(clone):
     target = "results/paper/runs/sat-nano/checkpoint.pt"
     for arguments, gpus in (("--profile slurm", "8"), ("--cores 16 --resources gpu=1", "1")):
         output = clone.run("-n", *arguments.split(), "--", target)
-        rule = output.partition("rule train_sat:")[2]
-        asked = re.search(r"^    resources: (.*)$", rule, flags=re.MULTILINE)
-        assert asked
-        assert {f"gpu={gpus}", "nodes=1"} <= set(asked[1].split(", "))
+        assert {f"gpu={gpus}", "nodes=1"} <= asked_of(output, "stage_on_gpu")
+
+
+def asked_of(output: str, rule: str) -> set[str]:
+    """Resources of the last job of a rule in a plan."""
+    (*_, resources) = re.findall(
+        rf"rule {rule}:\n(?: +.*\n)*? +resources: (.*)$", output, re.MULTILINE
+    )
+    return set(resources.split(", "))
+
+
+def test_a_configuration_changes_what_one_stage_asks_for(clone):
+    path = clone.folder / "config" / "paper.yaml"
+    mine = {"sat-nano/train": {"gpu": 4, "mem_mb": 128000, "threads": 32, "gres": "gpu:a100:4"}}
+    path.write_text(path.read_text() + yaml.safe_dump({"stages": mine}))
+    targets = [f"results/paper/runs/{name}" for name in ("sat-nano/checkpoint.pt", SPLEEN)]
+    output = {t: clone.run("-n", "--profile", "slurm", "--", t) for t in targets}
+    asked = asked_of(output[targets[0]], "stage_on_gpu")
+    assert {"gpu=4", "mem_mb=128000", "gres=gpu:a100:4", "slurm_partition=gpu"} <= asked
+    assert "threads: 32" in clone.run("-n", "--cores", "64", "--", targets[0])
+    other = asked_of(output[targets[1]], "stage_on_gpu")
+    assert {"gpu=1", "mem_mb=32000"} <= other
+    assert not any(resource.startswith("gres") for resource in other)
+    path.write_text(path.read_text().replace("sat-nano/train", "sat-nano/tain"))
+    done = clone.snakemake("-n")
+    assert done.returncode != 0
+    assert "did you mean `sat-nano/train`" in done.stdout + done.stderr
 
 
 def test_real_run_without_any_data_stops_with_a_way_on(clone):

@@ -55,9 +55,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         BenchError: the file is missing, truncated, or holds more than tensors and plain values.
     """
     if not path.is_file():
-        raise BenchError(
-            "checkpoint not found", file=path, hint="run `satbench multi-decoder train` first"
-        )
+        raise BenchError("checkpoint not found", file=path, hint="run `satbench train` first")
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from evaluation.files.records import Record, read_preset
+from evaluation.files.records import PresetSource, Record, read_preset
 
 MODEL = "multi-decoder"
 PRESET_FOLDER = Path(__file__).parent / "presets"
@@ -106,10 +106,10 @@ class Preset(Record):
         return self
 
 
-def load_preset(name: str | None = None) -> Preset:
-    """A built-in preset by name, or a file of the user's (a path that ends in `.yaml`).
+def load_preset(source: PresetSource = None) -> Preset:
+    """A built-in preset by name, a file (a path that ends in `.yaml`), or the values of a run.
 
     Raises:
         BenchError: no such preset, or an invalid one (file, field and what was found).
     """
-    return read_preset(name or DEFAULT_PRESET, PRESET_FOLDER, Preset, "multi-decoder")
+    return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, Preset, "multi-decoder")

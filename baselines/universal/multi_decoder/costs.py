@@ -14,6 +14,7 @@ from evaluation.classes.leaves import leaves_of
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.training import counting
@@ -79,7 +80,8 @@ def trained_networks(run: Path) -> tuple[int, int]:
     """One network and its weights, all decoders together."""
     config = load_frozen(run)
     outputs = outputs_of([find_card(name) for name in entry_ids(config)], config)
-    return 1, count_weights(load_preset(config.presets.get(MODEL)).network, outputs)
+    preset = load_preset(preset_in_use(RunPaths(run), config, MODEL))
+    return 1, count_weights(preset.network, outputs)
 
 
 def measured_work(run: Path) -> list[MeasuredWork]:

@@ -192,9 +192,7 @@ def read_index(store: Path) -> PreparedIndex:
     """
     path = store / INDEX_FILE
     if not path.is_file():
-        raise BenchError(
-            "no prepared training data", file=path, hint="run `satbench multi-decoder prepare`"
-        )
+        raise BenchError("no prepared training data", file=path, hint="run `satbench train`")
     return PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
 
 

@@ -118,7 +118,7 @@ def train(
         raise BenchError(
             "the training data was prepared for another grid than the preset's",
             file=store / INDEX_FILE,
-            hint="run `satbench multi-decoder prepare` with the same preset",
+            hint="run `satbench train` with the same preset",
         )
     settings = f"{seed}{preset.model_dump_json(exclude={'description'})}".encode()
     identity = hashlib.sha256(settings + (store / INDEX_FILE).read_bytes()).hexdigest()

@@ -19,7 +19,7 @@ FINE = 2
 
 
 @dataclass(frozen=True)
-class Grid:
+class FieldOfView:
     """The field of view: voxels and mm along x, y, z, and its centre in anatomical mm."""
 
     shape: tuple[int, int, int]
@@ -97,7 +97,7 @@ class Canvas:
     def __init__(
         self,
         rng: np.random.Generator,
-        grid: Grid,
+        grid: FieldOfView,
         *,
         size: Triple,
         warp_mm: float,

@@ -24,7 +24,7 @@ import psutil
 
 from evaluation import __version__
 from evaluation.datasets.phantoms import layouts
-from evaluation.datasets.phantoms.canvas import Grid
+from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.heart import LEFT, MUSCLE, RIGHT, draw_heart
 from evaluation.datasets.phantoms.prostate import draw_pelvis
 from evaluation.datasets.phantoms.shapes import Triple
@@ -316,14 +316,14 @@ def _draw_and_write(dataset: str, folder: Path, index: int, seed: int) -> list[P
     return [folder / patient]
 
 
-def _field_of_view(entry: _Entry, rng: np.random.Generator) -> Grid:
+def _field_of_view(entry: _Entry, rng: np.random.Generator) -> FieldOfView:
     """Spacing rounded to 0.01 mm and a centre shifted by up to the entry's limits."""
     (plane, plane_range), (step, step_range) = entry.spacing_mm
     in_plane = round(plane + rng.uniform(-1, 1) * plane_range, 2)
     along = in_plane if entry.isotropic else round(step + rng.uniform(-1, 1) * step_range, 2)
     shift = rng.uniform(-1, 1, 3) * entry.shift_mm
     centre = _triple(np.round(np.array(entry.centre_mm) + shift, 2))
-    return Grid(entry.shape, (in_plane, in_plane, along), centre)
+    return FieldOfView(entry.shape, (in_plane, in_plane, along), centre)
 
 
 def _triple(values: Any) -> Triple:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.datasets.phantoms.canvas import Canvas, Grid, Phantom, magnetic_resonance
+from evaluation.datasets.phantoms.canvas import Canvas, FieldOfView, Phantom, magnetic_resonance
 from evaluation.datasets.phantoms.shapes import Jitter, tube
 
 LEFT, RIGHT, MUSCLE = "left ventricle", "right ventricle", "myocardium"
@@ -33,7 +33,9 @@ class _Heart:
     apex_mm: float
 
 
-def draw_heart(seed: int, grid: Grid, *, contracted: bool, noise: np.random.Generator) -> Phantom:
+def draw_heart(
+    seed: int, grid: FieldOfView, *, contracted: bool, noise: np.random.Generator
+) -> Phantom:
     """One frame; the same `seed` gives the same patient, `noise` the frame's own noise.
 
     In the contracted frame the cavity shrinks to 0.78 of its radius, the wall thickens from 9 to

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.datasets.phantoms.canvas import Canvas, Grid, Phantom, magnetic_resonance
+from evaluation.datasets.phantoms.canvas import Canvas, FieldOfView, Phantom, magnetic_resonance
 from evaluation.datasets.phantoms.shapes import Ellipsoid, Jitter, tube
 
 PROSTATE = "prostate"
@@ -16,7 +16,7 @@ FAT, MUSCLE, FLUID, BONE_MARROW, CORTEX, GAS = 0.46, 0.24, 0.95, 0.50, 0.12, 0.0
 PERIPHERAL, CENTRE = 0.76, 0.42
 
 
-def draw_pelvis(rng: np.random.Generator, grid: Grid) -> Phantom:
+def draw_pelvis(rng: np.random.Generator, grid: FieldOfView) -> Phantom:
     """One patient's pelvis as an MR magnitude image."""
     size = rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
     canvas = Canvas(rng, grid, size=(size[0], size[1], size[2]), warp_mm=2.0, background=FAT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.datasets.phantoms.canvas import Canvas, Grid, Phantom, correlated_noise
+from evaluation.datasets.phantoms.canvas import Canvas, FieldOfView, Phantom, correlated_noise
 from evaluation.datasets.phantoms.shapes import Jitter, Triple, tube
 
 SIDES = (("right", 1), ("left", -1))
@@ -57,7 +57,7 @@ class _Patient:
     above_dome: NDArray[np.bool_]
 
 
-def draw_torso(rng: np.random.Generator, grid: Grid) -> Phantom:
+def draw_torso(rng: np.random.Generator, grid: FieldOfView) -> Phantom:
     """One patient's trunk in HU with noise of 20 to 30 HU, as far as `grid` shows it."""
     patient = _start(rng, grid)
     _muscles(patient)
@@ -73,7 +73,7 @@ def draw_torso(rng: np.random.Generator, grid: Grid) -> Phantom:
     return phantom
 
 
-def _start(rng: np.random.Generator, grid: Grid) -> _Patient:
+def _start(rng: np.random.Generator, grid: FieldOfView) -> _Patient:
     """Body contour, subcutaneous fat, muscular wall, and the cavity under a curved diaphragm."""
     whole = 0.94 * rng.uniform(0.9, 1.1)
     size = whole * rng.uniform(0.95, 1.05, 3)

@@ -1,0 +1,138 @@
+"""Judge the masks of one shard: what became of each sided structure and row, case by case.
+
+A case is judged again only if one of its masks or the classes changed, also when the job is killed
+on the way. Entries without any such structures are not read.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+
+from evaluation.cases import read_case_record, read_prediction, read_reference
+from evaluation.config import RunConfig
+from evaluation.confusions.judging import Judgement, judge
+from evaluation.confusions.names import confusable
+from evaluation.datasets.registry import find_card
+from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import cases_to_predict
+from evaluation.errors import BenchError
+from evaluation.files.identity import CONFUSIONS, digest, is_outdated
+from evaluation.files.writing import atomic_path, visible, write_text
+from evaluation.models.running import CaseStatus, read_status, read_support
+from evaluation.paths import RunPaths
+
+COLUMNS = ("case", "what", "group", "class", "outcome", "found_in")
+JOURNAL = ".confusions.jsonl"
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """What all cases of a shard have in common."""
+
+    paths: RunPaths
+    model: str
+    dataset: str
+    names: list[str]
+    status: Mapping[str, CaseStatus]
+
+
+def judge_shard(
+    paths: RunPaths, config: RunConfig, model: str, dataset: str, shard: int, jobs: int = 1
+) -> Path:
+    """Judge the test cases of a shard; writes `scores/<model>/<dataset>/shards/<k>.confusions.csv`.
+
+    Judgements belong to both masks and the classes; others are made anew.
+
+    Args:
+        paths: the run.
+        config: its configuration.
+        model: whose predictions.
+        dataset: entry.
+        shard: of its test cases.
+        jobs: cases at once.
+    """
+    card = find_card(dataset)
+    support = read_support(paths, model, dataset, shard)
+    scope = [c.name for c in classes_in_scope(card, config)]
+    names = confusable([name for name in scope if support.get(name, "") is None])
+    rows = read_status(paths.prediction_shard(model, dataset, shard))
+    judging = _Judging(paths, model, dataset, names, {row.case: row for row in rows})
+    cases = cases_to_predict(paths, config, card, shard) if names else []
+    made_from = {case: _made_from(judging, case) for case in cases}
+    target = paths.judged_shard(model, dataset, shard)
+    done = _judge_all(judging, made_from, paths.score_shard(model, dataset, shard), jobs)
+    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for case in cases:
+            writer.writerows((case, *astuple(judgement)) for judgement in done[made_from[case]])
+    return target
+
+
+def read_judged(path: Path) -> list[tuple[str, Judgement]]:
+    """Case and judgement of each row of a shard."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))[1:]
+    return [(case, Judgement(*values)) for case, *values in rows]
+
+
+def _judge_all(
+    j: _Judging, made_from: Mapping[str, str], scores: Path, jobs: int
+) -> dict[str, list[Judgement]]:
+    """Judgements by digest, those of each case; a journal keeps them over a kill."""
+    if not made_from:
+        return {}
+    journal = scores.with_suffix(JOURNAL)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    # The cases of this shard may have been in others.
+    kept = [p for p in visible(journal.parent, f"[0-9]*{JOURNAL}") if not is_outdated(p, scores)]
+    if journal not in kept:
+        journal.unlink(missing_ok=True)
+    done = {key: judged for path in kept for key, judged in _known(path)}
+    todo = [case for case, key in made_from.items() if key not in done]
+    with ThreadPoolExecutor(jobs) as pool, journal.open("a", encoding="utf-8") as stream:
+        for case, judged in zip(todo, pool.map(partial(_judge, j), todo), strict=True):
+            done[made_from[case]] = judged
+            stream.write(_line(made_from[case], judged))
+            stream.flush()
+    write_text(journal, "".join(_line(key, done[key]) for key in made_from.values()))
+    return done
+
+
+def _judge(j: _Judging, case: str) -> list[Judgement]:
+    reference = read_reference(j.paths.case(j.dataset, case))[1]
+    prediction = None
+    if case in j.status and j.status[case].status == "ok":
+        with suppress(BenchError):  # its score rows say why
+            prediction = read_prediction(j.paths.prediction(j.model, j.dataset, case))[1]
+    return judge(reference, prediction, j.names)
+
+
+def _made_from(j: _Judging, case: str) -> str:
+    """Digest of both masks and the classes; one model renamed keeps its judgements."""
+    try:
+        labels = read_case_record(j.paths.case(j.dataset, case)).labels
+    except BenchError:
+        labels = ""
+    row = j.status.get(case)
+    return digest(CONFUSIONS, case, j.names, labels, [row.status, row.masks] if row else [])
+
+
+def _line(key: str, judged: list[Judgement]) -> str:
+    return json.dumps({"made_from": key, "rows": [astuple(row) for row in judged]}) + "\n"
+
+
+def _known(journal: Path) -> Iterator[tuple[str, list[Judgement]]]:
+    for line in journal.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # a kill in the middle of a line; that case is judged again
+        yield entry["made_from"], [Judgement(*values) for values in entry["rows"]]

@@ -1,0 +1,120 @@
+"""The presets of a run's models, frozen whole: `runs/<model>/preset.json`.
+
+Every stage, process, table and prediction reads the frozen preset, in which all that the user's
+preset extends or names is written out. So no file that is edited meanwhile can mix two presets in
+one model. Only who plans the training anew (snakemake at its start, `satbench train` without
+`--stage`) freezes what the configuration names then; other values are other settings of the
+stages, which then run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from evaluation.config import RunConfig
+from evaluation.files.records import (
+    PresetSource,
+    Record,
+    invalid_record,
+    is_preset_file,
+    read_mapping,
+)
+from evaluation.files.writing import write_text
+from evaluation.models.card import ModelCard, find_model, function_of
+from evaluation.models.protocol import ModelContext
+from evaluation.paths import RunPaths
+
+
+class FrozenPreset(Record):
+    """`preset.json`: a model's preset, by the name in the configuration and with all values.
+
+    `values` is the name itself for a model that alone understands it.
+    """
+
+    name: str | None
+    values: dict[str, Any] | str | None
+
+
+def named_preset(card: ModelCard, name: str | None) -> FrozenPreset:
+    """The preset of this name as it is now, as the model's own package reads it.
+
+    Raises:
+        BenchError: there is no such preset, or it is not valid.
+    """
+    load = function_of(card, "config", "load_preset")
+    values: Any = name
+    if load is not None:
+        found = load(name)
+        values = found.model_dump(mode="json") if isinstance(found, BaseModel) else found
+    elif is_preset_file(name) and Path(str(name)).is_file():
+        values = read_mapping(Path(str(name)))
+    return FrozenPreset(name=name, values=values)
+
+
+def frozen_preset(paths: RunPaths, model: str) -> FrozenPreset | None:
+    """The preset that a run keeps of a model, if it has been planned.
+
+    Raises:
+        BenchError: the file is damaged.
+    """
+    path = paths.preset(model)
+    if not path.is_file():
+        return None
+    try:
+        return FrozenPreset.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise invalid_record(path, FrozenPreset, error) from error
+
+
+def freeze_preset(paths: RunPaths, model: str, preset: FrozenPreset) -> None:
+    """Write a model's preset into the run, if it changed."""
+    text = preset.model_dump_json(indent=1) + "\n"
+    path = paths.preset(model)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def preset_in_use(paths: RunPaths, config: RunConfig, model: str) -> PresetSource:
+    """What a run does a model's work with: the values that it keeps, before that the name."""
+    frozen = frozen_preset(paths, model)
+    return config.presets.get(model) if frozen is None else frozen.values
+
+
+def presets_of_run(
+    paths: RunPaths, config: RunConfig, models: Sequence[str], *, anew: bool
+) -> dict[str, FrozenPreset]:
+    """The presets of those models that are trained or have one.
+
+    Args:
+        paths: of the run.
+        config: names the presets.
+        models: of the configuration.
+        anew: as the named presets are now; otherwise as the run keeps them.
+
+    Raises:
+        BenchError: as `named_preset`.
+    """
+    found = {}
+    for card in map(find_model, models):
+        if card.trains or card.id in config.presets:
+            kept = None if anew else frozen_preset(paths, card.id)
+            found[card.id] = kept or named_preset(card, config.presets.get(card.id))
+    return found
+
+
+def context_of(
+    card: ModelCard,
+    paths: RunPaths,
+    config: RunConfig,
+    preset: PresetSource,
+    entries: Sequence[str] = (),
+) -> ModelContext:
+    """What a model's adapter, or its stages, are built from."""
+    options = dict(card.adapter.options) if card.adapter.kind == "python" else {}
+    return ModelContext(
+        card.id, paths, config, paths.model_run(card.id), preset, options, tuple(entries)
+    )
