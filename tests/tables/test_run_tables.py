@@ -92,23 +92,6 @@ def test_the_command(run: Path) -> None:
     assert "better: DSC 0." in result.output
     result = CliRunner().invoke(app, ["dictionary"])
     assert "reference_voxels" in result.output
-    result = CliRunner().invoke(
-        app,
-        [
-            "bench",
-            "statistics",
-            "--scale",
-            "0.01",
-            "--models",
-            "2",
-            "--draws",
-            "20",
-            "--repeats",
-            "1",
-        ],
-    )
-    assert result.exit_code == 0, result.output
-    assert "rows to intervals" in result.output
 
 
 def test_a_run_without_scores_says_what_to_do(tmp_path: Path) -> None:
