@@ -65,7 +65,7 @@ def run(missed: None, tmp_path: Path) -> RunPaths:
     labels.write_text(f"{CLASS}: 1\n")
     paths = RunPaths(tmp_path / "results/run")
     config = RunConfig(
-        name="run", data_kind="synthetic", raw_root="raw", entries=[DATASET],
+        name="run", study="sat", data_kind="synthetic", raw_root="raw", entries=[DATASET],
         models=["greedy", "shy"], tolerance_mm=[1.0, 2.0], metrics=list(METRICS), cohort=Cohort(),
     )  # fmt: skip
     freeze(config, paths.config)
@@ -206,7 +206,7 @@ def test_an_unknown_metric_stops_a_run_before_any_work(tmp_path: Path) -> None:
 
     path = tmp_path / "c.yaml"
     path.write_text(
-        "name: x\ndata_kind: real\nraw_root: raw\nentries: [word]\nmodels: [oracle]\n"
+        "name: x\nstudy: sat\ndata_kind: real\nraw_root: raw\nentries: [word]\nmodels: [oracle]\n"
         "metrics: [dsc, hausdorf]\n"
     )
     with pytest.raises(BenchError, match="no metric `hausdorf`"):
