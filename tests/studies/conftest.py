@@ -88,8 +88,8 @@ def write_animals(raw_root: Path, dataset: str, cases: list[str]) -> None:
     generator = np.random.default_rng(0)
     for number, case in enumerate(cases):
         labels = np.zeros((20, 16, 12), dtype=np.uint8)
-        labels[3:13, 4 : 10 + number % 3, 2:10] = 1
-        labels[13:17, 4:10, 2:10] = 2
+        labels[3:12, 4 : 10 + number % 3, 2:10] = 1
+        labels[12:17, 4:10, 2:10] = 2
         image = (100 * labels + generator.normal(50, 5, labels.shape)).astype(np.float32)
         affine = np.diag([-1.0, -1.0, 1.5, 1.0])
         write_volume(raw_root / dataset / f"images/{case}.nii.gz", Volume(image, affine))

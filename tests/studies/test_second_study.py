@@ -45,7 +45,7 @@ def test_a_second_study_from_raw_data_to_tables(pond, monkeypatch) -> None:
         ours = rows.groupby("class")["dsc"].mean().mean()
         assert beside.loc[name, "ours"] == pytest.approx(ours, abs=1e-12)
         assert beside.loc[name, "difference"] == pytest.approx(ours - beside.loc[name, "value"])
-    assert beside["ours"].notna().all()
+    assert beside["ours"].between(0.5, 0.999).all(), "one voxel off, seen on the grid of 2 mm"
     assert beside.loc["thorax", "ours"] == beside.loc["bird", "ours"], "the regions of its cards"
     assert set(beside["space"]) == {"resampled"}
     assert table[table["model"] == "pond-net"]["ours"].isna().all()
