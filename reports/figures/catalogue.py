@@ -10,13 +10,12 @@ from pathlib import Path
 from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
 from evaluation.protocol import Protocol
-from reports.figures.classes import class_figures
 from reports.figures.collection import annotations_figure, collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
-from reports.figures.regions import regions_figures
 from reports.figures.scatter import agreement_figures, size_figures
+from reports.figures.scores import class_figures, regions_figures
 from reports.layout.style import FORMATS, drawing, save
 from reports.source.cases import CaseRows
 from reports.source.run import RunSource

@@ -13,8 +13,16 @@ import numpy as np
 import pandas as pd
 
 from evaluation.protocol import Protocol
-from reports.figures.drawing import Drawing, dot, legend, model_looks, offsets, pages_of
-from reports.layout.style import COLOURS, GRID, INK, MUTED, Look, canvas, contrast
+from reports.figures.drawing import (
+    Drawing,
+    dot,
+    legend,
+    model_looks,
+    offsets,
+    pages_of,
+    side_by_side,
+)
+from reports.layout.style import COLOURS, GRID, INK, MUTED, Look, contrast
 from reports.source.run import RunSource, rows_by
 from reports.source.words import METHODS, few, how, listed, region_title
 
@@ -40,12 +48,9 @@ def forest_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     ]
     drawings = []
     for page in pages_of(source.ranked):
-        figure, panels = canvas(
-            "double", 25 + 4.8 * len(places), columns=len(page.measures), sharey=True,
-            squeeze=False,
-        )  # fmt: skip
+        figure, panels = side_by_side(page, 25 + 4.8 * len(places), sharey=True)
         data: dict[str, float] = {}
-        for axes, measure in zip(panels[0], page.measures, strict=True):
+        for axes, measure in panels:
             axes.axvline(0, color=INK, linewidth=0.7)
             for y, (scope, key, _) in enumerate(places):
                 for offset, name in zip(offsets(len(others), 0.25), others, strict=True):
@@ -61,7 +66,7 @@ def forest_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             axes.set_xlabel(f"{what} {measure.words}{gap}({measure.points})")
             axes.grid(visible=True, axis="x")
             axes.set_ylim(len(places) - 0.4, -0.6)
-        panels[0, 0].set_yticks(range(len(places)), [label for _, _, label in places])
+        panels[0][0].set_yticks(range(len(places)), [label for _, _, label in places])
         legend(figure, entries, "dot")
         lower = listed(m.words for m in page.measures if m.better == "lower")
         turned = f" (in {lower}, that other model minus it)" if lower else ""
@@ -119,15 +124,9 @@ def wins_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     titles = [source.model_title(m) for m in models]
     drawings = []
     for page in pages_of(source.ranked):
-        figure, panels = canvas(
-            "double",
-            34 + 9 * len(models),
-            columns=len(page.measures),
-            squeeze=False,
-            sharey=len(page.measures) > 2,
-        )
+        figure, panels = side_by_side(page, 34 + 9 * len(models), sharey=len(page.measures) > 2)
         data: dict[str, dict[str, tuple[int, int, int]]] = {}
-        for axes, measure in zip(panels[0], page.measures, strict=True):
+        for axes, measure in panels:
             part = frame[frame["measure"] == measure.key]
             wide = part.pivot(index=["dataset", "class"], columns="model", values="value")
             share = np.full((len(models), len(models)), np.nan)
@@ -146,8 +145,8 @@ def wins_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             axes.set_xticks(range(len(models)), titles, rotation=35, ha="right")
             axes.set_yticks(range(len(models)), titles)
             axes.set_title(measure.title)
-        panels[0, 0].set_ylabel("this model wins …")
-        panels[0, 0].set_xlabel("… against this one")
+        panels[0][0].set_ylabel("this model wins …")
+        panels[0][0].set_xlabel("… against this one")
         drawings.append(
             Drawing(
                 name=f"wins_and_losses{source.suffix(protocol)}{page.suffix}",
@@ -177,11 +176,9 @@ def rank_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     styles = {m: Look(COLOURS[i], "", "osD"[i]) for i, m in enumerate(METHODS)}
     drawings = []
     for page in pages_of(source.ranked):
-        figure, panels = canvas(
-            "double", 34 + 8 * len(models), columns=len(page.measures), sharey=True, squeeze=False
-        )
+        figure, panels = side_by_side(page, 34 + 8 * len(models), sharey=True)
         data: dict[str, float] = {}
-        for axes, measure in zip(panels[0], page.measures, strict=True):
+        for axes, measure in panels:
             part = frame[frame["measure"] == measure.key]
             data |= {
                 f"{measure.key}:{name}": rank
@@ -190,7 +187,7 @@ def rank_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             tau = part.loc[part["method"] == "mean-then-rank", "kendall_tau"]
             agreement = tau.iloc[0] if len(tau) else float("nan")
             axes.set_title(f"{measure.title}: Kendall's tau {agreement:.2f}")
-        panels[0, 0].set_yticks(range(len(models)), [source.model_title(m) for m in models])
+        panels[0][0].set_yticks(range(len(models)), [source.model_title(m) for m in models])
         legend(figure, [(label, styles[m], False) for m, label in METHODS.items()], "dot")
         drawings.append(
             Drawing(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reports.layout.style import INK, Look, looks
+from reports.layout.style import INK, Look, canvas, looks
 from reports.source.measures import Measure
 from reports.source.published import published_models
 from reports.source.run import RunSource
@@ -53,6 +53,14 @@ def pages_of(measures: Sequence[Measure], most: int = 3) -> list[MeasurePage]:
         )
         for number, part in enumerate(parts, 1)
     ]
+
+
+def side_by_side(
+    page: MeasurePage, height_mm: float, **grid: Any
+) -> tuple[Figure, list[tuple[Axes, Measure]]]:
+    """A figure of double width with a panel for each measure of a page."""
+    figure, panels = canvas("double", height_mm, columns=len(page.measures), squeeze=False, **grid)
+    return figure, list(zip(panels[0], page.measures, strict=True))
 
 
 def model_looks(source: RunSource) -> dict[str, Look]:
@@ -175,7 +183,7 @@ def legend(figure: Figure, entries: Sequence[Entry], kind: str) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    canvas: Any = figure.canvas
+    drawn: Any = figure.canvas
     handles = [
         Patch(**look.bar(published), label=label)
         if kind == "bar"
@@ -184,7 +192,7 @@ def legend(figure: Figure, entries: Sequence[Entry], kind: str) -> None:
     ]
     for columns in range(len(handles), 0, -1):
         made = figure.legend(handles=handles, loc="outside upper center", ncols=columns)
-        width = made.get_window_extent(canvas.get_renderer()).width
+        width = made.get_window_extent(drawn.get_renderer()).width
         if columns == 1 or width <= figure.bbox.width:
             return
         made.remove()

@@ -17,6 +17,7 @@ from reports.figures.drawing import (
     model_looks,
     pages_of,
     score_axis,
+    side_by_side,
 )
 from reports.layout.style import INK, MUTED, Look, canvas, grid_lines
 from reports.source.cases import CaseRows
@@ -90,9 +91,9 @@ def size_figures(source: RunSource, protocol: Protocol, rows: CaseRows) -> list[
     models = [m for m in source.shown if m in known]
     drawings = []
     for page in pages_of(source.measures):
-        figure, panels = canvas("double", 75, columns=len(page.measures), squeeze=False)
+        figure, panels = side_by_side(page, 75)
         data: dict[str, dict[str, list[float]]] = {}
-        for axes, measure in zip(panels[0], page.measures, strict=True):
+        for axes, measure in panels:
             frame = frames[measure.key]
             data[measure.key] = {
                 model: _line(

@@ -25,7 +25,6 @@ EXACT_VALUES = 40
 BINS = 25
 _SIZES = {"n_cases": "scans", "n_patients": "patients", "n_missing": "missing"}
 _LEVELS = {"overall": "statistic", "region": "region", "dataset": "dataset", "class": "class"}
-_PLACE = ["setting", "measure", "model"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class BoardIds:
             rows = source.table(level)
             if rows is not None:
                 keys += [(level, name) for name in _names(rows, level).drop_duplicates()]
-        keys = [k for k in keys if k not in (("overall", "scans"), ("overall", "patients"))]
+        pooled = (("overall", "scans"), ("overall", "patients"))
+        keys = [k for k in keys if k not in pooled and not k[1].startswith("any|")]
         return cls(_numbered(source.models), datasets, classes, slots, _numbered(keys))
 
 
@@ -81,16 +81,19 @@ def settings_of(source: RunSource) -> list[Protocol]:
         return []
     found = overall.loc[overall["aggregation"] == "macro", list(SWITCHES)].drop_duplicates()
     first = source.protocols[0]
-    usual = [first, replace(HEADLINE, space="native")]
     settings = [
         replace(HEADLINE, **dict(zip(SWITCHES, row, strict=True)))
         for row in found.itertuples(index=False, name=None)
     ]
-    return sorted(
-        settings,
-        key=lambda s: (s != usual[0], *((getattr(s, n) != getattr(usual[1], n), getattr(s, n))
-                                        for n in ("space", "policy", "view", "coverage"))),
-    )  # fmt: skip
+
+    def order(setting: Protocol) -> tuple[Any, ...]:
+        usual = [
+            (getattr(setting, name) != getattr(HEADLINE, name), getattr(setting, name))
+            for name in ("space", *SWITCHES)
+        ]
+        return (setting != first, *usual)
+
+    return sorted(settings, key=order)
 
 
 def means(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
@@ -169,8 +172,8 @@ def case_values(
                 found = values[part]
                 found = found[np.isfinite(found)]
                 if len(found):
-                    at = dict(zip(_PLACE, (number, measure.key, model), strict=True))
-                    yield {**at, "slot": slot, **_spread(found, measure)}
+                    at = {"setting": number, "measure": measure.key, "model": model, "slot": slot}
+                    yield at | _spread(found, measure)
 
 
 def case_ends(

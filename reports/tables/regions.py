@@ -1,16 +1,22 @@
-"""A column for each region or lesion, a block for each measure."""
+"""A column for each region or lesion, a block of rows for each measure."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import pandas as pd
 
 from evaluation.classes.regions import LESION, UNASSIGNED
 from evaluation.protocol import Protocol
 from reports.layout.report_table import ReportColumn, ReportTable, Value
-from reports.source.published import published_lookup, published_value
-from reports.source.run import RunSource, rows_by
+from reports.source.published import (
+    published_head,
+    published_lookup,
+    published_models,
+    published_value,
+)
+from reports.source.run import Rows, RunSource, rows_by
 from reports.source.words import (
     NOT_RUN,
     SHORT_REGION,
@@ -19,10 +25,10 @@ from reports.source.words import (
     left_out_of_regions,
     modality_title,
     region_title,
+    short,
 )
-from reports.tables.scores import blocks_by_measure, value_of
+from reports.tables.scores import Line, value_of
 
-_HEAD = (ReportColumn("model", "Model"), ReportColumn("protocol", "Protocol"))
 LESION_SHORT = {
     "brain tumor": "BT",
     "colon cancer": "CC",
@@ -42,44 +48,22 @@ def regions_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
     frame = source.region_means(protocol)
     if frame is None:
         return None
-    printed = published_lookup(source, "region")
-    regions = [r for r in source.regions if r != UNASSIGNED]
     largest = frame.groupby("region")[["n_classes", "n_patients"]].max()
     size = {str(r.Index): f"{r.n_classes} / {r.n_patients}" for r in largest.itertuples()}
-    rows = rows_by(frame, "model", "region")
-    fields = blocks_by_measure(
+    regions = [r for r in source.regions if r != UNASSIGNED]
+    lacking = left_out_of_regions(source)
+    return _table(
         source,
         protocol,
-        [size.get(region, NOT_RUN) for region in regions],
-        "classes / patients",
-        lambda measure, model: [value_of(rows, measure, model, k) for k in regions],
-        lambda measure, model: [published_value(printed, measure, model, k) for k in regions],
-    )
-    notes = [f"{name}: {long}." for long, name in SHORT_REGION.items() if long in regions]
-    return ReportTable(
-        name=f"regions{source.suffix(protocol)}",
-        title=source.numbered("region", "Region-wise results"),
-        caption=caption(
-            source,
-            protocol,
-            "Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
-            published=bool(printed),
-        ),
-        columns=(
-            *_HEAD,
-            *(
-                ReportColumn(
-                    key, region_title(key, short=True), digits=2, ranked="down", right=True
-                )
-                for key in regions
-            ),
-        ),
-        notes=(
-            *notes,
-            *(source.printed_notes("region") if printed else ()),
-            *filter(None, [left_out_of_regions(source)]),
-        ),
-        **fields,
+        scope="region",
+        title="Region-wise results",
+        what="Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
+        rows=rows_by(frame, "model", "region"),
+        keys=[(region,) for region in regions],
+        labels=[(region, region_title(region, short=True)) for region in regions],
+        sizes=("classes / patients", [size.get(region, NOT_RUN) for region in regions]),
+        notes=[f"{name}: {long}." for long, name in SHORT_REGION.items() if long in regions],
+        closing=(lacking,) if lacking else (),
     )
 
 
@@ -88,47 +72,104 @@ def lesions_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
     frame = source.pick("lesion", protocol)
     if frame is None:
         return None
-    printed = published_lookup(source, "lesion")
     frame = frame[frame["modality"] != "any"].astype({"class": str, "modality": str})
     groups: dict[Any, pd.DataFrame] = dict(iter(frame.groupby(["class", "modality"])))
     asked = [(c, m) for m, c in source.asked_classes if source.region_of(m, c) == LESION]
-    keys = [*groups, *(key for key in asked if key not in groups)]
-    twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}
-    sizes: list[Value] = [
-        f"{counts(groups[k]['n_cases'])} / {counts(groups[k]['n_patients'])}"
-        if k in groups
-        else NOT_RUN
-        for k in keys
-    ]
-    rows = rows_by(frame, "model", "class", "modality")
-    fields = blocks_by_measure(
+    keys: list[tuple[str, str]] = [*groups, *(key for key in asked if key not in groups)]
+    names = [name for name, _ in keys]
+    labels = {name: LESION_SHORT.get(name.lower(), name) for name in names}
+    used = {name.lower() for name in names} & set(LESION_SHORT)
+    return _table(
         source,
         protocol,
-        sizes,
-        "scans / patients",
-        lambda measure, model: [value_of(rows, measure, model, *k) for k in keys],
-        lambda measure, model: [published_value(printed, measure, model, *k) for k in keys],
-    )
-    shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
-    return ReportTable(
-        name=f"lesions{source.suffix(protocol)}",
-        title=source.numbered("lesion", "Lesions"),
-        caption=caption(
-            source, protocol, "Mean over scans, then over the entries.", published=bool(printed)
+        scope="lesion",
+        title="Lesions",
+        what="Mean over scans, then over the entries.",
+        rows=rows_by(frame, "model", "class", "modality"),
+        keys=keys,
+        labels=[
+            (
+                f"{name} ({modality})",
+                labels[name] + f" ({modality_title(modality)})" * (names.count(name) > 1),
+            )
+            for name, modality in keys
+        ],
+        sizes=(
+            "scans / patients",
+            [
+                f"{counts(groups[k]['n_cases'])} / {counts(groups[k]['n_patients'])}"
+                if k in groups
+                else NOT_RUN
+                for k in keys
+            ],
         ),
+        notes=["; ".join(f"{s}: {c}" for c, s in LESION_SHORT.items() if c in used) + "."]
+        * bool(used),
+    )
+
+
+def _table(
+    source: RunSource,
+    protocol: Protocol,
+    *,
+    scope: Literal["region", "lesion"],
+    title: str,
+    what: str,
+    rows: Rows,
+    keys: Sequence[tuple[str, ...]],
+    labels: Sequence[tuple[str, str]],
+    sizes: tuple[str, list[Value]],
+    notes: Sequence[str],
+    closing: Sequence[str] = (),
+) -> ReportTable:
+    """A table with a column for each key: sizes, then a block for each measure.
+
+    Args:
+        source: the run.
+        protocol: what the run's own numbers were made with.
+        scope: of the published numbers.
+        title: of the table.
+        what: its numbers are, for the caption.
+        rows: by (measure, model, *key).
+        keys: of the columns; published numbers have the same.
+        labels: of the columns, in the CSV and in print.
+        sizes: what is counted, and how much of it stands behind each column.
+        notes: below the table.
+        closing: notes after those of the document's own table.
+    """
+    printed = published_lookup(source, scope)
+    lines: list[Line] = [(sizes[0], "", *sizes[1])]
+    unranked, lower, blocks = {0}, set(), {0: "Size"}
+    for measure in source.measures:
+        blocks[len(lines)] = measure.head
+        for model in source.shown:
+            if source.is_control(model) or not measure.better:
+                unranked.add(len(lines))
+            if measure.better == "lower":
+                lower.add(len(lines))
+            values = [value_of(rows, measure, model, *key) for key in keys]
+            lines.append((source.model_title(model), short(source, protocol), *values))
+        for model, name in published_models(source).items():
+            found = [published_value(printed, measure, model, *key) for key in keys]
+            if any(value is not None for value in found):
+                unranked.add(len(lines))
+                lines.append((f"{name} (published)", published_head(source), *found))
+    return ReportTable(
+        name=f"{scope}s{source.suffix(protocol)}",
+        title=source.numbered(scope, title),
+        caption=caption(source, protocol, what, published=bool(printed)),
         columns=(
-            *_HEAD,
+            ReportColumn("model", "Model"),
+            ReportColumn("protocol", "Protocol"),
             *(
-                ReportColumn(f"{c} ({m})", _lesion_label(c, m, twice), digits=2, ranked="down",
-                             right=True)
-                for c, m in keys
+                ReportColumn(key, label, digits=2, ranked="down", right=True)
+                for key, label in labels
             ),
         ),
-        notes=(("; ".join(shorts) + ".",) if shorts else ()),
-        **fields,
-    )  # fmt: skip
-
-
-def _lesion_label(class_name: str, modality: str, twice: set[str]) -> str:
-    label = LESION_SHORT.get(class_name.lower(), class_name)
-    return f"{label} ({modality_title(modality)})" if class_name in twice else label
+        rows=tuple(lines),
+        blocks=blocks,
+        notes=(*notes, *(source.printed_notes(scope) if printed else ()), *closing),
+        downwards=True,
+        unranked=frozenset(unranked),
+        lower=frozenset(lower),
+    )

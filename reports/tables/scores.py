@@ -6,9 +6,6 @@ unless the run was scored in it, and never compete for bold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import pandas as pd
 
 from evaluation.protocol import Protocol
@@ -100,48 +97,3 @@ def score_values(
             for model in _beside(source, printed, measure)
         ]
     return values
-
-
-def blocks_by_measure(
-    source: RunSource,
-    protocol: Protocol,
-    sizes: Sequence[Value],
-    size_label: str,
-    ours: Callable[[Measure, str], list[Value]],
-    printed: Callable[[Measure, str], list[float | None]],
-) -> dict[str, Any]:
-    """Rows of a table with a column for each key: sizes, then a block for each measure.
-
-    Args:
-        source: the run.
-        protocol: what the run's own numbers were made with.
-        sizes: how much stands behind each column.
-        size_label: what the sizes count.
-        ours: (measure, model) -> values of the columns.
-        printed: the same for published models; None where nothing was published.
-
-    Returns:
-        Fields of a `ReportTable` whose values compete downwards.
-    """
-    rows: list[Line] = [(size_label, "", *sizes)]
-    unranked, lower, blocks = {0}, set(), {0: "Size"}
-    for measure in source.measures:
-        blocks[len(rows)] = measure.head
-        for model in source.shown:
-            if source.is_control(model) or not measure.better:
-                unranked.add(len(rows))
-            if measure.better == "lower":
-                lower.add(len(rows))
-            rows.append((source.model_title(model), short(source, protocol), *ours(measure, model)))
-        for model, title in published_models(source).items():
-            found = printed(measure, model)
-            if any(v is not None for v in found):
-                unranked.add(len(rows))
-                rows.append((f"{title} (published)", published_head(source), *found))
-    return {
-        "rows": tuple(rows),
-        "blocks": blocks,
-        "unranked": frozenset(unranked),
-        "lower": frozenset(lower),
-        "downwards": True,
-    }

@@ -14,11 +14,10 @@ import pytest
 from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
 from evaluation.protocol import Protocol
-from reports.figures.classes import class_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
-from reports.figures.regions import regions_figures
 from reports.figures.scatter import size_figures
+from reports.figures.scores import class_figures, regions_figures
 from reports.layout.style import (
     COLOURS,
     INK,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,30 @@ def test_packed_numbers_come_back_and_are_the_same_bytes(payload: dict[str, Any]
     text = packed_json(payload["numbers"])
     assert unpacked_json(text) == payload["numbers"]
     assert packed_json(payload["numbers"]) == text
+
+
+def test_a_browser_unpacks_and_draws_the_board_from_disk(
+    run: RunPaths, source: RunSource, tmp_path: Path
+) -> None:
+    """With a browser on this machine the page goes through it; without one its parts are there."""
+    path = write_leaderboard(source, load_case_rows(run), tmp_path / "board.html")
+    text = path.read_text()
+    numbers = re.search(r'id="numbers">([^<]+)</script>', text)
+    assert numbers is not None
+    assert set(unpacked_json(numbers[1])) == {"means", "slots", "ranks", "cases", "ends"}
+    browser = shutil.which("chromium")
+    if browser is None:
+        return
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
+         "--dump-dom", f"{path.as_uri()}#metric=nsd"],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    frame = source.pick("overall", Protocol())
+    assert frame is not None
+    row = frame.query("statistic == 'entries' and model == 'nnunet' and measure == 'nsd'").iloc[0]
+    assert f'<span class="value">{100 * row["value"]:.1f}</span>' in done.stdout
+    assert "NSD in percent, higher is better" in done.stdout
 
 
 def test_script_data_cannot_break_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
 from evaluation.protocol import Protocol
-from evaluation.schema import TABLES, read_table
+from evaluation.schema import TABLES, read_table, scores_table, write_table
 from reports.figures.catalogue import all_figures
 from reports.figures.drawing import pages_of
 from reports.layout.report_table import ReportCell, ReportTable, best_cells, to_csv
@@ -29,6 +30,7 @@ from reports.tables.classes import datasets_table
 from reports.tables.comparisons import pairs_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.regions import regions_table
+from tests.reports.conftest import ENTRIES, FOUR_METRICS, four_metrics, small_scores, write_run
 
 HEADLINE = Protocol()
 KEYS = ["dsc", "nsd_1mm", "nsd_2mm", "volume_difference", "relative_volume_error"]
@@ -231,6 +233,40 @@ def test_single_cases_have_the_values_of_their_tolerance(four: RunPaths, source:
         at = measure.tolerance_mm if measure.metric.has_tolerance else 1.0
         truth = raw[raw["tolerance_mm"] == at].set_index(["case", "class"])[measure.metric.id]
         assert found.to_dict() == pytest.approx(truth.to_dict())
+
+
+def test_tables_and_drill_down_take_the_same_answer_for_a_generated_class(tmp_path: Path) -> None:
+    """Kidney is predicted as a union by all, and directly by one model, with other scores."""
+    scores = four_metrics(small_scores(lost=False))
+    rows = scores.rows.astype({"kind": str})
+    asked = (rows["model"] == "nnunet") & (rows["class"] == "kidney")
+    direct = rows[asked].assign(kind="direct", dsc=rows["dsc"] - 0.3, nsd=rows["nsd"] - 0.3)
+    assert len(direct)
+    both = replace(scores, rows=pd.concat([rows, direct], ignore_index=True))
+    settings = {"metrics": FOUR_METRICS, "tolerance_mm": [1.0, 2.0]}
+    paths = write_run(tmp_path / "both", both, list(ENTRIES), **settings)
+    source, cases = load_source(paths.root), load_case_rows(paths)
+    table = source.pick("dataset_class", HEADLINE)
+    assert table is not None
+    table = table[table["preferred"]].astype({"class": str})
+    kinds = table[(table["class"] == "kidney") & (table["model"] == "nnunet")]["kind"]
+    assert set(kinds) == {"direct"}
+    for measure in source.measures:
+        expected = table[table["measure"] == measure.key]
+        expected = expected.set_index(["model", "dataset", "class"])["value"].dropna()
+        frame = cases.frame(HEADLINE, measure).astype({"model": str, "dataset": str, "class": str})
+        found = frame.groupby(["model", "dataset", "class"])["value"].mean().dropna()
+        assert found.to_dict() == pytest.approx(expected.to_dict())
+
+
+def test_measured_by_names_what_any_score_file_says(tmp_path: Path) -> None:
+    paths = write_run(tmp_path / "two", small_scores(), list(ENTRIES))
+    files = sorted((paths.root / "scores").glob("*/*.parquet"))
+    assert len(files) == 15
+    table = scores_table()
+    last = read_table(files[-1], table)
+    write_table(files[-1], last.assign(implementation="another", version="7"), table)
+    assert load_source(paths.root).implementation == "another 7, synthetic 1"
 
 
 def test_the_whole_report_renders(four: RunPaths, tmp_path: Path) -> None:

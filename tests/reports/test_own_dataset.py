@@ -14,8 +14,7 @@ from evaluation.paths import RunPaths
 from evaluation.protocol import Protocol
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import aggregate_run
-from reports.figures.classes import class_figures
-from reports.figures.regions import regions_figures
+from reports.figures.scores import class_figures, regions_figures
 from reports.layout.report_table import to_html, to_markdown
 from reports.layout.style import drawing
 from reports.leaderboard.payload import board_payload

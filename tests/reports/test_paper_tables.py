@@ -237,6 +237,9 @@ def test_latex_is_balanced_booktabs(lines_of_a_page: int) -> None:
     assert latex_escape("50 %_&#{}~^\\") == (
         r"50 \%\_\&\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
     )
+    # A minus is no hyphen.
+    assert latex_escape("-0.17 to -0.16") == r"\ensuremath{-}0.17 to \ensuremath{-}0.16"
+    assert latex_escape("sat-nano, 12-13, x-1") == "sat-nano, 12-13, x-1"
     # As they are, LaTeX's default font encoding prints them as other signs.
     assert latex_escape("<>|`") == (r"\ensuremath{<}\ensuremath{>}\textbar{}\textasciigrave{}")
 
