@@ -49,12 +49,16 @@ class RunPaths:
         return self.root / "splits" / f"{dataset}.csv"
 
     def model_run(self, model: str) -> Path:
-        """A model's own folder: prepared data, checkpoints, logs."""
+        """A model's own folder: checkpoints, logs, data that no other model reads."""
         return self.root / "runs" / model
 
     def preset(self, model: str) -> Path:
         """The whole preset of a model, as it was when the run last began."""
         return self.model_run(model) / "preset.json"
+
+    def prepared(self, grid_digest: str) -> Path:
+        """Training cases on a grid, for every network that sees this grid."""
+        return self.root / "prepared" / grid_digest
 
     def prediction(self, model: str, dataset: str, case: str) -> Path:
         """Folder of one prediction."""

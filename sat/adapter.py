@@ -13,9 +13,9 @@ from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
-from sat.inference.predict import segment
+from evaluation.training.checkpoints import FINAL_FILE
 from sat.model import SatModel, load_model
-from sat.training.checkpoints import FINAL_FILE
+from sat.predict import segment
 
 
 class SatNano:

@@ -10,7 +10,7 @@ from evaluation.commands.groups import SAT
 from sat.ablation.commands import ablation
 from sat.knowledge.commands import register as register_knowledge
 from sat.released.commands import convert_released
-from sat.training.sampling_command import sampling
+from sat.sampling_command import sampling
 
 MODEL_ID = "sat-nano"
 Run = typer.Option(..., help="The run's folder, results/<name>.")

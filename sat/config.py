@@ -12,27 +12,18 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.files.records import PresetSource, Record, read_preset
-from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
+from evaluation.training.settings import Training, TrainingPreset, Triple
 from sat.knowledge.settings import KnowledgeSettings, load_settings
-from sat.training.settings import (
-    Augmentation,
-    Loss,
-    Range,
-    Sampling,
-    Training,
-    Triple,
-    Validation,
-)
-
-__all__ = [
-    "DEFAULT_PRESET", "PRESET_FOLDER", "Augmentation", "Grid", "Inference", "Loss", "Millimetres",
-    "NetworkSizes", "Preset", "PromptSettings", "Range", "Sampling", "Training", "Triple",
-    "Validation", "load_preset",
-]  # fmt: skip
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "nano"
-Millimetres = tuple[float, float, float]
+MODEL = "sat-nano"
+ATLAS_FOLDER = "atlas"
+ENCODER_FILE = "encoder.pt"
+# As `training.initial_encoder` of a preset names it.
+STAGE_2_ENCODER = f"{ATLAS_FOLDER}/{ENCODER_FILE}"
+# What stage 2 takes from the segmentation's `training`; with another choice it starts anew.
+CROP_SETTINGS = {"device", "patch", "batch", "pad_to", "sampling", "augmentation"}
 
 
 class NetworkSizes(Record):
@@ -124,46 +115,73 @@ class PromptSettings(Record):
         return self.encoder == "knowledge" and self.folder is None
 
 
-class Grid(Record):
-    """The model's own grid and its intensities (paper, section 4.2)."""
+class AtlasTraining(Record):
+    """Second stage of the knowledge injection (paper, section 4.1 and eq. 4).
 
-    spacing_mm: Millimetres
-    crop_above: float = Field(default=0.0, description="bounding box of image > this is kept")
-    ct_clip_hu: Range = (-500.0, 1000.0)
-    mri_percentiles: Range = (0.5, 99.5)
-    rescale_unit: bool = Field(default=False, description="map the z-scores to [0, 1]")
-
-
-class Inference(Record):
-    """Sliding windows and the way to the native grid.
-
-    `interpolate` says what is interpolated trilinearly and thresholded on the native grid: the
-    logit of the blended probability (at 0), or the probability (at 0.5).
+    Crops, batch size, patch, device and augmentation are those of the segmentation's `training`.
+    The paper fixes temperature, loss, and that a region is pooled from the encoder's output; the
+    rest is the later pre-training code's choice where it has one (`sampling: label`; its
+    `scales: all` is an option), or ours.
     """
 
-    patch: Triple
-    overlap: float = Field(default=0.5, ge=0, lt=1)
-    blending: Literal["uniform", "gaussian"] = "uniform"
-    interpolate: Literal["logit", "probability"] = "logit"
-    window_batch: int = Field(default=4, ge=1)
-    memory_mib: int = Field(default=1024, ge=1, description="for features, and for prompts")
+    steps: int = Field(ge=1)
+    batches_per_step: int = Field(
+        default=4, ge=1, description="batches of crops, of different entries, in one loss"
+    )
+    scales: Literal["all", "bottleneck"] = Field(
+        default="bottleneck", description="encoder outputs that a region is pooled from"
+    )
+    width: int = Field(default=768, ge=1, description="common width of regions and texts")
+    sampling: Literal["label", "entry"] = Field(
+        default="label", description="draw labels alike to a root, or as the segmentation does"
+    )
+    minimum_voxels: int = Field(
+        default=1, ge=1, description="a class with fewer voxels in the crop is no region"
+    )
+    loss: Literal["infonce", "eq4"] = "infonce"
+    temperature: float = Field(default=0.07, gt=0)
+    mask_duplicates: bool = Field(
+        default=True, description="two regions of one class in a step do not repel each other"
+    )
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warm_up: int = Field(default=0, ge=0)
+    clip: float | None = Field(default=1.0, gt=0)
+    checkpoint_every: int = Field(default=50, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    validation_part: float = Field(
+        default=0.2, ge=0, lt=1, description="training patients kept out, to measure retrieval"
+    )
+    validation_batches: int = Field(default=40, ge=1, description="batches of their crops")
 
 
-class Preset(Record):
+class SatTraining(Training):
+    """The engine's settings, and what the encoder starts from."""
+
+    initial_encoder: str | None = Field(
+        default=None,
+        description="start from this encoder, relative to the model's folder in the run "
+        "(`atlas/encoder.pt` is stage 2's)",
+    )
+
+
+class Preset(TrainingPreset):
     """Everything that one kind of SAT-Nano is made of."""
 
     name: str
-    description: str
     network: NetworkSizes
     prompts: PromptSettings
-    grid: Grid
-    training: Training
-    inference: Inference
+    training: SatTraining
     atlas: AtlasTraining | None = Field(
         default=None,
         description="text-atlas stage; the training starts from it with "
         "`initial_encoder: atlas/encoder.pt`",
     )
+
+    @property
+    def stride(self) -> Triple:
+        """Product of the U-Net's strides."""
+        return self.network.total_stride
 
     @property
     def trains_atlas(self) -> bool:
@@ -174,19 +192,6 @@ class Preset(Record):
     def _stage_2_is_there(self) -> Preset:
         if self.trains_atlas and self.atlas is None:
             raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
-        return self
-
-    @model_validator(mode="after")
-    def _patches_fit(self) -> Preset:
-        stride = self.network.total_stride
-        for label, patch in (
-            ("training", self.training.patch),
-            ("inference", self.inference.patch),
-        ):
-            if any(p % s for p, s in zip(patch, stride, strict=True)):
-                raise ValueError(f"{label}.patch {patch} is no multiple of the strides {stride}")
-            if patch == stride:
-                raise ValueError(f"{label}.patch {patch} leaves one voxel at the bottleneck")
         return self
 
 

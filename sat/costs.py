@@ -14,6 +14,7 @@ from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.training import counting
+from evaluation.training.store import read_index, store_folder
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -26,15 +27,12 @@ from evaluation.workflow.estimate import (
     windows,
 )
 from evaluation.workflow.loads import Load
-from sat.atlas.settings import FOLDER as ATLAS_FOLDER
-from sat.config import NetworkSizes, Preset, load_preset
+from sat.config import ATLAS_FOLDER, MODEL, NetworkSizes, Preset, load_preset
 from sat.knowledge.settings import text_folder
-from sat.training.store import read_index
 
 if TYPE_CHECKING:
     from sat.architecture.network import SatNetwork
 
-MODEL = "sat-nano"
 # The prepared store is uncompressed: float16 image, and one byte for each label layer; most
 # entries need one or two layers, TotalSegmentator five.
 STORE_BYTES_PER_VOXEL = 5.0
@@ -84,7 +82,7 @@ def measured_work(run: Path) -> list[MeasuredWork]:
         trainings.append(text_folder(work))
     if preset.trains_atlas:
         trainings.append(work / ATLAS_FOLDER)
-    prepared = measured_preparation(work / "prepared", _prepared_cases)
+    prepared = measured_preparation(store_folder(RunPaths(run), preset.grid), _prepared_cases)
     return [*prepared, *(measured_training("", folder / SPENT_FILE) for folder in trainings)]
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from evaluation.classes.modality import MODALITIES
 from evaluation.errors import BenchError
-from evaluation.files.writing import atomic_path
-from sat.architecture.network import SatNetwork
+from evaluation.training.checkpoints import read_checkpoint
+from evaluation.training.crops import Batch
+from evaluation.training.losses import StepLoss, supervised_loss
+from evaluation.training.model import SegmentationModel
+from evaluation.training.settings import Triple
+from evaluation.training.tasks import ClassTasks
+from sat.architecture.network import Features, SatNetwork
 from sat.config import Preset
-from sat.text.prompts import Key, PromptBook, PromptProjection
-from sat.weights import read_checkpoint
+from sat.features import WindowFeatures
+from sat.prompts.book import Key, PromptBook, PromptProjection
 
 FORMAT = 1
 
 
-class SatModel(nn.Module):
+class SatModel(SegmentationModel):
     """Network and prompt projection, trained together; the text encoder is frozen outside.
 
     Args:
@@ -30,6 +35,10 @@ class SatModel(nn.Module):
         trained: classes trained in each dataset.
         network: with its weights; a new one with random weights by default.
     """
+
+    preset: Preset
+    tasks: ClassTasks
+    embeddings: Tensor
 
     def __init__(
         self,
@@ -49,53 +58,50 @@ class SatModel(nn.Module):
             preset.prompts, book.embeddings.shape[1], preset.network.query_width
         )
         self.projection.fit(book.embeddings)
+        self.tasks = book.tasks(preset.training.sampling)
+        # On the model's device; a checkpoint has those of the book.
+        self.register_buffer("embeddings", book.embeddings, persistent=False)
 
     def queries(self, embeddings: Tensor) -> Tensor:
         """Queries (N, d) of text embeddings (N, E)."""
         queries: Tensor = self.projection(embeddings)
         return queries
 
-    def forward(
-        self, image: Tensor, embeddings: Tensor, prompts: Tensor
-    ) -> Tensor | tuple[Tensor, ...]:
-        """One pass of the training.
+    def prompts(self, rows: Tensor) -> Tensor:
+        """Queries (N, d) of rows (N,) of the book."""
+        return self.queries(self.embeddings[rows.to(self.device)])
 
-        Args:
-            image: (B, 1, X, Y, Z).
-            embeddings: (N, E) of all known prompts.
-            prompts: (B, P) rows of them for each image.
+    def loss(self, batch: Batch) -> StepLoss:
+        """Logits of each crop's own prompts, and of coarser scales with deep supervision."""
+        queries = self.queries(self.embeddings)[batch.prompts]
+        outputs = self.network(batch.image, queries)
+        loss = supervised_loss(outputs, batch.targets, batch.valid, self.preset.training.loss)
+        logits = outputs if isinstance(outputs, Tensor) else outputs[0]
+        parts = {"cross_entropy": loss.cross_entropy, "dice": loss.dice}
+        return StepLoss(loss.total, parts, logits.detach())
 
-        Returns:
-            Logits (B, P, X, Y, Z); with deep supervision, those of coarser scales behind them.
-        """
-        logits: Tensor | tuple[Tensor, ...] = self.network(image, self.queries(embeddings)[prompts])
-        return logits
+    def answers(self, window: Features, prompts: Tensor) -> Tensor:
+        """Probabilities of queries (N, d), each independent of the others."""
+        return self.network.decode(window, prompts).float().sigmoid()
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights lie."""
-        return next(self.parameters()).device
+    def windows(
+        self, volume: Tensor, window: Triple, on_window: Callable[[int, int], None] | None = None
+    ) -> WindowFeatures:
+        """Features of every window, computed once whatever the number of prompts."""
+        return WindowFeatures(self.network, volume, window, self.preset.inference, on_window)
 
-
-def model_content(model: SatModel) -> dict[str, Any]:
-    """Everything that a prediction needs, as tensors and plain values."""
-    return {
-        "format": FORMAT,
-        "preset": model.preset.model_dump_json(),
-        "prompts": [list(key) for key in model.book.keys],
-        "embeddings": model.book.embeddings,
-        "trained": {dataset: list(names) for dataset, names in model.trained.items()},
-        "network": model.network.state_dict(),
-        "projection": model.projection.state_dict(),
-        "initial_encoder": model.initial_encoder,
-    }
-
-
-def save_content(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically; the same content has the same bytes."""
-    # Into an open file: by a path, the archive would hold the temporary file's name.
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(dict(content), stream)
+    def content(self) -> dict[str, Any]:
+        """Everything that a prediction needs, as tensors and plain values."""
+        return {
+            "format": FORMAT,
+            "preset": self.preset.model_dump_json(),
+            "prompts": [list(key) for key in self.book.keys],
+            "embeddings": self.book.embeddings,
+            "trained": {dataset: list(names) for dataset, names in self.trained.items()},
+            "network": self.network.state_dict(),
+            "projection": self.projection.state_dict(),
+            "initial_encoder": self.initial_encoder,
+        }
 
 
 def model_from(content: Mapping[str, Any], origin: Path) -> SatModel:

@@ -1,12 +1,9 @@
-"""Weights on disk: released checkpoints by name, our own ones, and nothing that runs code."""
+"""Weights of the first public release, by their names."""
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,58 +91,3 @@ def load_released(state_dict: Mapping[str, Any], sizes: NetworkSizes | None = No
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint on the CPU without running any code that it may hold.
-
-    Raises:
-        BenchError: the file is missing, truncated, holds more than tensors and plain values, or
-            is no dictionary.
-    """
-    if not path.is_file():
-        raise BenchError("checkpoint not found", file=path, hint="train the model first")
-    _require_torch_file(path)
-    try:
-        with warnings.catch_warnings():
-            # A foreign pickle is refused below; torch's doubts about its version add nothing.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BenchError(
-            "checkpoint refused: it holds more than tensors and plain values, or is corrupt",
-            file=path,
-            found=_refused_part(error),
-            hint="use a file that holds a state dict; nothing in it has been run",
-        ) from error
-    except Exception as error:
-        # A damaged file sends torch's reader anywhere: an AssertionError, IndexError, TypeError.
-        raise BenchError(
-            "checkpoint cannot be read; it is truncated or corrupt",
-            file=path,
-            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            hint="copy or train it again",
-        ) from error
-    if not isinstance(content, dict):
-        raise BenchError("checkpoint holds no dictionary", file=path, found=type(content).__name__)
-    return content
-
-
-def _require_torch_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    # A zip archive, or the pickle of old versions. An empty file is left to torch.
-    if start and not start.startswith((b"PK", b"\x80")):
-        raise BenchError(
-            "checkpoint refused: this is no file that torch has written",
-            file=path,
-            found=f"it starts with the bytes {start!r}",
-        )
-
-
-def _refused_part(error: pickle.UnpicklingError) -> str:
-    """What torch stumbled over, without its advice on how to run it all the same."""
-    found = re.search(r"GLOBAL (\S+)|Unsupported \w+ \S+", str(error))
-    if found is None:
-        return type(error).__name__
-    return f"the Python object `{found[1]}`" if found[1] else found[0]

@@ -47,9 +47,6 @@ class Schedule(Record):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     mirroring: bool = Field(description="mirrored patches in training")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the forward pass on a CPU"
-    )
 
     def epochs(self, n_leaves: int) -> int:
         """Number of epochs for a specialist with that many leaf labels."""
@@ -73,9 +70,6 @@ class NnunetPreset(Record):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, description="threads of one training on a CPU")
     workers: int = Field(default=1, ge=1, description="processes of planning and preprocessing")
-    augmentation_workers: int | None = Field(
-        default=None, ge=0, description="processes; by default none on a CPU, nnU-Net's choice else"
-    )
 
     @model_validator(mode="after")
     def _consistent(self) -> NnunetPreset:

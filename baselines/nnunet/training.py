@@ -150,12 +150,11 @@ def train_specialist(
     write_json(job.folder / "settings.json", settings)
     on_gpu = chosen == "cuda"
     threads = threads or job.preset.threads
-    workers = job.preset.augmentation_workers
     variables = environment(
         job.folder,
         threads=1 if on_gpu else threads,
         workers=job.preset.workers,
-        augmentation_workers=workers if on_gpu or workers is not None else 0,
+        augmentation_workers=None if on_gpu else 0,
     )
     variables[SETTINGS] = str((job.folder / "settings.json").resolve())
     request = {

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,35 +105,72 @@ class LeafMap:
     resolved_voxels: int
 
 
-def leaf_map(segmentation: Segmentation, leaves: Sequence[Leaf], classes: Sequence[str]) -> LeafMap:
-    """Turn a reference's layers into one leaf label map.
+@dataclass(frozen=True)
+class LeafTable:
+    """From label layers to leaves, for cases whose classes have the same places.
 
-    Each layer is looked up once: its values are numbered by the set of classes that they belong
-    to, the numbers of all layers are combined, and one table turns a combination into a leaf.
+    Attributes:
+        numbers: for each layer with a class, its index, the number of kinds of its voxels, and
+            the kind of each value.
+        leaves: leaf of each combination of kinds.
+        resolved: whether an overlap rule decided it.
     """
-    places = {name: segmentation.classes[name] for name in classes if name in segmentation.classes}
-    code = np.zeros(segmentation.shape, dtype=np.uint32)
+
+    numbers: tuple[tuple[int, int, NDArray[np.uint32]], ...]
+    leaves: NDArray[np.uint8]
+    resolved: NDArray[np.bool_]
+
+    def labels(self, layers: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], int]:
+        """Leaf labels (x, y, z) of layers or of a crop of them, and the voxels of overlaps."""
+        code = np.zeros(layers[0].shape, dtype=np.uint32)
+        for index, kinds, numbers in self.numbers:
+            # Values beyond the table find its last one, which is of no class.
+            code = code * np.uint32(kinds) + numbers.take(layers[index], mode="clip")
+        count = 0
+        if self.resolved.any():
+            counts = np.bincount(code.ravel(), minlength=len(self.leaves))
+            count = int(counts[self.resolved].sum())
+        return self.leaves[code], count
+
+
+def leaf_table(
+    places: Mapping[str, ClassPlace], n_layers: int, leaves: Sequence[Leaf]
+) -> LeafTable:
+    """The look-up of cases whose classes lie at `places`.
+
+    Each layer's values are numbered by the set of classes that they belong to, the numbers of all
+    layers are combined, and one table turns a combination into a leaf.
+
+    Raises:
+        BenchError: there are too many combinations for a table.
+    """
     combinations: list[frozenset[str]] = [frozenset()]
-    for index, layer in enumerate(segmentation.layers):
+    numbers = []
+    for index in range(n_layers):
         members = _members(index, places)
         if not members:
             continue
         kinds = list(dict.fromkeys([frozenset[str](), *members.values()]))
-        largest = max(int(layer.max(initial=0)), max(members))
-        numbers = np.zeros(largest + 1, dtype=np.uint32)
+        of_value = np.zeros(max(members) + 2, dtype=np.uint32)
         for value, names in members.items():
-            numbers[value] = kinds.index(names)
+            of_value[value] = kinds.index(names)
+        numbers.append((index, len(kinds), of_value))
         combinations = [old | new for old in combinations for new in kinds]
         if len(combinations) > _MAX_COMBINATIONS:
             raise BenchError("the layers of this case combine in too many ways")
-        code = code * np.uint32(len(kinds)) + numbers[layer]
     answers = [leaf_of(leaves, names) for names in combinations]
-    table = np.array([value for value, _ in answers], dtype=np.uint8)
-    resolved = np.array([flag for _, flag in answers])
-    count = 0
-    if resolved.any():
-        count = int(np.bincount(code.ravel(), minlength=len(table))[resolved].sum())
-    return LeafMap(labels=table[code], resolved_voxels=count)
+    return LeafTable(
+        numbers=tuple(numbers),
+        leaves=np.array([value for value, _ in answers], dtype=np.uint8),
+        resolved=np.array([flag for _, flag in answers]),
+    )
+
+
+def leaf_map(segmentation: Segmentation, leaves: Sequence[Leaf], classes: Sequence[str]) -> LeafMap:
+    """Turn a reference's layers into one leaf label map, by one look-up for each layer."""
+    places = {name: segmentation.classes[name] for name in classes if name in segmentation.classes}
+    table = leaf_table(places, len(segmentation.layers), leaves)
+    return LeafMap(*table.labels(segmentation.layers))
 
 
 def _members(layer: int, places: Mapping[str, ClassPlace]) -> dict[int, frozenset[str]]:

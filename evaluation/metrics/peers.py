@@ -54,7 +54,7 @@ def measure_monai(
         raise BenchError(
             "the engine `monai` needs MONAI and torch, which the core installation leaves out",
             found=error,
-            hint="pip install 'satbench[sat]', or use the engine `sweep`",
+            hint="pip install 'satbench[train]', or use the engine `sweep`",
         ) from error
     return _measure_all(reference, prediction, pairs, spacing_mm, tolerances_mm, _monai_surfaces)
 

@@ -132,7 +132,7 @@ def find_engine(name: str) -> tuple[Engine, str, str]:
     except ModuleNotFoundError as error:
         raise BenchError(
             f"the engine `{name}` is not installed",
-            hint="pip install 'satbench[sat]' brings MONAI; the engine `sweep` is always there",
+            hint="pip install 'satbench[train]' brings MONAI; the engine `sweep` is always there",
         ) from error
     return others[name], name, release  # type: ignore[return-value]
 

@@ -1,1 +1,4 @@
-"""The one training engine; the only folder of `evaluation` that may load torch."""
+"""The training engine: store, draws, crops, losses, loop, windows and the way to native masks.
+
+The only folder of `evaluation` that needs torch; nothing else here imports it at import time.
+"""

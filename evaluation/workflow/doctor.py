@@ -19,7 +19,12 @@ from evaluation.errors import BenchError
 from evaluation.models.card import model_faults
 from evaluation.workflow.configuration import load_config, unused_names
 
-EXTRAS = {"sat": ("torch", "transformers", "monai"), "nnunet": ("torch", "nnunetv2")}
+EXTRAS = {
+    "train": ("torch", "monai"),
+    "sat": ("torch", "transformers", "monai"),
+    "universal": ("torch", "dynamic_network_architectures", "monai"),
+    "nnunet": ("torch", "nnunetv2"),
+}
 EXTRAS |= {"workflow": ("snakemake",), "report": ("matplotlib", "seaborn")}
 LOW_DISK_GIB = 50.0
 

@@ -31,10 +31,10 @@ def ablation(
     from evaluation.models.presets import preset_in_use
     from evaluation.paths import RunPaths
     from sat.ablation.report import write_report
-    from sat.ablation.running import MODEL, run_variant
+    from sat.ablation.running import run_variant
     from sat.ablation.text import text_cost, text_of_stage_1
     from sat.ablation.variants import find_variant, variant_preset
-    from sat.config import load_preset
+    from sat.config import MODEL, load_preset
     from sat.knowledge.settings import load_settings
 
     torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from evaluation.confusions.overlaps import count_overlaps
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.paths import RunPaths
-from sat.training.prepare import cases_of_split
+from evaluation.training.cases import cases_of_split
 
 
 def class_confusions(

@@ -16,7 +16,6 @@ import yaml
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_test_shards
-from evaluation.errors import BenchError
 from evaluation.files.identity import digest
 from evaluation.files.writing import write_json, write_text
 from evaluation.models.running import predict_shard
@@ -26,22 +25,20 @@ from evaluation.scoring.shards import measure_shard
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.confusions import confusion_table
 from evaluation.tables.run_tables import RunGrids, load_grids
+from evaluation.training.cases import datasets_of_run
+from evaluation.training.checkpoints import FINAL_FILE
+from evaluation.training.store import INDEX_FILE, read_index, store_folder
 from sat.ablation.confusion import class_confusions
 from sat.ablation.files import cpu_seconds, read_json
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import Variant
-from sat.atlas.settings import FOLDER as ATLAS_FOLDER
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
-from sat.config import Preset
+from sat.config import ATLAS_FOLDER, MODEL, Preset
 from sat.model import load_model
-from sat.text.choice import encoder_digest
-from sat.training.checkpoints import FINAL_FILE
-from sat.training.prepare import datasets_of_run
-from sat.training.store import INDEX_FILE, read_index
-from sat.training.train import train
+from sat.prompts.choice import encoder_digest
+from sat.train import train
 
-MODEL = "sat-nano"
 RESULT_FILE = "result.json"
 RESULT_VERSION = 2
 # Intervals are not shown here.
@@ -69,16 +66,15 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
         What `result.json` holds.
 
     Raises:
-        BenchError: the run has no prepared crops, or they lie on another grid.
+        BenchError: the run has no prepared crops on the preset's grid.
     """
     folder = run_folder(run, variant, seed)
-    store = RunPaths(run).model_run(MODEL) / "prepared"
-    if read_index(store).grid != preset.grid:
-        raise BenchError("the prepared cases lie on another grid than the preset's", file=store)
-    # The splits name the contents of the test cases, too.
     paths, config = RunPaths(run), load_frozen(run)
+    store = store_folder(paths, preset.grid)
+    read_index(store)
+    # The splits name the contents of the test cases, too.
     files = [store / INDEX_FILE, *map(paths.split, datasets_of_run(paths, config))]
-    encoder = encoder_digest(preset.prompts, store.parent)
+    encoder = encoder_digest(preset.prompts, paths.model_run(MODEL))
     texts = [file.read_text(encoding="utf-8") for file in files]
     identity = digest(RESULT_VERSION, seed, preset, encoder, texts)
     done = read_json(folder / RESULT_FILE)
@@ -86,7 +82,7 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
         return done
     lend(run, folder, preset, seed)
     work = RunPaths(folder).model_run(MODEL)
-    _train(work, variant, seed, preset)
+    _train(work, store, variant, seed, preset)
     result: dict[str, Any] = {
         "version": RESULT_VERSION,
         "identity": identity,
@@ -114,8 +110,7 @@ def lend(run: Path, folder: Path, preset: Preset, seed: int) -> None:
     """Make a run folder that shares cases, splits and prepared crops with another run."""
     source, target = RunPaths(run), RunPaths(folder)
     target.model_run(MODEL).mkdir(parents=True, exist_ok=True)
-    prepared = Path("runs") / MODEL / "prepared"
-    for name in (Path("cases"), Path("splits"), prepared):
+    for name in ("cases", "splits", "prepared"):
         link = folder / name
         if not link.is_symlink():
             link.symlink_to(os.path.relpath(source.root / name, link.parent))
@@ -130,13 +125,13 @@ def lend(run: Path, folder: Path, preset: Preset, seed: int) -> None:
         write_text(target.not_run, not_run.read_text(encoding="utf-8"))
 
 
-def _train(work: Path, variant: Variant, seed: int, preset: Preset) -> None:
+def _train(work: Path, store: Path, variant: Variant, seed: int, preset: Preset) -> None:
     """Both trainings; what is done is done."""
     if variant.atlas and preset.atlas is not None:
-        atlas = prepare_atlas(work, preset, seed)
+        atlas = prepare_atlas(work, store, preset, seed)
         train_atlas(atlas)
         measure_atlas(atlas)
-    train(work, preset, seed)
+    train(work, store, preset, seed)
 
 
 def evaluate(folder: Path) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
-from sat.model import SatModel, model_content, save_content
-from sat.text.prompts import Key, write_prompt_book
+from evaluation.training.checkpoints import save_content
+from sat.model import SatModel
+from sat.prompts.book import Key, write_prompt_book
 
 FILE = Path(__file__).parent / "synonyms.csv"
 SETS = ("paraphrase", "term")
@@ -53,4 +54,4 @@ def rename_prompts(model: SatModel, synonyms: dict[Key, str], out: Path) -> None
         )
     asked: list[Key] = [(key[0], synonyms[key]) for key in keys]
     book = write_prompt_book(model.preset.prompts, asked)
-    save_content(out, {**model_content(model), "embeddings": book.embeddings})
+    save_content(out, {**model.content(), "embeddings": book.embeddings})

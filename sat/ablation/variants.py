@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluation.errors import BenchError
-from sat.atlas.settings import STAGE_2_ENCODER, AtlasTraining
-from sat.config import Preset
+from sat.config import STAGE_2_ENCODER, AtlasTraining, Preset
 
 
 @dataclass(frozen=True)

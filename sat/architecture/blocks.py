@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sat.config import NetworkSizes, Triple
+from evaluation.training.settings import Triple
+from sat.config import NetworkSizes
 
 LEAKY_SLOPE = 0.01
 SLAB_VALUES = 1 << 22

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sat.config import NetworkSizes, Triple
+from evaluation.training.settings import Triple
+from sat.config import NetworkSizes
 
 
 class MultiScaleMemory(nn.Module):

@@ -1,6 +1,5 @@
-"""Deep supervision of later releases: coarser decoder stages are trained to answer, too.
+"""Deep supervision of later releases: up to three coarser decoder stages are trained, too.
 
-The full resolution and up to three coarser scales weigh 1, 1/2, 1/4, 1/8, brought to a sum of 1.
 The paper and the first release have the full resolution alone. A prediction never uses it.
 """
 
@@ -9,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sat.config import Loss, NetworkSizes
-from sat.training.losses import LossParts, segmentation_loss
+from sat.config import NetworkSizes
 
 MOST_SCALES = 3
 
@@ -48,31 +46,3 @@ def dot_products(kernels: Tensor, features: Tensor) -> Tensor:
     """Kernels (B, N, c) with the features (B, c, X, Y, Z) of each voxel: (B, N, X, Y, Z)."""
     products = torch.bmm(kernels, features.flatten(2))
     return products.view(*kernels.shape[:2], *features.shape[2:])
-
-
-def supervised_loss(
-    outputs: Tensor | tuple[Tensor, ...], targets: Tensor, valid: Tensor, settings: Loss
-) -> tuple[Tensor, LossParts]:
-    """Logits of the full resolution and the loss of everything that a network answered.
-
-    Args:
-        outputs: logits (B, P, X, Y, Z), or a tuple of them with coarser ones behind.
-        targets: (B, P, X, Y, Z), 0 or 1; a coarser scale takes the nearest voxel's.
-        valid: (B, P), see `segmentation_loss`.
-        settings: form of the loss, the same at all scales.
-    """
-    if isinstance(outputs, Tensor):
-        return outputs, segmentation_loss(outputs, targets, valid, settings)
-    total = sum(0.5**i for i in range(len(outputs)))
-    weighted = []
-    for i, logits in enumerate(outputs):
-        shape = logits.shape[2:]
-        nearest = (
-            targets
-            if shape == targets.shape[2:]
-            else nn.functional.interpolate(targets.float(), shape, mode="nearest")
-        )
-        parts = segmentation_loss(logits, nearest, valid, settings)
-        weighted.append([part * (0.5**i / total) for part in parts])
-    summed = (torch.stack(scales).sum(0) for scales in zip(*weighted, strict=True))
-    return outputs[0], LossParts(*summed)

@@ -16,14 +16,16 @@ def atlas_of(run: Path, threads: int) -> AtlasRun:
     from evaluation.config import load_frozen
     from evaluation.models.presets import preset_in_use
     from evaluation.paths import RunPaths
+    from evaluation.training.store import store_folder
     from sat.atlas.setup import prepare_atlas
-    from sat.config import load_preset
+    from sat.config import MODEL, load_preset
 
     torch.set_num_threads(threads)
     config = load_frozen(run)
     paths = RunPaths(run)
-    preset = load_preset(preset_in_use(paths, config, "sat-nano"))
-    return prepare_atlas(paths.model_run("sat-nano"), preset, config.seed)
+    preset = load_preset(preset_in_use(paths, config, MODEL))
+    store = store_folder(paths, preset.grid)
+    return prepare_atlas(paths.model_run(MODEL), store, preset, config.seed)
 
 
 def report_lines(found: dict[str, object]) -> list[str]:

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 from sat.architecture.blocks import Backbone
 from sat.atlas.pooling import pool_regions, scale_masks
-from sat.atlas.settings import AtlasTraining
-from sat.config import Preset
-from sat.text.prompts import PromptProjection
+from sat.config import AtlasTraining, Preset
+from sat.prompts.book import PromptProjection
 
 
 class AtlasModel(nn.Module):
@@ -35,11 +34,7 @@ class AtlasModel(nn.Module):
         text_width = embeddings.shape[1]
         self.text_input = PromptProjection(plain, text_width, text_width)
         self.text_input.fit(embeddings)
-        self.text_head = (
-            nn.Linear(text_width, settings.width)
-            if settings.text_projection == "linear"
-            else _perceptron(text_width, settings.width)
-        )
+        self.text_head = _perceptron(text_width, settings.width)
 
     def regions(self, image: Tensor, masks: Tensor, sample: Tensor) -> Tensor:
         """Unit-length vectors (R, width) of regions.

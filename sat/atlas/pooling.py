@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sat.config import Triple
+from evaluation.training.settings import Triple
 
 
 def scale_masks(masks: Tensor, strides: Sequence[Triple]) -> list[Tensor]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluation.training.crops import Batch
 from sat.atlas.model import AtlasModel
 from sat.config import PromptSettings
-from sat.text.prompts import PromptBook, prompt_text
-from sat.training.data import Batch
+from sat.prompts.book import PromptBook, prompt_text
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from evaluation.confusions.names import other_side, rows_of
+from evaluation.training.crops import Batch
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, encode_regions
-from sat.training.data import Batch
 
 
 @dataclass(frozen=True)

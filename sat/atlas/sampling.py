@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from evaluation.errors import BenchError
-from sat.text.prompts import Key
-from sat.training.groups import Group
+from evaluation.training.draws import Group
+from sat.prompts.book import Key
 
 
 def label_repeats(counts: Mapping[Key, int]) -> dict[Key, int]:

@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 
 from evaluation.errors import BenchError
+from evaluation.training.crops import Batch, CropDataset
+from evaluation.training.draws import Group, training_groups
+from evaluation.training.processes import check_device
+from evaluation.training.settings import Augmentation, Training, Validation
+from evaluation.training.store import read_index
+from evaluation.training.validation import held_out_cases
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import Concepts, concepts_of
 from sat.atlas.sampling import label_balanced, region_groups
-from sat.atlas.settings import CROP_SETTINGS, FOLDER, AtlasTraining
-from sat.config import Augmentation, Preset, Training, Validation
-from sat.text.choice import run_folder
-from sat.text.prompts import Key, PromptBook, write_prompt_book
-from sat.training.data import Batch, CropDataset
-from sat.training.distributed import check_device
-from sat.training.groups import Group, training_groups
-from sat.training.store import INDEX_FILE, read_index
-from sat.training.validation import held_out_cases
+from sat.config import ATLAS_FOLDER, CROP_SETTINGS, AtlasTraining, Preset
+from sat.prompts.book import Key, PromptBook, write_prompt_book
+from sat.prompts.choice import run_folder
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,6 @@ class AtlasRun:
     identity: str
     seed: int
 
-    @property
-    def schedule(self) -> Training:
-        """The segmentation's training with the steps and rates of this stage."""
-        return _schedule(self.preset, self.settings)
-
     def new_model(self) -> AtlasModel:
         """The model before the first step; the same for the same seed."""
         torch.manual_seed(self.seed)
@@ -69,12 +64,13 @@ class AtlasRun:
 
 
 def prepare_atlas(
-    work: Path, preset: Preset, seed: int, book: PromptBook | None = None
+    work: Path, store: Path, preset: Preset, seed: int, book: PromptBook | None = None
 ) -> AtlasRun:
     """Check everything that stage 2 needs.
 
     Args:
-        work: the model's folder in the run, with `prepared`.
+        work: the model's folder in the run.
+        store: prepared store of the preset's grid.
         preset: with the section `atlas`.
         seed: of the run.
         book: prompts with their embeddings, if they are at hand; otherwise the preset's text
@@ -91,15 +87,9 @@ def prepare_atlas(
             hint="add the section `atlas:` to a preset of your own",
         )
     check_device(preset.training)
-    settings, store = preset.atlas, work / "prepared"
-    index = read_index(store)
-    if index.grid != preset.grid:
-        raise BenchError(
-            "the training data was prepared for another grid than the preset's",
-            file=store / INDEX_FILE, found=index.grid, expected=preset.grid,
-            hint="run `satbench train` with the same preset",
-        )  # fmt: skip
-    groups = training_groups(store, index, preset)
+    settings = preset.atlas
+    index = read_index(store, preset.grid)
+    groups = training_groups(store, index, preset.training)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
     book = book or write_prompt_book(preset.prompts, keys, run_folder(preset.prompts, work))
     book.rows(keys)
@@ -108,7 +98,7 @@ def prepare_atlas(
     hidden = {dataset: set(cases) for dataset, cases in held_out.items()}
     cases = {entry.dataset: set(entry.cases) for entry in index.entries}
     kept = {name: found - hidden.get(name, set()) for name, found in cases.items()}
-    rows = {key: row for row, key in enumerate(book.keys)}
+    tasks = book.tasks(preset.training.sampling)
 
     scheduled = preset.model_copy(update={"training": _schedule(preset, settings)})
     crops_of_step = settings.batches_per_step * preset.training.batch
@@ -121,7 +111,7 @@ def prepare_atlas(
         chosen: Mapping[str, set[str]], key: int, used: Preset, of: Sequence[Group]
     ) -> CropDataset:
         usable = _balanced(region_groups(of, chosen, settings.minimum_voxels), settings)
-        return CropDataset(store, usable, rows, used, key, crops_of_step)
+        return CropDataset(store, usable, tasks, used, key, crops_of_step)
 
     embeddings = hashlib.sha256(book.embeddings.numpy().tobytes()).hexdigest()
     crops_from = preset.training.model_dump_json(include=CROP_SETTINGS)
@@ -129,10 +119,10 @@ def prepare_atlas(
         seed, preset.network.model_dump_json(), preset.prompts.model_dump_json(),
         settings.model_dump_json(), crops_from, embeddings,
         sorted((name, *sorted(found)) for name, found in kept.items()),
-        (store / INDEX_FILE).read_text(encoding="utf-8"),
+        index.model_dump_json(),
     )  # fmt: skip
     return AtlasRun(
-        folder=work / FOLDER,
+        folder=work / ATLAS_FOLDER,
         preset=preset,
         settings=settings,
         book=book,

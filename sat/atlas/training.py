@@ -18,17 +18,16 @@ from evaluation.errors import BenchError
 from evaluation.files.identity import made_again
 from evaluation.files.writing import write_json
 from evaluation.spent import SPENT_FILE, Meter
+from evaluation.training.checkpoints import read_checkpoint, save_content
+from evaluation.training.optimisers import learning_rate
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 from sat.atlas.model import AtlasModel
 from sat.atlas.regions import encode_regions
 from sat.atlas.retrieval import retrieve
-from sat.atlas.settings import ENCODER_FILE
 from sat.atlas.setup import AtlasRun
 from sat.atlas.transfer import save_encoder
+from sat.config import ENCODER_FILE
 from sat.knowledge.contrastive import contrastive_loss
-from sat.model import save_content
-from sat.training.schedule import learning_rate
-from sat.weights import read_checkpoint
 
 LAST_FILE = "last.pt"
 METRICS_FILE = "metrics.csv"
@@ -70,7 +69,7 @@ def _resume(run: AtlasRun) -> dict[str, Any] | None:
 def _loop(
     run: AtlasRun, state: dict[str, Any] | None, stop_after: int | None, progress: bool
 ) -> Done:
-    settings, schedule = run.settings, run.schedule
+    settings = run.settings
     model = run.new_model()
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -90,7 +89,7 @@ def _loop(
     model.train()
     bar = step_bar(range(first, last), settings.steps, "atlas", shown=progress)
     for step in bar:
-        rate = learning_rate(step, schedule)
+        rate = learning_rate(step, settings.learning_rate, settings.steps, settings.warm_up)
         for group in optimiser.param_groups:
             group["lr"] = rate
         row = {"step": step, "learning_rate": rate, **_step(run, model, optimiser, step)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, sha256
-from sat.weights import read_checkpoint
+from evaluation.training.checkpoints import read_checkpoint
 
 if TYPE_CHECKING:
     from sat.config import Preset

@@ -6,8 +6,6 @@ scale is kept as a histogram for each class and case, so that every threshold co
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation.errors import BenchError
-from evaluation.volumes.image_files import Array
-from sat.config import Preset, Triple
-from sat.grid import padded_shape
-from sat.inference.predict import blended_probabilities
+from evaluation.training.predict import blended_probabilities
+from evaluation.training.store import PreparedRecord, read_known
+from evaluation.training.tasks import class_mask
+from evaluation.training.validation import read_case
 from sat.model import SatModel
-from sat.training.data import class_mask
-from sat.training.store import PreparedRecord, read_record
 
 BINS = 100
 RELIABILITY_BINS = 10
@@ -53,38 +48,21 @@ class Histogram:
         return dice
 
 
-def validation_patients(patients: Sequence[str], part: float) -> set[str]:
-    """A fixed part of the patients, chosen by a hash of their names, at least one."""
-    unique = sorted(set(patients), key=lambda p: hashlib.sha256(p.encode()).hexdigest())
-    return set(unique[: max(1, math.ceil(part * len(unique)))])
-
-
 def case_histograms(model: SatModel, store: Path, record: PreparedRecord) -> Iterator[Histogram]:
     """Histograms of all trained and annotated classes of a prepared case, on the own grid."""
-    folder = store / record.dataset / record.case
-    crop = torch.from_numpy(np.load(folder / "image.npy").astype(np.float32))
-    layers: Array = np.load(folder / "layers.npy")
-    known = {name: row for row, (m, name) in enumerate(model.book.keys) if m == record.modality}
-    names = [name for name in record.classes if name in known and name not in record.not_annotated]
+    crop, layers = read_case(store, record)
+    known = model.tasks.annotated(record)
+    names = list(known)
     if not names:
         return
-    rows = torch.tensor([known[name] for name in names])
     with torch.inference_mode():
-        queries = model.queries(model.book.embeddings[rows].to(model.device))
-    maps = blended_probabilities(
-        model.network, crop, queries, model.preset.inference, _window(record.shape, model.preset)
-    )
-    for number, probability in maps:
+        queries = model.prompts(torch.tensor(list(known.values())))
+    for number, probability in blended_probabilities(model, crop, queries):
         mask = class_mask(layers, record, names[number])
         bins = np.minimum((probability.numpy() * BINS).astype(np.int64), BINS - 1)
         inside = np.bincount(bins[mask], minlength=BINS)
         everything = np.bincount(bins.ravel(), minlength=BINS)
         yield Histogram(record.dataset, names[number], inside, everything - inside)
-
-
-def _window(shape: Triple, preset: Preset) -> Triple:
-    whole = preset.training.pad_to == "patch"
-    return padded_shape(shape, preset.inference.patch, preset.network.total_stride, whole)
 
 
 def histograms(
@@ -97,14 +75,7 @@ def histograms(
     """
     for dataset, names in cases.items():
         for case in names:
-            record = read_record(store / dataset / case)
-            if record is None:
-                raise BenchError(
-                    "a training case is not in the prepared store",
-                    file=store / dataset / case,
-                    hint="run `satbench train` again",
-                )
-            yield from case_histograms(model, store, record)
+            yield from case_histograms(model, store, read_known(store, dataset, case))
 
 
 def summarise(found: Sequence[Histogram]) -> dict[str, Any]:

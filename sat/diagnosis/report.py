@@ -9,15 +9,13 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.config import RunConfig
-from evaluation.datasets.sharding import read_split
-from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
-from sat.diagnosis.calibration import histograms, summarise, validation_patients
+from evaluation.training.cases import datasets_of_run, patients_of_split
+from evaluation.training.checkpoints import FINAL_FILE
+from evaluation.training.store import INDEX_FILE, read_index, store_folder
+from evaluation.training.validation import held_out_cases, validation_patients
+from sat.diagnosis.calibration import histograms, summarise
 from sat.model import load_model
-from sat.training.checkpoints import FINAL_FILE
-from sat.training.prepare import datasets_of_run
-from sat.training.store import INDEX_FILE, read_index
-from sat.training.validation import held_out_cases
 
 
 def diagnose_run(
@@ -60,18 +58,14 @@ def _calibrate(
     most: int,
 ) -> dict[str, Any]:
     work = paths.model_run(model)
-    store, file = work / "prepared", checkpoint or work / FINAL_FILE
-    if not (store / INDEX_FILE).is_file():
-        return {"available": False, "reason": "no prepared training cases of this model"}
+    file = checkpoint or work / FINAL_FILE
     if checkpoint is None and not file.is_file():
         return {"available": False, "reason": "no checkpoint of this model"}
     loaded = load_model(file)
-    index, held_out = read_index(store), loaded.preset.training.validation
-    if index.grid != loaded.preset.grid:
-        raise BenchError(
-            "the prepared cases lie on another grid than the checkpoint's", file=store,
-            hint="run `satbench train` with the preset of the checkpoint",
-        )  # fmt: skip
+    store, held_out = store_folder(paths, loaded.preset.grid), loaded.preset.training.validation
+    if not (store / INDEX_FILE).is_file():
+        return {"available": False, "reason": "no prepared training cases on this model's grid"}
+    index = read_index(store)
     if held_out is not None:
         part, chosen = held_out.part, held_out_cases(index, held_out)
         cases = {dataset: sorted(chosen.get(dataset, ()))[:most] for dataset in datasets}
@@ -93,9 +87,9 @@ def _calibrate(
 
 
 def _validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
-    rows = [row for row in read_split(paths, dataset) if row.split == "train"]
-    chosen = validation_patients([row.patient for row in rows], part)
-    return sorted(row.case for row in rows if row.patient in chosen)
+    patients = patients_of_split(paths, dataset, "train")
+    chosen = validation_patients(sorted(patients.values()), part)
+    return sorted(case for case, patient in patients.items() if patient in chosen)
 
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -173,7 +173,7 @@ def _show_sources(settings: KnowledgeSettings, seed: int) -> None:
     for what, there in (("a definition", defined), ("a relation", related)):
         typer.echo(f"class names with {what}: {sum(n in there for n in names)} of {len(names)}")
     kept = held_out(settings.held_out)
-    division = divide(found, kept, () if settings.class_pairs else class_names())
+    division = divide(found, kept)
     typer.echo(
         f"to train on: {len(division.concepts):,} concepts with definitions, "
         f"{len(division.triplets):,} triplets; held out: {len(kept)} concepts of the open set"

@@ -17,12 +17,12 @@ from tqdm import tqdm
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path
 from evaluation.spent import Meter
+from evaluation.training.optimisers import learning_rate
 from evaluation.training_folder import kept_rows, step_bar, write_rows
 from sat.knowledge.contrastive import contrastive_loss
 from sat.knowledge.encoder import LearningEncoder, Tokens
 from sat.knowledge.sampling import Division, TextBatch, text_batch
 from sat.knowledge.settings import KnowledgeSettings
-from sat.training.schedule import learning_rate
 
 LAST_FILE = "last.pt"
 METRICS_FILE = "metrics.csv"
@@ -99,7 +99,7 @@ class TextLoop:
         drawn, windows = self.draw(step)
         # Dropout is keyed by the step as the draws are.
         torch.manual_seed(int(np.random.default_rng([self.seed, step, 1]).integers(2**32)))
-        rate = learning_rate(step, settings)
+        rate = learning_rate(step, settings.learning_rate, settings.steps, settings.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)

@@ -48,25 +48,19 @@ def held_out_concepts(
     return {shown: tuple(texts) for name, (shown, texts) in concepts.items() if name in chosen}
 
 
-def divide(
-    knowledge: Knowledge,
-    held_out: Mapping[str, Sequence[str]],
-    without_definitions: Collection[str] = (),
-) -> Division:
+def divide(knowledge: Knowledge, held_out: Mapping[str, Sequence[str]]) -> Division:
     """Knowledge less what is held out, from whichever source it comes.
 
     Args:
         knowledge: all pairs and triplets.
         held_out: neither these names, in pairs or triplets, nor these definitions are trained on.
-        without_definitions: names whose definitions are left out, but not their triplets.
     """
     names = {plain(name) for name in held_out}
     texts = {plain(text) for kept in held_out.values() for text in kept}
-    skipped = names | {plain(name) for name in without_definitions}
     concepts = []
     for name, (shown, found) in definitions_by_name(knowledge.pairs).items():
         seen = tuple(text for text in found if plain(text) not in texts)
-        if seen and name not in skipped:
+        if seen and name not in names:
             concepts.append((shown, seen))
     triplets = tuple(
         t for t in knowledge.triplets if plain(t.head) not in names and plain(t.tail) not in names

@@ -63,9 +63,6 @@ class KnowledgeSettings(Record):
     triplet_part: float = Field(
         default=0.5, ge=0, le=1, description="part of the rows that are triplets"
     )
-    class_pairs: bool = Field(
-        default=True, description="train on the definitions of the benchmark's classes"
-    )
     held_out: float = Field(
         default=0.15, ge=0, lt=1,
         description="part of the other concepts, of those whose definitions do not contain the "

@@ -20,17 +20,16 @@ from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, made_again
 from evaluation.files.writing import sha256, write_text
 from evaluation.spent import SPENT_FILE, Meter
+from evaluation.training.checkpoints import read_checkpoint
 from evaluation.training_folder import only_writer, resume_content
 from sat.knowledge.encoder import LearningEncoder
 from sat.knowledge.loop import LAST_FILE, TextLoop
-from sat.knowledge.open_set import class_names
 from sat.knowledge.record import TextRecord, read_record
 from sat.knowledge.sampling import divide
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings
 from sat.knowledge.sources import gather, held_out
 from sat.text.encoder import minilm_folder
 from sat.text.head import HEAD_FILE
-from sat.weights import read_checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ def train_text(
             return TrainedText(out, 0, 0.0)
         state = resume_content(out / LAST_FILE, identity, read_checkpoint, out / RECORD_FILE)
         kept = held_out(settings.held_out)
-        division = divide(knowledge, kept, () if settings.class_pairs else class_names())
+        division = divide(knowledge, kept)
         run = TextLoop(encoder.to(settings.device), settings, division, seed)
         started = time.monotonic()
         meter = Meter(

@@ -20,12 +20,13 @@ from evaluation.classes import vocabulary
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.studies.record import find_study
+from evaluation.training.checkpoints import read_checkpoint, save_content
 from sat.config import Preset, load_preset
-from sat.model import SatModel, model_content, save_content
+from sat.model import SatModel
+from sat.prompts.book import PromptBook, prompt_text
 from sat.text.encoder import TextEncoder, encoder_shapes
 from sat.text.projection_head import find_projection
-from sat.text.prompts import PromptBook, prompt_text
-from sat.weights import load_released, read_checkpoint, unwrapped
+from sat.weights import load_released, unwrapped
 
 PRESET = "released-v1"
 _FIRST_WEIGHT = "embeddings.word_embeddings.weight"
@@ -107,7 +108,7 @@ def convert_released(
     model.projection.layers.load_state_dict(side.projection)
     if tuned_encoder is not None:
         encoder.save(tuned_encoder)
-    save_content(out, model_content(model))
+    save_content(out, model.content())
     return side
 
 

@@ -15,9 +15,9 @@ from evaluation.classes.modality import Modality
 from evaluation.files.writing import write_json
 from evaluation.volumes.image_files import Array, write_volume
 from evaluation.volumes.segmentation import Segmentation
+from sat.segment.naming import Prompt
 from sat.segment.overlay import draw_overlay
 from sat.segment.scan import Scan
-from sat.text.naming import Prompt
 
 LABELS_FILE = "labels.json"
 OVERLAY_FILE = "overlay.png"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from evaluation.classes.modality import Modality
 from evaluation.files.writing import atomic_path
+from evaluation.training.settings import Millimetres
 from evaluation.volumes.image_files import Array
-from sat.config import Millimetres
 
 CT_WINDOW_HU = (-160.0, 240.0)
 MAX_LEGEND = 24

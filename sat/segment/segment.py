@@ -14,11 +14,11 @@ from evaluation import __version__
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.writing import sha256, visible
-from sat.inference.predict import segment
 from sat.model import SatModel, load_model
+from sat.predict import segment
 from sat.segment.answer import Found, write_answer
+from sat.segment.naming import embed, resolve, trained_names
 from sat.segment.scan import Scan, doubts, read_scan
-from sat.text.naming import embed, resolve, trained_names
 
 
 @dataclass(frozen=True)

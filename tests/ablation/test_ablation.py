@@ -19,6 +19,8 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
+from evaluation.training.checkpoints import read_checkpoint
+from evaluation.training.prepare import prepare_run
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from evaluation.workflow.configuration import load_config
@@ -28,16 +30,13 @@ from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report
 from sat.ablation.running import run_variant
 from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
 from sat.ablation.variants import VARIANTS, find_variant, variant_preset
-from sat.atlas.settings import AtlasTraining
 from sat.commands import retrieval
-from sat.config import Preset, load_preset
+from sat.config import AtlasTraining, Preset, load_preset
 from sat.knowledge.records import plain
 from sat.knowledge.sampling import divide
 from sat.knowledge.settings import load_settings
 from sat.knowledge.sources import gather, held_out
 from sat.model import load_model
-from sat.training.prepare import prepare_run
-from sat.weights import read_checkpoint
 
 CLASSES = {
     "msd_spleen": ("ct", {"spleen": (1,)}),
@@ -115,7 +114,7 @@ def run(tmp_path_factory) -> Path:
         models=["sat-nano"], presets={"sat-nano": str(preset)}, shard_size=200,
     )  # fmt: skip
     freeze(config, paths.config)
-    prepare_run(paths, config, "sat-nano", _preset())
+    prepare_run(paths, config, _preset().grid)
     return root
 
 
@@ -210,9 +209,9 @@ def test_variants_change_the_prompts_and_the_start_only():
         assert preset.prompts.encoder == variant.encoder
 
 
-def test_another_grid_is_refused(run):
+def test_a_grid_that_is_not_prepared_is_refused(run):
     variant = find_variant("untuned")
-    with pytest.raises(BenchError, match="another grid"):
+    with pytest.raises(BenchError, match="no prepared training data"):
         run_variant(run, variant, 0, variant_preset(load_preset("tiny"), variant, 2, 2, None))
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from evaluation.files.writing import write_text
+from evaluation.training.prepare import FORMAT, prepare_case
+from evaluation.training.store import PreparedEntry, PreparedIndex
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from sat.config import Preset, load_preset
-from sat.text.prompts import PromptBook
-from sat.training.prepare import FORMAT, prepare_case
-from sat.training.store import PreparedEntry, PreparedIndex
+from sat.prompts.book import PromptBook
 
 ENTRIES = {
     "toy_ct": ("ct", {"left kidney": 1, "right kidney": 2, "liver": 3}),

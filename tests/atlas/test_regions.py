@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from evaluation.errors import BenchError
+from evaluation.training.draws import training_groups
+from evaluation.training.store import read_index
 from sat.atlas.model import AtlasModel
 from sat.atlas.pooling import pool_regions, scale_masks
 from sat.atlas.regions import concepts_of, encode_regions, same_regions
@@ -16,9 +18,7 @@ from sat.atlas.sampling import label_balanced, label_repeats, region_groups, vol
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas
 from sat.knowledge.contrastive import contrastive_loss
-from sat.text.prompts import PromptBook
-from sat.training.groups import training_groups
-from sat.training.store import read_index
+from sat.prompts.book import PromptBook
 
 
 def test_pooling_equals_a_loop_over_voxels():
@@ -83,7 +83,7 @@ def test_groups_carry_the_label_chances(tmp_path, toy):
     preset = toy.preset()
     toy.store(tmp_path, preset)
     store = tmp_path / "prepared"
-    groups = training_groups(store, read_index(store), preset)
+    groups = training_groups(store, read_index(store), preset.training)
     kept = {"toy_ct": {"toy_ct0", "toy_ct2"}, "toy_mri": {"toy_mri1"}}
     ct, mri = label_balanced(region_groups(groups, kept, 1), 1)
     assert [r.case for r in ct.cases] == ["toy_ct0", "toy_ct2"]
@@ -131,7 +131,7 @@ def test_the_same_voxels_of_a_crop_are_one_region():
 def test_regions_learn_to_find_their_texts(tmp_path, toy):
     preset = toy.preset(steps=100, learning_rate=1e-2, validation_part=0.25)
     toy.store(tmp_path, preset, 6)
-    run = prepare_atlas(tmp_path, preset, 0, toy.book())
+    run = prepare_atlas(tmp_path, tmp_path / "prepared", preset, 0, toy.book())
     train_atlas(run, progress=False)
     found = measure_atlas(run)
     assert found["after"]["texts"] == 4
@@ -143,7 +143,7 @@ def test_regions_learn_to_find_their_texts(tmp_path, toy):
 def test_a_step_without_regions_has_none(tmp_path, toy):
     preset = toy.preset()
     toy.store(tmp_path, preset)
-    run = prepare_atlas(tmp_path, preset, 0, toy.book())
+    run = prepare_atlas(tmp_path, tmp_path / "prepared", preset, 0, toy.book())
     model = run.new_model()
     found = encode_regions(model, run.training[0], run.concepts, 10**6)
     assert len(found.vectors) == len(found.concept) == len(found.region) == 0

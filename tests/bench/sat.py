@@ -25,16 +25,17 @@ from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.layouts import Pose, affine_of, hounsfield, oriented
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files.writing import write_text
+from evaluation.training.log import METRICS_FILE
+from evaluation.training.predict import blended_probabilities
+from evaluation.training.prepare import prepare_case
+from evaluation.training.settings import Triple
+from evaluation.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
-from sat.config import Preset, Triple, load_preset
-from sat.inference.predict import blended_probabilities
+from sat.config import Preset, load_preset
 from sat.model import SatModel
-from sat.text.prompts import Key, PromptBook
-from sat.training.log import METRICS_FILE
-from sat.training.prepare import prepare_case
-from sat.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex
-from sat.training.train import train
+from sat.prompts.book import Key, PromptBook
+from sat.train import train
 from tests.bench.running import Out, run, tell
 from tests.bench.spending import Spent, spend
 
@@ -84,8 +85,7 @@ def compare_prompts(
         queries = model.queries(model.book.embeddings)
 
     def once(part: torch.Tensor) -> None:
-        inference = preset.inference
-        for _ in blended_probabilities(model.network, crop, part, inference, inference.patch):
+        for _ in blended_probabilities(model, crop, part, preset.inference.patch):
             pass
 
     def one_by_one(part: torch.Tensor) -> None:
@@ -186,7 +186,7 @@ def split_training_step(preset: Preset, n_cases: int = 3, steps: int = STEPS) ->
     with tempfile.TemporaryDirectory(prefix="satbench-bench-") as folder:
         work = Path(folder)
         n_classes = _write_store(work / "prepared", short, n_cases)
-        train(work, short, seed=0, progress=False)
+        train(work, work / "prepared", short, seed=0, progress=False)
         with (work / METRICS_FILE).open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))[min(WARM, steps - 1) :]
     data = median(float(row["data_seconds"]) for row in rows)

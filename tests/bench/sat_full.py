@@ -16,9 +16,10 @@ import torch
 import typer
 
 from evaluation.errors import BenchError
+from evaluation.training.settings import Millimetres, Triple
 from evaluation.volumes.image_files import Volume
-from sat.config import Millimetres, Triple, load_preset
-from sat.inference.predict import segment
+from sat.config import load_preset
+from sat.predict import segment
 from sat.segment.console import Console
 from tests.bench.running import Out, run, tell
 from tests.bench.sat import random_model

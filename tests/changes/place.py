@@ -27,7 +27,7 @@ MADE = ("results", "reports", ".snakemake", "*.log")
 
 ARTEFACTS = {
     "case": "cases/*/*/case.json",
-    "prepared": "runs/*/prepared/*/*/record.json",
+    "prepared": "prepared/*/*/*/record.json",
     "specialist_data": "runs/nnunet/*/preprocessed/satbench.json",
     "training": "runs/*/last.pt",
     "specialist": "runs/nnunet/*/trained/satbench.json",

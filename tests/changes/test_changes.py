@@ -482,7 +482,7 @@ TRAINED = ("training/sat-nano", "checkpoint/sat-nano", *made("sat-nano"))
         voxel(label("msd_spleen", "spleen_2"), 1),
         anew=(
             "case/msd_spleen/spleen_2",
-            "prepared/sat-nano/msd_spleen/spleen_2",
+            "prepared/*/msd_spleen/spleen_2",
             "fitted/msd_spleen",
             "prediction/threshold/msd_spleen/*",
             *TRAINED,

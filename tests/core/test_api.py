@@ -22,12 +22,13 @@ from evaluation.metrics import score as score_segmentations
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, write_table
 from evaluation.tables.run_tables import aggregate_run
+from evaluation.training.checkpoints import save_content
 from evaluation.volumes.image_files import Volume, write_volume
 from evaluation.volumes.segmentation import pack_masks
 from sat.config import load_preset
-from sat.model import SatModel, model_content, save_content
+from sat.model import SatModel
+from sat.prompts.book import PromptBook
 from sat.text.encoder import TextEncoder, minilm_folder
-from sat.text.prompts import PromptBook
 
 AFFINE = np.diag([1.0, 1, 2, 1])
 TRAINED = ("left kidney", "liver")
@@ -44,7 +45,7 @@ def write_checkpoint(path: Path) -> None:
     keys = tuple(("ct", name) for name in TRAINED)
     book = PromptBook(keys, TextEncoder(minilm_folder()).embed(TRAINED))
     model = SatModel(load_preset("tiny"), book, {"toy": TRAINED})
-    save_content(path, model_content(model))
+    save_content(path, model.content())
 
 
 def write_run(folder: Path) -> None:

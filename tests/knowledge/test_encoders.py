@@ -9,14 +9,15 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.errors import BenchError
+from evaluation.training.checkpoints import save_content
 from sat.config import PromptSettings, load_preset
 from sat.knowledge.record import load_text_encoder, read_record
 from sat.knowledge.train import train_text
-from sat.model import SatModel, load_model, model_content, save_content
-from sat.text.choice import CLASS_ID_WIDTH, class_id_vectors, encoder_digest
+from sat.model import SatModel, load_model
+from sat.prompts.book import embed_prompts, write_prompt_book
+from sat.prompts.choice import CLASS_ID_WIDTH, class_id_vectors, encoder_digest
+from sat.segment.naming import embed, resolve
 from sat.text.encoder import TextEncoder
-from sat.text.naming import embed, resolve
-from sat.text.prompts import embed_prompts, write_prompt_book
 
 KEYS = (("ct", "liver"), ("ct", "left kidney"), ("mri", "liver"))
 
@@ -100,7 +101,7 @@ def test_a_checkpoint_answers_synonyms_with_the_folder_of_its_run(tmp_path, text
     settings = _settings(encoder="knowledge")
     preset = load_preset("smoke").model_copy(update={"prompts": settings})
     model = SatModel(preset, write_prompt_book(settings, KEYS, text_folder), {"x": ("liver",)})
-    save_content(tmp_path / "checkpoint.pt", model_content(model))
+    save_content(tmp_path / "checkpoint.pt", model.content())
     loaded = load_model(tmp_path / "checkpoint.pt")
     asked = resolve(loaded, "ct", ["liver", "organ under the diaphragm"])
     with pytest.raises(BenchError, match="text encoder is not part of it"):

@@ -37,8 +37,9 @@ def tiny_preset(**training: object) -> Preset:
     values = load_preset("smoke").model_dump()
     values["network"] |= {"widths": (8, 16, 16)}
     values["grid"] |= {"spacing_mm": (2.0, 2.0, 2.0)}
-    values["training"] |= {"save_every": 3, **training}
-    values["overlap"] = 0.5
+    sampling = values["training"]["sampling"] | dict(training.pop("sampling", {}))
+    values["training"] |= {"checkpoint_every": 3, **training, "sampling": sampling}
+    values["inference"]["overlap"] = 0.5
     return Preset.model_validate(values)
 
 

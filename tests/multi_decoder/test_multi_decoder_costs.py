@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from baselines.universal.multi_decoder.config import MODEL, Preset
-from baselines.universal.multi_decoder.prepare import prepare_run
 from baselines.universal.multi_decoder.train import train
 from evaluation.cases import CASE_FILE
 from evaluation.config import freeze, load_frozen
@@ -22,6 +21,8 @@ from evaluation.paths import RunPaths
 from evaluation.runs.provenance import write_record
 from evaluation.schema import COST, RUNTIME, read_table
 from evaluation.spent import read_spent
+from evaluation.training.prepare import prepare_run
+from evaluation.training.store import store_folder
 
 ENTRIES = ("msd_hippocampus", "msd_spleen")
 
@@ -29,8 +30,9 @@ ENTRIES = ("msd_hippocampus", "msd_spleen")
 def work_through(run: Path, preset: Preset) -> None:
     """Each step of the path once more, as the workflow's jobs do, and the record."""
     paths = RunPaths(run)
-    prepare_run(paths, load_frozen(run), preset)
-    train(paths.model_run(MODEL), preset, 0, progress=False)
+    prepare_run(paths, load_frozen(run), preset.grid)
+    store = store_folder(paths, preset.grid)
+    train(paths.model_run(MODEL), store, preset, 0, progress=False)
     for dataset in ENTRIES:
         predict_shard(run, MODEL, dataset, 0)
     write_record(run)
@@ -68,9 +70,9 @@ def done(tiny_run: Path, preset: Callable[..., Preset]) -> tuple[Path, Preset]:
 
 
 def test_tables_are_the_sum_of_the_units(done):
-    run, _ = done
+    run, settings = done
     paths = RunPaths(run)
-    work = paths.model_run(MODEL)
+    work, store = paths.model_run(MODEL), store_folder(paths, settings.grid)
     seconds, n_cases, cost = tables(run)
     assert set(seconds.index) == {("train", "")} | {
         (step, dataset) for step in ("prepare", "predict") for dataset in ENTRIES
@@ -79,7 +81,7 @@ def test_tables_are_the_sum_of_the_units(done):
     trained = read_spent(work / "spent.json")
     assert seconds["train", ""] == cost["train_seconds"] == trained.seconds
     for dataset in ENTRIES:
-        cases = [read_spent(p) for p in (work / "prepared" / dataset).glob("*/spent.json")]
+        cases = [read_spent(p) for p in (store / dataset).glob("*/spent.json")]
         assert n_cases["prepare", dataset] == len(cases) == 4
         assert seconds["prepare", dataset] == pytest.approx(sum(c.seconds for c in cases))
         assert n_cases["predict", dataset] == 1
@@ -126,7 +128,8 @@ def test_one_more_case_adds_its_own_time_only(done):
     work_through(run, settings)
     later, n_cases, _ = tables(run)
     work = paths.model_run(MODEL)
-    own = read_spent(work / "prepared" / "msd_spleen" / name / "spent.json").seconds
+    store = store_folder(paths, settings.grid)
+    own = read_spent(store / "msd_spleen" / name / "spent.json").seconds
     assert n_cases["prepare", "msd_spleen"] == 5
     assert later["prepare", "msd_spleen"] == pytest.approx(after["prepare", "msd_spleen"] + own)
     assert later["train", ""] == read_spent(work / "spent.json").seconds
@@ -142,7 +145,7 @@ def test_what_was_not_measured_says_so(done):
     assert np.isnan(cost["train_seconds"])
     assert cost["predict_seconds_per_case"] > 0
     # The prepared data may go when the training is done.
-    shutil.rmtree(work / "prepared")
+    shutil.rmtree(store_folder(RunPaths(run), settings.grid))
     write_record(run)
     seconds, _, _ = tables(run)
     assert np.isnan(seconds["prepare", ""])

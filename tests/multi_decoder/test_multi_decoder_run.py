@@ -11,16 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from baselines.universal.multi_decoder.adapter import MultiDecoder
-from baselines.universal.multi_decoder.checkpoint import model_from, read_checkpoint
-from baselines.universal.multi_decoder.config import MODEL, Augmentation
-from baselines.universal.multi_decoder.crops import CropSampler
-from baselines.universal.multi_decoder.prepare import prepare_run, read_index
+from baselines.universal.multi_decoder.config import MODEL
+from baselines.universal.multi_decoder.model import load_model, model_from
 from baselines.universal.multi_decoder.train import train
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
@@ -28,6 +25,10 @@ from evaluation.models.protocol import Model, ModelContext
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.scoring.shards import measure_shard
+from evaluation.training.checkpoints import read_checkpoint
+from evaluation.training.launch import torchrun_command
+from evaluation.training.prepare import prepare_run
+from evaluation.training.store import store_folder
 
 _KILLED = """
 import sys
@@ -36,7 +37,8 @@ import torch
 torch.set_num_threads(1)
 from baselines.universal.multi_decoder.config import Preset
 from baselines.universal.multi_decoder.train import train
-train(Path(sys.argv[1]), Preset.model_validate_json(sys.argv[2]), 3, progress=False)
+work, store, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+train(work, store, Preset.model_validate_json(preset), 3, progress=False)
 """
 
 
@@ -45,16 +47,17 @@ def weights(work: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def prepared(run: Path, preset) -> Path:
+def prepared(run: Path, preset) -> tuple[Path, Path]:
+    """The model's folder and the prepared store."""
     paths = RunPaths(run)
-    prepare_run(paths, load_frozen(run), preset)
-    return paths.model_run(MODEL)
+    prepare_run(paths, load_frozen(run), preset.grid)
+    return paths.model_run(MODEL), store_folder(paths, preset.grid)
 
 
 def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
-    settings = preset(steps=30, batch=4, learning_rate=1e-2, foreground_p=1.0)
-    work = prepared(tiny_run, settings)
-    train(work, settings, 0, progress=False)
+    sampling = {"foreground_p": 1.0}
+    settings = preset(steps=30, batch=4, learning_rate=1e-2, sampling=sampling)
+    train(*prepared(tiny_run, settings), settings, 0, progress=False)
     scores = []
     for dataset in ("msd_hippocampus", "msd_spleen"):
         predict_shard(tiny_run, MODEL, dataset, 0)
@@ -70,8 +73,8 @@ def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
 
 def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
     settings = preset(steps=20)
-    work = prepared(tiny_run, settings)
-    arguments = [sys.executable, "-c", _KILLED, str(work), settings.model_dump_json()]
+    work, store = prepared(tiny_run, settings)
+    arguments = [sys.executable, "-c", _KILLED, str(work), str(store), settings.model_dump_json()]
     process = subprocess.Popen(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
     while not (work / "last.pt").is_file() and time.monotonic() < deadline:
@@ -81,68 +84,81 @@ def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
     assert not (work / "checkpoint.pt").is_file(), "it was killed before the end"
     first = int(read_checkpoint(work / "last.pt")["step"])
     assert 0 < first < 20
-    resumed = train(work, settings, 3, progress=False)
+    resumed = train(work, store, settings, 3, progress=False)
     assert resumed.steps_now == 20 - first
     parts = weights(work)
     with (work / "metrics.csv").open() as stream:
         assert [int(row["step"]) for row in csv.DictReader(stream)] == list(range(20))
     (work / "last.pt").unlink()
-    assert train(work, settings, 3, progress=False).steps_now == 20
+    assert train(work, store, settings, 3, progress=False).steps_now == 20
     whole = weights(work)
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    assert train(work, settings, 3, progress=False).steps_now == 0, "nothing is left to do"
+    assert train(work, store, settings, 3, progress=False).steps_now == 0, "nothing is left to do"
 
 
-def test_preparation_keeps_what_is_there_and_notices_a_change(tiny_run, preset):
-    store = prepared(tiny_run, preset()) / "prepared"
-    files = sorted(store.rglob("image.npy"))
-    assert len(files) == 8
-    before = [f.stat().st_mtime_ns for f in files]
-    files[0].with_name("record.json").unlink()  # killed in this case
-    prepared(tiny_run, preset())
-    after = [f.stat().st_mtime_ns for f in files]
-    assert [a != b for a, b in zip(after, before, strict=True)] == [True] + [False] * 7
-    index = read_index(store)
-    hippocampus = next(e for e in index.entries if e.dataset == "msd_hippocampus")
-    assert hippocampus.n_labels == 3
-    assert set(hippocampus.classes) == {"anterior hippocampus", "posterior hippocampus"}
-    labels = np.load(files[0].with_name("labels.npy"))
-    assert set(np.unique(labels)) == {0, 1, 2}
-    values = preset().model_dump()
-    values["grid"]["spacing_mm"] = (3.0, 3.0, 3.0)
-    with pytest.raises(BenchError, match="another grid"):
-        train(store.parent, type(preset()).model_validate(values), 0, progress=False)
+def test_a_checkpoint_has_the_labels_of_each_entry(tiny_run, preset):
+    work, store = prepared(tiny_run, preset())
+    train(work, store, preset(), 0, progress=False)
+    model = load_model(work / "checkpoint.pt")
+    hippocampus, spleen = (model.tasks.labels[d] for d in ("msd_hippocampus", "msd_spleen"))
+    assert hippocampus.classes == {"anterior hippocampus": (1,), "posterior hippocampus": (2,)}
+    assert spleen.classes == {"spleen": (1,)}
+    assert [*hippocampus.rows.tolist(), *spleen.rows.tolist()] == list(range(5)), "each its own"
+    with torch.inference_mode():
+        answers = model.answers(torch.randn(2, 1, 16, 16, 16), hippocampus.rows)
+    assert answers.shape == (2, 3, 16, 16, 16)
+    assert torch.allclose(answers.sum(1), torch.ones(2, 16, 16, 16), atol=1e-5), "exclusive"
 
 
-def test_the_batch_of_a_step_does_not_depend_on_the_steps_before(tiny_run, preset):
-    changes = Augmentation(spatial_p=1, rotation_degrees=20, zoom=0.2, intensity_p=0.5)
-    settings = preset(augmentation=changes.model_dump(), foreground_p=1.0)
-    store = prepared(tiny_run, settings) / "prepared"
-    index = read_index(store)
-    one = CropSampler(store, index, settings.training, 5)
-    other = CropSampler(store, index, settings.training, 5)
-    for step in range(6):
-        one.batch(step)
-    first, again = one.batch(7), other.batch(7)
-    assert torch.equal(first.image, again.image)
-    assert torch.equal(first.labels, again.labels)
-    assert not torch.equal(first.image, one.batch(8).image)
-    seen = {name for step in range(12) for name in one.batch(step).entries}
-    assert seen == {"msd_hippocampus", "msd_spleen"}
-    assert int(first.labels.max()) >= 1, "crops are centred on a class"
-
-
-def test_the_crops_of_a_batch_are_of_one_entry_if_the_preset_says_so(tiny_run, preset):
-    store = prepared(tiny_run, preset()) / "prepared"
-    index = read_index(store)
-    mixed, apart = (
-        CropSampler(store, index, preset(mixed_batches=choice).training, 5)
-        for choice in (True, False)
+def test_validation_and_a_moving_average_choose_among_the_labels(tiny_run, preset):
+    sampling = {"foreground_p": 1.0}
+    validation = {"part": 0.3, "every": 10}
+    settings = preset(
+        steps=40, batch=4, learning_rate=1e-2, sampling=sampling, validation=validation, ema=0.9
     )
-    assert {len(set(mixed.batch(step).entries)) for step in range(12)} == {1, 2}
-    batches = [apart.batch(step).entries for step in range(12)]
-    assert all(len(set(entries)) == 1 for entries in batches)
-    assert {entries[0] for entries in batches} == {"msd_hippocampus", "msd_spleen"}
+    work, store = prepared(tiny_run, settings)
+    train(work, store, settings, 0, stop_after=25, progress=False)
+    train(work, store, settings, 0, progress=False)
+    with (work / "validation.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    means = {(row["step"], row["dataset"]): float(row["mean_dsc"]) for row in rows}
+    assert means["39", "msd_hippocampus"] > 0.5
+    assert means["39", "msd_spleen"] > 0.5
+    assert means["39", "(all)"] > means["9", "(all)"]
+
+
+_TWO = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from baselines.universal.multi_decoder.config import Preset
+from baselines.universal.multi_decoder.train import train
+work, store, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+train(work, store, Preset.model_validate_json(preset), 3, progress=False)
+"""
+
+
+def test_two_processes_learn_what_one_learns_though_each_leaves_decoders_out(
+    tiny_run, preset, tmp_path
+):
+    # Whole steps of AdamW along gradients of nothing but rounding would differ: a small rate.
+    plain = {"steps": 5, "warm_up": 0, "learning_rate": 1e-4, "accumulate": 2}
+    shared, alone = preset(**plain), preset(**plain | {"batch": 4})
+    _, store = prepared(tiny_run, shared)
+    program = tmp_path / "program.py"
+    program.write_text(_TWO)
+    two, one = tmp_path / "two", tmp_path / "one"
+    arguments = [str(program), str(two), str(store), shared.model_dump_json()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(torchrun_command(arguments, 2), env=environment, check=True, timeout=240)
+    train(one, store, alone, 3, progress=False)
+    for key, value in weights(one).items():
+        torch.testing.assert_close(value, weights(two)[key], rtol=0, atol=1e-5, msg=key)
+    apart = preset(**plain | {"batch": 2})
+    train(tmp_path / "half", store, apart, 3, progress=False)
+    half = weights(tmp_path / "half")
+    assert max(float((half[k] - v).abs().max()) for k, v in weights(one).items()) > 1e-4
 
 
 class _Evil:
@@ -158,21 +174,21 @@ def test_checkpoints_run_no_code_and_bad_ones_are_named(tmp_path, tiny_run, pres
     assert not (tmp_path / "hacked").exists()
     with pytest.raises(BenchError, match="not found"):
         read_checkpoint(tmp_path / "none.pt")
-    work = prepared(tiny_run, preset())
-    train(work, preset(), 0, stop_after=3, progress=False)
+    work, store = prepared(tiny_run, preset())
+    train(work, store, preset(), 0, stop_after=3, progress=False)
     whole = (work / "last.pt").read_bytes()
     (work / "last.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BenchError, match="refused"):
+    with pytest.raises(BenchError, match="truncated or corrupt"):
         read_checkpoint(work / "last.pt")
-    assert train(work, preset(), 0, progress=False).steps_now == 10, "it starts again"
+    assert train(work, store, preset(), 0, progress=False).steps_now == 10, "it starts again"
     content = read_checkpoint(work / "checkpoint.pt")
     with pytest.raises(BenchError, match="not a multi-decoder's"):
         model_from(content | {"weights": {}}, work / "checkpoint.pt")
 
 
 def test_untrained_entries_are_unsupported_with_the_reason(tiny_run, preset):
-    work = prepared(tiny_run, preset())
-    train(work, preset(), 0, progress=False)
+    work, store = prepared(tiny_run, preset())
+    train(work, store, preset(), 0, progress=False)
     model = MultiDecoder(
         ModelContext(MODEL, RunPaths(tiny_run), load_frozen(tiny_run), work, None, {})
     )

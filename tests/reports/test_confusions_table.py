@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from evaluation.schema import CONFUSIONS, to_arrow
-from reports.source import RunSource
+from reports.source.run import RunSource
 from reports.tables.catalogue import all_tables
 from reports.tables.confusions import confusions_table
 

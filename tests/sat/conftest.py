@@ -1,27 +1,25 @@
 """A toy world for SAT-Nano: small volumes with a bright ball left and a brighter one right."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from evaluation.files.writing import write_text
+# The small volumes are those of the engine's own tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+
+from toy_world import toy_scan, write_store
+
+from evaluation.training.train import Trained
 from evaluation.volumes.image_files import Volume
-from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+from evaluation.volumes.segmentation import Segmentation
 from sat.config import Preset, load_preset
 from sat.model import SatModel
-from sat.text.prompts import PromptBook
-from sat.training.prepare import FORMAT, prepare_case
-from sat.training.store import PreparedEntry, PreparedIndex
-
-CLASSES = {
-    "left ball": ClassPlace(kind="annotated", parts=(Part(layer=0, values=(1,)),)),
-    "right ball": ClassPlace(kind="annotated", parts=(Part(layer=0, values=(2,)),)),
-    "ball": ClassPlace(kind="generated", parts=(Part(layer=0, values=(1, 2)),)),
-}
+from sat.prompts.book import PromptBook
+from sat.train import train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,29 +46,8 @@ def toy_preset(**training: object) -> Preset:
     return Preset.model_validate(values)
 
 
-def toy_scan(seed: int, shape: tuple[int, int, int] = (40, 36, 14)) -> tuple[Volume, Segmentation]:
-    random = np.random.default_rng(seed)
-    labels = np.zeros(shape, dtype=np.uint8)
-    at = np.stack(np.indices(shape), axis=-1) * (1.0, 1.0, 2.0)
-    for value, x in ((1, 10), (2, 28)):
-        centre = np.array([x, 18, 14]) + random.uniform(-3, 3, 3)
-        labels[np.linalg.norm(at - centre, axis=-1) < 7] = value
-    image = 40 + random.normal(0, 8, shape) + 60 * (labels == 1) + 120 * (labels == 2)
-    affine = np.diag([1.0, 1.0, 2.0, 1.0])
-    return Volume(image.astype(np.float32), affine), Segmentation((labels,), affine, CLASSES)
-
-
-def write_store(work: Path, preset: Preset, n_cases: int = 3) -> None:
-    names = [f"case{i}" for i in range(n_cases)]
-    for seed, name in enumerate(names):
-        image, reference = toy_scan(seed)
-        folder = work / "prepared" / "toy" / name
-        prepare_case(folder, "toy", name, "mri", image, reference, preset.grid)
-    entry = PreparedEntry(
-        dataset="toy", modality="mri", classes=tuple(CLASSES), specialists={}, cases=tuple(names)
-    )
-    index = PreparedIndex(format=FORMAT, grid=preset.grid, entries=(entry,))
-    write_text(work / "prepared" / "index.json", index.model_dump_json())
+def train_toy(work: Path, preset: Preset, seed: int, **options: object) -> Trained:
+    return train(work, work / "prepared", preset, seed, progress=False, **options)
 
 
 @pytest.fixture
@@ -86,8 +63,9 @@ class Toy:
     preset: Callable[..., Preset]
     scan: Callable[..., tuple[Volume, Segmentation]]
     store: Callable[..., None]
+    train: Callable[..., Trained]
 
 
 @pytest.fixture(scope="session")
 def toy() -> Toy:
-    return Toy(toy_preset, toy_scan, write_store)
+    return Toy(toy_preset, toy_scan, write_store, train_toy)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sat.diagnosis.calibration import BINS, Histogram, summarise, validation_patients
+from evaluation.training.validation import validation_patients
+from sat.diagnosis.calibration import BINS, Histogram, summarise
 
 
 def _histogram(probability, truth, name="liver"):

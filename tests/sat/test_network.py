@@ -11,11 +11,12 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.files.records import preset_names
+from evaluation.training.checkpoints import read_checkpoint
 from evaluation.training.counting import count_weights
 from sat.architecture.blocks import ConvBlock
 from sat.architecture.network import SatNetwork, position_code
 from sat.config import PRESET_FOLDER, load_preset
-from sat.weights import load_released, read_checkpoint
+from sat.weights import load_released
 
 SALT = "open"
 

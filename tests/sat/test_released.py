@@ -23,14 +23,15 @@ from evaluation.files.records import load_record
 from evaluation.models.card import ModelCard, PythonObject, load_object
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
+from evaluation.training.checkpoints import read_checkpoint
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from sat.adapter import SatNano
 from sat.architecture.network import SatNetwork
 from sat.config import load_preset
 from sat.released.conversion import ReleasedFiles, convert_released, read_text_side
+from sat.segment.naming import embed, resolve
 from sat.text.encoder import TextEncoder, encoder_shapes
-from sat.text.naming import embed, resolve
-from sat.weights import load_released, read_checkpoint
+from sat.weights import load_released
 
 WORDS = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "modality", "plane", "unknown", "region",

@@ -16,6 +16,7 @@ from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, write_chaos_ct
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
+from evaluation.training.checkpoints import save_content
 from evaluation.volumes.image_files import (
     Volume,
     orientation_of,
@@ -25,14 +26,14 @@ from evaluation.volumes.image_files import (
     write_volume,
 )
 from evaluation.volumes.segmentation import pack_masks
-from sat.model import SatModel, model_content, save_content
+from sat.model import SatModel
+from sat.prompts.book import PromptBook
 from sat.segment.answer import flattened
+from sat.segment.naming import embed, resolve
 from sat.segment.overlay import class_colours, middle_of
 from sat.segment.scan import doubts, read_scan, turned_back
 from sat.segment.segment import Progress, Request, segment_scan
 from sat.text.encoder import TextEncoder, minilm_folder
-from sat.text.naming import embed, resolve
-from sat.text.prompts import PromptBook
 
 TRAINED = ("left kidney", "right kidney", "liver", "aorta")
 
@@ -61,7 +62,7 @@ def model(toy) -> SatModel:
 @pytest.fixture(scope="module")
 def checkpoint(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "checkpoint.pt"
-    save_content(path, model_content(model))
+    save_content(path, model.content())
     return path
 
 
@@ -210,7 +211,7 @@ class _Harmful:
 def test_bad_checkpoints(ask, scan, checkpoint, model, tmp_path, capsys):
     bad = tmp_path / "bad.pt"
     whole = checkpoint.read_bytes()
-    content = model_content(model)
+    content = model.content()
     broken = {k: torch.full_like(v, torch.nan) for k, v in content["network"].items()}
     sizes = {k: v[:1] for k, v in content["network"].items()}
 

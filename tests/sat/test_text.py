@@ -5,8 +5,8 @@ import torch
 
 from evaluation.errors import BenchError
 from sat.config import PromptSettings, load_preset
+from sat.prompts.book import PromptProjection, write_prompt_book
 from sat.text import encoder as text
-from sat.text.prompts import PromptProjection, write_prompt_book
 
 
 def test_names_become_embeddings_that_differ():

@@ -4,16 +4,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from evaluation.training.checkpoints import read_checkpoint
 from evaluation.training.counting import count_weights
+from evaluation.training.losses import segmentation_loss, supervised_loss
+from evaluation.training.settings import Loss
 from sat.architecture.multi_scale import MultiScaleMemory
 from sat.architecture.network import SatNetwork
-from sat.architecture.supervision import supervised_loss
-from sat.config import Loss, NetworkSizes, load_preset
-from sat.inference.predict import segment
+from sat.config import NetworkSizes, load_preset
 from sat.model import load_model
-from sat.training.losses import segmentation_loss
-from sat.training.train import train
-from sat.weights import read_checkpoint
+from sat.predict import segment
 
 
 def _sizes(preset, **changes: object) -> NetworkSizes:
@@ -79,8 +78,7 @@ def test_the_loss_weighs_scales_by_halves():
         torch.randn(targets.shape, requires_grad=True),
         torch.randn(coarse.shape, requires_grad=True),
     )
-    logits, parts = supervised_loss(outputs, targets, valid, settings)
-    assert logits is outputs[0]
+    parts = supervised_loss(outputs, targets, valid, settings)
     full = segmentation_loss(outputs[0], targets, valid, settings)
     half = segmentation_loss(outputs[1], coarse, valid, settings)
     for found, a, b in zip(parts, full, half, strict=True):
@@ -88,7 +86,7 @@ def test_the_loss_weighs_scales_by_halves():
     parts.total.backward()
     assert all(float(o.grad.abs().sum()) > 0 for o in outputs)
     # One scale is the plain loss.
-    assert supervised_loss(outputs[0], targets, valid, settings)[1].total == full.total
+    assert supervised_loss(outputs[0], targets, valid, settings).total == full.total
 
 
 def test_a_training_with_both_predicts_like_any_other(tmp_path, toy):
@@ -96,9 +94,9 @@ def test_a_training_with_both_predicts_like_any_other(tmp_path, toy):
     values["network"] |= {"memory": "multi-scale", "deep_supervision": True}
     preset = type(toy.preset()).model_validate(values)
     toy.store(tmp_path, preset)
-    train(tmp_path, preset, seed=0, stop_after=15, progress=False)
+    toy.train(tmp_path, preset, seed=0, stop_after=15)
     before = read_checkpoint(tmp_path / "last.pt")["network"]
-    train(tmp_path, preset, seed=0, progress=False)
+    toy.train(tmp_path, preset, seed=0)
     model = load_model(tmp_path / "checkpoint.pt")
     for part in ("multi_scale", "coarse_heads"):
         changed = {k: v for k, v in model.network.state_dict().items() if k.startswith(part)}

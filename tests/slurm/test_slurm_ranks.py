@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from sat.weights import read_checkpoint
+from evaluation.training.checkpoints import read_checkpoint
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
 WORK = Path("results/faults/runs/sat-nano")

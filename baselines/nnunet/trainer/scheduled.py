@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
 
 from baselines.nnunet.process import SETTINGS
 
@@ -51,8 +50,6 @@ class ScheduledTrainer(nnUNetTrainer):  # type: ignore[misc]
         """Build the network from seeded weights."""
         self._seed(-1)
         super().initialize()
-        if self.device.type == "cpu" and self.settings["precision"] == "bfloat16":
-            _forward_in_bfloat16(self.network)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW or nnU-Net's SGD; the learning rate falls polynomially over all epochs."""
@@ -98,17 +95,3 @@ class ScheduledTrainer(nnUNetTrainer):  # type: ignore[misc]
         random.seed(int(words[0]))
         np.random.seed(int(words[1]))  # noqa: NPY002 - nnU-Net draws from the global generator
         torch.manual_seed(int(words[2]))
-
-
-def _forward_in_bfloat16(network: nn.Module) -> None:
-    """Run the network in bfloat16 and hand float32 to the loss."""
-    plain = network.forward
-
-    def forward(images: torch.Tensor) -> Any:
-        with torch.autocast("cpu", torch.bfloat16):
-            outputs = plain(images)
-        if isinstance(outputs, torch.Tensor):
-            return outputs.float()
-        return [output.float() for output in outputs]
-
-    network.forward = forward

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from baselines.universal.multi_decoder.checkpoint import TrainedModel, model_from, read_checkpoint
-from baselines.universal.multi_decoder.predict import predict_labels
-from baselines.universal.multi_decoder.train import FINAL_FILE
+from baselines.universal.multi_decoder.model import MultiDecoderModel, load_model
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
+from evaluation.training.checkpoints import FINAL_FILE
+from evaluation.training.predict import segment_labels
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 
@@ -28,21 +28,20 @@ class MultiDecoder:
         self._checkpoint = Path(str(context.options.get("checkpoint") or context.work / FINAL_FILE))
 
     @cached_property
-    def model(self) -> TrainedModel:
+    def model(self) -> MultiDecoderModel:
         """The model, loaded on first use; on a GPU if it was trained on one and one is there."""
-        model = model_from(read_checkpoint(self._checkpoint), self._checkpoint)
-        on_gpu = model.preset.device == "cuda" and torch.cuda.is_available()
-        model.network.to("cuda" if on_gpu else "cpu").eval()
-        return model
+        model = load_model(self._checkpoint)
+        on_gpu = model.preset.training.device == "cuda" and torch.cuda.is_available()
+        return model.to("cuda" if on_gpu else "cpu")
 
     def classes(self, dataset: str) -> dict[str, str | None]:
         """None for each class that the entry's decoder was trained on, otherwise the reason."""
-        trained = self.model.classes.get(dataset)
+        trained = self.model.tasks.labels.get(dataset)
         answer: dict[str, str | None] = {}
         for entry in find_card(dataset).classes:
             if trained is None:
                 answer[entry.name] = "there is no decoder for this entry"
-            elif entry.name in trained:
+            elif entry.name in trained.classes:
                 answer[entry.name] = None
             elif entry.union_of:
                 answer[entry.name] = "a union of predicted classes, not predicted by name"
@@ -56,11 +55,10 @@ class MultiDecoder:
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """One layer of leaf labels; every class is a union of them."""
-        model, image = self.model, case.image()
-        labels = predict_labels(model, image, case.modality, case.dataset)
-        values = model.classes[case.dataset]
+        image, labels = case.image(), self.model.tasks.labels[case.dataset]
+        found = segment_labels(self.model, image, case.modality, labels.rows)
         places = {
-            name: ClassPlace(kind="direct", parts=(Part(layer=0, values=tuple(values[name])),))
+            name: ClassPlace(kind="direct", parts=(Part(layer=0, values=labels.classes[name]),))
             for name in classes
         }
-        return Prediction(Segmentation((labels,), image.affine, places))
+        return Prediction(Segmentation((found,), image.affine, places))

@@ -7,18 +7,20 @@ from functools import lru_cache
 from math import prod
 from pathlib import Path
 
-from baselines.universal.multi_decoder.config import MODEL, Network, Triple, load_preset
+from baselines.universal.multi_decoder.config import MODEL, Network, load_preset
+from baselines.universal.multi_decoder.model import entry_labels
 from baselines.universal.multi_decoder.network import MultiDecoderNet, count_weights
-from baselines.universal.multi_decoder.prepare import BYTES_PER_VOXEL, read_index, trained_classes
-from evaluation.classes.leaves import leaves_of
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.datasets.scope import classes_in_scope
 from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.training import counting
 from evaluation.training.counting import weightless
+from evaluation.training.settings import Triple
+from evaluation.training.store import read_index, store_folder
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -34,12 +36,14 @@ from evaluation.workflow.loads import Load
 
 # Weights and AdamW's two moments in the resume point, weights alone in the final file.
 CHECKPOINT_BYTES_PER_WEIGHT = 16.0
+# float16 image and a byte for each label layer, mostly one.
+BYTES_PER_VOXEL = 3
 
 
 def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """One joint training, and the prediction of each entry's test cases."""
     preset = load_preset(config.presets.get(MODEL))
-    on_gpu = preset.device == "cuda"
+    on_gpu = preset.training.device == "cuda"
     outputs = outputs_of([load.card for load in loads], config)
     weights = count_weights(preset.network, outputs)
     training = preset.training
@@ -63,8 +67,9 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
         if load.card.id not in outputs:
             continue
         channels = outputs[load.card.id]
-        n_windows = windows(load.voxels * load.voxel_mm3 / own_mm3, training.patch, preset.overlap)
-        flops = load.n_test * n_windows * forward_flops(preset.network, training.patch, channels)
+        inference, voxels = preset.inference, load.voxels * load.voxel_mm3 / own_mm3
+        n_windows = windows(voxels, inference.patch, inference.overlap)
+        flops = load.n_test * n_windows * forward_flops(preset.network, inference.patch, channels)
         native = load.n_test * load.voxels
         # Probabilities go to the native grid label by label, linear: a tenth of the spline.
         cpu = native * (1 + channels / 10) * RESAMPLE_SECONDS_PER_VOXEL
@@ -87,12 +92,13 @@ def trained_networks(run: Path) -> tuple[int, int]:
 def measured_work(run: Path) -> list[MeasuredWork]:
     """What preparing each entry and the joint training took."""
     work = RunPaths(run).model_run(MODEL)
-    prepared = measured_preparation(work / "prepared", _prepared_cases)
+    preset = load_preset(load_frozen(run).presets.get(MODEL))
+    prepared = measured_preparation(store_folder(RunPaths(run), preset.grid), _prepared_cases)
     return [*prepared, measured_training("", work / SPENT_FILE)]
 
 
-def _prepared_cases(store: Path) -> dict[str, list[str]]:
-    return {entry.dataset: [x.case for x in entry.cases] for entry in read_index(store).entries}
+def _prepared_cases(store: Path) -> dict[str, tuple[str, ...]]:
+    return {entry.dataset: entry.cases for entry in read_index(store).entries}
 
 
 def outputs_of(cards: Iterable[DatasetCard], config: RunConfig) -> dict[str, int]:
@@ -103,8 +109,7 @@ def outputs_of(cards: Iterable[DatasetCard], config: RunConfig) -> dict[str, int
 
 def n_labels(card: DatasetCard, config: RunConfig) -> int:
     """Output channels of an entry's decoder, background included."""
-    names = trained_classes(card, config)
-    return len(leaves_of([card.class_entry(name) for name in names], card.id)) + 1
+    return len(entry_labels(card, [c.name for c in classes_in_scope(card, config)])) + 1
 
 
 @lru_cache

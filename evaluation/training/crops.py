@@ -1,0 +1,152 @@
+"""Training samples: which case, which crop, what it is asked for.
+
+Everything random is drawn from a generator keyed by (seed, step, sample), so sample i of step n
+is the same whatever happened before, in whichever process and batch: a resumed training sees
+exactly what an undisturbed one would have seen, and two processes see together what one with
+twice the batch sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from evaluation.training.augmentation import augment
+from evaluation.training.draws import CropDraws, Draw, Group
+from evaluation.training.grid import padded_shape
+from evaluation.training.sampling import choose_centre, place_crop
+from evaluation.training.settings import TrainingPreset, Triple
+from evaluation.training.tasks import Targets, Tasks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of one size, each with its own tasks.
+
+    Attributes:
+        datasets: id of each crop's entry.
+        image: (B, 1, X, Y, Z) float32.
+        targets: (B, T, X, Y, Z): a mask for each task (bool), or a map of labels (uint8, T = 1).
+        prompts: (B, P) rows of the tasks.
+        valid: (B, P) false for padding and for classes without annotation in that case.
+    """
+
+    datasets: tuple[str, ...]
+    image: Tensor
+    targets: Tensor
+    prompts: Tensor
+    valid: Tensor
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory; torch's loader asks for it."""
+        tensors = (self.image, self.targets, self.prompts, self.valid)
+        return Batch(self.datasets, *(tensor.pin_memory() for tensor in tensors))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        tensors = (self.image, self.targets, self.prompts, self.valid)
+        return Batch(self.datasets, *(t.to(device, non_blocking=True) for t in tensors))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One crop (1, X, Y, Z) and what it is asked for."""
+
+    dataset: str
+    image: Tensor
+    targets: Targets
+
+
+class CropDataset(Dataset[list[Batch]]):
+    """Batch number k of a training, for any k: step k // batches, its k % batches-th batch.
+
+    Args:
+        store: the prepared store.
+        groups: what to draw from.
+        tasks: what crops are asked for.
+        preset: sizes and sampling.
+        seed: seed of the run.
+        crops: samples of one step, of all processes together; a multiple of the batch.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        groups: Sequence[Group],
+        tasks: Tasks,
+        preset: TrainingPreset,
+        seed: int,
+        crops: int | None = None,
+    ) -> None:
+        training = preset.training
+        self._store, self._tasks, self._preset = store, tasks, preset
+        self._draws = CropDraws(groups, training.sampling, training.steps, seed)
+        self._crops = crops or training.batch
+
+    def __getitem__(self, number: int) -> list[Batch]:
+        """The crops of a batch, those of one size stacked."""
+        batch = self._preset.training.batch
+        step, part = divmod(number, self._crops // batch)
+        samples = [self.sample(step, part * batch + i) for i in range(batch)]
+        by_size: dict[torch.Size, list[Sample]] = {}
+        for sample in samples:
+            by_size.setdefault(sample.image.shape, []).append(sample)
+        return [stack(alike) for alike in by_size.values()]
+
+    def sample(self, step: int, number: int) -> Sample:
+        """Sample `number` of a step."""
+        drawn = self._draws.draw(step, number)
+        return self._read(drawn, self._size(step, number))
+
+    def _size(self, step: int, number: int) -> Triple:
+        """Large enough for all samples that may be stacked with this one, in whichever batch."""
+        patch, stride = self._preset.training.patch, self._preset.stride
+        if self._preset.fills_patch:
+            return patch
+        sizes = [
+            padded_shape(self._draws.draw(step, mate).record.shape, patch, stride, False)
+            for mate in self._draws.mates(number, self._crops)
+        ]
+        return max(s[0] for s in sizes), max(s[1] for s in sizes), max(s[2] for s in sizes)
+
+    def _read(self, drawn: Draw, size: Triple) -> Sample:
+        group, record, random = drawn.group, drawn.record, drawn.random
+        folder = self._store / record.dataset / record.case
+        sampling = self._preset.training.sampling
+        points = np.load(folder / "points.npy", mmap_mode="r")
+        centre, _ = choose_centre(points, record, group.classes, sampling, size, random)
+        crop, offset = place_crop(record.shape, size, centre, sampling.jitter, random)
+        image = np.zeros(size, dtype=np.float32)
+        inside = tuple(slice(o, o + c.stop - c.start) for o, c in zip(offset, crop, strict=True))
+        image[inside] = np.load(folder / "image.npy", mmap_mode="r")[crop]
+        stored = np.load(folder / "layers.npy", mmap_mode="r")[(slice(None), *crop)]
+        layers = np.zeros((len(stored), *size), dtype=stored.dtype)
+        layers[(slice(None), *inside)] = stored
+        changed, labels = augment(
+            torch.from_numpy(image)[None], layers, self._preset.training.augmentation, random
+        )
+        targets = self._tasks.targets(labels, record, group.classes, random)
+        return Sample(group.dataset, changed, targets)
+
+
+def stack(samples: Sequence[Sample]) -> Batch:
+    """Samples of one size as one batch; shorter lists of tasks are filled up as not valid."""
+    targets, rows, valid = zip(*(sample.targets for sample in samples), strict=True)
+    image = torch.stack([sample.image for sample in samples])
+    datasets = tuple(sample.dataset for sample in samples)
+    return Batch(datasets, image, _filled(targets), _filled(rows), _filled(valid))
+
+
+def _filled(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors (N, ...) of different N as one (B, largest N, ...), zeros at the end of each."""
+    width = max(len(tensor) for tensor in tensors)
+    filled = tensors[0].new_zeros(len(tensors), width, *tensors[0].shape[1:])
+    for row, tensor in zip(filled, tensors, strict=True):
+        row[: len(tensor)] = tensor
+    return filled

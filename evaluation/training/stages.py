@@ -1,0 +1,120 @@
+"""Stages that joint networks share: the prepared store of their grid, and the training.
+
+Planning imports this, so torch is loaded only by what a stage does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluation.datasets.registry import find_card
+from evaluation.models.protocol import ModelContext
+from evaluation.models.stages import Granted, Resources, Stage
+from evaluation.training.settings import TrainingPreset
+from evaluation.training.store import FORMAT, INDEX_FILE, store_folder
+from evaluation.workflow.digests import scope_digest
+
+if TYPE_CHECKING:
+    from evaluation.training.train import Trained
+
+GPU_THREADS = 8
+PRIORITY = 20
+"""The longest single jobs of a run should start first."""
+
+Train = Callable[[Path, Path], "Trained"]
+"""Trains in the model's folder from a prepared store, as one process or as one of several."""
+
+
+def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
+    """The store of the preset's grid; models with equal grids state the same stage."""
+    return Stage(
+        "prepare",
+        store_folder(run.paths, preset.grid) / INDEX_FILE,
+        partial(_prepare, run, preset),
+        (FORMAT, preset.grid, *(scope_digest(find_card(d), run.config) for d in run.entries)),
+        needs=tuple(map(run.paths.split, run.entries)),
+        resources=Resources(mem_mb=16_000, runtime_min=720),
+        priority=PRIORITY,
+    )
+
+
+def train_stage(
+    run: ModelContext,
+    preset: TrainingPreset,
+    train: Train,
+    settings: Sequence[object],
+    needs: Sequence[Stage],
+) -> Stage:
+    """One joint training on all entries, which goes on where a killed one stopped.
+
+    Args:
+        run: of the model.
+        preset: whose `training` says on which device and on how many processes.
+        train: what trains; called in every process.
+        settings: what the training depends on besides the files of `needs`.
+        needs: stages that come before.
+    """
+    training = preset.training
+    gpus = training.processes if training.device == "cuda" else 0
+    # On GPUs: crops read ahead, by eight workers for each with two batches each.
+    mem_mb = max(64_000, 32_000 * gpus) if gpus else 4_000 * training.processes
+    threads = (GPU_THREADS if gpus else 1) * training.processes
+    return Stage(
+        "train",
+        run.work / "checkpoint.pt",
+        partial(_train, run, preset, train),
+        tuple(settings),
+        needs=tuple(stage.output for stage in needs),
+        predicts=run.entries,
+        resources=training_resources(gpus, threads, mem_mb, days=7),
+        priority=PRIORITY,
+    )
+
+
+def training_resources(gpus: int, threads: int, mem_mb: int, days: int) -> Resources:
+    """On a CPU, for small presets, two hours."""
+    minutes = days * 24 * 60 if gpus else 120
+    return Resources(threads, gpus, mem_mb=mem_mb, runtime_min=minutes, goes_on=True)
+
+
+def _prepare(run: ModelContext, preset: TrainingPreset, _granted: Granted) -> str:
+    from evaluation.training.prepare import prepare_run
+
+    index = prepare_run(run.paths, run.config, preset.grid)
+    cases = sum(len(entry.cases) for entry in index.entries)
+    classes = sum(len(entry.classes) for entry in index.entries)
+    return f"{cases} cases of {len(index.entries)} entries prepared, {classes} classes"
+
+
+def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Granted) -> str | None:
+    """Several processes share each step; started by torchrun, this is one of them."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        on_gpu = preset.training.device == "cuda"
+        processes = granted.processes or (granted.gpus if on_gpu else preset.training.processes)
+        if processes > 1:
+            from evaluation.training.launch import launch
+
+            threads = max(1, granted.threads // max(1, processes // granted.nodes))
+            threads = min(threads, GPU_THREADS) if on_gpu else threads
+            program = [
+                sys.argv[0], "train", "--run", str(run.paths.root), "--model", run.model,
+                "--stage", "train", "--threads", str(threads),
+            ]  # fmt: skip
+            launch(program, processes, granted.nodes, threads)
+            return None
+    import torch
+
+    from evaluation.training.processes import team_of_environment
+
+    team = team_of_environment()
+    torch.set_num_threads(granted.threads)
+    result = train(run.work, store_folder(run.paths, preset.grid))
+    if not team.leads:
+        return None
+    spent = f"{result.steps_now} steps in {result.seconds:.0f} s"
+    return f"{preset.name or run.model}: {spent}, {result.checkpoint}"

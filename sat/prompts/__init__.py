@@ -1,0 +1,1 @@
+"""Class names as prompts: texts, their embeddings, and which encoder makes them."""

@@ -1,0 +1,209 @@
+"""From what a person types to the classes that a checkpoint knows.
+
+A name is looked for among the trained classes, then in the vocabulary with its aliases; what is
+found nowhere goes to the text encoder as it is. Queries of trained classes use the embeddings in
+the checkpoint. New texts are encoded and pass through the checkpoint's own projection, whose
+statistics come from its class list and not from the prompts of the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from evaluation.classes import find_class, vocabulary
+from evaluation.classes.modality import Modality
+from evaluation.errors import BenchError
+from sat.model import SatModel
+from sat.prompts.book import Key, embed_prompts
+
+N_NEAREST = 3
+Origin = Literal["trained", "vocabulary", "text"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A class to segment.
+
+    Attributes:
+        name: of the class, or the text itself in lower case.
+        asked: how the user called it; several spellings of one class are one prompt.
+        origin: `trained`; `vocabulary`, which the checkpoint was not trained on for this
+            modality; or `text`, which no class is called.
+        nearest: trained classes with the most similar text, for prompts that are not trained.
+        similar_names: classes of the vocabulary that are spelled alike, for `text`.
+        trained_for: another modality that the checkpoint was trained on the class for.
+    """
+
+    name: str
+    asked: tuple[str, ...]
+    origin: Origin
+    nearest: tuple[str, ...] = ()
+    similar_names: tuple[str, ...] = ()
+    trained_for: Modality | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What the user should know before trusting the answer."""
+        if self.origin == "trained":
+            return None
+        if self.origin == "text":
+            what = "is no known class; its text goes to the text encoder"
+        elif self.trained_for is not None:
+            what = f"is a class that this checkpoint was trained on for {self.trained_for} only"
+        else:
+            what = "is a class of the vocabulary that this checkpoint was not trained on"
+        parts = [f"`{self.name}` {what}", "nearest trained classes: " + ", ".join(self.nearest)]
+        if self.similar_names:
+            parts.insert(1, "did you mean " + " or ".join(f"`{n}`" for n in self.similar_names))
+        return "; ".join(parts)
+
+
+def resolve(model: SatModel, modality: Modality, texts: Sequence[str]) -> list[Prompt]:
+    """Prompts in the order asked, each class once; `nearest` is filled in by `embed`.
+
+    Raises:
+        BenchError: no prompt, or an empty one.
+    """
+    if not texts:
+        raise BenchError(
+            "no prompt: name at least one structure",
+            hint='for example --prompt "left kidney" --prompt liver, or --all',
+        )
+    found: dict[str, Prompt] = {}
+    for text in texts:
+        plain = _plain(text)
+        if not plain:
+            raise BenchError("a prompt is empty", found=repr(text), hint="name a structure")
+        prompt = _look_up(model, modality, plain)
+        known = found.get(prompt.name)
+        asked = (text,) if known is None else (*known.asked, text)
+        found[prompt.name] = replace(prompt, asked=asked)
+    return list(found.values())
+
+
+def trained_names(model: SatModel, modality: Modality) -> list[str]:
+    """All classes that a checkpoint was trained on for a modality."""
+    names = [name for m, name in model.book.keys if m == modality]
+    if not names:
+        others = sorted({m for m, _ in model.book.keys})
+        raise BenchError(
+            f"this checkpoint was not trained on any {modality} class",
+            found=f"classes of {', '.join(others)}",
+        )
+    return names
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").split())
+
+
+def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
+    trained = {_plain(name): name for m, name in model.book.keys if m == modality}
+    if plain in trained:
+        return Prompt(trained[plain], (), "trained")
+    try:
+        name = find_class(modality, plain).name
+    except BenchError:
+        return Prompt(plain, (), "text", similar_names=_spelled_alike(modality, plain))
+    if _plain(name) in trained:
+        return Prompt(trained[_plain(name)], (), "trained")
+    other = next((m for m, known in model.book.keys if known == name), None)
+    return Prompt(name, (), "vocabulary", trained_for=other)
+
+
+def _spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
+    """Classes of the vocabulary with a similar spelling, whatever the order of the words."""
+    names = {
+        " ".join(sorted(info.name.split())): info.name
+        for info in vocabulary()
+        if info.modality == modality
+    }
+    close = get_close_matches(" ".join(sorted(plain.split())), list(names), n=2, cutoff=0.75)
+    return tuple(names[words] for words in close)
+
+
+def embed(
+    model: SatModel,
+    modality: Modality,
+    prompts: Sequence[Prompt],
+    text_encoder: Path | None = None,
+) -> tuple[list[Prompt], Tensor]:
+    """Embeddings (N, E) of prompts, and the prompts with their nearest trained classes.
+
+    The text encoder is loaded only if a prompt is not in the checkpoint.
+
+    Args:
+        model: whose checkpoint holds the trained classes' embeddings.
+        modality: of the scan.
+        prompts: what `resolve` found.
+        text_encoder: folder of the encoder, for presets that use one of the user's own.
+
+    Raises:
+        BenchError: an encoder is needed that is not there, or it gives another width.
+    """
+    book, settings = model.book, model.preset.prompts
+    rows = {key: row for row, key in enumerate(book.keys)}
+    new = [prompt for prompt in prompts if prompt.origin != "trained"]
+    encoded: dict[str, Tensor] = {}
+    if new:
+        own = settings.encoder in ("folder", "knowledge")
+        if own and settings.folder is None and text_encoder is None:
+            raise BenchError(
+                "this checkpoint's text encoder is not part of it, and a prompt is new to it",
+                found=", ".join(prompt.name for prompt in new[:5]),
+                hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
+                "that trained one), or only trained classes",
+            )
+        # The first trained class once more: it tells another encoder.
+        asked: list[Key] = [book.keys[0], *((modality, prompt.name) for prompt in new)]
+        again, *vectors = embed_prompts(settings, asked, text_encoder, book.keys)
+        if own:
+            _require_same_encoder(model, again, text_encoder or settings.folder)
+        encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
+    answer, embeddings = [], []
+    for prompt in prompts:
+        if prompt.origin == "trained":
+            answer.append(prompt)
+            embeddings.append(book.embeddings[rows[modality, prompt.name]])
+        else:
+            vector = encoded[prompt.name]
+            answer.append(replace(prompt, nearest=_nearest(model, modality, vector)))
+            embeddings.append(vector)
+    return answer, torch.stack(embeddings)
+
+
+def _require_same_encoder(model: SatModel, again: Tensor, folder: Path | str | None) -> None:
+    """The first class of the checkpoint must come out of the encoder as it went in."""
+    key, known = model.book.keys[0], model.book.embeddings[0]
+    if again.shape != known.shape:
+        raise BenchError(
+            "the text encoder does not fit the checkpoint",
+            file=folder,
+            found=f"embeddings of {len(again)} values",
+            expected=f"{len(known)}",
+        )
+    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
+    if (again - known).norm() > 0.01 * known.norm():
+        raise BenchError(
+            "this is not the text encoder that the checkpoint was made with",
+            file=folder,
+            found=f"another embedding of `{key[1]}`, off by "
+            f"{float((again - known).norm() / known.norm()):.2f} of its length",
+        )
+
+
+def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[str, ...]:
+    """Trained classes by the cosine of their text's embedding, of the modality if there are any."""
+    keys = model.book.keys
+    own = [row for row, (m, _) in enumerate(keys) if m == modality]
+    rows = own or list(range(len(keys)))
+    cosines = torch.nn.functional.cosine_similarity(model.book.embeddings[rows], vector[None])
+    order = cosines.argsort(descending=True).tolist()[:N_NEAREST]
+    return tuple(keys[rows[i]][1] for i in order)

@@ -1,1 +1,0 @@
-"""Training: the prepared store, samples, the loop on one process or many."""
