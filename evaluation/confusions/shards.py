@@ -25,7 +25,7 @@ from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import CONFUSIONS, digest, is_outdated
 from evaluation.files.writing import atomic_path, visible, write_text
-from evaluation.models.running import CaseStatus, read_status, read_support
+from evaluation.models.running import PredictionStatus, read_status, read_support
 from evaluation.paths import RunPaths
 
 COLUMNS = ("case", "what", "group", "class", "outcome", "found_in")
@@ -40,7 +40,7 @@ class _Judging:
     model: str
     dataset: str
     names: list[str]
-    status: Mapping[str, CaseStatus]
+    status: Mapping[str, PredictionStatus]
 
 
 def judge_shard(

@@ -22,7 +22,7 @@ LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _Planes:
     """How the axes of the layers are turned so that memory order becomes (z, y, x)."""
 
     order: tuple[int, int, int]
@@ -31,7 +31,7 @@ class _Grid:
     spacing_mm: tuple[float, float, float]
 
     @classmethod
-    def of(cls, layer: Array, spacing_mm: tuple[float, float, float]) -> _Grid:
+    def of(cls, layer: Array, spacing_mm: tuple[float, float, float]) -> _Planes:
         """The arrangement in which `layer` needs no copy; the axis of flat data comes first."""
         single = singleton_axis(layer.shape)
         z, y, x = sorted(range(3), key=lambda a: (a != single, -abs(layer.strides[a])))
@@ -77,7 +77,7 @@ def measure_sweep(
     and only the corners between the two copies are looked at, which are its contour.
     """
     shape = (reference or prediction)[0].shape
-    grid = _Grid.of((reference or prediction)[0], spacing_mm)
+    grid = _Planes.of((reference or prediction)[0], spacing_mm)
     tolerances = sorted(set(tolerances_mm))
     steps = grid.steps(tolerances, shape)
     areas = grid.areas()
@@ -165,7 +165,7 @@ def _is_plain(table: NDArray[np.uint8]) -> bool:
     return bool(np.array_equal(table[: top + 1], np.arange(top + 1)) and not table[top + 1 :].any())
 
 
-def _unsigned(layers: Sequence[Array], grid: _Grid) -> _Side:
+def _unsigned(layers: Sequence[Array], grid: _Planes) -> _Side:
     """Layers as contiguous unsigned 8- or 16-bit arrays, without a copy where possible."""
     arranged: list[LabelMap] = []
     signed: list[bool] = []

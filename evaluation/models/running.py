@@ -45,7 +45,7 @@ NOT_STANDARDISED = "not standardised: "
 
 
 @dataclass(frozen=True)
-class CaseStatus:
+class PredictionStatus:
     """What became of one case: `ok`, `failed` or `unsupported`.
 
     `seconds` is what predicting it took; `made_from` and `masks` are the prediction's digests.
@@ -84,7 +84,7 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     supported = [name for name in wanted if name in support and support[name] is None]
     if not supported:
         reason = next((r for r in support.values() if r), "the model covers no class of this entry")
-        status += [CaseStatus(case.case, "unsupported", reason) for case in cases]
+        status += [PredictionStatus(case.case, "unsupported", reason) for case in cases]
         _write_status(target, status)
         made_again(target)
         return target
@@ -122,11 +122,13 @@ def _kept(folder: Path, made_from: str, target: Path) -> PredictionRecord | None
     return record if same else None
 
 
-def _ok(record: PredictionRecord) -> CaseStatus:
-    return CaseStatus(record.case, "ok", "", record.seconds, record.made_from, record.masks)
+def _ok(record: PredictionRecord) -> PredictionStatus:
+    return PredictionStatus(record.case, "ok", "", record.seconds, record.made_from, record.masks)
 
 
-def _require_one(model_id: str, dataset: str, status: Sequence[CaseStatus], target: Path) -> None:
+def _require_one(
+    model_id: str, dataset: str, status: Sequence[PredictionStatus], target: Path
+) -> None:
     failed = [row for row in status if row.failed_by_model]
     if failed and not any(row.status == "ok" for row in status):
         # Snakemake deletes the table of a job that failed.
@@ -148,13 +150,13 @@ def _meter(paths: RunPaths, card: ModelCard, dataset: str, shard: int, *, goes_o
 
 def _readable_cases(
     paths: RunPaths, dataset: str, names: Sequence[str]
-) -> tuple[list[ImageCase], list[CaseStatus]]:
+) -> tuple[list[ImageCase], list[PredictionStatus]]:
     cases, status = [], []
     for name in names:
         try:
             cases.append(read_image_case(paths.case(dataset, name)))
         except BenchError as error:
-            status.append(CaseStatus(name, "failed", NOT_STANDARDISED + error.one_line))
+            status.append(PredictionStatus(name, "failed", NOT_STANDARDISED + error.one_line))
     return cases, status
 
 
@@ -169,7 +171,7 @@ class _Answer:
 
 def _keep(
     paths: RunPaths, model_id: str, case: ImageCase, found: _Answer, classes: Sequence[str]
-) -> CaseStatus:
+) -> PredictionStatus:
     folder = paths.prediction(model_id, case.dataset, case.case)
     answer, seconds = found.content, found.seconds
     if not isinstance(answer, Exception):
@@ -188,7 +190,7 @@ def _keep(
         if isinstance(answer, BenchError)
         else f"{type(answer).__name__}: {' '.join(str(answer).split())}"
     )
-    return CaseStatus(case.case, "failed", reason[:500], seconds)
+    return PredictionStatus(case.case, "failed", reason[:500], seconds)
 
 
 def _failed_path(shard_status: Path) -> Path:
@@ -206,7 +208,7 @@ def read_support(paths: RunPaths, model_id: str, dataset: str, shard: int) -> di
     return support
 
 
-def read_status(path: Path) -> list[CaseStatus]:
+def read_status(path: Path) -> list[PredictionStatus]:
     """The status table of a shard or of an entry.
 
     Raises:
@@ -222,12 +224,12 @@ def read_status(path: Path) -> list[CaseStatus]:
         rows = list(csv.DictReader(stream))
     texts = [column for column in STATUS_COLUMNS if column != "seconds"]
     return [
-        CaseStatus(**{name: row[name] for name in texts}, seconds=float(row["seconds"]))
+        PredictionStatus(**{name: row[name] for name in texts}, seconds=float(row["seconds"]))
         for row in rows
     ]
 
 
-def _write_status(path: Path, status: Sequence[CaseStatus]) -> None:
+def _write_status(path: Path, status: Sequence[PredictionStatus]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(STATUS_COLUMNS)
@@ -263,7 +265,7 @@ def failures(run: Path, models: Sequence[str], datasets: Sequence[str]) -> list[
     lines = []
     for model in models:
         for dataset in datasets:
-            n_cases, failed = 0, list[CaseStatus]()
+            n_cases, failed = 0, list[PredictionStatus]()
             for path in status_shards(run, model, dataset):
                 tables = [p for p in (path, _failed_path(path)) if p.is_file()]
                 rows = read_status(tables[0]) if tables else []

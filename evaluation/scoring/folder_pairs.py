@@ -15,7 +15,7 @@ from evaluation.metrics import EngineName
 from evaluation.metrics.catalogue import versions_of
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.scoring.comparing import Asked, Comparison, Measuring
-from evaluation.scoring.inputs import Case
+from evaluation.scoring.inputs import PairedFiles
 from evaluation.scoring.labels import Labels
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.scoring.segmentations import on_one_grid, read_segmentation, unnamed_in
@@ -51,7 +51,7 @@ class Settings:
         return Measuring(self.model, self.dataset, self.tolerances_mm, self.metrics, self.engine)
 
 
-def pairs_of(case: Case, settings: Settings) -> Iterator[Comparison]:
+def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
     """The one comparison of a case.
 
     A prediction that is missing, unreadable or on another grid is none, for a reason.
@@ -105,7 +105,7 @@ def _asked(
     return Asked(name, wanted, None, missing=lacking)
 
 
-def key_of(case: Case, settings: Settings) -> str:
+def key_of(case: PairedFiles, settings: Settings) -> str:
     """Names a case's inputs (path and state of every file) and its settings."""
     known = asdict(settings) | {"answered": sorted(settings.answered)}
     parts: list[Any] = [__version__, case.name, known, versions_of(settings.metrics)]

@@ -17,7 +17,7 @@ from evaluation.metrics.values import distinct_values
 from evaluation.schema import scores_table, write_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
 from evaluation.scoring.folder_pairs import Settings, key_of, pairs_of
-from evaluation.scoring.inputs import Case, find_cases
+from evaluation.scoring.inputs import PairedFiles, find_cases
 from evaluation.scoring.journal import Journal
 from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file
 from evaluation.scoring.pipeline import in_threads, measure_cases
@@ -149,7 +149,11 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _labels(
-    reference: Path, cases: list[Case], given: Labels | None, given_file: Path | None, jobs: int
+    reference: Path,
+    cases: list[PairedFiles],
+    given: Labels | None,
+    given_file: Path | None,
+    jobs: int,
 ) -> tuple[Labels, str]:
     if given is not None:
         return given, str(given_file)
@@ -160,7 +164,7 @@ def _labels(
         names = sorted({name for case in cases for name in case.reference.masks()})
         return {name: Label(file=name) for name in names}, "the names of the reference's masks"
 
-    def values(case: Case) -> set[int] | str:
+    def values(case: PairedFiles) -> set[int] | str:
         try:
             return distinct_values(read_labels(case.reference.path).array)
         except BenchError as error:
@@ -183,7 +187,7 @@ def _labels(
     return labels, "the values in the references"
 
 
-def _check_labels(labels: Labels, cases: list[Case]) -> None:
+def _check_labels(labels: Labels, cases: list[PairedFiles]) -> None:
     """Label maps need values."""
     nameless = [name for name, label in labels.items() if not label.values]
     maps = [s for c in cases for s in (c.reference, c.prediction) if s and s.layout == "label maps"]
@@ -195,7 +199,7 @@ def _check_labels(labels: Labels, cases: list[Case]) -> None:
         )
 
 
-def _answered(labels: Labels, cases: list[Case]) -> frozenset[str]:
+def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
     """Classes for which the prediction has a mask somewhere."""
     found: set[str] = set()
     for case in cases:

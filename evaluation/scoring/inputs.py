@@ -51,7 +51,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Case:
+class PairedFiles:
     """A reference and the prediction of the same name, if there is one."""
 
     name: str
@@ -61,7 +61,7 @@ class Case:
 
 def find_cases(
     reference: Path, prediction: Path, labels: Labels | None = None
-) -> tuple[list[Case], list[str]]:
+) -> tuple[list[PairedFiles], list[str]]:
     """Cases of the reference in alphabetical order, and predictions that have no reference.
 
     Two files make one case whatever their names. In folders, the name of a case is its file name
@@ -88,7 +88,7 @@ def find_cases(
                 )
         name = readable(stem_of(reference))
         sources = (Source(reference, "label maps"), Source(prediction, "label maps"))
-        return [Case(name, *sources)], []
+        return [PairedFiles(name, *sources)], []
     if reference.is_file() or prediction.is_file():
         raise BenchError(
             "one path is a file and the other a folder",
@@ -99,7 +99,7 @@ def find_cases(
     if labels and all(label.file for label in labels.values()):
         pair = Source(reference, "masks"), Source(prediction, "masks")
         if all(source.holds_a_mask(labels) for source in pair):
-            return [Case(readable(reference.resolve().name), *pair)], []
+            return [PairedFiles(readable(reference.resolve().name), *pair)], []
     known, answers = _sources(reference), _sources(prediction)
     if not known.keys() & answers.keys():
         raise BenchError(
@@ -109,7 +109,7 @@ def find_cases(
             expected=some_of(known),
             hint="a case is matched by its file name without the suffix: rename the predictions",
         )
-    cases = [Case(name, source, answers.get(name)) for name, source in sorted(known.items())]
+    cases = [PairedFiles(name, source, answers.get(name)) for name, source in sorted(known.items())]
     return cases, sorted(answers.keys() - known.keys())
 
 

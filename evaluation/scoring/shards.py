@@ -24,7 +24,7 @@ from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import SCORES, digest, is_outdated, made_again
 from evaluation.metrics.catalogue import versions_of
-from evaluation.models.running import CaseStatus, read_status, read_support
+from evaluation.models.running import PredictionStatus, read_status, read_support
 from evaluation.paths import RunPaths
 from evaluation.schema import scores_table, write_table
 from evaluation.scoring.comparing import Measuring
@@ -78,7 +78,7 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
     return target
 
 
-def _made_from(pairs: RunPairs, case: str, status: CaseStatus | None) -> str:
+def _made_from(pairs: RunPairs, case: str, status: PredictionStatus | None) -> str:
     """Digest of what a case's rows are made from: masks, classes, spaces, metrics, tolerances.
 
     The model's id is not among it: one that is renamed keeps its rows.

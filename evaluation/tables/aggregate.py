@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evaluation.metrics.metric import Metric
 from evaluation.schema import TABLES
 from evaluation.tables.comparison import patient_means, size_note
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.policies import ABSENT, CODE
 from evaluation.tables.samples import Floats, Sample, macro, sample
 from evaluation.tables.scores import Expected
@@ -53,7 +53,7 @@ def pooled(values: Sample, universe: Universe, targets: Targets) -> tuple[Floats
 
 
 def aggregate(
-    grid: Grid, expected: Expected, n_draws: int = N_BOOTSTRAPS, seed: int = 0
+    grid: ScoreGrid, expected: Expected, n_draws: int = N_BOOTSTRAPS, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
     """All aggregated tables of one grid.
 
@@ -110,7 +110,7 @@ def aggregate(
 class _Reading:
     """One way to read the rows, for one metric."""
 
-    grid: Grid
+    grid: ScoreGrid
     universe: Universe
     setting: Setting
     metric: Metric
@@ -160,7 +160,7 @@ class _Reading:
         return block_of(columns, n, counted.known.ravel())
 
 
-def _complete(grid: Grid, view: str, n_models: int) -> NDArray[np.bool_]:
+def _complete(grid: ScoreGrid, view: str, n_models: int) -> NDArray[np.bool_]:
     """Models that answered every class of every test scan for which there is data."""
     complete = np.ones(n_models, dtype=bool)
     for entry in grid.entries:

@@ -20,7 +20,7 @@ from evaluation.files.tables import spacing_from_text
 from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.metric import Metric
 from evaluation.protocol import KINDS
-from evaluation.tables.grid import EntryGrid, Grid, Slots
+from evaluation.tables.grid import EntryGrid, ScoreGrid, Slots
 from evaluation.tables.kinds import preferred
 from evaluation.tables.policies import ABSENT, CODE, status_codes
 from evaluation.tables.scores import Expected
@@ -67,7 +67,7 @@ def _columns(rows: pd.DataFrame, metrics: Sequence[Metric]) -> _Columns:
     return _Columns(codes, names, {name: rows[name].to_numpy() for name in numbers})
 
 
-def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Grid]:
+def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[ScoreGrid]:
     """One grid for each space and tolerance in the rows, `native` first.
 
     Raises:
@@ -94,7 +94,7 @@ def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Gr
         )
         (space,) = part.of("space", np.unique(part.codes["space"]))
         grids.append(
-            Grid(expected.data_kind, space, tolerance, models, tuple(people), entries, own)
+            ScoreGrid(expected.data_kind, space, tolerance, models, tuple(people), entries, own)
         )
     return sorted(grids, key=lambda g: (g.space != "native", g.space))
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from evaluation.schema import COMPLETENESS
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.policies import ABSENT, CODE
 from evaluation.tables.scores import Expected
 
 
-def completeness(grids: Sequence[Grid], expected: Expected) -> pd.DataFrame:
+def completeness(grids: Sequence[ScoreGrid], expected: Expected) -> pd.DataFrame:
     """The table `completeness`: every model on every entry, present or not.
 
     A model that is not measured in one of the spaces or at one of the tolerances is not run there:
@@ -47,7 +47,7 @@ def _at(space: str, tolerance_mm: float) -> str:
     return f"at {tolerance_mm:g} mm ({space})"
 
 
-def lines_of_models_not_run(grids: Sequence[Grid], expected: Expected) -> Iterator[str]:
+def lines_of_models_not_run(grids: Sequence[ScoreGrid], expected: Expected) -> Iterator[str]:
     """Lines on models that have no row at all in a declared space and tolerance."""
     there = {(grid.space, grid.tolerance_mm): grid.models for grid in grids}
     for at in _declared(expected):
@@ -65,7 +65,7 @@ class _Counted:
     n_scope: int
 
 
-def _counted(grid: Grid | None, model: str, name: str, n_scope: int) -> _Counted:
+def _counted(grid: ScoreGrid | None, model: str, name: str, n_scope: int) -> _Counted:
     entries = [] if grid is None else [e for e in grid.entries if e.dataset == name]
     if grid is None or not entries or model not in grid.models:
         return _Counted(0, 0, 0, n_scope)

@@ -21,7 +21,7 @@ from evaluation.tables.comparison import (
     holm,
     size_note,
 )
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.ranking import Ranking, by_significance, rank
 from evaluation.tables.samples import Floats, Sample, sample
 from evaluation.tables.scores import Expected
@@ -60,7 +60,7 @@ def scopes_of(universe: Universe) -> list[Scope]:
 
 
 def decide(
-    grids: Sequence[Grid],
+    grids: Sequence[ScoreGrid],
     expected: Expected,
     n_draws: int = N_BOOTSTRAPS,
     n_flips: int = N_FLIPS,
@@ -104,7 +104,7 @@ def decide(
 class _Contest:
     """All models compared by one metric, on every number of a scope in one reading."""
 
-    grid: Grid
+    grid: ScoreGrid
     setting: Setting
     scope: Scope
     metric: Metric
@@ -132,7 +132,7 @@ class _Corrected:
 
 
 def _contests(
-    grid: Grid, expected: Expected, n_draws: int, n_flips: int, seed: int
+    grid: ScoreGrid, expected: Expected, n_draws: int, n_flips: int, seed: int
 ) -> Iterator[_Contest]:
     universe = universe_of(grid, expected)
     scopes = scopes_of(universe)

@@ -52,7 +52,7 @@ class EntryGrid:
 
 
 @dataclass(frozen=True)
-class Grid:
+class ScoreGrid:
     """All entries of a run in one space, from the score rows of one tolerance.
 
     `metrics` are those whose numbers are made from these rows. One without a tolerance has the

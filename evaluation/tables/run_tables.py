@@ -36,7 +36,7 @@ from evaluation.tables.building import build_grids
 from evaluation.tables.completeness import completeness, lines_of_models_not_run
 from evaluation.tables.confusions import confusion_table
 from evaluation.tables.decisions import decide
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
@@ -146,8 +146,8 @@ class RunGrids:
     the controls, which an oracle would lead.
     """
 
-    all_models: list[Grid]
-    entrants: list[Grid]
+    all_models: list[ScoreGrid]
+    entrants: list[ScoreGrid]
     expected: Expected
     links: Links
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.metrics.metric import Metric
-from evaluation.tables.grid import EntryGrid, Grid
+from evaluation.tables.grid import EntryGrid, ScoreGrid
 from evaluation.tables.policies import ABSENT, CODE, is_missing, never_measured, policy_values
 from evaluation.tables.targets import Targets, Universe
 
@@ -162,7 +162,7 @@ def entry_values(
 
 
 def sample(
-    grid: Grid, metric: Metric, policy: str, view: str = "paper", coverage: str = "supported"
+    grid: ScoreGrid, metric: Metric, policy: str, view: str = "paper", coverage: str = "supported"
 ) -> Sample:
     """Values of a whole grid under one policy, view and coverage."""
     entries = []

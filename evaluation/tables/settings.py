@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation.files.tables import Table
 from evaluation.protocol import COVERAGES, POLICIES, VIEWS
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.policies import ABSENT, CODE
 
 
@@ -25,7 +25,7 @@ class Setting:
     coverage: str
 
 
-def settings_of(grid: Grid) -> Iterator[Setting]:
+def settings_of(grid: ScoreGrid) -> Iterator[Setting]:
     """Policies x views x coverages; the last only where some model leaves something out."""
     whole = all(
         not ((e.status == CODE["unsupported"]) | (e.status == ABSENT))[:, e.slots.preferred].any()
@@ -37,7 +37,7 @@ def settings_of(grid: Grid) -> Iterator[Setting]:
                 yield Setting(policy, view, coverage)
 
 
-def has_leaks(grid: Grid) -> bool:
+def has_leaks(grid: ScoreGrid) -> bool:
     """Whether the view `clean` leaves anything out."""
     return not all(entry.in_clean.all() for entry in grid.entries)
 
@@ -46,7 +46,7 @@ Block = dict[str, NDArray[Any]]
 """Some rows of a table, column by column; frames are dear to build in small pieces."""
 
 
-def with_clean(grid: Grid, blocks: Sequence[Block], table: Table) -> pd.DataFrame:
+def with_clean(grid: ScoreGrid, blocks: Sequence[Block], table: Table) -> pd.DataFrame:
     """Join blocks; where nothing is left out, the view `clean` is the view `paper` again."""
     if not blocks:
         return table.empty()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.policies import ABSENT, false_positives
 from evaluation.tables.samples import Floats, Sample
 from evaluation.tables.targets import Targets, Universe
@@ -34,7 +34,9 @@ class Tally:
     known: NDArray[np.bool_]
 
 
-def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view: str) -> Tally:
+def tally(
+    grid: ScoreGrid, values: Sample, universe: Universe, targets: Targets, view: str
+) -> Tally:
     """Count scans, patients, classes and false positives behind each number of a table."""
     n_models = len(grid.models)
     shape = (len(targets), n_models)
@@ -91,7 +93,7 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
     )
 
 
-def _cases_expected(grid: Grid, universe: Universe, targets: Targets, view: str) -> Counts:
+def _cases_expected(grid: ScoreGrid, universe: Universe, targets: Targets, view: str) -> Counts:
     """Test scans by the plan behind each number; those that are linked are not in `clean`."""
     n_scans = dict(universe.n_planned)
     for entry in grid.entries:

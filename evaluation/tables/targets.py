@@ -23,7 +23,7 @@ from evaluation.classes.regions import (
     region_of,
 )
 from evaluation.protocol import COMPOSITIONS, SCHEMES, Composition, Scheme
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.scores import Expected
 
 Strings = NDArray[np.str_]
@@ -56,7 +56,7 @@ class Universe:
         return np.array([region_of(*key, scheme, self.own) for key in keys], dtype=str)
 
 
-def universe_of(grid: Grid, expected: Expected) -> Universe:
+def universe_of(grid: ScoreGrid, expected: Expected) -> Universe:
     """Slots of a grid's entries, then of the expected entries that are not in it."""
     rows: list[tuple[str, str, str, bool, bool]] = []
     start = {}

@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.schema import SCORES
 from evaluation.tables.building import build_grids
-from evaluation.tables.grid import Grid
+from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.scores import Expected
 from evaluation.tables.views import Links
 
@@ -40,12 +40,12 @@ def row() -> MakeRow:
 
 
 @pytest.fixture(scope="session")
-def grid_of() -> Callable[..., Grid]:
+def grid_of() -> Callable[..., ScoreGrid]:
     """The only grid of some rows."""
 
     def make(
         rows: list[dict[str, Any]], expected: Expected | None = None, links: Links = NO_LINKS
-    ) -> Grid:
+    ) -> ScoreGrid:
         frame = pd.DataFrame(rows)
         (grid,) = build_grids(frame, expected or Expected("synthetic"), links)
         return grid
