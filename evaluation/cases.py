@@ -60,6 +60,7 @@ class CaseRecord(Record):
     not_annotated: tuple[str, ...] = ()
     source_sha256: dict[str, str] = Field(default={})
     sequence: str | None = None
+    geometry: str = Field(default="", description="how a header that says two things was read")
     made_from: str = ""
     image: str = ""
     labels: str = ""

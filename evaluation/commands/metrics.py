@@ -136,6 +136,9 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             f"note: {tolerance:g} mm is less than a voxel in {n} cases; there NSD hardly tells a "
             "small shift from a large one"
         )
+    if outcome.geometry:
+        case, words = next(iter(outcome.geometry.items()))
+        yield f"note: geometry of {len(outcome.geometry)} references, such as {case}: {words}"
     if outcome.unsupported:
         n = len(outcome.unsupported)
         yield (

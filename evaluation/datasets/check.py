@@ -88,6 +88,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
             content = content_hash(image)
             first = seen.setdefault(content, (card.id, raw))
             verdict, message = _duplicate(card.id, raw, first, overlaps)
+            message = "; ".join(filter(None, [message, scan.image.remark]))
             if missing:
                 message = "; ".join(filter(None, [message, f"not annotated: {', '.join(missing)}"]))
             yield Finding(

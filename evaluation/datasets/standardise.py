@@ -73,6 +73,7 @@ def standardise_case(
         not_annotated=not_annotated,
         source_sha256=sources,
         sequence=card.sequence_of(raw.case, raw.sequence),
+        geometry=scan.image.remark,
         made_from=made_from(card, scope, raw, sources),
     )
     temporary = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{folder.name}")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evaluation import __version__
 from evaluation.errors import BenchError
@@ -19,10 +22,11 @@ from evaluation.scoring.inputs import PairedFiles
 from evaluation.scoring.labels import Labels
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.scoring.segmentations import on_one_grid, read_segmentation, unnamed_in
-from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM
+from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, geometry_remark
 from evaluation.volumes.segmentation import Segmentation
 
 NO_PREDICTION = "no prediction of this name"
+GEOMETRY = "geometry of the reference: "
 RESAMPLED = "prediction resampled (nearest) to the reference's grid"
 
 
@@ -31,7 +35,8 @@ class Settings:
     """What decides a case's rows, apart from its files.
 
     `answered` are the classes for which the prediction has a mask in at least one case: a mask
-    that lacks in another case is then missing, not unsupported.
+    that lacks in another case is then missing, not unsupported. Where the reference's label map
+    holds an `ignored` value, nothing counts.
     """
 
     labels: Labels
@@ -44,6 +49,7 @@ class Settings:
     model: str = "prediction"
     dataset: str = "reference"
     modality: str = "unknown"
+    ignored: tuple[int, ...] = ()
 
     @property
     def measuring(self) -> Measuring:
@@ -75,8 +81,12 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
                 settings.grid_tolerance_mm,
                 settings.resample == "nearest",
             )
+            if settings.ignored:
+                prediction = _blank(prediction, np.isin(reference.layers[0], settings.ignored))
         except BenchError as error:
             missing = error.one_line
+    if settings.ignored:
+        reference = _blank(reference, np.isin(reference.layers[0], settings.ignored))
     yield Comparison(
         case.name,
         "",
@@ -86,9 +96,21 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         prediction,
         [_asked(name, reference, prediction, settings) for name in settings.labels],
         missing,
-        RESAMPLED if resampled else "",
+        "; ".join(filter(None, [RESAMPLED if resampled else "", _geometry(case)])),
         unnamed,
     )
+
+
+def _blank(segmentation: Segmentation, ignored: NDArray[np.bool_]) -> Segmentation:
+    """Without the voxels that the reference does not annotate: they count on neither side."""
+    layers = tuple(np.where(ignored, 0, layer) for layer in segmentation.layers)
+    return replace(segmentation, layers=layers)
+
+
+def _geometry(case: PairedFiles) -> str:
+    """How the reference's geometry was decided, where its header says two things."""
+    remarks = (geometry_remark(file) for file in case.reference.files())
+    return next((f"{GEOMETRY}{remark}" for remark in remarks if remark), "")
 
 
 def _asked(

@@ -16,10 +16,10 @@ from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
 from evaluation.schema import scores_table, write_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
-from evaluation.scoring.folder_pairs import Settings, key_of, pairs_of
+from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
 from evaluation.scoring.inputs import PairedFiles, find_cases
 from evaluation.scoring.journal import Journal
-from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file
+from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
 from evaluation.scoring.pipeline import in_threads, measure_cases
 
 OUTPUT_SUFFIXES = (".parquet", ".csv")
@@ -50,6 +50,14 @@ class Outcome:
         """Case -> why (part of) its prediction is missing."""
         lacking = self.rows[self.rows["status"] == "prediction_missing"].drop_duplicates("case")
         return dict(zip(lacking["case"], lacking["reason"], strict=True))
+
+    @property
+    def geometry(self) -> dict[str, str]:
+        """Case -> how its geometry was decided, where a header says two things."""
+        told = self.rows[self.rows["reason"].str.contains(GEOMETRY, regex=False)]
+        told = told.drop_duplicates("case")
+        words = [reason.partition(GEOMETRY)[2] for reason in told["reason"]]
+        return dict(zip(told["case"], words, strict=True))
 
     @property
     def unsupported(self) -> list[str]:
@@ -98,12 +106,16 @@ def evaluate(
     find_engine(settings.engine)
     find_metrics(settings.metrics)
     checked_tolerances(settings.tolerances_mm)
-    given = read_labels_file(labels_file) if labels_file else None
+    given, ignored = without_ignored(read_labels_file(labels_file)) if labels_file else (None, ())
     cases, unmatched = find_cases(reference, prediction, given)
     with Journal(output, output.with_name(f".{output.name}.cases.jsonl")) as journal:
         labels, labels_from = _labels(reference, cases, given, labels_file, jobs)
+        if given is None:
+            labels, ignored = without_ignored(labels)
         _check_labels(labels, cases)
-        settings = replace(settings, labels=labels, answered=_answered(labels, cases))
+        settings = replace(
+            settings, labels=labels, ignored=ignored, answered=_answered(labels, cases)
+        )
         by_name = {case.name: case for case in cases}
         keys = {case.name: key_of(case, settings) for case in cases}
         journal.recall(keys.values())
@@ -161,7 +173,8 @@ def _labels(
     if found is not None:
         return found[0], str(found[1])
     if all(case.reference.layout == "masks" for case in cases):
-        names = sorted({name for case in cases for name in case.reference.masks()})
+        sound = [case.reference for case in cases if not case.reference.problem]
+        names = sorted({name for source in sound for name in source.masks()})
         return {name: Label(file=name) for name in names}, "the names of the reference's masks"
 
     def values(case: PairedFiles) -> set[int] | str:
@@ -204,7 +217,7 @@ def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
     found: set[str] = set()
     for case in cases:
         source = case.prediction
-        if source is not None and source.layout == "masks":
+        if source is not None and source.layout == "masks" and not source.problem:
             masks = source.masks()
             found |= {n for n, label in labels.items() if source.mask_of(n, label, masks)}
     return frozenset(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +31,20 @@ class Source:
     problem: str | None = None
 
     def masks(self) -> dict[str, Path]:
-        """Mask files of a folder by stem."""
-        return {stem_of(path): path for path in _volumes(self.path)}
+        """Mask files of a folder by stem.
+
+        Raises:
+            BenchError: two files are of one class.
+        """
+        found: dict[str, Path] = {}
+        for path in _volumes(self.path):
+            other = found.setdefault(stem_of(path), path)
+            if other != path:
+                raise BenchError(
+                    f"two files for one class: {other.name} and {path.name}", file=self.path,
+                    hint="delete the one that is not meant",
+                )  # fmt: skip
+        return found
 
     def mask_of(self, name: str, label: Label, masks: dict[str, Path]) -> Path | None:
         """The mask file of a class, by the label's file name or else by the class's name."""
@@ -46,7 +58,7 @@ class Source:
 
     def files(self) -> list[Path]:
         """All files that the segmentation consists of."""
-        named = [self.path] if self.layout == "label maps" else sorted(self.masks().values())
+        named = [self.path] if self.layout == "label maps" else _volumes(self.path)
         return [file for path in named for file in companions(path)]
 
 
@@ -133,7 +145,7 @@ def _sources(folder: Path) -> dict[str, Source]:
                 inner = path / _MASK_FOLDER
                 masks = inner if inner.is_dir() else path
                 if not is_hidden(path.name) and _volumes(masks):
-                    found.setdefault(readable(path.name), []).append(Source(masks, "masks"))
+                    found.setdefault(readable(path.name), []).append(_folder_of_masks(masks))
     except PermissionError as error:
         raise BenchError("folder cannot be read", file=folder, found=error) from error
     if not found:
@@ -145,6 +157,15 @@ def _sources(folder: Path) -> dict[str, Source]:
             hint="name the folder that directly holds the label maps, or the folders of the cases",
         )
     return {name: _only(sources) for name, sources in found.items()}
+
+
+def _folder_of_masks(folder: Path) -> Source:
+    source = Source(folder, "masks")
+    try:
+        source.masks()
+    except BenchError as error:
+        return replace(source, problem=error.one_line)
+    return source
 
 
 def _only(sources: list[Source]) -> Source:

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import re
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evaluation.errors import BenchError
+from evaluation.files.reading import json_of, text_of
 from evaluation.files.strict_yaml import load_yaml
 
 DATASET_FILE = "dataset.json"
 _BACKGROUND = "background"
 _IGNORED = "ignore"
+HIGHEST_VALUE = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class: values in a label map, or the name of its mask's file (without suffix)."""
+    """One class: values in a label map, or the name of its mask's file (without suffix).
+
+    `ignored` is no class: voxels of these values were not annotated and count on neither side.
+    """
 
     values: tuple[int, ...] = ()
     file: str | None = None
+    ignored: bool = False
 
 
 Labels = dict[str, Label]
+
+
+def without_ignored(labels: Labels) -> tuple[Labels, tuple[int, ...]]:
+    """The classes, and the values that count on neither side (nnU-Net's label `ignore`)."""
+    classes = {name: label for name, label in labels.items() if not label.ignored}
+    values = [value for label in labels.values() if label.ignored for value in label.values]
+    return classes, tuple(values)
 
 
 def read_labels_file(path: Path) -> Labels:
@@ -38,8 +52,8 @@ def read_labels_file(path: Path) -> Labels:
         BenchError: not readable, no mapping, or a class with anything else.
     """
     try:
-        data: Any = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data: Any = load_yaml(text_of(path))
+    except yaml.YAMLError as error:
         raise BenchError("labels cannot be read", file=path, found=error) from error
     if isinstance(data, Mapping) and isinstance(data.get("labels"), Mapping):
         data = data["labels"]
@@ -58,15 +72,7 @@ def find_labels(reference: Path) -> tuple[Labels, Path] | None:
     folder = reference if reference.is_dir() else reference.parent
     for candidate in (folder / DATASET_FILE, folder.parent / DATASET_FILE):
         if candidate.is_file():
-            try:
-                data: Any = json.loads(candidate.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise BenchError(
-                    "dataset.json cannot be read",
-                    file=candidate,
-                    found=error,
-                    hint="repair it, or give --labels",
-                ) from error
+            data: Any = json_of(candidate)
             if isinstance(data, Mapping) and isinstance(data.get("labels"), Mapping):
                 return _labels_of(data["labels"], candidate), candidate
     return None
@@ -74,14 +80,22 @@ def find_labels(reference: Path) -> tuple[Labels, Path] | None:
 
 def _labels_of(data: Mapping[Any, Any], path: Path) -> Labels:
     if all(_is_number(key) and isinstance(value, str) for key, value in data.items()):
-        # The Decathlon writes value -> name.
-        data = {name: int(value) for value, name in data.items()}
+        # The Decathlon writes value -> name; two values of one name are one class.
+        values: dict[str, list[int]] = {}
+        for value, name in data.items():
+            values.setdefault(name, []).append(int(value))
+        data = values
     labels: Labels = {}
-    for name, value in data.items():
-        # Background is no class, and neither is what nnU-Net leaves out of its loss.
-        if str(name).lower() not in (_BACKGROUND, _IGNORED) and value not in (0, [0]):
-            labels[str(name)] = _label(str(name), value, path)
-    if not labels:
+    for key, value in data.items():
+        name = unicodedata.normalize("NFC", str(key))
+        if name in labels:
+            raise BenchError(f"the class `{name}` is there twice", file=path)
+        is_zero = value in (0, [0]) and value is not False
+        if name.lower() == _IGNORED and not is_zero:
+            labels[name] = replace(_label(name, value, path), ignored=True)
+        elif name.lower() != _BACKGROUND and not is_zero:
+            labels[name] = _label(name, value, path)
+    if all(label.ignored for label in labels.values()):
         raise BenchError("labels name no class but the background", file=path)
     return labels
 
@@ -89,6 +103,11 @@ def _labels_of(data: Mapping[Any, Any], path: Path) -> Labels:
 def _label(name: str, value: Any, path: Path) -> Label:
     values = value if isinstance(value, list) else [value]
     if values and all(isinstance(v, int) and not isinstance(v, bool) for v in values):
+        if far := [v for v in values if abs(v) > HIGHEST_VALUE]:
+            raise BenchError(
+                f"class `{name}` has a value that no label map holds", file=path, found=far[0],
+                expected=f"at most {HIGHEST_VALUE}",
+            )  # fmt: skip
         return Label(values=tuple(values))
     if isinstance(value, str) and value and Path(value).name == value:
         return Label(file=value)
@@ -108,4 +127,4 @@ def _label(name: str, value: Any, path: Path) -> Label:
 
 
 def _is_number(key: Any) -> bool:
-    return str(key).lstrip("-").isdigit()
+    return re.fullmatch(r"-?[0-9]+", str(key)) is not None

@@ -73,7 +73,7 @@ def stem_of(path: Path) -> str:
     for suffix in VOLUME_SUFFIXES:
         if lower.endswith(suffix):
             return path.name[: -len(suffix)]
-    return path.stem
+    return path.name
 
 
 def read_volume(path: Path, arena: Arena | None = None) -> Volume:
@@ -134,6 +134,21 @@ def read_grid(path: Path) -> Volume:
         raise BenchError("volume cannot be read", file=path, found=error) from error
     empty = np.broadcast_to(np.uint8(0), image.shape[:3])
     return Volume(empty, *nifti_affine(image.header, path))
+
+
+def geometry_remark(path: Path) -> str:
+    """How a file's geometry was decided, where its header says two things; "" where it does not.
+
+    Reads the header only.
+    """
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return read_grid(path).remark
+    header = read_text_header(path)
+    return _unit_remark(unit_in_mm(header.unit, path)) if header else ""
+
+
+def _unit_remark(factor: float) -> str:
+    return "" if factor == 1 else f"a unit of the header is {factor:g} mm"
 
 
 def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
@@ -219,7 +234,7 @@ def _read_itk(path: Path) -> Volume:
     if factor == 1:
         return volume
     scaled = np.diag([factor, factor, factor, 1.0]) @ volume.affine
-    return Volume(volume.array, scaled, f"a unit of the header is {factor:g} mm")
+    return Volume(volume.array, scaled, _unit_remark(factor))
 
 
 def from_itk(image: Any) -> Volume:
@@ -258,7 +273,8 @@ def to_ras(volume: Volume) -> Volume:
     image: Any = nib.as_closest_canonical(
         nib.Nifti1Image(volume.array, volume.affine, dtype=volume.array.dtype)
     )
-    return Volume(np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64))
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Volume(np.asanyarray(image.dataobj), affine, volume.remark)
 
 
 def orientation_of(affine: Affine) -> str:

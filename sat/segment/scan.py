@@ -141,7 +141,7 @@ def _require_numbers(array: Array, path: Path) -> None:
 
 def doubts(scan: Scan, modality: Modality) -> list[str]:
     """What speaks against the modality that the user named; empty if nothing does."""
-    found = []
+    found = [scan.stored.remark] if scan.stored.remark else []
     if scan.modality is not None and scan.modality != modality:
         found.append(f"the DICOM header says {scan.modality}, not {modality}")
     lowest: float = float(_sample(scan.image.array).min())

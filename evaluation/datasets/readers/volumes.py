@@ -11,6 +11,7 @@ import numpy as np
 
 from evaluation.datasets.readers.base import RawCase
 from evaluation.errors import BenchError
+from evaluation.volumes.geometry import nifti_affine, refuse_shear
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import (
     GEOMETRY_TOLERANCE_MM,
@@ -122,7 +123,9 @@ def read_channel(raw: RawCase, path: Path, channel: int, n_channels: int) -> Vol
         ) from error
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    return Volume(array, np.asarray(image.affine, dtype=np.float64))
+    affine, remark = nifti_affine(image.header, path)
+    refuse_shear(affine, path)
+    return Volume(array, affine, remark)
 
 
 def match_axes(volume: Volume, affine: Affine) -> Volume:
