@@ -8,9 +8,11 @@ the processor's cache whatever the size of the volumes:
 2. voxels are counted by (class in the reference, class in the prediction), eight at a time where
    eight neighbours agree;
 3. for every corner of the new corner plane, one byte says whether its eight voxels differ;
-4. as soon as the ring holds all planes within the tolerance, every differing corner is looked at:
-   for each class there, its neighbour code is counted under the nearest tolerance within which
-   the other map has a surface of the same class.
+4. as soon as the ring holds all planes within reach, every differing corner is looked at: for each
+   class there, its kind (the area that its neighbour code stands for) is counted under the level
+   of the nearest step that leads to a surface of the same class in the other map. A level is a
+   tolerance, or a distance of its own where distances are asked for;
+5. where distances are asked for, elements that no step brings to a surface are written down.
 
 All counters are integers, so results do not depend on axis order, flips, padding or cropping.
 Arrays here are (z, y, x) in memory order: x is whichever axis is contiguous. A plane of the ring
@@ -181,9 +183,15 @@ def count_side(
     marks: Bytes,
     stride: Any,
     moves: Any,
+    kinds: Any,
+    near: Any,
     found: Any,
-) -> None:
-    """Count every class at one corner of one side; `ring` and `marks` are the other side's."""
+) -> Any:
+    """Count every class at one corner of one side; `ring` and `marks` are the other side's.
+
+    Returns the bytes of the word whose classes have no surface within reach, a bit each.
+    """
+    far = _NONE
     open_bytes = _BYTE ^ neighbour_code(word, _NONE)
     while open_bytes != _NONE:
         label = (word >> _LOWEST[open_bytes]) & _BYTE
@@ -191,14 +199,44 @@ def count_side(
         open_bytes &= ~code
         other = neighbour_code(other_word, label)
         if other != _NONE and other != _BYTE:
-            found[0, label, code] += 1
-        else:
+            found[label, 0, kinds[code]] += 1
+            continue
+        level = moves[0, 3]
+        if near[label]:
             level = nearest_level(label, position, ring, marks, stride, moves)
-            found[level, label, code] += 1
+        found[label, level, kinds[code]] += 1
+        if level == moves[0, 3]:
+            far |= code
+    return far
 
 
 @compiled
-def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, found: Any) -> None:
+def note_far(open_bytes: Any, word: Any, place: Any, kinds: Any, far: Any, n_far: Any) -> None:
+    """Write down the elements of these bytes of a corner's word, as far as there is room."""
+    while open_bytes != _NONE:
+        label = (word >> _LOWEST[open_bytes]) & _BYTE
+        code = neighbour_code(word, label)
+        open_bytes &= ~code
+        if n_far[0] < far.size:
+            far[n_far[0]] = (np.int64(place) << 16) | np.int64(label << np.uint64(8)) | np.int64(kinds[code])
+        n_far[0] += 1
+
+
+@compiled
+def count_corners(
+    rings: Any,
+    marks: Any,
+    plane: Any,
+    stride: Any,
+    moves: Any,
+    kinds: Any,
+    base: Any,
+    seen: Any,
+    near: Any,
+    far: Any,
+    n_far: Any,
+    found: Any,
+) -> None:
     """Look at every corner of one corner plane at which one of the maps has a surface.
 
     Args:
@@ -206,15 +244,23 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
         marks: the flat ring of either side's marks.
         plane: where this corner plane's marks start and how many there are.
         stride: bytes of a row of a plane, uint64.
-        moves: uint64 (n, 4), for every step within the largest tolerance, nearest first: what to
-            add to a position in a plane to get to the planes before and after the corner that the
-            step leads to, the step's level, and the level that means beyond every tolerance.
-        found: counters (level, class, code) of either side, and (class, code) of elements that
+        moves: uint64 (n, 4), for every step within reach, nearest first: what to add to a
+            position in a plane to get to the planes before and after the corner that the step
+            leads to, the step's level, and the level that means beyond reach.
+        kinds: the kind of every neighbour code.
+        base: number of the plane's first position among those of all planes.
+        seen: uint64, a bit for every eight corners of this plane, set where one is marked; or
+            empty.
+        near: for either side, which classes have voxels within reach.
+        far: room for either side's elements beyond reach (see `sweep`).
+        n_far: how many of them either side has.
+        found: counters (class, level, kind) of either side, and (class, kind) of elements that
             are the same on both sides.
     """
+    near_a, near_b = near
+    found_a, found_b, found_both = found
     ring_a, ring_b = rings
     marks_a, marks_b = marks
-    found_a, found_b, found_both = found
     # Kept out of the loop, where the compiler must assume that counting changes them.
     to_before, to_after = moves[0, 0], moves[0, 1]
     words_a = marks_a[plane[0] : plane[0] + plane[1]].view(np.uint64)
@@ -223,6 +269,8 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
         marked = words_a[i] | words_b[i]
         if marked == _NONE:
             continue
+        if seen.size:
+            seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
         open_corners = _BYTE ^ neighbour_code(marked, _NONE)
         while open_corners != _NONE:
             position = np.uint64(i * 8) + (_LOWEST[open_corners] >> np.uint64(3))
@@ -236,12 +284,43 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
                     label = (word_a >> _LOWEST[open_bytes]) & _BYTE
                     code = neighbour_code(word_a, label)
                     open_bytes &= ~code
-                    found_both[label, code] += 1
+                    found_both[label, kinds[code]] += 1
                 continue
             if marks_a[after] != 0:
-                count_side(word_a, word_b, position, ring_b, marks_b, stride, moves, found_a)
+                beyond = count_side(
+                    word_a, word_b, position, ring_b, marks_b, stride, moves, kinds, near_b, found_a
+                )
+                if beyond != _NONE:
+                    note_far(beyond, word_a, base + position, kinds, far[0], n_far[0])
             if marks_b[after] != 0:
-                count_side(word_b, word_a, position, ring_a, marks_a, stride, moves, found_b)
+                beyond = count_side(
+                    word_b, word_a, position, ring_a, marks_a, stride, moves, kinds, near_a, found_b
+                )
+                if beyond != _NONE:
+                    note_far(beyond, word_b, base + position, kinds, far[1], n_far[1])
+
+
+@compiled
+def plane_layout(shape: Any, reach: Any) -> Any:
+    """Where voxels lie in a padded plane: pad_y, pad_x, bytes of a row, bytes of the plane.
+
+    A multiple of 8 keeps words of eight voxels aligned; corners go one beyond the last voxel.
+    """
+    pad_y = reach[1] + 1
+    pad_x = ((reach[2] + 8) // 8) * 8
+    stride = ((pad_x + shape[2] + reach[2] + 8) // 8) * 8
+    return pad_y, pad_x, stride, (shape[1] + 2 * pad_y + 1) * stride
+
+
+@compiled
+def note_presence(joint: Any, before: Any, plane: int, last_a: Any, last_b: Any) -> None:
+    """Note the plane as the last one of all classes that gained voxels since `before`."""
+    for a in range(joint.shape[0]):
+        for b in range(joint.shape[1]):
+            if joint[a, b] != before[a, b]:
+                before[a, b] = joint[a, b]
+                last_a[a] = plane
+                last_b[b] = plane
 
 
 @compiled
@@ -253,8 +332,12 @@ def sweep(
     reach: Any,
     steps: Any,
     corners: Any,
+    kinds: Any,
     joint: Any,
     found: Any,
+    far: Any,
+    n_far: Any,
+    seen: Any,
 ) -> None:
     """Count voxels and surface elements of all classes of one pass.
 
@@ -269,17 +352,20 @@ def sweep(
         reach: longest step along z, y, x in voxels.
         steps: int64 (n, 4), rows dz, dy, dx, level, nearest first; row 0 is the corner itself.
         corners: first and last corner plane to look at.
+        kinds: uint64 (256), the kind of every neighbour code.
         joint: int64 (classes + 1, classes + 1), voxel counts to add to.
-        found: for either side int64 (levels + 1, classes + 1, 256), surface elements by level
-            (the last one is: beyond every tolerance), class and neighbour code, to add to.
+        found: for either side int64 (classes + 1, levels + 1, kinds), surface elements by class,
+            level (the last one is: beyond reach) and kind, to add to.
+        far: for either side int64, to be filled with the elements beyond reach, as many as fit:
+            place * 65536 + class * 256 + kind, where place = corner plane * bytes of a padded
+            plane + position in it (`plane_layout`).
+        n_far: for either side int64 (1), how many elements beyond reach there are.
+        seen: uint64 (corner planes, n), to be filled with a bit for every eight positions of the
+            padded planes, set where either side has a surface; (corner planes, 0) to leave out.
     """
-    reach_z, reach_y, reach_x = reach
-    n_z, n_y, n_x = sources[0].shape
-    pad_y = reach_y + 1
-    # A multiple of 8 keeps words of eight voxels aligned; corners go one beyond the last voxel.
-    pad_x = ((reach_x + 8) // 8) * 8
-    stride = ((pad_x + n_x + reach_x + 8) // 8) * 8
-    size = (n_y + 2 * pad_y + 1) * stride
+    reach_z = reach[0]
+    n_z = sources[0].shape[0]
+    pad_y, pad_x, stride, size = plane_layout(sources[0].shape, reach)
     n_slots = 2 * reach_z + 2
     ring_a = np.zeros((n_slots, size), dtype=np.uint8)
     ring_b = np.zeros((n_slots, size), dtype=np.uint8)
@@ -290,7 +376,12 @@ def sweep(
     rings = (ring_a.reshape(-1), ring_b.reshape(-1))
     marks = (marks_a.reshape(-1), marks_b.reshape(-1))
     moves = np.empty((steps.shape[0], 4), dtype=np.uint64)
-    found_both = np.zeros(found[0].shape[1:], dtype=np.int64)
+    n_classes, n_levels, n_kinds = found[0].shape
+    found_both = np.zeros((n_classes, n_kinds), dtype=np.int64)
+    # The last plane that held voxels of a class, so that nobody looks for what is not there.
+    joint_before = np.zeros_like(joint)
+    last_a = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
+    last_b = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
     pad = (pad_y, pad_x)
     for p in range(n_z + 1 + reach_z):
         slot = p % n_slots
@@ -299,6 +390,7 @@ def sweep(
             load_plane(sources[0][p], lookups[0], plain[0], top[0], ring_a[slot], stride, pad)
             load_plane(sources[1][p], lookups[1], plain[1], top[1], ring_b[slot], stride, pad)
             count_voxels(ring_a[slot], ring_b[slot], joint)
+            note_presence(joint, joint_before, p, last_a, last_b)
         else:
             ring_a[slot] = 0
             ring_b[slot] = 0
@@ -319,9 +411,22 @@ def sweep(
                 moves[m, 0] = np.uint64(before * size + shift)
                 moves[m, 1] = np.uint64(after * size + shift)
                 moves[m, 2] = np.uint64(steps[m, 3])
-                moves[m, 3] = np.uint64(found[0].shape[0] - 1)
+                moves[m, 3] = np.uint64(n_levels - 1)
             plane = ((k % n_slots) * size, size)
-            counters = (found[0], found[1], found_both)
-            count_corners(rings, marks, plane, np.uint64(stride), moves, counters)
-    found[0][0] += found_both
-    found[1][0] += found_both
+            near = (last_a >= k - reach_z - 1, last_b >= k - reach_z - 1)
+            count_corners(
+                rings,
+                marks,
+                plane,
+                np.uint64(stride),
+                moves,
+                kinds,
+                np.uint64(k * size),
+                seen[k],
+                near,
+                far,
+                n_far,
+                (found[0], found[1], found_both),
+            )
+    found[0][:, 0] += found_both
+    found[1][:, 0] += found_both
