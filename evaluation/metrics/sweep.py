@@ -36,6 +36,8 @@ _LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _GATHER = np.uint64(0x0102040810204080)
 _BYTE = np.uint64(0xFF)
 _NONE = np.uint64(0)
+# A plane with so many elements out of reach is followed by one where only few steps are tried.
+_MANY_FAR, _FEW_MOVES = 2000, 30
 # Position of the lowest set bit of a byte, times 8.
 _LOWEST = np.array([8 * ((n & -n).bit_length() - 1) if n else 0 for n in range(256)], np.uint64)
 
@@ -356,10 +358,12 @@ def sweep(
         joint: int64 (classes + 1, classes + 1), voxel counts to add to.
         found: for either side int64 (classes + 1, levels + 1, kinds), surface elements by class,
             level (the last one is: beyond reach) and kind, to add to.
-        far: for either side int64, to be filled with the elements beyond reach, as many as fit:
+        far: for either side int64, to be filled with the elements that no step brought to a
+            surface, as many as fit:
             place * 65536 + class * 256 + kind, where place = corner plane * bytes of a padded
             plane + position in it (`plane_layout`).
-        n_far: for either side int64 (1), how many elements beyond reach there are.
+        n_far: for either side int64 (1), how many of them there are. Where there are many, not
+            all steps are tried, unless `seen` is left out.
         seen: uint64 (corner planes, n), to be filled with a bit for every eight positions of the
             padded planes, set where either side has a surface; (corner planes, 0) to leave out.
     """
@@ -383,6 +387,7 @@ def sweep(
     last_a = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
     last_b = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
     pad = (pad_y, pad_x)
+    n_moves, n_before = moves.shape[0], 0
     for p in range(n_z + 1 + reach_z):
         slot = p % n_slots
         new, old = p % 2, (p + 1) % 2
@@ -412,6 +417,12 @@ def sweep(
                 moves[m, 1] = np.uint64(after * size + shift)
                 moves[m, 2] = np.uint64(steps[m, 3])
                 moves[m, 3] = np.uint64(n_levels - 1)
+            if seen.shape[1]:
+                # Where most of a plane is out of reach, looking further is left to those who
+                # work out the far elements anyway.
+                n_now = n_far[0][0] + n_far[1][0]
+                n_moves = _FEW_MOVES if n_now - n_before > _MANY_FAR else moves.shape[0]
+                n_before = n_now
             plane = ((k % n_slots) * size, size)
             near = (last_a >= k - reach_z - 1, last_b >= k - reach_z - 1)
             count_corners(
@@ -419,7 +430,7 @@ def sweep(
                 marks,
                 plane,
                 np.uint64(stride),
-                moves,
+                moves[:n_moves],
                 kinds,
                 np.uint64(k * size),
                 seen[k],

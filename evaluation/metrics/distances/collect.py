@@ -44,6 +44,13 @@ def collect_corners(
         places: int32 (n, 3), to be filled with z, y, x, of each class in this order.
     """
     pad_y, pad_x, stride, _ = layout
+    n_z, n_y, n_x = source.shape
+    flat = source.reshape(-1)
+    one = np.uint64(1)
+    # What to subtract to get from a voxel to those before it along y, along z, along both.
+    back_y, back_z = np.uint64(n_x), np.uint64(n_x * n_y)
+    back_zy = back_y + back_z
+    columns = np.empty(9, dtype=np.uint64)
     for z in range(seen.shape[0]):
         for w in range(seen.shape[1]):
             bits = seen[z, w]
@@ -53,27 +60,49 @@ def collect_corners(
                     bits >>= np.uint64(8)
                     i += 8
                     continue
-                if bits & np.uint64(1):
+                if bits & one:
                     y = (i * 8) // stride - pad_y
                     x = (i * 8) % stride - pad_x
-                    before = four_labels(source, lookup, z, y, x - 1)
-                    for k in range(x, x + 8):
-                        after = four_labels(source, lookup, z, y, k)
-                        word = before | (after << np.uint64(8))
-                        before = after
-                        if word == (word & _BYTE) * _ONES:
-                            continue
-                        for byte in range(8):
-                            label = (word >> np.uint64(8 * byte)) & _BYTE
-                            if label == _NONE:
-                                continue
-                            code = neighbour_code(word, label)
-                            # Each class once: at its first byte.
-                            if code & ((np.uint64(1) << np.uint64(byte)) - np.uint64(1)) == _NONE:
-                                place = next_place[label]
-                                next_place[label] += 1
-                                places[place, 0] = z
-                                places[place, 1] = y
-                                places[place, 2] = k
-                bits >>= np.uint64(1)
+                    present = _NONE
+                    if 0 < z < n_z and 0 < y < n_y and 0 < x < n_x - 7:
+                        voxel = np.uint64((z * n_y + y) * n_x + x - 1)
+                        for k in range(9):
+                            column = (
+                                np.uint64(lookup[flat[voxel - back_zy]])
+                                | np.uint64(lookup[flat[voxel - back_z]]) << np.uint64(16)
+                                | np.uint64(lookup[flat[voxel - back_y]]) << np.uint64(32)
+                                | np.uint64(lookup[flat[voxel]]) << np.uint64(48)
+                            )
+                            columns[k] = column
+                            present |= column
+                            voxel += one
+                    else:
+                        for k in range(9):
+                            columns[k] = four_labels(source, lookup, z, y, x - 1 + k)
+                            present |= columns[k]
+                    if present != _NONE:
+                        list_word(columns, z, y, x, next_place, places)
+                bits >>= one
                 i += 1
+
+
+@compiled
+def list_word(columns: Any, z: int, y: int, x: int, next_place: Any, places: Any) -> None:
+    """List the surface corners among eight, given the classes of the 2x2x9 voxels round them."""
+    for k in range(8):
+        word = columns[k] | (columns[k + 1] << np.uint64(8))
+        first = word & _BYTE
+        if word == first * _ONES:
+            continue
+        # Each class once: at its first byte.
+        for byte in range(8):
+            label = (word >> np.uint64(8 * byte)) & _BYTE
+            if label == _NONE or (byte > 0 and label == first):
+                continue
+            code = neighbour_code(word, label)
+            if code & ((np.uint64(1) << np.uint64(byte)) - np.uint64(1)) == _NONE:
+                place = next_place[label]
+                next_place[label] += 1
+                places[place, 0] = z
+                places[place, 1] = y
+                places[place, 2] = x + k

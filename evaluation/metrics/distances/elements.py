@@ -122,10 +122,12 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
     counts = swept.elements.sum(axis=(2, 3))
     found: Far = {}
     for side, noted in enumerate(swept.far):
-        classes = (noted >> 8) & 0xFF
-        by_class = np.argsort(classes, kind="stable")
-        ends = np.cumsum(np.bincount(classes, minlength=counts.shape[1]))
-        wanted = [c for c in np.unique(classes).tolist() if counts[1 - side, c]]
+        n_far = swept.elements[side, :, -1].sum(axis=-1)
+        wanted = np.flatnonzero((n_far > 0) & (counts[1 - side] > 0)).tolist()
+        if not wanted:
+            continue
+        by_class = np.argsort((noted >> 8).astype(np.uint8), kind="stable")
+        ends = np.cumsum(n_far)
         for batch in _batches(wanted, counts[1 - side]):
             targets = _collect(sources, 1 - side, batch, counts[1 - side], swept.seen, layout)
             for number in batch:

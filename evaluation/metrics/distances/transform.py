@@ -38,51 +38,67 @@ def nearest_distances(
     if not len(wanted):
         return np.empty(0)
     low = np.minimum(targets.min(axis=0), wanted.min(axis=0))
-    size = np.maximum(targets.max(axis=0), wanted.max(axis=0)) - low + 1
-    planes = [len(np.unique(column)) for column in wanted.T]
-    cost = [int(n) * int(size.astype(np.int64).prod() // size[c]) for c, n in enumerate(planes)]
-    # Sorting the targets anew must pay.
-    across = min(range(3), key=lambda c: cost[c] * (1 if c == 2 else 2))
+    size = [int(n) for n in np.maximum(targets.max(axis=0), wanted.max(axis=0)) - low + 1]
+    volume = size[0] * size[1] * size[2]
+    planes = [np.count_nonzero(np.bincount(column)) for column in (wanted - low).T]
+    # Other planes than those across the last column need sorted targets, which must pay.
+    cost = [planes[c] * (volume // size[c]) * (1 if c == 2 else 2) for c in range(3)]
+    across = cost.index(min(cost))
     columns = [c for c in range(3) if c != across] + [across]
-    turned, asked = (np.ascontiguousarray((p - low)[:, columns]) for p in (targets, wanted))
-    lines = turned[:, 0].astype(np.int64) * size[columns[1]] + turned[:, 1]
+    turned, asked = ((p - low)[:, columns] for p in (targets, wanted))
+    rows, width, depth = (size[c] for c in columns)
+    lines = turned[:, 0].astype(np.int64) * width + turned[:, 1]
     if across != 2:
         by_line = np.lexsort((turned[:, 2], lines))
         turned, lines = turned[by_line], lines[by_line]
-    starts = np.searchsorted(lines, np.arange(int(size[columns[0]]) * int(size[columns[1]]) + 1))
-    by_plane = np.lexsort((asked[:, 1], asked[:, 2]))
-    weights = np.array([spacing_mm[order[c]] for c in columns])
+    starts = np.concatenate([[0], np.cumsum(np.bincount(lines, minlength=rows * width))])
     found = np.empty((len(wanted), 3), dtype=np.int32)
     nearest_steps(
         np.ascontiguousarray(turned[:, 2]),
-        starts.astype(np.int64),
-        (int(size[columns[0]]), int(size[columns[1]])),
-        np.ascontiguousarray(asked[by_plane]),
-        weights,
+        starts,
+        (rows, width, depth),
+        asked,
+        np.array([spacing_mm[order[c]] for c in columns]),
         found,
     )
     steps = np.empty((len(wanted), 3))
     for column, c in enumerate(columns):
-        steps[by_plane, order[c]] = found[:, column]
+        steps[:, order[c]] = found[:, column]
     squares = (steps * np.asarray(spacing_mm, dtype=np.float64)) ** 2
-    return np.sqrt((squares[:, 0] + squares[:, 1]) + squares[:, 2])
+    return np.asarray(np.sqrt((squares[:, 0] + squares[:, 1]) + squares[:, 2]))
+
+
+@compiled
+def group_by_plane(wanted: Any, n_planes: int) -> Any:
+    """The points of each plane (last column): where they start, and their numbers in order."""
+    starts = np.zeros(n_planes + 1, dtype=np.int64)
+    for q in range(wanted.shape[0]):
+        starts[wanted[q, 2] + 1] += 1
+    for plane in range(n_planes):
+        starts[plane + 1] += starts[plane]
+    at = starts[:-1].copy()
+    members = np.empty(wanted.shape[0], dtype=np.int64)
+    for q in range(wanted.shape[0]):
+        members[at[wanted[q, 2]]] = q
+        at[wanted[q, 2]] += 1
+    return starts, members
 
 
 @compiled
 def nearest_steps(
     targets: Any, starts: Any, shape: Any, wanted: Any, weights: Any, found: Any
 ) -> None:
-    """Steps to the nearest target of points that are sorted by their last column.
+    """Steps to the nearest target of every wanted point.
 
     Args:
         targets: int32 (n), the last coordinate of all targets, line by line, ascending.
         starts: int64 (rows * columns + 1), the first target of each line.
-        shape: rows and columns of a plane.
-        wanted: int32 (m, 3): row, column, plane; sorted by plane, then column.
+        shape: rows and columns of a plane, and number of planes.
+        wanted: int32 (m, 3): row, column, plane.
         weights: float64 (3), distance of neighbours along row, column, plane.
         found: int32 (m, 3), to be filled with absolute steps.
     """
-    rows, columns = shape
+    rows, columns, planes = shape
     w_a, w_b, w_c = weights
     at = starts[:-1].copy()
     # Of a plane: for each row and each wanted column the squared distance within row and line,
@@ -96,18 +112,19 @@ def nearest_steps(
     away = np.empty(columns, dtype=np.int32)
     place = np.empty(columns, dtype=np.int64)
     start = np.empty(columns + 1, dtype=np.float64)
-    first = 0
-    while first < wanted.shape[0]:
-        plane = wanted[first, 2]
-        end = first
+    firsts, members = group_by_plane(wanted, planes)
+    for plane in range(planes):
+        if firsts[plane] == firsts[plane + 1]:
+            continue
+        slots[:] = -1
+        for q in members[firsts[plane] : firsts[plane + 1]]:
+            slots[wanted[q, 1]] = 0
         n_asked = 0
-        while end < wanted.shape[0] and wanted[end, 2] == plane:
-            column = wanted[end, 1]
-            if n_asked == 0 or asked[n_asked - 1] != column:
-                asked[n_asked] = column
+        for column in range(columns):
+            if slots[column] == 0:
                 slots[column] = n_asked
+                asked[n_asked] = column
                 n_asked += 1
-            end += 1
         for a in range(rows):
             n = 0
             for b in range(columns):
@@ -149,7 +166,7 @@ def nearest_steps(
                 step_b[a, j] = step
                 step_c[a, j] = away[e]
                 square[a, j] = (step * w_b) ** 2 + height[e]
-        for q in range(first, end):
+        for q in members[firsts[plane] : firsts[plane + 1]]:
             j = slots[wanted[q, 1]]
             row = wanted[q, 0]
             best = np.inf
@@ -163,4 +180,3 @@ def nearest_steps(
                         found[q, 0] = step
                         found[q, 1] = step_b[a, j]
                         found[q, 2] = step_c[a, j]
-        first = end
