@@ -102,7 +102,7 @@ class Sources:
         return cls(
             (a, b),
             (table_a, table_b),
-            (_is_plain(table_a), _is_plain(table_b)),
+            (is_plain(table_a), is_plain(table_b)),
             (a.dtype.type(table_a.max()), a.dtype.type(table_b.max())),
             len(part.members),
         )
@@ -133,7 +133,7 @@ def _table(values: dict[int, int], side: Side, layer: int) -> NDArray[np.uint8]:
     return table
 
 
-def _is_plain(table: NDArray[np.uint8]) -> bool:
+def is_plain(table: NDArray[np.uint8]) -> bool:
     """Whether values up to the largest class number stay as they are and all others become 0."""
     top = int(table.max())
     return bool(np.array_equal(table[: top + 1], np.arange(top + 1)) and not table[top + 1 :].any())

@@ -128,7 +128,7 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
             continue
         by_class = np.argsort((noted >> 8).astype(np.uint8), kind="stable")
         ends = np.cumsum(n_far)
-        for batch in _batches(wanted, counts[1 - side]):
+        for batch in batches(wanted, counts[1 - side]):
             targets = _collect(sources, 1 - side, batch, counts[1 - side], swept.seen, layout)
             for number in batch:
                 own = noted[by_class[ends[number - 1] : ends[number]]]
@@ -142,12 +142,12 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
     return found
 
 
-def _batches(classes: Iterable[int], counts: NDArray[np.int64]) -> list[list[int]]:
+def batches(classes: Iterable[int], counts: NDArray[np.int64]) -> list[list[int]]:
     """Classes in groups whose surfaces fit into memory together."""
     batches: list[list[int]] = []
     room = 0
     for number in classes:
-        if counts[number] > room:
+        if not batches or counts[number] > room:
             batches.append([])
             room = _BATCH
         batches[-1].append(number)
