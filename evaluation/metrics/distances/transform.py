@@ -7,8 +7,8 @@ is wanted: planes without a wanted point are left out, and of each plane only on
 2. In the plane, every row gets the lower envelope of its parabolas.
 3. A wanted point goes through the rows, nearest first, until none can be nearer.
 
-What comes back are steps, not distances, so that a distance is computed by the same expression
-everywhere: multiplied by the spacing, squared, added in axis order, square root.
+The distance of the nearest one is then computed anew from the steps that lead to it, by the same
+expression as everywhere: multiplied by the spacing, squared, added in axis order, square root.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from evaluation.metrics.compiled import compiled
 
 Points = NDArray[np.int32]
+# To sort targets takes about as long as to go through so many planes.
+_SORTING = 40
 
 
 def nearest_distances(
-    targets: Points, wanted: Points, spacing_mm: Sequence[float], order: Sequence[int]
+    targets: Points, wanted: Points, spacing_mm: Sequence[float], order: tuple[int, int, int]
 ) -> NDArray[np.float64]:
     """Distance in mm of every wanted point to the nearest target.
 
@@ -37,35 +39,65 @@ def nearest_distances(
     """
     if not len(wanted):
         return np.empty(0)
-    low = np.minimum(targets.min(axis=0), wanted.min(axis=0))
-    size = [int(n) for n in np.maximum(targets.max(axis=0), wanted.max(axis=0)) - low + 1]
-    volume = size[0] * size[1] * size[2]
+    targets, wanted = np.ascontiguousarray(targets), np.ascontiguousarray(wanted)
+    low, high = bounds(targets, wanted)
     planes = [np.count_nonzero(np.bincount(column)) for column in (wanted - low).T]
-    # Other planes than those across the last column need sorted targets, which must pay.
-    cost = [planes[c] * (volume // size[c]) * (1 if c == 2 else 2) for c in range(3)]
+    # Planes across another column than the last need targets in another order.
+    cost = [n + (0 if c == 2 else _SORTING) for c, n in enumerate(planes)]
     across = cost.index(min(cost))
     columns = [c for c in range(3) if c != across] + [across]
-    turned, asked = ((p - low)[:, columns] for p in (targets, wanted))
-    rows, width, depth = (size[c] for c in columns)
-    lines = turned[:, 0].astype(np.int64) * width + turned[:, 1]
     if across != 2:
-        by_line = np.lexsort((turned[:, 2], lines))
-        turned, lines = turned[by_line], lines[by_line]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(lines, minlength=rows * width))])
-    found = np.empty((len(wanted), 3), dtype=np.int32)
-    nearest_steps(
-        np.ascontiguousarray(turned[:, 2]),
-        starts,
+        targets = targets[np.lexsort((targets[:, across], targets[:, columns[1]]))]
+        targets = targets[np.argsort(targets[:, columns[0]], kind="stable")]
+    axes = columns[0], columns[1], columns[2]
+    rows, width, depth = (int(high[c] - low[c]) + 1 for c in columns)
+    found = np.empty(len(wanted))
+    nearest(
+        *lines_of(targets, low, axes, rows),
         (rows, width, depth),
-        asked,
+        np.ascontiguousarray((wanted - low)[:, columns]),
         np.array([spacing_mm[order[c]] for c in columns]),
+        (columns.index(order.index(0)), columns.index(order.index(1)), columns.index(order.index(2))),
         found,
     )
-    steps = np.empty((len(wanted), 3))
-    for column, c in enumerate(columns):
-        steps[:, order[c]] = found[:, column]
-    squares = (steps * np.asarray(spacing_mm, dtype=np.float64)) ** 2
-    return np.asarray(np.sqrt((squares[:, 0] + squares[:, 1]) + squares[:, 2]))
+    return found
+
+
+@compiled
+def bounds(targets: Any, wanted: Any) -> Any:
+    """Lowest and highest coordinates of all points."""
+    low, high = wanted[0].copy(), wanted[0].copy()
+    for points in (targets, wanted):
+        for i in range(points.shape[0]):
+            for c in range(3):
+                low[c] = min(low[c], points[i, c])
+                high[c] = max(high[c], points[i, c])
+    return low, high
+
+
+@compiled
+def lines_of(targets: Any, low: Any, axes: Any, rows: int) -> Any:
+    """Targets line by line, as `nearest` wants them; they are sorted by these axes."""
+    n = targets.shape[0]
+    last = np.empty(n, dtype=np.int32)
+    starts = np.empty(n + 1, dtype=np.int64)
+    line_columns = np.empty(n, dtype=np.int64)
+    row_lines = np.zeros(rows + 1, dtype=np.int64)
+    n_lines = 0
+    row, column = -1, -1
+    for i in range(n):
+        a, b = targets[i, axes[0]] - low[axes[0]], targets[i, axes[1]] - low[axes[1]]
+        if a != row or b != column:
+            row, column = a, b
+            starts[n_lines] = i
+            line_columns[n_lines] = b
+            row_lines[a + 1] += 1
+            n_lines += 1
+        last[i] = targets[i, axes[2]] - low[axes[2]]
+    starts[n_lines] = n
+    for a in range(rows):
+        row_lines[a + 1] += row_lines[a]
+    return last, starts[: n_lines + 1], line_columns[:n_lines], row_lines
 
 
 @compiled
@@ -85,18 +117,29 @@ def group_by_plane(wanted: Any, n_planes: int) -> Any:
 
 
 @compiled
-def nearest_steps(
-    targets: Any, starts: Any, shape: Any, wanted: Any, weights: Any, found: Any
+def nearest(
+    targets: Any,
+    starts: Any,
+    line_columns: Any,
+    row_lines: Any,
+    shape: Any,
+    wanted: Any,
+    weights: Any,
+    axes: Any,
+    found: Any,
 ) -> None:
-    """Steps to the nearest target of every wanted point.
+    """Distance to the nearest target of every wanted point.
 
     Args:
         targets: int32 (n), the last coordinate of all targets, line by line, ascending.
-        starts: int64 (rows * columns + 1), the first target of each line.
+        starts: int64 (lines + 1), the first target of each line that holds any.
+        line_columns: int64 (lines), its column.
+        row_lines: int64 (rows + 1), the first such line of each row.
         shape: rows and columns of a plane, and number of planes.
         wanted: int32 (m, 3): row, column, plane.
         weights: float64 (3), distance of neighbours along row, column, plane.
-        found: int32 (m, 3), to be filled with absolute steps.
+        axes: which of row, column, plane is the data's first axis, the second, the third.
+        found: float64 (m), to be filled.
     """
     rows, columns, planes = shape
     w_a, w_b, w_c = weights
@@ -112,6 +155,7 @@ def nearest_steps(
     away = np.empty(columns, dtype=np.int32)
     place = np.empty(columns, dtype=np.int64)
     start = np.empty(columns + 1, dtype=np.float64)
+    way = np.empty(3, dtype=np.float64)
     firsts, members = group_by_plane(wanted, planes)
     for plane in range(planes):
         if firsts[plane] == firsts[plane + 1]:
@@ -127,11 +171,9 @@ def nearest_steps(
                 n_asked += 1
         for a in range(rows):
             n = 0
-            for b in range(columns):
-                line = a * columns + b
+            for line in range(row_lines[a], row_lines[a + 1]):
+                b = line_columns[line]
                 stop = starts[line + 1]
-                if starts[line] == stop:
-                    continue
                 t = at[line]
                 while t + 1 < stop and abs(targets[t + 1] - plane) <= abs(targets[t] - plane):
                     t += 1
@@ -177,6 +219,7 @@ def nearest_steps(
                 for a in (row - step, row + step):
                     if 0 <= a < rows and here + square[a, j] < best:
                         best = here + square[a, j]
-                        found[q, 0] = step
-                        found[q, 1] = step_b[a, j]
-                        found[q, 2] = step_c[a, j]
+                        way[0] = here
+                        way[1] = (step_b[a, j] * w_b) ** 2
+                        way[2] = (step_c[a, j] * w_c) ** 2
+            found[q] = np.sqrt((way[axes[0]] + way[axes[1]]) + way[axes[2]])
