@@ -55,7 +55,7 @@ def measure_sweep(
         swept = sweep_pass(Sources.of(part, sides), steps, len(tolerances), kinds, grid.flat)
         joint = swept.joint
         # Elements within a tolerance are those of its own level and of all smaller ones.
-        surface = np.cumsum(swept.elements @ areas, axis=-1)
+        surface = (np.cumsum(swept.elements, axis=2) * areas).sum(axis=-1)
         for number, member in enumerate(part.members, start=1):
             found[member] = Counts(
                 reference_voxels=int(joint[number].sum()),
