@@ -15,7 +15,8 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-changes test-slurm demo hippocampus ablation \
-        bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics clean
+        bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
+        bench-audit clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -67,8 +68,8 @@ ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve 
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 
-bench-metrics bench-data bench-sat bench-sat-full bench-statistics: bench-%: $(READY)
-	$(BIN)/satbench bench $* $(BENCH_ARGS)
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit: bench-%: $(READY)
+	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment
 	rm -rf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from evaluation.classes.modality import Modality as Modality
+from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.identity import array_digest, digest
+from evaluation.files.reading import text_of
 from evaluation.files.records import Record
 from evaluation.files.writing import write_text
 from evaluation.volumes.image_files import Affine, Volume, read_volume, same_grid, write_volume
@@ -26,6 +27,17 @@ PREDICTION_FILE = "prediction.json"
 R = TypeVar("R", bound=Record)
 
 
+def _file_name(name: str) -> str:
+    """A case's files lie under its name: one that leads elsewhere would be written elsewhere."""
+    if name in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in name):
+        raise ValueError("not a name of one folder")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_file_name)]
+"""The id of a dataset, case or model wherever it is read: it names a folder."""
+
+
 class CaseRecord(Record):
     """`case.json`: what is known of a standardised case.
 
@@ -36,8 +48,8 @@ class CaseRecord(Record):
     image alone is not made again for a corrected label.
     """
 
-    dataset: str
-    case: str
+    dataset: FolderName
+    case: FolderName
     patient: str
     modality: Modality
     shape: tuple[int, int, int]
@@ -61,9 +73,9 @@ class PredictionRecord(Record):
     classes, `masks` one of the answer itself; `seconds` is what predicting this case took.
     """
 
-    model: str
-    dataset: str
-    case: str
+    model: FolderName
+    dataset: FolderName
+    case: FolderName
     n_layers: int
     classes: dict[str, ClassPlace]
     own_n_layers: int = 0
@@ -138,6 +150,8 @@ def read_layers(
         BenchError: a layer is missing, unreadable or on another grid than the first.
     """
     paths = layer_paths(folder, n_layers, prefix)
+    if not paths:
+        raise BenchError("the record names no layer", file=folder, hint="run the step again")
     if arenas is None:
         volumes = [read_volume(path) for path in paths]
     else:
@@ -261,10 +275,10 @@ def read_prediction(
 
 
 def _read_record(path: Path, kind: type[R]) -> R:
+    if not path.is_file():
+        raise BenchError(f"{path.name} is missing", file=path, hint="run the step again")
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BenchError(f"{path.name} is missing", file=path, hint="run the step again") from error
+        return kind.model_validate_json(text_of(path))
     except ValidationError as error:
         raise BenchError(
             f"{path.name} is not a valid record", file=path, found=str(error).splitlines()[1:3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,10 +16,11 @@ from pydantic import (
 
 from evaluation.errors import BenchError
 from evaluation.files.card_places import work_on
+from evaluation.files.reading import text_of
 from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
+from evaluation.protocol import DEFAULT_METRICS, Space
 
-Space = Literal["native", "resampled", "own"]
 T = TypeVar("T")
 # What numpy's older generators accept, which nnU-Net draws from.
 HIGHEST_SEED = 2**32 - 1
@@ -85,11 +87,17 @@ class RunConfig(Record):
     because `data_kind` travels with every table.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names the run folder")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64, description="names the run folder"
+    )
+    study: str = Field(
+        description="whose entries, splits, grid and published numbers: id of a built-in study, or "
+        "the path of a study's YAML file, relative to where the work is done"
+    )
     data_kind: Literal["synthetic", "real"]
     raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
     entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
-        "all"
+        Field(default="all", description="ids of datasets; `all` are the study's entries")
     )
     classes: Annotated[dict[str, Annotated[list[str], Listed, Once]], Empty] = Field(
         default={},
@@ -102,9 +110,24 @@ class RunConfig(Record):
     shard_size: Annotated[int, Number] = Field(default=100, ge=1, description="cases of one job")
     space: Annotated[list[Space], Listed, Once] = Field(default=["native"], min_length=1)
     tolerance_mm: Annotated[list[ToleranceMm], Listed, Once] = Field(default=[1.0], min_length=1)
+    metrics: Annotated[list[str], Listed, Once] = Field(
+        default=list(DEFAULT_METRICS),
+        min_length=1,
+        description="what is measured; `satbench metrics` lists them",
+    )
     missing_data: Literal["skip", "error"] = "skip"
     seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)
     cohort: Cohort | None = Field(default=None, description="only for synthetic runs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_its_study(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "study" not in values:
+            raise ValueError(
+                "`study` is missing, which says whose entries, splits and grid are meant: add a "
+                "built-in study, such as `study: sat`, or the path of a study's YAML file"
+            )
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -126,7 +149,7 @@ def load_frozen(run_folder: Path) -> RunConfig:
     Cards that the user's own folder has not are from then on looked for in this run.
 
     Raises:
-        BenchError: there is none, or it is damaged.
+        BenchError: there is none, it is damaged, or it is of a version that knew no studies.
     """
     work_on(run_folder)
     path = run_folder / "config.json"
@@ -136,10 +159,33 @@ def load_frozen(run_folder: Path) -> RunConfig:
             file=path,
             hint="start it with snakemake, which writes the configuration into the run's folder",
         )
+    content = text_of(path)
     try:
-        return RunConfig.model_validate_json(path.read_bytes())
+        return RunConfig.model_validate_json(content)
     except ValidationError as error:
+        if '"study"' not in content and _is_json_object(content):
+            raise BenchError(
+                "this run was made by a version that knew no studies",
+                file=path,
+                expected="the key `study`",
+                hint="add `study: sat` to the configuration that made it (such runs were of no "
+                "other) and start snakemake with it again: the run is brought up to date, and what "
+                "is still right is kept",
+            ) from error
         raise invalid_record(path, RunConfig, error) from error
+
+
+def frozen_kind(path: Path) -> str | None:
+    """`data_kind` of a frozen configuration of any version; None if it does not say."""
+    content = path.read_bytes() if path.is_file() else b""
+    return str(json.loads(content).get("data_kind")) if _is_json_object(content) else None
+
+
+def _is_json_object(content: str | bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except ValueError:
+        return False
 
 
 def json_schema() -> dict[str, Any]:

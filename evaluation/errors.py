@@ -55,3 +55,9 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     if close:
         return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
     return "known: " + ", ".join(sorted(known)[:40])
+
+
+def one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise a BenchError if the value of an option or argument is none of those allowed."""
+    if value not in allowed:
+        raise BenchError(f"{what}: no such choice", found=value, hint=did_you_mean(value, allowed))

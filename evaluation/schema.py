@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from evaluation.classes.modality import MODALITIES
 from evaluation.files.tables import (
     Column,
     Table,
@@ -12,39 +15,35 @@ from evaluation.files.tables import (
     to_arrow,
     write_table,
 )
+from evaluation.metrics.catalogue import find_metrics
+from evaluation.protocol import (
+    AGGREGATIONS,
+    COMPOSITIONS,
+    COVERAGES,
+    DEFAULT_METRICS,
+    KINDS,
+    POLICIES,
+    SCHEMES,
+    SPACES,
+    STATISTICS,
+    STATUSES,
+    VIEWS,
+)
 
 __all__ = [
     "TABLES", "Column", "Table", "data_dictionary", "read_table", "spacing_from_text",
     "spacing_text", "to_arrow", "write_table",
 ]  # fmt: skip
 
-STATUSES = (
-    "scored",
-    "both_empty",
-    "reference_empty",
-    "prediction_empty",
-    "prediction_missing",
-    "unsupported",
-    "not_annotated",
-)
-POLICIES = ("present-only", "paper")
-VIEWS = ("paper", "clean")
-SPACES = ("native", "resampled", "own")
-METRICS = ("dsc", "nsd")
-COVERAGES = ("supported", "common", "zero")
-AGGREGATIONS = ("macro", "scans", "patients")
-SCHEMES = ("anatomical", "as-printed")
-COMPOSITIONS = ("all", "leaves", "merged")
-STATISTICS = ("entries", "classes", "regions", "scans", "patients")
 RANKINGS = ("mean-then-rank", "rank-then-mean", "significance")
 SCOPES = ("overall", "dataset", "region")
-KINDS = ("annotated", "direct", "union")
 
 _DATA_KIND = Column("data_kind", "text", "phantoms or real scans", allowed=("synthetic", "real"))
 _MODEL = Column("model", "text", "model id")
 _POLICY = Column("policy", "text", "what empty masks count", allowed=POLICIES)
 _SPACE = Column("space", "text", "grid on which masks were compared", allowed=SPACES)
-_TOLERANCE = Column("tolerance_mm", "number", "tolerance of the surface measure", "mm")
+_MEASURED_AT = Column("tolerance_mm", "number", "tolerance of metrics that have one", "mm")
+_TOLERANCE = Column("tolerance_mm", "number", "tolerance of the metric; nan: it has none", "mm")
 _VIEW = Column(
     "view",
     "text",
@@ -55,7 +54,8 @@ _COVERAGE = Column(
     "coverage",
     "text",
     "supported: classes that this model supports; common: class x case pairs that all models "
-    "support; zero: unsupported counts 0. The last two exist only where a model leaves classes out",
+    "support; zero: unsupported counts as missing. The last two exist only where a model leaves "
+    "classes out",
     allowed=COVERAGES,
 )
 _AGGREGATION = Column(
@@ -67,7 +67,7 @@ _AGGREGATION = Column(
 )
 _DATASET = Column("dataset", "text", "entry id")
 _MODALITY = Column(
-    "modality", "text", "modality of the scans", allowed=("ct", "mri", "unknown", "any")
+    "modality", "text", "modality of the scans", allowed=(*MODALITIES, "unknown", "any")
 )
 _CLASS = Column("class", "text", "class name in the vocabulary")
 _KIND = Column(
@@ -87,18 +87,17 @@ _COMPOSITION = Column(
     "classes of a region's mean: all keys; annotated leaves only; left and right merged",
     allowed=COMPOSITIONS,
 )
-_METRIC = Column("metric", "text", "dsc or nsd", allowed=METRICS)
+_METRIC = Column("metric", "text", "id of the metric (`satbench metrics` has its unit and range)")
 _SCOPE = Column("scope", "text", "what is compared", allowed=SCOPES)
 _KEY = Column("key", "text", "`all`, entry id or region")
 _NOTE = Column("note", "text", "interval, rank, test: `n too small` below 11 independent patients")
 
 _VALUES = (
-    Column("dsc", "number", "Dice similarity coefficient", "0..1"),
-    Column("nsd", "number", "normalised surface distance at the tolerance", "0..1"),
-    Column("dsc_low", "number", "lower end of the 95 % interval over patients", "0..1"),
-    Column("dsc_high", "number", "upper end of the 95 % interval over patients", "0..1"),
-    Column("nsd_low", "number", "lower end of the 95 % interval over patients", "0..1"),
-    Column("nsd_high", "number", "upper end of the 95 % interval over patients", "0..1"),
+    _METRIC,
+    _TOLERANCE,
+    Column("value", "number", "mean of the metric; nan: nothing is scored"),
+    Column("value_low", "number", "lower end of its 95 % interval over patients"),
+    Column("value_high", "number", "upper end of its 95 % interval over patients"),
     Column("n_scores", "count", "class x scan values in the mean"),
     Column("n_cases", "count", "scans in the mean"),
     Column("n_cases_expected", "count", "test scans by the plan that should be in it"),
@@ -109,7 +108,12 @@ _VALUES = (
         "classes in the mean: (modality, class) keys; in means over entries, classes of entries",
     ),
     Column("n_classes_expected", "count", "classes that the configuration asks for"),
-    Column("n_missing", "count", "values that are 0 because the prediction is missing"),
+    Column(
+        "n_missing",
+        "count",
+        "class x scan pairs without a prediction, which count what the metric's record says "
+        "(dsc, nsd: 0)",
+    ),
     _NOTE,
 )
 _ENTRIES = (
@@ -123,37 +127,50 @@ _FALSE_POSITIVES = (
     ),
     Column("false_positive_ml", "number", "mean predicted volume in those false positives", "ml"),
 )
-_COMMON = (_DATA_KIND, _MODEL, _POLICY, _SPACE, _TOLERANCE, _VIEW, _COVERAGE, _AGGREGATION)
+_COMMON = (_DATA_KIND, _MODEL, _POLICY, _SPACE, _VIEW, _COVERAGE, _AGGREGATION)
 
-SCORES = Table(
-    "scores",
-    "one case x class x kind x tolerance x space",
-    (
-        _MODEL,
-        _DATASET,
-        Column("case", "text", "case id"),
-        Column("patient", "text", "patient id within the entry"),
-        Column("modality", "text", "modality of the scan", allowed=("ct", "mri", "unknown")),
-        _CLASS,
-        _KIND,
-        Column("status", "text", "what was there to compare", allowed=STATUSES),
-        Column("reason", "text", "why a prediction is missing or unsupported"),
-        Column("dsc", "number", "Dice similarity coefficient; 0 if one side is empty", "0..1"),
-        Column("nsd", "number", "normalised surface distance; 0 if one side is empty", "0..1"),
-        _TOLERANCE,
-        _SPACE,
-        Column("spacing_mm", "text", "voxel spacing x, y, z used, as `1x1x3`", "mm"),
-        Column("reference_voxels", "count", "voxels of the reference (-1 = unknown)", "voxels"),
-        Column("prediction_voxels", "count", "voxels of the prediction", "voxels"),
-        Column("intersection_voxels", "count", "voxels in both", "voxels"),
-        Column("surface_reference_total_mm2", "number", "area of the reference", "mm2"),
-        Column("surface_reference_within_mm2", "number", "of it, within the tolerance", "mm2"),
-        Column("surface_prediction_total_mm2", "number", "area of the prediction", "mm2"),
-        Column("surface_prediction_within_mm2", "number", "of it, within the tolerance", "mm2"),
-        Column("implementation", "text", "engine that measured"),
-        Column("version", "text", "its version"),
-    ),
+_ABOUT = (
+    _MODEL,
+    _DATASET,
+    Column("case", "text", "case id"),
+    Column("patient", "text", "patient id within the entry"),
+    Column("modality", "text", "modality of the scan", allowed=(*MODALITIES, "unknown")),
+    _CLASS,
+    _KIND,
+    Column("status", "text", "what was there to compare", allowed=STATUSES),
+    Column("reason", "text", "why a prediction is missing or unsupported"),
 )
+_MEASURED = (
+    _MEASURED_AT,
+    _SPACE,
+    Column("spacing_mm", "text", "voxel spacing x, y, z used, as `1x1x3`", "mm"),
+    Column("reference_voxels", "count", "voxels of the reference (-1 = unknown)", "voxels"),
+    Column("prediction_voxels", "count", "voxels of the prediction", "voxels"),
+    Column("intersection_voxels", "count", "voxels in both", "voxels"),
+    Column("surface_reference_total_mm2", "number", "area of the reference", "mm2"),
+    Column("surface_reference_within_mm2", "number", "of it, within the tolerance", "mm2"),
+    Column("surface_prediction_total_mm2", "number", "area of the prediction", "mm2"),
+    Column("surface_prediction_within_mm2", "number", "of it, within the tolerance", "mm2"),
+    Column("implementation", "text", "engine that measured"),
+    Column("version", "text", "its version"),
+)
+
+
+def scores_table(metrics: Sequence[str] = DEFAULT_METRICS) -> Table:
+    """The score rows of a run: one column for each metric asked for.
+
+    Raises:
+        BenchError: there is no such metric.
+    """
+    values = [
+        Column(metric.id, "number", metric.definition, metric.range_text)
+        for metric in find_metrics(metrics)
+    ]
+    columns = (*_ABOUT, *values, *_MEASURED)
+    return Table("scores", "one case x class x kind x tolerance x space", columns)
+
+
+SCORES = scores_table()
 DATASET = Table(
     "dataset",
     "a model's mean on one entry",
@@ -217,7 +234,7 @@ OVERALL = Table(
         *_FALSE_POSITIVES,
     ),
 )
-_COMPARED = (_DATA_KIND, _POLICY, _SPACE, _TOLERANCE, _VIEW, _COVERAGE, _SCOPE, _KEY, _METRIC)
+_COMPARED = (_DATA_KIND, _POLICY, _SPACE, _VIEW, _COVERAGE, _SCOPE, _KEY, _METRIC, _TOLERANCE)
 RANKS = Table(
     "ranks",
     "a model's rank by one method",
@@ -247,9 +264,14 @@ PAIRS = Table(
         *_COMPARED,
         Column("model_a", "text", "first model"),
         Column("model_b", "text", "second model"),
-        Column("difference", "number", "macro mean of a minus that of b", "-1..1"),
-        Column("low", "number", "lower end of its 95 % interval", "-1..1"),
-        Column("high", "number", "upper end of its 95 % interval", "-1..1"),
+        Column(
+            "difference",
+            "number",
+            "by how much a is better than b: macro mean of a minus that of b, or b minus a where "
+            "lower values of the metric are better",
+        ),
+        Column("low", "number", "lower end of its 95 % interval"),
+        Column("high", "number", "upper end of its 95 % interval"),
         Column(
             "effect_size",
             "number",
@@ -274,19 +296,19 @@ SENSITIVITY = Table(
     (
         _DATA_KIND,
         _SPACE,
-        Column("tolerance_mm", "number", "tolerance of nsd; dsc has none", "mm"),
         Column("choice", "text", "what was changed"),
         Column("baseline", "text", "the headline's value"),
         Column("alternative", "text", "the other value"),
         _SCOPE,
         _KEY,
         _METRIC,
+        _TOLERANCE,
         Column("winner_baseline", "text", "best model in the headline"),
         Column("winner_alternative", "text", "best model after the change"),
         Column("flips", "flag", "the winner changes"),
         Column("kendall_tau", "number", "agreement of the two rankings", "-1..1"),
         Column("largest_rank_change", "number", "of any model", "ranks"),
-        Column("largest_change", "number", "of any model's value", "0..1"),
+        Column("largest_change", "number", "of any model's value"),
         Column("n_models", "count", "models compared"),
     ),
 )
@@ -375,7 +397,7 @@ PUBLISHED = Table(
             allowed=("region", "class", "dataset", "lesion", "average", "aspect"),
         ),
         Column("key", "text", "our id: region, class name, entry id or `all`"),
-        Column("modality", "text", "modality", allowed=("ct", "mri", "pet", "any")),
+        Column("modality", "text", "modality", allowed=(*MODALITIES, "any")),
         _MODEL,
         _METRIC,
         Column("printed", "text", "value as printed", "percent"),

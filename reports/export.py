@@ -18,11 +18,11 @@ from evaluation import __version__
 from evaluation.files.tables import data_dictionary
 from evaluation.files.writing import atomic_path, write_text
 from evaluation.paths import RunPaths
-from evaluation.schema import TABLES
+from evaluation.schema import TABLES, scores_table
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import read_scores, score_files
-from reports.source import RunSource
-from reports.tables.tabular import Column, Table, to_csv, to_markdown
+from reports.layout.report_table import ReportColumn, ReportTable, to_csv, to_markdown
+from reports.source.run import RunSource
 
 CRATE_FILE = "ro-crate-metadata.json"
 
@@ -30,7 +30,7 @@ CRATE_FILE = "ro-crate-metadata.json"
 def write_export(source: RunSource, folder: Path) -> list[Path]:
     """Write the export folder; returns its files, the crate's metadata last."""
     written = [*_scores(source, folder), *_tables(source.paths, folder)]
-    written += _dictionary(folder)
+    written += _dictionary(source, folder)
     for name in ("config.json", "run.json", "not_run.csv"):
         path = source.paths.root / name
         if path.is_file():
@@ -46,7 +46,7 @@ def _scores(source: RunSource, folder: Path) -> list[Path]:
     paths, expected = source.paths, expected_of(source.paths.root, source.config)[0]
     if not score_files(paths, expected):
         return []
-    schema = TABLES["scores"].schema
+    schema = scores_table(expected.metrics).schema
     parquet, text = folder / "scores.parquet", folder / "scores.csv.gz"
     with (
         atomic_path(parquet) as one,
@@ -76,16 +76,17 @@ def _tables(paths: RunPaths, folder: Path) -> list[Path]:
     return written
 
 
-def _dictionary(folder: Path) -> list[Path]:
+def _dictionary(source: RunSource, folder: Path) -> list[Path]:
     """The meaning, type and unit of every column of every table."""
-    frame = data_dictionary(list(TABLES.values()))
+    tables = TABLES | {"scores": scores_table(source.config.metrics)}
+    frame = data_dictionary(list(tables.values()))
     names = ["table", "column", "type", "unit", "allowed", "description"]
-    table = Table(
+    table = ReportTable(
         name="data_dictionary",
         title="Data dictionary",
         caption="Text is never null (empty = none), a number that is not defined is NaN, counts "
-        "are whole. DSC and NSD are in 0..1.",
-        columns=tuple(Column(n, n) for n in names),
+        "are whole. `satbench metrics` has the unit and range of each metric.",
+        columns=tuple(ReportColumn(n, n) for n in names),
         rows=tuple(tuple(str(v) for v in row) for row in frame[names].itertuples(index=False)),
     )
     paths = [folder / "data_dictionary.csv", folder / "data_dictionary.md"]

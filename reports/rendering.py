@@ -14,16 +14,18 @@ from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import shows_run
 from evaluation.files.writing import write_json, write_text
+from reports.export import write_export
 from reports.figures.catalogue import write_figures
 from reports.gallery.cases import MANIFEST, PICTURE_BUDGET, Picture, choose_pictures, write_gallery
+from reports.layout.pages import render
+from reports.layout.report_table import to_html, to_markdown
 from reports.leaderboard.page import write_leaderboard
-from reports.pages import render
-from reports.per_case import CaseRows, load_case_rows
-from reports.source import RunSource, load_source
-from reports.tables.catalogue import all_tables, write_table
-from reports.tables.overview import overall_table
-from reports.tables.parts import count
-from reports.tables.tabular import to_html, to_markdown
+from reports.source.cases import CaseRows, load_case_rows
+from reports.source.loading import load_source
+from reports.source.run import RunSource
+from reports.source.words import count, spoken
+from reports.tables.catalogue import all_tables, write_report_table
+from reports.tables.overall import overall_table
 
 PARTS = ("tables", "figures", "gallery", "leaderboard", "export")
 RECORD = "report.json"
@@ -86,7 +88,7 @@ def render_report(
             "models": source.models,
             "entries": len(source.dataset_cards),
             "not_run": source.not_run,
-            "protocols": [p.words for p in source.protocols],
+            "protocols": [spoken(source, p) for p in source.protocols],
             "index": [p.name for p in index],
             "parts": {n: {"items": p.items, "missing": p.missing} for n, p in results.items()},
         },
@@ -101,10 +103,8 @@ def _render_part(
     if name == "tables":
         tables, part.missing = all_tables(source)
         for table in tables:
-            part.add(table.title, write_table(table, out / "tables"), out, name=table.name)
+            part.add(table.title, write_report_table(table, out / "tables"), out, name=table.name)
     elif name == "export":
-        from reports.export import write_export
-
         part.add("Tidy data and RO-Crate", write_export(source, out / "export"), out)
     elif rows is not None:
         if name == "figures":

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-from evaluation.commands.groups import group
 from sat.ablation.commands import ablation
 from sat.atlas.commands import register as register_atlas
 from sat.knowledge.commands import register as register_knowledge
@@ -33,9 +32,6 @@ def register(app: typer.Typer) -> None:
     sat.command("convert-released")(convert_released)
     app.add_typer(sat, name="sat")
     app.command("segment")(segment)
-    bench = group(app, "bench")
-    bench.command("sat")(bench_sat)
-    bench.command("sat-full")(bench_sat_full)
 
 
 def prepare(run: Path = Run) -> None:
@@ -159,7 +155,7 @@ def segment(
         [], "--prompt", "-p", help="A structure, such as liver; may be repeated."
     ),
     every: bool = typer.Option(False, "--all", help="Every class the checkpoint was trained on."),
-    modality: str = typer.Option(..., "--modality", "-m", help="ct or mri."),
+    modality: str = typer.Option(..., "--modality", "-m", help="ct, mri or pet."),
     checkpoint: Path = typer.Option(
         ..., "--checkpoint", "-c", help="A trained SAT-Nano, runs/sat-nano/checkpoint.pt of a run."
     ),
@@ -178,21 +174,19 @@ def segment(
     Names may be printed names, aliases or raw names of the datasets (`satbench classes`).
     Masks come on the scan's own grid and in its orientation.
     """
-    from evaluation.errors import BenchError
+    from evaluation.classes.modality import find_modality
 
-    kind = modality.lower()
-    if kind not in ("ct", "mri"):
-        raise BenchError("unknown modality", found=modality, expected="ct or mri")
+    kind = find_modality(modality)
     import torch
 
-    from sat.segment.console import Console
-    from sat.segment.segment import Request, segment_scan
+    from sat.segment.console import segment_shown
+    from sat.segment.segment import Request
 
     if threads is not None:
         torch.set_num_threads(threads)
     request = Request(
         image=image,
-        modality="ct" if kind == "ct" else "mri",
+        modality=kind,
         checkpoint=checkpoint,
         out=out,
         prompts=tuple(prompt),
@@ -203,62 +197,10 @@ def segment(
         text_encoder=text_encoder,
         device=device,
     )
-    with Console() as console:
-        found = segment_scan(request, console.progress)
+    found = segment_shown(request)
     width = max(len(item.prompt.name) for item in found)
     for item in found:
         size = f"{item.millilitres:10.1f} ml" if item.voxels else "     empty   "
         where = f"{item.file} = {item.value}" if flat else item.file
         typer.echo(f"{item.prompt.name:{width}} {size}  {where}")
     typer.echo(str(out))
-
-
-def bench_sat(
-    rounds: int = typer.Option(3, "--rounds", min=1, help="Repetitions; medians are taken."),
-    threads: int = typer.Option(1, min=1, help="CPU threads of torch."),
-    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
-) -> None:
-    """Many prompts against single ones, crops against whole volumes, data against compute."""
-    import torch
-
-    from evaluation.files.writing import write_json
-    from sat.benchmarks.ratios import report_lines, run_benchmark
-
-    torch.set_num_threads(threads)
-    results = run_benchmark(rounds)
-    for line in report_lines(results):
-        typer.echo(line)
-    if out is not None:
-        write_json(out, results)
-
-
-def bench_sat_full(
-    preset: str = typer.Option("nano", help="Preset, by name or as a file."),
-    prompts: int = typer.Option(362, min=1, help="Number of prompts."),
-    shape: tuple[int, int, int] = typer.Option((400, 400, 130), help="Voxels x, y, z."),
-    spacing: tuple[float, float, float] = typer.Option((1, 1, 3), help="Voxel size in mm."),
-    device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; all by default."),
-    limit_gib: float = typer.Option(20.0, help="Fail above this peak of the process's memory."),
-    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
-) -> None:
-    """One prediction of all classes with random weights of full size; time and peak memory."""
-    import torch
-
-    from evaluation.errors import BenchError
-    from evaluation.files.writing import write_json
-    from sat.benchmarks.full_size import full_run
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    results = full_run(preset, prompts, shape, spacing, device)
-    for name, value in results.items():
-        typer.echo(f"{name}: {value}")
-    if out is not None:
-        write_json(out, results)
-    if results["peak_memory_gib"] > limit_gib:
-        raise BenchError(
-            "the prediction took more memory than it may",
-            found=f"{results['peak_memory_gib']} GiB",
-            expected=f"{limit_gib:g} GiB",
-        )

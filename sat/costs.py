@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evaluation.config import RunConfig, load_frozen
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
+from evaluation.training import counting
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -19,14 +22,16 @@ from evaluation.workflow.estimate import (
     Work,
     compute_work,
     training_flops,
-    unet_flops,
     windows,
 )
 from evaluation.workflow.loads import Load
 from sat.atlas.settings import FOLDER as ATLAS_FOLDER
-from sat.config import Preset, load_preset
+from sat.config import NetworkSizes, Preset, load_preset
 from sat.knowledge.settings import text_folder
 from sat.training.store import read_index
+
+if TYPE_CHECKING:
+    from sat.architecture.network import SatNetwork
 
 MODEL = "sat-nano"
 # The prepared store is uncompressed: float16 image, and one byte for each label layer; most
@@ -49,7 +54,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     store = stored * STORE_BYTES_PER_VOXEL
     crops = training.steps * training.accumulate * training.processes * training.batch
     prompts = training.sampling.max_prompts or max((load.n_classes for load in loads), default=1)
-    flops = crops * training_flops(forward_flops(preset, training.patch, prompts))
+    flops = crops * training_flops(forward_flops(preset.network, training.patch, prompts))
     work = [
         Work("prepare", MODEL, "", 0.0, seconds, store),
         replace(
@@ -90,29 +95,27 @@ def _atlas(preset: Preset, on_gpu: bool) -> Work:
     """Stage 2; the decoder is counted, too, so this is an upper estimate."""
     assert preset.atlas is not None
     crops = preset.atlas.steps * preset.atlas.batches_per_step * preset.training.batch
-    flops = crops * training_flops(forward_flops(preset, preset.training.patch, 0))
+    flops = crops * training_flops(forward_flops(preset.network, preset.training.patch, 0))
     return compute_work(MODEL, "train", "atlas", flops, 0.0, on_gpu, 0.0, 1)
 
 
 def count_weights(preset: Preset) -> int:
-    """Number of weights without the text encoder, from a network without memory."""
-    import torch
+    """Number of weights without the text encoder."""
+    return counting.count_weights(_network(preset.network))
 
+
+@lru_cache
+def forward_flops(sizes: NetworkSizes, patch: tuple[int, ...], prompts: int) -> float:
+    """One window with so many prompts, text encoder not included."""
+    queries = (1, prompts, sizes.query_width)
+    return counting.forward_flops(_network(sizes), (1, 1, *patch), queries)
+
+
+@lru_cache
+def _network(sizes: NetworkSizes) -> SatNetwork:
     from sat.architecture.network import SatNetwork
 
-    with torch.device("meta"):
-        network = SatNetwork(preset.network)
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def forward_flops(preset: Preset, patch: Sequence[int], prompts: int) -> float:
-    """One window: the U-Net, and a product of every voxel's features with every prompt."""
-    sizes = preset.network
-    kernels = [(3, 3, 3)] * len(sizes.widths)
-    flops = unet_flops(patch, sizes.widths, sizes.strides, kernels, prompts, sizes.in_channels)
-    if sizes.pixel_projection:
-        flops += 2.0 * prod(patch) * sizes.pixel_width * (sizes.widths[0] + prompts)
-    return flops
+    return counting.weightless(lambda: SatNetwork(sizes))
 
 
 def own_voxels(load: Load, preset: Preset) -> float:
@@ -123,7 +126,7 @@ def own_voxels(load: Load, preset: Preset) -> float:
 def _prediction(load: Load, preset: Preset, on_gpu: bool) -> Work:
     inference = preset.inference
     n_windows = windows(own_voxels(load, preset), inference.patch, inference.overlap)
-    flops = load.n_test * n_windows * forward_flops(preset, inference.patch, load.n_classes)
+    flops = load.n_test * n_windows * forward_flops(preset.network, inference.patch, load.n_classes)
     native = load.n_test * load.voxels
     seconds = native * load.n_classes * TO_NATIVE_SECONDS_PER_VOXEL
     seconds += native * RESAMPLE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB

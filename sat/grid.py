@@ -109,8 +109,8 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
 def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tuple[Floats, Box]:
     """Crop to the box of image > `crop_above`, clip and standardise (paper, section 4.2).
 
-    CT is clipped to [-500, 1000] HU, MR to its 0.5 and 99.5 percentiles, background included;
-    then the cropped volume gets mean 0 and deviation 1.
+    CT is clipped to [-500, 1000] HU, MR and PET to their 0.5 and 99.5 percentiles, background
+    included; then the cropped volume gets mean 0 and deviation 1.
 
     Returns:
         The normalised crop (float32) and its box in the own grid.
@@ -130,7 +130,8 @@ def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tup
         )
     crop = image[box]
     low, high = settings.ct_clip_hu
-    if modality == "mri":
+    # PET as MR: its uptake has no common scale over centres either.
+    if modality != "ct":
         low, high = (float(v) for v in np.percentile(crop, settings.mri_percentiles))
     crop = crop.clip(low, high)
     # Float64 sums: MR intensities reach millions.

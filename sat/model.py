@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from evaluation.classes.modality import MODALITIES
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path
 from sat.architecture.network import SatNetwork
@@ -151,10 +152,10 @@ def _book(prompts: Any, embeddings: Any) -> PromptBook:
     keys: list[Key] = []
     for prompt in prompts:
         match prompt:
-            case [("ct" | "mri") as modality, str(name)]:
+            case [str(modality), str(name)] if modality in MODALITIES:
                 keys.append((modality, name))
             case _:
-                raise ValueError(f"the prompt {prompt!r} is no pair of ct or mri and a name")
+                raise ValueError(f"the prompt {prompt!r} is no pair of a modality and a name")
     _weights({"embeddings": embeddings})
     if embeddings.ndim != 2 or len(embeddings) != len(keys) or not embeddings.shape[1]:
         raise ValueError(f"embeddings {tuple(embeddings.shape)} for {len(keys)} prompts")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from evaluation.errors import BenchError
 from sat.architecture.network import SatNetwork
@@ -149,8 +149,3 @@ def _refused_part(error: pickle.UnpicklingError) -> str:
     if found is None:
         return type(error).__name__
     return f"the Python object `{found[1]}`" if found[1] else found[0]
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of values in all parameters, frozen ones included."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -32,9 +32,11 @@ def register(app: typer.Typer) -> None:
 def specialists(
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
 ) -> None:
-    """Table 7: the 36 specialists, with our count of their parameters beside the printed size."""
+    """The specialists that studies print, with our count of their parameters beside the size."""
     from evaluation.published.specialists import pinned_plans
+    from evaluation.studies.record import find_study, study_ids
 
+    plans = [plan for study in study_ids() for plan in pinned_plans(find_study(study)).values()]
     rows = [
         {
             "name": plan.id,
@@ -54,7 +56,7 @@ def specialists(
             "printed_size": f"{plan.printed_size_millions}M",
             "source": plan.source,
         }
-        for plan in pinned_plans().values()
+        for plan in plans
     ]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -64,7 +66,7 @@ def specialists(
     columns = ["name", "classes", "patch", "stages", "width", "batch", "parameters", "printed_size"]
     typer.echo(tabulate([[row[c] for c in columns] for row in rows], headers=columns))
     total = sum(plan["parameters"] for plan in rows if isinstance(plan["parameters"], int))
-    printed = sum(plan.printed_size_millions for plan in pinned_plans().values())
+    printed = sum(plan.printed_size_millions for plan in plans)
     typer.echo(f"\n{len(rows)} specialists, {total / 1e6:.1f}M parameters (printed: {printed}M)")
 
 

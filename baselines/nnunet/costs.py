@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
+from baselines.nnunet.architecture import Architecture, architecture_of, counted
 from baselines.nnunet.config import NnunetPreset, load_preset
 from baselines.nnunet.jobs import MODEL
 from baselines.nnunet.specialists import SpecialistPlan, specialists_of
@@ -24,7 +24,6 @@ from evaluation.workflow.estimate import (
     Work,
     compute_work,
     training_flops,
-    unet_flops,
     windows,
 )
 from evaluation.workflow.loads import Load
@@ -43,24 +42,20 @@ CHECKPOINT_BYTES_PER_WEIGHT = 2 * 12.0
 PREPARE_SECONDS = 20.0
 # Resampling softmax to the native grid happens for every label, linear: a tenth of the spline.
 EXPORT_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
-# A planned specialist without a row in Table 7: nnU-Net's most frequent plan.
-PATCH = (128, 128, 128)
-WIDTH = (32, 64, 128, 256, 320, 320)
-BATCH = 2
 
 
 def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """One training of each specialist and fold, and the prediction of its entry's test cases."""
     preset = load_preset(config.presets.get(MODEL))
-    on_gpu = preset.device == "cuda"
     work: list[Work] = []
     networks, weights = 0, 0.0
     for load in loads:
         for plan in specialists_of(load.card, config):
-            work += _specialist(plan, load, preset, on_gpu)
+            sizes = architecture_of(plan, preset)
+            work += _specialist(plan, load, preset, sizes)
             networks += len(preset.folds)
-            weights += count_weights(plan, preset) * len(preset.folds)
-    return ModelCost(tuple(work), networks, weights, GPU_NAME if on_gpu else "CPU")
+            weights += counted(sizes)[0] * len(preset.folds)
+    return ModelCost(tuple(work), networks, weights, GPU_NAME if preset.device == "cuda" else "CPU")
 
 
 def trained_networks(run: Path) -> tuple[int, int]:
@@ -89,7 +84,7 @@ def _records(run: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
     """Entry and record of each specialist of the run; empty where it is not done."""
     config, work = load_frozen(run), RunPaths(run).model_run(MODEL)
     found = []
-    for card in map(find_card, entry_ids(config.entries)):
+    for card in map(find_card, entry_ids(config)):
         if not RunPaths(run).split(card.id).is_file():
             continue  # no data
         for plan in specialists_of(card, config):
@@ -99,53 +94,11 @@ def _records(run: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-Architecture = tuple[
-    tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...], int
-]
-
-
-def architecture(plan: SpecialistPlan, preset: NnunetPreset) -> Architecture:
-    """Patch, widths, strides, kernels and batch size, with the preset's changes."""
-    change, pinned = preset.network, plan.pinned
-    patch = change.patch_size or (pinned.patch_size if pinned else PATCH)
-    widths = pinned.width if pinned else WIDTH
-    strides = pinned.strides if pinned else ((1, 1, 1), *[(2, 2, 2)] * (len(WIDTH) - 1))
-    kernels = pinned.kernel_sizes if pinned else ((3, 3, 3),) * len(WIDTH)
-    if change.patch_cap:
-        patch = tuple(min(side, change.patch_cap) for side in patch)
-        stages = max(2, min(len(widths), min(patch).bit_length() - 2))
-        widths, strides, kernels = widths[:stages], strides[:stages], kernels[:stages]
-    if change.width:
-        # The cap on the width of deep stages scales alike.
-        widths = tuple(w * change.width // widths[0] for w in widths)
-    batch = change.batch_size or (pinned.batch_size if pinned else BATCH)
-    return tuple(patch), tuple(widths), tuple(strides), tuple(kernels), batch
-
-
-def count_weights(plan: SpecialistPlan, preset: NnunetPreset) -> int:
-    """Weights of a specialist's network, counted without building it (see `specialists`)."""
-    _, widths, strides, kernels, _ = architecture(plan, preset)
-    outputs = len(plan.leaves) + 1
-
-    def block(before: int, width: int, kernel: Sequence[int]) -> int:
-        # Convolution with bias and an affine norm, twice.
-        taps = prod(kernel)
-        return (before * taps + 3) * width + (width * taps + 3) * width
-
-    total, before = 0, 1
-    for width, kernel in zip(widths, kernels, strict=True):
-        total += block(before, width, kernel)
-        before = width
-    for level, width in enumerate(widths[:-1]):
-        total += (widths[level + 1] * prod(strides[level + 1]) + 1) * width
-        total += block(2 * width, width, kernels[level])
-        total += (width + 1) * outputs
-    return total
-
-
-def _specialist(plan: SpecialistPlan, load: Load, preset: NnunetPreset, on_gpu: bool) -> list[Work]:
-    patch, widths, strides, kernels, batch = architecture(plan, preset)
-    forward = unet_flops(patch, widths, strides, kernels, len(plan.leaves) + 1)
+def _specialist(
+    plan: SpecialistPlan, load: Load, preset: NnunetPreset, sizes: Architecture
+) -> list[Work]:
+    weights, forward = counted(sizes)
+    on_gpu = preset.device == "cuda"
     folds = len(preset.folds)
     if preset.schedule is None:
         epochs, iterations, validation = STOCK_EPOCHS, STOCK_ITERATIONS, STOCK_VALIDATION
@@ -153,15 +106,15 @@ def _specialist(plan: SpecialistPlan, load: Load, preset: NnunetPreset, on_gpu: 
         epochs = preset.schedule.epochs(len(plan.leaves))
         iterations = preset.schedule.iterations_per_epoch
         validation = preset.schedule.validation_iterations
-    step = training_flops(forward) * batch
-    training = folds * epochs * (iterations * step + validation * forward * batch)
+    step = training_flops(forward) * sizes.batch
+    training = folds * epochs * (iterations * step + validation * forward * sizes.batch)
     train_voxels, test_voxels = load.n_train * load.voxels, load.n_test * load.voxels
     seconds = PREPARE_SECONDS + train_voxels * RESAMPLE_SECONDS_PER_VOXEL
     passes = folds * (MIRRORED_PASSES if preset.test_time_mirroring else 1)
-    prediction = load.n_test * windows(load.voxels, patch) * passes * forward
+    prediction = load.n_test * windows(load.voxels, sizes.patch) * passes * forward
     export = test_voxels * (len(plan.leaves) + 1) * EXPORT_SECONDS_PER_VOXEL
     export += test_voxels * RESAMPLE_SECONDS_PER_VOXEL + load.test_shards * SECONDS_PER_JOB
-    disk = folds * count_weights(plan, preset) * CHECKPOINT_BYTES_PER_WEIGHT
+    disk = folds * weights * CHECKPOINT_BYTES_PER_WEIGHT
     layers = test_voxels * PREDICTION_BYTES_PER_VOXEL
     store = train_voxels * PREPARED_BYTES_PER_VOXEL
     start = SECONDS_PER_JOB * folds

@@ -91,6 +91,26 @@ def save_whole_checkpoints() -> None:
     torch.save = save  # type: ignore[assignment]
 
 
+def load_only_weights() -> None:
+    """Make `torch.load` refuse whatever is more than tensors and plain values.
+
+    nnU-Net unpickles its checkpoints, which would run any code that a file from elsewhere holds.
+    Of numpy, its log has scalars.
+    """
+    import numpy as np
+    import torch
+
+    plain: Callable[..., Any] = torch.load
+    kinds: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals([scalar, *kinds])
+
+    def load(*args: Any, **kwargs: Any) -> Any:
+        return plain(*args, **(kwargs | {"weights_only": True}))
+
+    torch.load = load
+
+
 def pools_in_threads() -> None:
     """Let nnU-Net's process pools be threads of this process.
 
@@ -111,6 +131,8 @@ def pools_in_threads() -> None:
 
 def prepare(request: Request) -> None:
     """Fingerprint, nnU-Net's plan, our plan, and preprocessed training cases."""
+    from pydantic import TypeAdapter
+
     from baselines.nnunet.config import NnunetPreset
     from baselines.nnunet.plans import (
         CONFIGURATION,
@@ -121,7 +143,7 @@ def prepare(request: Request) -> None:
         spacing_faults,
     )
     from evaluation.files.writing import write_json
-    from evaluation.published.specialists import pinned_plans
+    from evaluation.published.specialists import PinnedPlan
 
     preset = NnunetPreset.model_validate(request["preset"])
     if preset.workers == 1:
@@ -137,7 +159,8 @@ def prepare(request: Request) -> None:
         number, num_processes=preset.workers, clean=True, verbose=False
     )
     planned, _ = plan_experiment_dataset(number)
-    plan = plan_to_train(planned, preset, pinned_plans().get(request["specialist"]))
+    pinned = TypeAdapter(PinnedPlan | None).validate_python(request["pinned"])
+    plan = plan_to_train(planned, preset, pinned)
     folder = Path(request["preprocessed"], request["dataset_name"])
     write_json(folder / f"{PLANS_NAME}.json", plan)
     configuration = PlansManager(plan).get_configuration(CONFIGURATION)
@@ -162,6 +185,7 @@ def train(request: Request) -> None:
     device = torch.device(request["device"])
     torch.set_num_threads(request["threads"])
     save_whole_checkpoints()
+    load_only_weights()
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
     from baselines.nnunet.plans import CONFIGURATION, PLANS_NAME
@@ -207,6 +231,7 @@ def predict(request: Request) -> None:
 
     device = torch.device(request["device"])
     torch.set_num_threads(request["threads"])
+    load_only_weights()
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     predictors = []

@@ -1,9 +1,8 @@
-"""The specialists that a run is about, and the networks of the 36 of Table 7."""
+"""The specialists that a run is about."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from evaluation.classes.leaves import Leaf, leaves_of
 from evaluation.config import RunConfig
@@ -11,7 +10,8 @@ from evaluation.datasets.card import DatasetCard, Specialist
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
+from evaluation.published.specialists import PinnedPlan, pinned_plans
+from evaluation.studies.record import find_study
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]
     A card without `specialists` (a user's own dataset) gets one for all of its classes.
     """
     in_scope = {c.name for c in classes_in_scope(card, config) if c.kind == "annotated"}
-    plans = []
+    plans, pinned = [], pinned_plans(find_study(config.study))
     for specialist in card.specialists or (Specialist(id=card.id),):
         names = specialist.classes or tuple(c.name for c in card.annotated)
         classes = tuple(c.name for c in card.annotated if c.name in in_scope and c.name in names)
@@ -42,7 +42,7 @@ def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]
                     dataset=card.id,
                     classes=classes,
                     leaves=leaves_of([card.class_entry(name) for name in classes], card.id),
-                    pinned=pinned_plans().get(specialist.id),
+                    pinned=pinned.get(specialist.id),
                 )
             )
     return plans
@@ -54,7 +54,7 @@ def find_specialist(specialist: str, config: RunConfig) -> tuple[DatasetCard, Sp
     Raises:
         BenchError: the run has no such specialist.
     """
-    entries = entry_ids(config.entries)
+    entries = entry_ids(config)
     known: list[str] = []
     for entry in entries:
         card = find_card(entry)
@@ -67,34 +67,3 @@ def find_specialist(specialist: str, config: RunConfig) -> tuple[DatasetCard, Sp
         expected="a specialist of one of the run's entries with a class in its scope",
         hint=did_you_mean(specialist, known),
     )
-
-
-@lru_cache
-def count_parameters(plan: PinnedPlan) -> int:
-    """Number of weights of a specialist's network, built on the meta device (no memory).
-
-    One input channel, one output for each class and one for the background; instance norm with
-    weights, convolutions with bias, two of them in each stage (paper, Table 7 and §"baselines").
-    """
-    import torch
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
-
-    with torch.device("meta"):
-        network = PlainConvUNet(
-            input_channels=1,
-            n_stages=plan.n_stages,
-            features_per_stage=list(plan.width),
-            conv_op=torch.nn.Conv3d,
-            kernel_sizes=[list(k) for k in plan.kernel_sizes],
-            strides=[list(s) for s in plan.strides],
-            n_conv_per_stage=[CONVOLUTIONS_OF_A_STAGE] * plan.n_stages,
-            num_classes=plan.n_classes + 1,
-            n_conv_per_stage_decoder=[CONVOLUTIONS_OF_A_STAGE] * (plan.n_stages - 1),
-            conv_bias=True,
-            norm_op=torch.nn.InstanceNorm3d,
-            norm_op_kwargs={"eps": 1e-5, "affine": True},
-            nonlin=torch.nn.LeakyReLU,
-            nonlin_kwargs={"inplace": True},
-            deep_supervision=True,
-        )
-    return sum(parameter.numel() for parameter in network.parameters())

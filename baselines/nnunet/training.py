@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         ) from error
     request = {
         "specialist": specialist,
+        "pinned": asdict(job.plan.pinned) if job.plan.pinned else None,
         "number": dataset_number(job.plan),
         "dataset_name": exported.dataset_name,
         "n_cases": exported.n_cases,

@@ -21,8 +21,8 @@ Scans of one patient of one entry (frames, phases, sequences) are known to belon
 are not compared and have a row only if they are on both sides.
 
 Error rates, accepted / tried. Hippocampus: re-uses of 60 real MR crops of 35 x 50 x 35 mm, hidden
-among 260 such crops and 2 CT scans (`satbench bench audit --sources 60 --data FOLDER ...`).
-Virtual: 6 of 16 virtual torsos and pelves (`satbench bench audit --patients 16 --sources 6`).
+among 260 such crops and 2 CT scans (`make bench-audit`, `--sources 60 --data FOLDER ...`).
+Virtual: 6 of 16 virtual torsos and pelves (`--patients 16 --sources 6`).
 
 ====================================================  ===========  =======
 re-use                                                hippocampus  virtual

@@ -197,6 +197,6 @@ def _lines(summary: dict[str, Any], table: Path) -> list[str]:
         f"{summary['undeclared_across_sides']} of them undeclared"
     )
     lines += [f"  undeclared: {example}" for example in summary["undeclared_examples"]]
-    lines.append("no finding never means no overlap: `satbench bench audit` measures the recall")
+    lines.append("no finding never means no overlap: `make bench-audit` measures the recall")
     lines.append(f"{sum(summary['verdicts'].values())} rows in {table}")
     return lines

@@ -15,7 +15,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import RawCase
-from evaluation.datasets.splits import committed_split, read_split_file
+from evaluation.datasets.splits import committed_split, read_split_file, split_rule, studies_with
 from evaluation.datasets.standardise import patient_of
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
@@ -98,9 +98,10 @@ def _case_key(folder: Path) -> str:
 def scans_of_raw(
     raw_root: Path, cards: Sequence[DatasetCard], say: Callable[[str], None]
 ) -> list[Scan]:
-    """All cases of raw folders, with the sides of the committed lists.
+    """All cases of raw folders, with the sides of the first built-in study that has the entry.
 
-    A patient who is on no list gets the side that a run with seed 0 would give.
+    A patient who is on no list gets the side that a run with seed 0 would give, or the training
+    side where nothing divides the entry.
 
     Args:
         raw_root: folder that holds the raw datasets.
@@ -116,7 +117,8 @@ def scans_of_raw(
         except BenchError as error:
             say(f"{card.id}: {error.one_line}")
             continue
-        rows = committed_split(card.id) or ()
+        study = next(iter(studies_with(card)), None)
+        rows = committed_split(card.id, study) or ()
         listed = {row.case: row.patient for row in rows}
         people: dict[str, str] = {}
         for raw in cases:
@@ -125,7 +127,9 @@ def scans_of_raw(
                     people[raw.case] = listed.get(raw.case) or patient_of(card, raw.case)
             except BenchError as error:
                 say(f"{card.id}: {error.one_line}")
-        sides = drawn_sides(card, 0, Counter(people.values()))
+        sides = dict.fromkeys(people.values(), "train")
+        if studies_with(card):
+            sides = drawn_sides(card, split_rule(card, study), 0, Counter(people.values()))
         sides |= {row.patient: row.split for row in rows}
         scans += [
             Scan(card.id, raw.case, who, sides[who], (card, raw), _raw_key(card, raw))

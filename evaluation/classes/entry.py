@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evaluation.classes.modality import Modality
 from evaluation.classes.regions import LESION, REGIONS, plain_region
@@ -17,9 +17,9 @@ class ClassEntry(Record):
 
     `values` are raw values of the label map, `file` is the name of a structure's own mask file
     (without suffix), both annotated; `union_of` names classes of this entry (generated).
-    `paper_values` are the raw values that the authors' code takes for the class, where the card
-    differs: the reference is read so in the space `resampled`, which is the paper's protocol.
-    `printed_modality` is the prefix in the paper's Table 8 where it differs from the scan's.
+    `study_values` are the raw values that a study's own code takes for the class, where the card
+    differs: in a run of that study the reference is read so in the space `resampled`.
+    `printed_modality` is the prefix that the paper prints where it differs from the scan's.
     `region` places a class that the vocabulary does not have: one of the eight regions or
     `lesion`; without it the class is in the card's only region, or in none.
     """
@@ -28,7 +28,7 @@ class ClassEntry(Record):
     values: tuple[int, ...] | None = None
     file: str | None = None
     union_of: tuple[str, ...] | None = None
-    paper_values: tuple[int, ...] | None = None
+    study_values: dict[str, tuple[int, ...]] = Field(default={})
     printed_modality: Modality | None = None
     region: str | None = None
 
@@ -44,8 +44,8 @@ class ClassEntry(Record):
             raise ValueError(
                 f"class `{self.name}`: give exactly one of values, file and union_of, not {given}"
             )
-        if self.paper_values is not None and self.values is None:
-            raise ValueError(f"class `{self.name}`: paper_values need values")
+        if self.study_values and self.values is None:
+            raise ValueError(f"class `{self.name}`: study_values need values")
         return self
 
     @field_validator("region")

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 from evaluation.classes.vocabulary import Key, vocabulary
 from evaluation.errors import BenchError, did_you_mean
-
-Scheme: TypeAlias = Literal["anatomical", "as-printed"]
-Composition: TypeAlias = Literal["all", "leaves", "merged"]
+from evaluation.protocol import COMPOSITIONS, SCHEMES, Composition, Scheme
 
 LESION = "lesion"
 UNASSIGNED = "unassigned"
@@ -41,10 +39,8 @@ def plain_region(name: str) -> str:
 
 @lru_cache
 def _regions(scheme: str) -> dict[tuple[str, str], str]:
-    if scheme not in get_args(Scheme):
-        raise BenchError(
-            "unknown region scheme", found=scheme, hint=did_you_mean(scheme, get_args(Scheme))
-        )
+    if scheme not in SCHEMES:
+        raise BenchError("unknown region scheme", found=scheme, hint=did_you_mean(scheme, SCHEMES))
     return {
         info.key: info.region if scheme == "anatomical" else info.region_as_printed
         for info in vocabulary()
@@ -84,11 +80,11 @@ def composition_keys(composition: Composition) -> frozenset[Key]:
     Raises:
         BenchError: there is no such composition.
     """
-    if composition not in get_args(Composition):
+    if composition not in COMPOSITIONS:
         raise BenchError(
             "unknown composition",
             found=composition,
-            hint=did_you_mean(composition, get_args(Composition)),
+            hint=did_you_mean(composition, COMPOSITIONS),
         )
     return frozenset(
         info.key

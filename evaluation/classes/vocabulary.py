@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from evaluation.classes.modality import Modality
+from evaluation.classes.modality import Modality, find_modality
 from evaluation.errors import BenchError, did_you_mean
 
 Key: TypeAlias = tuple[Modality, str]
@@ -26,7 +26,7 @@ class ClassInfo:
     """One class of the vocabulary.
 
     Args:
-        modality: of the scan (`ct` or `mri`); with `name` the identity of the class.
+        modality: of the scan; with `name` the identity of the class.
         name: printed name in lower case.
         printed_modality: prefix in Table 8; differs from `modality` for ACDC's two cavities.
         printed: the literal of Table 8.
@@ -144,9 +144,7 @@ def find_class(modality: str, name_or_alias: str) -> ClassInfo:
     """
     info = _index().get((modality, _plain(name_or_alias)))
     if info is None:
-        names = [i.name for i in vocabulary() if i.modality == modality]
-        if not names:
-            raise BenchError("unknown modality", found=modality, expected="ct or mri")
+        names = [i.name for i in vocabulary() if i.modality == find_modality(modality)]
         raise BenchError(
             f"no {modality} class `{name_or_alias}` in the vocabulary",
             hint=did_you_mean(_plain(name_or_alias), names) + " (`satbench classes` lists all)",

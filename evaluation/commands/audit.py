@@ -1,4 +1,4 @@
-"""`satbench data audit` and `satbench bench audit`: the same scan in two places."""
+"""`satbench data audit`: the same scan in two places."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ UNDECLARED = 3
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `satbench data` and `satbench bench`."""
+    """Add the commands to `satbench data`."""
     group(app, "data").command("audit")(audit)
-    group(app, "bench").command("audit")(bench_audit)
 
 
 def audit(
@@ -66,41 +65,3 @@ def audit(
         typer.echo(line)
     if strict and outcome.undeclared_leaks:
         raise typer.Exit(UNDECLARED)
-
-
-def bench_audit(
-    data: list[Path] = typer.Option(
-        [], "--data", help="Volume or folder of volumes of different patients (repeatable)."
-    ),
-    patients: int = typer.Option(20, "--patients", min=2, help="Virtual ones, without --data."),
-    sources: int = typer.Option(8, "--sources", min=1, help="Scans that are re-used."),
-    seed: int = typer.Option(0, "--seed", help="Of the draw and of the changes."),
-    out: Path | None = typer.Option(None, "--out", help="Also write the rates as CSV."),
-) -> None:
-    """Error rates of the leakage audit: re-uses that it finds, patients that it confuses."""
-    from tqdm import tqdm
-
-    from evaluation.audit.calibration import calibrate, virtual_patients
-    from evaluation.audit.reuses import REUSES
-    from evaluation.files.writing import atomic_path, visible
-    from evaluation.volumes.image_files import has_volume_suffix, read_volume
-
-    files = [
-        file
-        for path in data
-        for file in (visible(path) if path.is_dir() else [path])
-        if has_volume_suffix(file)
-    ]
-    volumes = [read_volume(file) for file in files] or virtual_patients(patients, seed)
-    with tqdm(total=len(REUSES), unit="re-use", disable=None) as bar:
-        rates = calibrate(volumes, sources, seed, seen=lambda _name: bar.update())
-    typer.echo(rates.recall.to_string(index=False, float_format="%.0f"))
-    typer.echo(
-        f"different patients: {rates.n_negative} pairs, {rates.candidates} reached the check, "
-        f"{len(rates.confused)} accepted"
-    )
-    for pair in rates.confused:
-        typer.echo(f"  {pair}")
-    if out is not None:
-        with atomic_path(out) as temporary:
-            rates.recall.to_csv(temporary, index=False)

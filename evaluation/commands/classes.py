@@ -32,26 +32,26 @@ def classes(
     as_json: bool = typer.Option(False, "--json", help="Print everything known as JSON."),
     csv_file: Path | None = typer.Option(None, "--csv", help="Write everything known to a file."),
     dataset: str | None = typer.Option(None, "--dataset", help="Only the classes of this entry."),
-    modality: str | None = typer.Option(None, "--modality", help="Only `ct` or `mri`."),
+    modality: str | None = typer.Option(None, "--modality", help="Only `ct`, `mri` or `pet`."),
 ) -> None:
     """List the class vocabulary: 362 (modality, name) keys."""
     from evaluation.classes import vocabulary
+    from evaluation.classes.modality import find_modality
     from evaluation.datasets.registry import find_card
-    from evaluation.errors import BenchError
     from evaluation.files.writing import atomic_path
 
     found = list(vocabulary())
     if dataset is not None:
         card = find_card(dataset)
-        found = [i for i in found if i.modality == card.modality and i.name in card.class_names]
+        own = {(m, name) for m in card.modalities for name in card.class_names}
+        found = [i for i in found if i.key in own]
         known = {info.name for info in found}
         for name in card.class_names:
             if name not in known:
                 typer.echo(f"{card.id}: `{name}` is not in the vocabulary of 362", err=True)
     if modality is not None:
-        if modality not in ("ct", "mri"):
-            raise BenchError("--modality: no such choice", found=modality, expected="ct or mri")
-        found = [i for i in found if i.modality == modality]
+        wanted = find_modality(modality)
+        found = [i for i in found if i.modality == wanted]
     if csv_file is not None:
         rows = [_flat(info) for info in found]
         with (
@@ -81,7 +81,7 @@ def datasets(
         False, "--readers", help="List the readers and their arguments instead."
     ),
 ) -> None:
-    """List the entries of the benchmark, or print one card."""
+    """List the datasets that there are cards of, or print one card."""
     from evaluation.datasets.registry import find_card, load_cards
 
     if readers:
@@ -105,7 +105,7 @@ def datasets(
     for card in cards:
         typer.echo(
             f"{card.id:<18} {card.modality:<4} {len(card.classes):>3} classes "
-            f"{card.split.train:>5}/{card.split.test:<5} {card.access:<13} {card.licence.name}"
+            f"{card.expected_cases:>5} cases {card.access:<13} {card.licence.name}"
         )
     n_classes = sum(len(card.classes) for card in cards)
     n_specialists = sum(len(card.specialists) for card in cards)
@@ -142,7 +142,7 @@ def status(
 def collection(
     run: Path = typer.Option(..., "--run", help="Run folder, results/<name>."),
 ) -> None:
-    """Count scans, annotations and volumes of a run's cases, beside Table 1 of the paper."""
+    """Count scans, annotations and volumes of a run's cases, beside the study's printed ones."""
     from tqdm import tqdm
 
     from evaluation.datasets.collection import case_folders, write_collection
@@ -184,9 +184,12 @@ def _page(card: DatasetCard) -> str:
         f"layout    {card.layout}",
         f"reader    {card.reader} {json.dumps(card.reader_args)}",
         f"patient   the case's {card.patient_pattern}",
-        f"cases     {patients}; {card.split.train} train, {card.split.test} test "
-        f"({card.split.rule})" + (f": {card.split.note}" if card.split.note else ""),
+        f"cases     {patients}",
     ]
+    rules = [*card.splits.items(), *([("otherwise", card.split)] if card.split else [])]
+    for study, rule in rules:
+        words = f"{rule.train} train, {rule.test} test ({rule.rule})"
+        lines.append(f"split     {study}: {words}" + (f": {rule.note}" if rule.note else ""))
     for head, texts in (
         ("faults", card.faults),
         ("left out", [f"{case}: {why}" for case, why in card.exclude.items()]),
@@ -202,7 +205,7 @@ def _page(card: DatasetCard) -> str:
             where = f"file {entry.file}"
         else:
             where = "values " + ", ".join(map(str, entry.values or ()))
-            if entry.paper_values is not None:
-                where += f" (the paper: {', '.join(map(str, entry.paper_values))})"
+            for study, values in entry.study_values.items():
+                where += f" ({study}: {', '.join(map(str, values))})"
         lines.append(f"  {entry.name}: {where}")
     return "\n".join(lines)

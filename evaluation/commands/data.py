@@ -16,7 +16,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(standardise)
     group(app, "data").command()(check)
-    group(app, "bench").command("data")(bench_data)
 
 
 def standardise(
@@ -72,34 +71,3 @@ def check(
             )
     if any(finding.verdict == "fault" for finding in findings):
         raise typer.Exit(FAULTS_FOUND)
-
-
-def bench_data(
-    data: Path | None = typer.Option(
-        None, "--data", help="Raw root with real datasets. Default: virtual patients."
-    ),
-    dataset: list[str] = typer.Option(
-        [], "--dataset", help="Only this entry (repeatable). Default: all that have data."
-    ),
-    patients: int = typer.Option(4, "--patients", min=2, help="Virtual patients of each entry."),
-    cases: int = typer.Option(20, "--cases", min=1, help="Cases of an entry at most."),
-    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
-    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
-) -> None:
-    """Cases per minute and bytes written by standardise, beside plain copying of the files."""
-    from evaluation.datasets.benchmark import PHANTOMS, report_lines, run_benchmark
-    from evaluation.datasets.registry import load_cards
-    from evaluation.datasets.status import present_entries
-    from evaluation.files.writing import write_json
-
-    chosen = dataset or list(PHANTOMS)
-    if data is not None and not dataset:
-        there = present_entries(data)
-        chosen = [name for name in load_cards() if there[name]]
-    results = run_benchmark(
-        data, chosen, patients, rounds, cases, lambda line: typer.echo(line, err=True)
-    )
-    for line in report_lines(results, rounds):
-        typer.echo(line)
-    if out is not None:
-        write_json(out, [entry.as_dict() for entry in results])

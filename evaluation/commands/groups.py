@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 HELP = {
-    "bench": "Benchmarks; they print medians and ratios.",
     "data": "Look at raw datasets before a run.",
 }
 

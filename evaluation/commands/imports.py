@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evaluation.commands.metrics import one_of, show
+from evaluation.commands.metrics import show
+from evaluation.errors import one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +29,14 @@ def import_nnunet(
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
     model: str = typer.Option("nnunet", "--model", help="Name of the model."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     labels: Path | None = typer.Option(
         None, "--labels", help="YAML or dataset.json that names the classes."
     ),
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import nnU-Net's summary.json (DSC and voxel counts; it has no NSD)."""
-    from evaluation.evaluate.importers import import_nnunet_summary
+    from evaluation.scoring.importers import import_nnunet_summary
 
     _keep(import_nnunet_summary(summary, model, dataset, labels), out, policy, modality)
 
@@ -47,14 +48,14 @@ def import_touchstone(
     model: str = typer.Option(..., "--model", help="Name of the model."),
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("ct", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("ct", "--modality", help="ct, mri, pet or unknown."),
     tolerance_mm: float = typer.Option(
         ..., "--tolerance-mm", min=0.0, help="Tolerance with which the NSD was computed, in mm."
     ),
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import the Touchstone pair of tables (case x class; blank = class absent)."""
-    from evaluation.evaluate.importers import import_touchstone_pair
+    from evaluation.scoring.importers import import_touchstone_pair
 
     frame = import_touchstone_pair(dsc, nsd, model, dataset, tolerance_mm)
     _keep(frame, out, policy, modality)
@@ -64,10 +65,10 @@ def import_touchstone(
 def import_challenger(
     table: Path = typer.Argument(..., help="challengeR's long table (CSV)."),
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
-    metric: str = typer.Option("dsc", "--metric", help="What the values are: dsc or nsd."),
+    metric: str = typer.Option("dsc", "--metric", help="What the values are."),
     tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
     dataset: str = typer.Option("imported", "--dataset", help="Name of the dataset."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     algorithm: str = typer.Option("algorithm", "--algorithm-column", help="Column of the model."),
     case: str = typer.Option("case", "--case-column", help="Column of the case."),
     value: str = typer.Option("value", "--value-column", help="Column of the value."),
@@ -75,20 +76,22 @@ def import_challenger(
     policy: str = typer.Option("present-only", "--policy", help="Policy of the summary."),
 ) -> None:
     """Import challengeR's long table (task, algorithm, case, value; NA = missing prediction)."""
-    from evaluation.evaluate.importers import import_challenger_table
+    from evaluation.metrics.catalogue import all_metrics
+    from evaluation.scoring.importers import import_challenger_table
 
-    one_of("--metric", metric, ("dsc", "nsd"))
+    one_of("--metric", metric, tuple(all_metrics()))
     columns = {"algorithm": algorithm, "case": case, "value": value, "task": task}
     frame = import_challenger_table(table, dataset, metric, tolerance_mm, columns)
     _keep(frame, out, policy, modality)
 
 
 def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
-    from evaluation.evaluate.running import write_rows
-    from evaluation.schema import POLICIES
+    from evaluation.classes.modality import MODALITIES
+    from evaluation.protocol import POLICIES
+    from evaluation.scoring.folders import write_rows
 
     one_of("--policy", policy, POLICIES)
-    one_of("--modality", modality, ("ct", "mri", "unknown"))
+    one_of("--modality", modality, (*MODALITIES, "unknown"))
     frame["modality"] = modality
     write_rows(out, frame)
     for name, rows in frame.groupby("model", sort=True):

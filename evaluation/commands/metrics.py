@@ -1,4 +1,4 @@
-"""Commands around scores: evaluate anybody's predictions, benchmark the engines."""
+"""Commands around scores: evaluate anybody's predictions, list the metrics."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evaluation.commands.groups import group
-
 if TYPE_CHECKING:
     import pandas as pd
 
-    from evaluation.evaluate.running import Outcome
+    from evaluation.scoring.folders import Outcome
 
 MISSING = 3
 
@@ -21,7 +19,7 @@ MISSING = 3
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(evaluate)
-    group(app, "bench").command("metrics")(bench_metrics)
+    app.command("metrics")(list_metrics)
 
 
 def evaluate(
@@ -34,6 +32,9 @@ def evaluate(
         "--labels",
         help="YAML: class -> value, list of values, or mask file. Default: dataset.json beside "
         "the reference, else the values in the references.",
+    ),
+    metric: list[str] = typer.Option(
+        [], "--metric", help="Of `satbench metrics`; may be repeated. Default: dsc and nsd."
     ),
     tolerance_mm: list[float] = typer.Option(
         [1.0], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated."
@@ -54,33 +55,36 @@ def evaluate(
     ),
     model: str | None = typer.Option(None, "--model", help="Default: the prediction's name."),
     dataset: str | None = typer.Option(None, "--dataset", help="Default: the reference's name."),
-    modality: str = typer.Option("unknown", "--modality", help="ct, mri or unknown."),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     patient_pattern: str = typer.Option(
         r"^(.*)$",
         "--patient-pattern",
         help="Regular expression on case names; its first group is the patient.",
     ),
 ) -> None:
-    """Score predictions against references: DSC and NSD of every class.
+    """Score predictions against references: DSC and NSD of every class, or other metrics.
 
     Exit code 0: everything was scored. 3: scored, but predictions or references are missing or
     unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
     where it was, and cases whose files have not changed are not measured again.
     """
-    from evaluation.evaluate.inputs import readable
-    from evaluation.evaluate.pairing import Settings
-    from evaluation.evaluate.running import evaluate as run
-    from evaluation.schema import POLICIES
+    from evaluation.classes.modality import MODALITIES
+    from evaluation.errors import one_of
+    from evaluation.protocol import DEFAULT_METRICS, POLICIES
+    from evaluation.scoring.folder_pairs import Settings
+    from evaluation.scoring.folders import evaluate as run
+    from evaluation.scoring.inputs import readable
     from evaluation.volumes.image_files import stem_of
 
     one_of("--policy", policy, POLICIES)
     one_of("--resample", resample, ("refuse", "nearest"))
-    one_of("--modality", modality, ("ct", "mri", "unknown"))
+    one_of("--modality", modality, (*MODALITIES, "unknown"))
     one_of("--engine", engine, ("sweep", "surface-distance", "monai"))
     settings = Settings(
         labels={},
         answered=frozenset(),
         tolerances_mm=tuple(dict.fromkeys(tolerance_mm)),
+        metrics=tuple(dict.fromkeys(metric)) or DEFAULT_METRICS,
         engine=engine,  # type: ignore[arg-type]
         resample=resample,  # type: ignore[arg-type]
         grid_tolerance_mm=grid_tolerance_mm,
@@ -104,35 +108,25 @@ def evaluate(
         raise typer.Exit(MISSING)
 
 
-def bench_metrics(
-    data: Path | None = typer.Option(
-        None, "--data", help="Label map, or folder of masks, instead of the synthetic case."
-    ),
-    shape: tuple[int, int, int] | None = typer.Option(
-        None, "--shape", help="Voxels x, y, z: 512 512 400, or as the data are; enlarges them."
-    ),
-    n_labels: int = typer.Option(100, "--labels", min=1, max=255, help="Classes."),
-    rounds: int = typer.Option(3, "--rounds", min=1, help="Interleaved repetitions."),
-    drawn: int = typer.Option(
-        6, "--drawn", min=1, help="Classes on which slow peers are timed, drawn by size."
-    ),
-    tolerance_mm: float = typer.Option(1.0, "--tolerance-mm", min=0.0, help="NSD tolerance, mm."),
-    out: Path | None = typer.Option(None, "--out", help="Also write the results as JSON."),
+def list_metrics(
+    as_json: bool = typer.Option(False, "--json", help="As JSON, for programs."),
 ) -> None:
-    """Compare the engine's speed with surface-distance and MONAI on a whole-body case."""
-    from evaluation.files.writing import write_json
-    from evaluation.metrics.benchmark import report_lines, run_benchmark
+    """List the metrics: range, better side, and what empty and missing masks count."""
+    from evaluation.metrics.catalogue import metrics_table
 
-    results = run_benchmark(data, shape, n_labels, rounds, drawn, tolerance_mm)
-    for line in report_lines(results):
-        typer.echo(line)
-    if out is not None:
-        write_json(out, results)
+    table = metrics_table()
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=2, force_ascii=False))
+        return
+    for record in table.to_dict("records"):
+        typer.echo(f"{record['metric']}: {record['definition']}")
+        rest = [f"{name} {value}" for name, value in record.items() if value][2:-1]
+        typer.echo(f"    {'; '.join(rest)}")
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:
     """What is no error, but should be known."""
-    from evaluation.evaluate.inputs import some_of
+    from evaluation.scoring.inputs import some_of
     from evaluation.volumes.image_files import has_volume_suffix
 
     for tolerance, n in outcome.finer_than_voxels.items():
@@ -162,7 +156,7 @@ def show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from evaluation.evaluate.summary import summarise
+    from evaluation.scoring.summary import summarise
 
     if rows.empty:
         typer.echo("no case was scored")
@@ -188,13 +182,3 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:.4f}"
     return str(value)
-
-
-def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise a BenchError if an option's value is none of those allowed."""
-    from evaluation.errors import BenchError, did_you_mean
-
-    if value not in allowed:
-        raise BenchError(
-            f"{option}: no such choice", found=value, hint=did_you_mean(value, allowed)
-        )

@@ -56,7 +56,7 @@ def measure(
     jobs: int = JOBS,
 ) -> None:
     """Score the predictions of a shard against their references."""
-    from evaluation.measure import measure_shard
+    from evaluation.scoring.shards import measure_shard
 
     typer.echo(measure_shard(run, model, dataset, shard, jobs))
 

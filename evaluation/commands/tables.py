@@ -1,4 +1,4 @@
-"""Commands around tables: `aggregate`, `dictionary`, `bench statistics`."""
+"""Commands around tables: `aggregate`, `dictionary`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Optional
 
 import typer
 
-from evaluation.commands.groups import group
-
 RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
 
 
@@ -16,7 +14,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(aggregate)
     app.command()(dictionary)
-    group(app, "bench").command("statistics")(bench_statistics)
 
 
 def aggregate(
@@ -44,16 +41,3 @@ def dictionary(
         typer.echo(text, nl=False)
     else:
         write_text(out, text)
-
-
-def bench_statistics(
-    models: int = typer.Option(10, "--models", min=1, help="Number of models."),
-    scale: float = typer.Option(1.0, "--scale", min=0.01, help="Times the collection's scans."),
-    draws: int = typer.Option(1000, "--draws", min=1, help="Bootstraps."),
-    repeats: int = typer.Option(5, "--repeats", min=1, help="Times; the median is printed."),
-) -> None:
-    """Time the bootstrap of overall, dataset and region means on rows of the collection's size."""
-    from evaluation.tables.benchmark import bench
-
-    for line in bench(models, scale, draws, repeats):
-        typer.echo(line)

@@ -1,4 +1,4 @@
-"""A dataset card: everything about one entry of the benchmark, as one typed record.
+"""A dataset card: everything about one dataset, as one typed record.
 
 A card is a YAML file in `evaluation/datasets/cards/` (or in a folder that a run's configuration
 names). Unknown keys are refused. New Python is needed only for a new file layout (a reader).
@@ -6,6 +6,7 @@ names). Unknown keys are refused. New Python is needed only for a new file layou
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,9 +15,11 @@ from evaluation.classes.entry import ClassEntry
 from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
 from evaluation.files.records import Card, Record
+from evaluation.studies.record import StudyId
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
 Access = Literal["open", "registration", "agreement", "unavailable"]
+SplitRule = Literal["published", "repaired", "official", "seeded", "inherited", "listed", "none"]
 
 
 class Licence(Record):
@@ -36,19 +39,41 @@ class Source(Record):
 
 
 class Split(Record):
-    """Table 7's counts (cases), and by which rule the committed list was made."""
+    """Counts (cases) of the two sides, and by which rule they come about."""
 
     train: int
     test: int
-    rule: Literal["published", "repaired", "official", "seeded", "inherited", "none"] = Field(
-        description="repaired: the published list with a patient moved off the wrong side; none: "
-        "all cases are for testing"
+    rule: SplitRule = Field(
+        description="repaired: the published list with a patient moved off the wrong side; "
+        "listed: as a study's list has it; none: all cases are for testing"
     )
     note: str | None = None
 
 
+class CasePattern(Record):
+    """What the names of some cases say of their scans: modality, sequence or both.
+
+    `cases` is a regular expression that is looked for anywhere in the case's id. A scan is
+    normalised and prompted by its own modality; tables file the whole entry under the card's.
+    """
+
+    cases: str
+    modality: Modality | None = None
+    sequence: str | None = Field(default=None, description="T1, T2, cine, ...")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> CasePattern:
+        try:
+            re.compile(self.cases)
+        except re.error as error:
+            raise ValueError(f"`{self.cases}` is no regular expression: {error}") from error
+        if self.modality is None and self.sequence is None:
+            raise ValueError(f"pattern `{self.cases}`: give modality, sequence or both")
+        return self
+
+
 class Specialist(Record):
-    """One nnU-Net of Table 7; `classes` are the annotated classes it covers (default: all)."""
+    """One nnU-Net of the entry; `classes` are the annotated classes it covers (default: all)."""
 
     id: str = Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9]+)?$")
     classes: tuple[str, ...] | None = None
@@ -73,7 +98,7 @@ class Overlap(Record):
 
 
 class DatasetCard(Card):
-    """One of the 32 entries (or a user's own dataset).
+    """An entry of studies, or a user's own dataset.
 
     `folder` is looked for under `raw_root`. `expected_cases` counts scans (one sequence or frame
     = one case), `expected_patients` people. `unverified` lists, in words, what could not be
@@ -84,6 +109,12 @@ class DatasetCard(Card):
     title: str
     spellings: tuple[str, ...] = ()
     modality: Modality
+    sequence: str | None = Field(
+        default=None, description="of scans of which neither a pattern nor the reader says it"
+    )
+    case_patterns: tuple[CasePattern, ...] = Field(
+        default=(), description="the first that fits a case decides what it says"
+    )
     regions: tuple[str, ...]
     has_anomaly: bool = False
     description: str
@@ -107,7 +138,8 @@ class DatasetCard(Card):
     patient_pattern: str = Field(
         default=r"^(.*)$", description="regular expression; its first group is the patient id"
     )
-    split: Split
+    split: Split | None = Field(default=None, description="where a study has no rule for it")
+    splits: dict[StudyId, Split] = Field(default={}, description="the rule of each study")
     expected_cases: int
     expected_patients: int
     exclude: dict[str, str] = Field(default={}, description="case id -> why it is left out")
@@ -115,6 +147,22 @@ class DatasetCard(Card):
     overlaps: tuple[Overlap, ...] = ()
     specialists: tuple[Specialist, ...] = ()
     unverified: tuple[str, ...] = ()
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities of its scans: the card's, then those that only patterns name."""
+        named = (self.modality, *(p.modality for p in self.case_patterns if p.modality))
+        return tuple(dict.fromkeys(named))
+
+    def modality_of(self, case: str) -> Modality:
+        """The modality of a case, by its name."""
+        named = (p.modality for p in self.case_patterns if re.search(p.cases, case))
+        return next((modality for modality in named if modality), self.modality)
+
+    def sequence_of(self, case: str, read: str | None = None) -> str | None:
+        """The sequence of a case: by its name, else what the reader found, else the card's."""
+        named = (p.sequence for p in self.case_patterns if re.search(p.cases, case))
+        return next((sequence for sequence in named if sequence), read or self.sequence)
 
     @property
     def annotated(self) -> tuple[ClassEntry, ...]:
@@ -151,8 +199,8 @@ class DatasetCard(Card):
         if len(set(names)) != len(names):
             raise ValueError(f"card `{self.id}`: a class name occurs twice")
         for entry in self.classes:
-            fixed = region_of(self.modality, entry.name)
-            if entry.region not in (None, fixed) and fixed != UNASSIGNED:
+            places = {region_of(modality, entry.name) for modality in self.modalities}
+            for fixed in sorted(places - {entry.region, UNASSIGNED} if entry.region else ()):
                 raise ValueError(
                     f"card `{self.id}`, class `{entry.name}`: its region is {fixed} by the "
                     f"benchmark's vocabulary, not {entry.region}; leave `region` out, or choose "
@@ -166,9 +214,9 @@ class DatasetCard(Card):
                     )
         known = {*self.ignore_values}.union(*(c.values or () for c in self.annotated))
         for entry in self.annotated:
-            if strange := set(entry.paper_values or ()) - known:
+            if strange := {v for own in entry.study_values.values() for v in own} - known:
                 raise ValueError(
-                    f"card `{self.id}`, class `{entry.name}`: paper_values {sorted(strange)} are "
+                    f"card `{self.id}`, class `{entry.name}`: study_values {sorted(strange)} are "
                     "neither values of a class nor ignore_values"
                 )
         for overlap in self.overlaps:

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
-from evaluation.datasets.splits import SPLIT_FOLDER, list_remarks, split_file, split_list
+from evaluation.datasets.splits import list_remarks, split_file, split_list, studies_with
 from evaluation.datasets.standardise import patient_of, standardised
 from evaluation.datasets.status import is_present
 from evaluation.errors import BenchError
+from evaluation.studies.record import Study
 from evaluation.volumes.image_files import Array, Volume, orientation_of
 
 Verdict = Literal["ok", "fault", "note", "excluded"]
@@ -107,7 +108,9 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 )
                 yield Finding(card.id, "", "fault", message)
         yield from _strays(card, reader, folder)
-        yield from _list_findings(card, [raw.case for raw in cases if raw.case not in card.exclude])
+        kept = [raw.case for raw in cases if raw.case not in card.exclude]
+        for study in studies_with(card):
+            yield from _list_findings(card, study, kept)
 
 
 def _strays(card: DatasetCard, reader: Reader, folder: Path) -> Iterator[Finding]:
@@ -118,16 +121,18 @@ def _strays(card: DatasetCard, reader: Reader, folder: Path) -> Iterator[Finding
             yield Finding(card.id, "", verdict, f"{kind}; {path.relative_to(folder)}")
 
 
-def _list_findings(card: DatasetCard, cases: Sequence[str]) -> Iterator[Finding]:
-    """The split list (or the draw, without one) against the card and the cases on disk.
+def _list_findings(
+    card: DatasetCard, study: Study | None, cases: Sequence[str]
+) -> Iterator[Finding]:
+    """A study's list (or the draw, without one) against the card and the cases on disk.
 
     A list of the user's own names what lies there, so a case that it lists and that is missing is
     a fault. Of a public dataset, a part is often all that was downloaded: `data status` and the
     start of a run say how much.
     """
-    file = split_file(card.id)
+    file = split_file(card.id, study)
     try:
-        listed = split_list(card)
+        listed = split_list(card, study)
     except BenchError as error:
         yield Finding(card.id, "", "fault", error.one_line)
         return
@@ -136,10 +141,10 @@ def _list_findings(card: DatasetCard, cases: Sequence[str]) -> Iterator[Finding]
             message = f"{len(cases)} cases are there, its card expects {card.expected_cases}"
             yield Finding(card.id, "", "note", message)
         return
-    for remark in list_remarks(card, listed):
+    for remark in list_remarks(card, study, listed):
         yield Finding(card.id, "", "note", remark.partition(": ")[2])
     there, known = set(cases), {row.case for row in listed}
-    if file.parent != SPLIT_FOLDER:
+    if study is None or file != study.split_file(card.id):
         for case in (row.case for row in listed if row.case not in there):
             yield Finding(card.id, case, "fault", f"on the split list {file}, not on disk")
     for row in listed:

@@ -1,14 +1,13 @@
-"""Statistics of the collection from standardised cases (the paper's Table 1, Figs. 4 and 7).
+"""Statistics of the collection from standardised cases.
 
 One pass over the layers of a run's cases counts the voxels of every class; the tables by entry,
 class and region follow from those counts. An annotation is a mask with at least one voxel,
-generated classes included, which is how Table 1 counts (405 slots).
+generated classes included, which is how the study `sat` counts, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files.writing import atomic_path, visible
 from evaluation.paths import RunPaths
+from evaluation.studies.record import Study, find_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,19 +36,16 @@ def _silent(_case: str) -> None:
     return None
 
 
-@lru_cache
-def _printed_path() -> Path:
-    return Path(__file__).parent / "published_collection.csv"
+def published_collection(study: Study) -> pd.DataFrame:
+    """The collection as a study's document prints it: dataset, scans, classes, annotations.
 
-
-def published_collection() -> pd.DataFrame:
-    """Table 1 as printed: dataset, scans, classes, annotations (32 rows, 142,250 annotations).
-
-    The paper prints a total of 142,254 annotations; its rows add up to 142,250.
+    No row where it prints none.
     """
     import pandas as pd
 
-    return pd.read_csv(_printed_path())
+    name = study.published.collection
+    columns = ["dataset", "scans", "classes", "annotations"]
+    return pd.DataFrame(columns=columns) if name is None else pd.read_csv(study.file(name))
 
 
 def case_annotations(folder: Path, regions: Regions | None = None) -> list[dict[str, object]]:
@@ -120,16 +117,19 @@ def collect(
 
 
 def by_entry(
-    annotations: pd.DataFrame, cards: Mapping[str, DatasetCard] | None = None
+    annotations: pd.DataFrame,
+    cards: Mapping[str, DatasetCard] | None = None,
+    printed: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Scans, patients, classes and annotations of each entry beside Table 1's numbers.
+    """Scans, patients, classes and annotations of each entry beside its printed numbers.
 
-    Entries without a case have zeros; `n_expected` is the number of scans of Table 7. For a
-    dataset that is not in the paper the published columns are missing values.
+    Entries without a case have zeros; `scans_expected` is the number in the card. For a dataset
+    without printed numbers their columns are missing values.
 
     Args:
         annotations: rows of `collect`.
         cards: entries to list (default: all that there are cards of).
+        printed: as from `published_collection` (default: none).
     """
     import pandas as pd
 
@@ -152,8 +152,9 @@ def by_entry(
     table["scans_expected"] = [
         cards[name].expected_cases if name in cards else table.loc[name, "scans"] for name in names
     ]
-    printed = published_collection().set_index("dataset").add_suffix("_published")
-    return table.join(printed).reset_index()
+    if printed is None:
+        printed = pd.DataFrame(columns=["dataset", "scans", "classes", "annotations"])
+    return table.join(printed.set_index("dataset").add_suffix("_published")).reset_index()
 
 
 def by_class(annotations: pd.DataFrame) -> pd.DataFrame:
@@ -187,12 +188,12 @@ def write_collection(run: Path, seen: Progress = _silent) -> Path:
     Returns:
         The folder written.
     """
-    cards = _cards_of(run)
+    cards, printed = _asked_by(run)
     annotations = collect(case_folders(run), seen, class_regions(cards.values()))
     folder = run / "collection"
     for name, table in (
         ("cases", annotations),
-        ("entries", by_entry(annotations, cards)),
+        ("entries", by_entry(annotations, cards, printed)),
         ("classes", by_class(annotations)),
         ("regions", by_region(annotations)),
     ):
@@ -201,9 +202,11 @@ def write_collection(run: Path, seen: Progress = _silent) -> Path:
     return folder
 
 
-def _cards_of(run: Path) -> Mapping[str, DatasetCard]:
-    """Cards of the entries that a run asks for; all cards for a folder without a configuration."""
+def _asked_by(run: Path) -> tuple[Mapping[str, DatasetCard], pd.DataFrame | None]:
+    """Cards of a run's entries and its study's printed numbers; all cards without a run."""
     cards = load_cards()
     if not RunPaths(run).config.is_file():
-        return cards
-    return {name: cards[name] for name in entry_ids(load_frozen(run).entries) if name in cards}
+        return cards, None
+    config = load_frozen(run)
+    asked = {name: cards[name] for name in entry_ids(config) if name in cards}
+    return asked, published_collection(find_study(config.study))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evaluation.datasets.card import DatasetCard
+    from evaluation.datasets.card import DatasetCard, Split
 
 Say = Callable[[str], None]
 
@@ -21,28 +21,29 @@ def silent(_message: str) -> None:
 
 
 def drawn_sides(
-    card: DatasetCard, seed: int, scans: Mapping[str, int], say: Say = silent
+    card: DatasetCard, rule: Split, seed: int, scans: Mapping[str, int], say: Say = silent
 ) -> dict[str, str]:
-    """Side of every patient where no list exists, so that the card's counts of scans hold.
+    """Side of every patient where no list exists, so that the rule's counts of scans hold.
 
     Patients test in the order of `patient_draw`, each unless the count could then no longer be
     met by those behind. Where no set of whole patients has the number, the nearest one is taken
-    and said. With more or fewer scans than the card counts, its share of test scans holds.
+    and said. With more or fewer scans than the rule counts, its share of test scans holds.
 
     Args:
-        card: the entry (id, counts).
+        card: the entry.
+        rule: its counts.
         seed: of the draw.
         scans: number of scans of every patient.
         say: called with one sentence for each departure from the card.
     """
-    total, asked = sum(scans.values()), card.split.train + card.split.test
-    if card.split.rule == "none":
+    total, asked = sum(scans.values()), rule.train + rule.test
+    if rule.rule == "none":
         return dict.fromkeys(scans, "test")
-    wanted = round(total * card.split.test / max(1, asked))
+    wanted = round(total * rule.test / max(1, asked))
     if total != asked:
         say(
-            f"{card.id}: {total} cases are there, its card counts {asked} ({card.split.train} "
-            f"train, {card.split.test} test): the same share of test cases is {wanted}"
+            f"{card.id}: {total} cases are there, its card counts {asked} ({rule.train} "
+            f"train, {rule.test} test): the same share of test cases is {wanted}"
         )
     order = sorted(scans, key=lambda patient: (patient_draw(card.id, patient, seed), patient))
     # Bit k of reachable[i]: patients from the i-th on can have exactly k scans together.
@@ -50,8 +51,8 @@ def drawn_sides(
     for patient in reversed(order):
         reachable.append(reachable[-1] | reachable[-1] << scans[patient])
     reachable.reverse()
-    least = 1 if card.split.test and len(order) > 1 else 0
-    most = total - 1 if card.split.train and len(order) > 1 else total
+    least = 1 if rule.test and len(order) > 1 else 0
+    most = total - 1 if rule.train and len(order) > 1 else total
     possible = (n for n in range(least, most + 1) if reachable[0] >> n & 1)
     nearest = min(possible, key=lambda n: (abs(n - wanted), n), default=0)
     if nearest != wanted:

@@ -13,8 +13,9 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.sharding import n_shards
 from evaluation.datasets.shards import CaseRow, read_rows
-from evaluation.datasets.splits import planned_cases
+from evaluation.datasets.splits import planned_cases, split_rule
 from evaluation.paths import RunPaths
+from evaluation.studies.record import find_study
 
 N_EXAMPLES = 5
 
@@ -65,7 +66,7 @@ def planned_tests(card: DatasetCard, config: RunConfig) -> int:
     """Number of test cases that the plan lists, or the card counts where there is no list."""
     planned = planned_cases(card, config)
     if planned is None:
-        return card.split.test
+        return split_rule(card, find_study(config.study)).test
     return sum(row.split == "test" and row.case not in card.exclude for row in planned)
 
 
@@ -95,7 +96,8 @@ def find_gap(
         return Gap(max(len(wanted), len(there)), len(lacking), reasons, side)
     # Without a list nobody knows the side of a case that was never read: the counts say how many
     # are lacking in all, and at most so many are lacking on one side.
-    counts = {"train": card.split.train, "test": card.split.test}
+    rule = split_rule(card, find_study(config.study))
+    counts = {"train": rule.train, "test": rule.test}
     wanted_in_all = sum(counts.values()) - sum(row.status == "excluded" for row in rows)
     lacking_in_all = max(wanted_in_all - len(sides), len(failed))
     n_lacking = max(0, lacking_in_all)

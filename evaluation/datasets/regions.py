@@ -24,12 +24,12 @@ def class_regions(cards: Iterable[DatasetCard]) -> Regions:
     for card in cards:
         places = {plain_region(region) for region in card.regions}
         for entry in card.classes:
-            key = (card.modality, entry.name)
-            if region_of(*key) != UNASSIGNED:
-                continue
-            if entry.region is not None:
-                named.setdefault(key, {})[entry.region] = card.id
-            usual.setdefault(key, set()).update(places)
+            for key in ((modality, entry.name) for modality in card.modalities):
+                if region_of(*key) != UNASSIGNED:
+                    continue
+                if entry.region is not None:
+                    named.setdefault(key, {})[entry.region] = card.id
+                usual.setdefault(key, set()).update(places)
     for (modality, name), regions in named.items():
         if len(regions) > 1:
             raise BenchError(

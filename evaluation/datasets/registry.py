@@ -1,22 +1,25 @@
 """Find dataset cards by id or by any printed spelling.
 
-The cards of the benchmark's 32 entries lie in `evaluation/datasets/cards/`, a user's own in
+The cards of the benchmark's own datasets lie in `evaluation/datasets/cards/`, a user's own in
 `config/datasets/` of the folder where the work is done.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import CardFile, card_files
 from evaluation.files.records import Cards
 from evaluation.files.writing import visible
+from evaluation.studies.record import find_study
+
+if TYPE_CHECKING:
+    from evaluation.config import RunConfig
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/datasets")
@@ -38,13 +41,17 @@ def load_cards(folder: Path | None = None) -> Cards[DatasetCard]:
     return _load(CARD_FOLDER, card_files("datasets"))
 
 
-def entry_ids(entries: Sequence[str] | Literal["all"]) -> list[str]:
+def entry_ids(config: RunConfig) -> list[str]:
     """The ids that a configuration's `entries` stand for.
 
-    `all` are the benchmark's own 32: a user's dataset joins a run by its name only, so that a
-    card in `config/datasets` never changes what reproduces the paper.
+    `all` are its study's: any other dataset joins a run by its name only, so that a card in
+    `config/datasets` never changes what reproduces a document.
+
+    Raises:
+        BenchError: its study is not there.
     """
-    return list(load_cards(CARD_FOLDER)) if entries == "all" else list(entries)
+    chosen = config.entries
+    return list(find_study(config.study).entries) if chosen == "all" else list(chosen)
 
 
 @lru_cache

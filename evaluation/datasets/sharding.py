@@ -10,9 +10,10 @@ from math import ceil
 
 from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.splits import SplitRow, planned_cases, read_split_file
+from evaluation.datasets.splits import SplitRow, planned_cases, read_split_file, split_rule
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
+from evaluation.studies.record import find_study
 
 
 def n_shards(card: DatasetCard, config: RunConfig) -> int:
@@ -66,7 +67,10 @@ def cases_to_predict(
 
 
 def n_test_shards(card: DatasetCard, config: RunConfig) -> int:
-    """Number of shards of the test cases: planned from the list, else from Table 7's count."""
+    """Number of shards of the test cases: planned from the list, else from the rule's count."""
     planned = planned_cases(card, config)
-    n_cases = card.split.test if planned is None else sum(r.split == "test" for r in planned)
+    if planned is None:
+        n_cases = split_rule(card, find_study(config.study)).test
+    else:
+        n_cases = sum(row.split == "test" for row in planned)
     return max(1, ceil(n_cases / config.shard_size))

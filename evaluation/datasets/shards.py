@@ -190,7 +190,14 @@ def _row(
     except BenchError:
         patient = ""
     content = ("", "") if record is None else (record.image, record.labels)
-    return CaseRow(case, patient, sequence or "", status, " ".join(reason.split()), *content)
+    return CaseRow(
+        case,
+        patient,
+        card.sequence_of(case, sequence) or "",
+        status,
+        " ".join(reason.split()),
+        *content,
+    )
 
 
 def _clear_leftovers(folder: Path, cases: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
 """Which case is for training and which for testing, always by patient (DESIGN 4.8, Sec. 6.1).
 
-The committed lists lie in `evaluation/splits/<dataset>.csv` (case, patient, split), with their
-SHA-256 in `hashes.csv`; `README.md` there says where each list comes from. An entry without a
-list is drawn: a hash of seed, dataset and patient puts its patients into an order that no other
-patient changes, and the first of them test until the card's counts hold (`drawn_sides`). So the
-counts are exact wherever they can be, and a case more or less moves a patient or two, no more.
+A study divides an entry by what the entry's card says for it (`splits`), else by its own list,
+else by the card's own rule (`split`). Lists (case, patient, split) lie in the study's folder, a
+user's own beside the card. An entry without a list is drawn: a hash of seed, dataset and patient
+puts its patients into an order that no other patient changes, and the first of them test until
+the rule's counts hold (`drawn_sides`). So the counts are exact wherever they can be, and a case
+more or less moves a patient or two, no more.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.datasets.card import DatasetCard, Split
 from evaluation.datasets.draw import Say, drawn_sides, silent
 from evaluation.errors import BenchError
 from evaluation.files.card_places import CardFile, split_place, stamped
+from evaluation.studies.record import Study, find_study, study_ids
 
 if TYPE_CHECKING:
     from evaluation.config import RunConfig
-    from evaluation.datasets.card import DatasetCard
 
-SPLIT_FOLDER = Path(__file__).parents[1] / "splits"
 COLUMNS = ("case", "patient", "split")
 EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
 LAYOUTS = (COLUMNS, EFFECTIVE_COLUMNS)
 DRAWN = ("seeded", "none")
-"""Rules that need no list; a card with any other rule promises one."""
+"""Rules that need no list; any other one promises it."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,53 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts)
 
 
-def committed_split(dataset: str, folder: Path = SPLIT_FOLDER) -> tuple[SplitRow, ...] | None:
-    """The committed list of an entry in its order (shards count along it); None without one.
+def split_rule(card: DatasetCard, study: Study | None) -> Split:
+    """By which rule, and into how many cases, a study divides an entry.
 
-    The list of a user's own dataset lies beside its card in `config/datasets`.
+    Args:
+        card: the entry.
+        study: None for the card's own rule.
+
+    Raises:
+        BenchError: neither the study nor the card divides it.
+    """
+    if study is not None:
+        if study.id in card.splits:
+            return card.splits[study.id]
+        path = study.split_file(card.id)
+        if path is not None and path.is_file():
+            sides = Counter(row.split for row in _rows_of(stamped(path)))
+            return Split(train=sides["train"], test=sides["test"], rule="listed")
+    if card.split is None:
+        named = "of its own" if study is None else f"in the study `{study.id}`"
+        raise BenchError(
+            f"`{card.id}` has no split {named}",
+            file=split_file(card.id, study),
+            found=f"rules of {', '.join(card.splits)}" if card.splits else "no rule in its card",
+            expected="a list of its cases in that file, or a rule `split` in its card",
+            hint="leave it out of `entries`, or choose a study that divides it",
+        )
+    return card.split
+
+
+def studies_with(card: DatasetCard) -> list[Study | None]:
+    """Built-in studies that have an entry, for a look at a dataset outside any run.
+
+    Where there are none: only None, the card's own rule, if it has one.
+    """
+    found = [study for study in map(find_study, study_ids()) if card.id in study.entries]
+    return [*found] or ([] if card.split is None else [None])
+
+
+def committed_split(dataset: str, study: Study | None) -> tuple[SplitRow, ...] | None:
+    """A study's list of an entry in its order (shards count along it); None without one.
+
+    The list of a user's own dataset may lie beside its card in `config/datasets`.
 
     Raises:
         BenchError: the file is not a valid list.
     """
-    path = split_file(dataset, folder)
+    path = split_file(dataset, study)
     return _rows_of(stamped(path)) if path.is_file() else None
 
 
@@ -73,10 +112,10 @@ def _rows_of(file: CardFile) -> tuple[SplitRow, ...]:
     return tuple(read_split_file(file.path))
 
 
-def split_file(dataset: str, folder: Path = SPLIT_FOLDER) -> Path:
-    """Where the list of an entry lies, or would lie if it had one."""
-    path = folder / f"{dataset}.csv"
-    return path if path.is_file() else split_place(dataset)
+def split_file(dataset: str, study: Study | None) -> Path:
+    """Where a study's list of an entry lies; without one, where a user's own lies, or would lie."""
+    path = None if study is None else study.split_file(dataset)
+    return path if path is not None and path.is_file() else split_place(dataset)
 
 
 def read_split_file(path: Path) -> list[SplitRow]:
@@ -122,8 +161,10 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
     no list (it is then planned from the counts in its card).
 
     Raises:
-        BenchError: the card's rule stands for a list that is not there.
+        BenchError: its rule stands for a list that is not there, or it has no rule.
     """
+    study = find_study(config.study)
+    split_rule(card, study)
     if config.data_kind == "synthetic":
         from evaluation.datasets.phantoms import roster
 
@@ -131,21 +172,22 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
             raise BenchError(f"configuration `{config.name}` is synthetic and has no cohort")
         cohort = roster(card.id, config.cohort.patients, config.cohort.test_patients)
         return [SplitRow(row.case, row.patient, row.split) for row in cohort]
-    return split_list(card)
+    return split_list(card, study)
 
 
-def split_list(card: DatasetCard) -> list[SplitRow] | None:
-    """The list of an entry; None if its card has patients drawn, or no training side, without one.
+def split_list(card: DatasetCard, study: Study | None) -> list[SplitRow] | None:
+    """The list of an entry; None if its rule has patients drawn, or no training side, without one.
 
     Raises:
-        BenchError: the list is not valid, or the card's rule stands for one that is not there.
+        BenchError: the list is not valid, the entry's rule stands for one that is not there, or
+            there is no rule.
     """
-    listed = committed_split(card.id)
-    if listed is None and card.split.rule not in DRAWN:
+    listed, rule = committed_split(card.id, study), split_rule(card, study).rule
+    if listed is None and rule not in DRAWN:
         raise BenchError(
             f"`{card.id}` asks for a split of its own, and its list is not there",
-            file=split_file(card.id),
-            found=f"`rule: {card.split.rule}` in its card",
+            file=split_file(card.id, study),
+            found=f"`rule: {rule}` in its card",
             expected="a CSV with the columns " + ",".join(COLUMNS) + " (train or test)",
             hint="write that file, or `rule: seeded` into the card to have patients drawn",
         )
@@ -163,7 +205,7 @@ def effective_split(
 
     Args:
         card: the entry.
-        config: the run's configuration (kind of data, seed).
+        config: the run's configuration (study, kind of data, seed).
         present: (case, patient) of the cases that standardised well.
         say: called with one sentence for each departure from the plan.
         failed: the same of those that did not: they are in no row, but a draw counts them, so
@@ -178,23 +220,29 @@ def effective_split(
             hint="look into the reasons in the case tables of this entry",
         )
     planned = planned_cases(card, config)
-    return (
-        _by_rule(card, config.seed, present, failed, say)
-        if planned is None
-        else _by_list(card, planned, present, say)
-    )
+    study = find_study(config.study)
+    if planned is not None:
+        return _by_list(split_file(card.id, study), card, planned, present, say)
+    people = Counter(who for _, who in (*present, *failed))
+    sides = drawn_sides(card, split_rule(card, study), config.seed, people, say)
+    return [
+        SplitRow(case, patient, sides[patient])
+        for case, patient in sorted(present, key=lambda pair: natural_key(pair[0]))
+    ]
 
 
-def list_remarks(card: DatasetCard, listed: Sequence[SplitRow]) -> Iterator[str]:
+def list_remarks(
+    card: DatasetCard, study: Study | None, listed: Sequence[SplitRow]
+) -> Iterator[str]:
     """Where a list and its card contradict each other; the list is what is used."""
-    file = split_file(card.id)
-    if file.parent != SPLIT_FOLDER and card.split.rule in DRAWN:
-        yield f"{card.id}: {file} divides its cases, whatever `rule: {card.split.rule}` says"
+    file, rule = split_file(card.id, study), split_rule(card, study)
+    if rule.rule in DRAWN:
+        yield f"{card.id}: {file} divides its cases, whatever `rule: {rule.rule}` says"
     sides = Counter(row.split for row in listed)
-    if (sides["train"], sides["test"]) != (card.split.train, card.split.test):
+    if (sides["train"], sides["test"]) != (rule.train, rule.test):
         yield (
             f"{card.id}: {file} has {sides['train']} training and {sides['test']} test cases, its "
-            f"card says {card.split.train} and {card.split.test}"
+            f"card says {rule.train} and {rule.test}"
         )
 
 
@@ -205,17 +253,21 @@ def split_gap(card: DatasetCard, config: RunConfig, rows: Sequence[SplitRow]) ->
     """
     if planned_cases(card, config) is not None:
         return None
-    found = Counter(row.split for row in rows)
-    if (found["train"], found["test"]) == (card.split.train, card.split.test):
+    found, rule = Counter(row.split for row in rows), split_rule(card, find_study(config.study))
+    if (found["train"], found["test"]) == (rule.train, rule.test):
         return None
     return (
         f"{card.id}: {found['train']} training and {found['test']} test cases are drawn; its card "
-        f"asks for {card.split.train} and {card.split.test}"
+        f"asks for {rule.train} and {rule.test}"
     )
 
 
 def _by_list(
-    card: DatasetCard, planned: list[SplitRow], present: Sequence[tuple[str, str]], say: Say
+    file: Path,
+    card: DatasetCard,
+    planned: list[SplitRow],
+    present: Sequence[tuple[str, str]],
+    say: Say,
 ) -> list[SplitRow]:
     there = {case for case, _ in present}
     rows = [row for row in planned if row.case in there]
@@ -224,7 +276,7 @@ def _by_list(
     if not rows:
         raise BenchError(
             f"none of the {len(there)} cases of `{card.id}` is on its split list",
-            file=split_file(card.id),
+            file=file,
             found=", ".join(unlisted[:5]),
             expected=", ".join(row.case for row in planned[:5]),
             hint="the raw folder holds another release or dataset, or its files are renamed",
@@ -238,20 +290,6 @@ def _by_list(
     if len(rows) < len(planned):
         say(f"{card.id}: {len(rows)} of the {len(planned)} listed cases are there")
     return rows
-
-
-def _by_rule(
-    card: DatasetCard,
-    seed: int,
-    present: Sequence[tuple[str, str]],
-    failed: Sequence[tuple[str, str]],
-    say: Say,
-) -> list[SplitRow]:
-    sides = drawn_sides(card, seed, Counter(who for _, who in (*present, *failed)), say)
-    return [
-        SplitRow(case, patient, sides[patient])
-        for case, patient in sorted(present, key=lambda pair: natural_key(pair[0]))
-    ]
 
 
 def split_text(rows: Iterable[SplitRow], columns: Sequence[str] = COLUMNS) -> str:

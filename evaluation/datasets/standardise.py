@@ -64,7 +64,7 @@ def standardise_case(
         dataset=card.id,
         case=raw.case,
         patient=patient,
-        modality=card.modality,
+        modality=card.modality_of(raw.case),
         shape=(x, y, z),
         spacing_mm=image.spacing_mm,
         source_orientation=orientation_of(scan.image.affine),
@@ -72,8 +72,8 @@ def standardise_case(
         classes=dict(segmentation.classes),
         not_annotated=not_annotated,
         source_sha256=sources,
-        sequence=raw.sequence,
-        made_from=made_from(card, scope, raw.sequence, sources),
+        sequence=card.sequence_of(raw.case, raw.sequence),
+        made_from=made_from(card, scope, raw, sources),
     )
     temporary = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{folder.name}")
     try:
@@ -108,7 +108,7 @@ def kept_case(
         sources = source_hashes(raw, hashes)
     except (BenchError, OSError, ValueError):
         return None
-    if record.made_from != made_from(card, scope, raw.sequence, sources):
+    if record.made_from != made_from(card, scope, raw, sources):
         return None
     if hashes.used != stored:
         write_json(known, hashes.used)
@@ -118,13 +118,14 @@ def kept_case(
 def made_from(
     card: DatasetCard,
     scope: Sequence[ClassEntry],
-    sequence: str | None,
+    raw: RawCase,
     sources: Mapping[str, str],
 ) -> str:
     """What a case is made from: hashes of the source files, card (not its prose), and classes."""
-    fields = {"modality", "reader", "reader_args", "classes", "ignore_values", "patient_pattern"}
+    fields = {"reader", "reader_args", "classes", "ignore_values", "patient_pattern"}
     names = [entry.name for entry in scope]
-    return digest(CASE, card.model_dump(mode="json", include=fields), names, sequence, sources)
+    scan = [card.modality_of(raw.case), card.sequence_of(raw.case, raw.sequence)]
+    return digest(CASE, card.model_dump(mode="json", include=fields), names, scan, sources)
 
 
 def standardised(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import load_cards
-from evaluation.datasets.splits import split_list
+from evaluation.datasets.splits import split_list, studies_with
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, listing
 from evaluation.files.writing import is_hidden, visible
@@ -32,7 +32,7 @@ class EntryStatus:
         state: `present` (all expected cases), `partial`, `absent`, or `unusable` (files are
             there, but not in the layout of the card; `problem` says why).
         found_cases: cases found by name; files are not opened.
-        expected_cases: cases that the card expects (Table 7).
+        expected_cases: cases that the card expects.
         found_patients: people among them.
         expected_patients: people that the card expects.
         missing: some of the listed cases that are not there.
@@ -145,7 +145,8 @@ def entry_status(card: DatasetCard, raw_root: Path) -> EntryStatus:
             state, problem = "unusable", error.one_line
     listed: list[str] = []
     try:
-        listed = [row.case for row in split_list(card) or ()]
+        for study in studies_with(card)[:1]:
+            listed = [row.case for row in split_list(card, study) or ()]
     except BenchError as error:
         problem = problem or error.one_line
     missing: tuple[str, ...] = ()

@@ -14,7 +14,9 @@ TEMPLATE = """\
 # Fill in what is yours; `satbench datasets {name}` says what is wrong with it.
 id: "{name}"
 title: "{title}"
-modality: ct # or mri
+modality: ct # mri, pet
+# sequence: T1 # of all scans, or by the names of the cases:
+# case_patterns: [{{cases: "_t2$", sequence: T2}}]
 regions: [abdomen] # abdomen, brain, head and neck, lower limb, pelvis, spine, thorax, upper limb
 description: One sentence on what is annotated in which scans.
 licence: {{name: name of the licence, verified: false}}
@@ -26,14 +28,15 @@ source:
 citation: Authors, title, venue, year
 
 # The files under raw_root. A layout that exists needs no Python: `satbench datasets --readers`.
-# {{case}} stands for a part of a name, [...] for an optional one.
+# {{case}} stands for a part of a name; what it may be can be a regular expression under `names`.
 folder: "{title}"
 layout: images/CASE.nii.gz, labels/CASE.nii.gz
 reader: paired
 reader_args:
+  # names: {{case: 'knee_[0-9]+'}}
   scans:
-    - image: "images/{{case}}.nii[.gz]"
-      label: "labels/{{case}}.nii[.gz]"
+    - image: "images/{{case}}.nii.gz"
+      label: "labels/{{case}}.nii.gz"
 
 # Each class has `values` of the label map, a mask's `file` name, or `union_of` other classes.
 # Classes may overlap. `satbench classes` lists the benchmark's own names, which have a region;
@@ -49,7 +52,7 @@ ignore_values: []
 patient_pattern: "^(.*)$"
 # `seeded` draws patients until these counts of cases hold. For a split of your own,
 # `rule: official` and a file {name}.csv beside this card with the columns case,patient,split
-# (train or test).
+# (train or test). A study may have a rule of its own for it: `splits: {{STUDY: {{...}}}}`.
 split: {{train: 80, test: 20, rule: seeded}}
 expected_cases: 100
 expected_patients: 100

@@ -1,4 +1,4 @@
-"""Where a user's own cards and presets lie: in `config/`, and inside the run that they made.
+"""Where a user's own cards, presets and studies lie: beside their work, and in the run they made.
 
 A run carries copies of those that it uses (`evaluation.runs.carrying`), so that it can be
 copied elsewhere. What makes results (the workflow, `add`, a step by hand) takes the user's own
@@ -21,6 +21,8 @@ from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 
 USER_FOLDER = Path("config")
+STUDY_FILE = "study.yaml"
+"""A study's own file among a run's copies."""
 P = ParamSpec("P")
 R = TypeVar("R")
 Kind = Literal["models", "datasets"]
@@ -31,6 +33,13 @@ class CardFile(NamedTuple):
 
     path: Path
     stamp: tuple[int, int, int]
+
+
+class CardPlace(NamedTuple):
+    """A file, and whether it is a run's copy: a copy's own files lie beside it, by quoted names."""
+
+    path: Path
+    carried: bool
 
 
 @dataclass(frozen=True)
@@ -109,14 +118,31 @@ def preset_place(name: str) -> Path:
     """The file of a user's preset, as the configuration or another preset names it."""
     own = Path(name)
     carried = None if _place.run is None else carried_preset(RunPaths(_place.run), name)
-    if carried is not None and carried.is_file() and (_place.shown or not own.is_file()):
-        return carried
-    return own
+    return carried if carried is not None and _counts(carried, own) else own
+
+
+def study_place(name: str) -> CardPlace:
+    """The file of a user's study, as the configuration names it, and where its own files lie."""
+    own = Path(name)
+    if _place.run is not None:
+        folder = carried_study(RunPaths(_place.run), name)
+        if _counts(folder / STUDY_FILE, own):
+            return CardPlace(folder / STUDY_FILE, carried=True)
+    return CardPlace(own, carried=False)
 
 
 def carried_preset(paths: RunPaths, name: str) -> Path:
     """A run's copy of a user's preset."""
     return paths.cards / "presets" / quote(name, safe="")
+
+
+def carried_study(paths: RunPaths, name: str) -> Path:
+    """Folder of a run's copies of a user's study and of the files that it names."""
+    return paths.cards / "studies" / quote(name, safe="")
+
+
+def _counts(carried: Path, own: Path) -> bool:
+    return carried.is_file() and (_place.shown or not own.is_file())
 
 
 def stamped(path: Path) -> CardFile:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import preset_place
+from evaluation.files.reading import text_of
 from evaluation.files.strict_yaml import load_yaml
 from evaluation.files.writing import visible
 
@@ -61,11 +62,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         BenchError: the file is missing, is not YAML in UTF-8, holds a key twice or no mapping.
     """
+    text = text_of(path)
     try:
-        data: Any = load_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BenchError("no such file", file=path.absolute()) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data: Any = load_yaml(text)
+    except yaml.YAMLError as error:
         found = " ".join(str(error).split())
         raise BenchError(
             "file cannot be read as YAML", file=path, found=found, expected="YAML, saved as UTF-8"

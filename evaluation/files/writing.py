@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,17 +43,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     The temporary name keeps the suffixes (writers choose the format by them) and holds the
-    process id, so two processes never share one. If the block fails, the temporary file is
-    removed and `path` stays as it was. A leftover of a killed process starts with
-    `.partial-` and is ignored by every reader of a folder.
+    process id and a random part, so two writers never share one and nobody can lay a link in its
+    place beforehand. What is renamed is on the disk first. If the block fails, the temporary file
+    is removed and `path` stays as it was. A leftover of a killed process starts with `.partial-`
+    and is ignored by every reader of a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    # Its end keeps the suffixes; the whole of a long name would be too long for a name.
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{token}-{path.name[-80:]}")
     try:
         yield temporary
+        _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Without this, a power cut could leave the new name with nothing behind it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

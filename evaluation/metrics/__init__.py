@@ -1,6 +1,6 @@
-"""DSC and NSD of every class of a case, exactly and in one sweep."""
+"""Metrics of every class of a case, measured exactly and in one sweep."""
 
-from evaluation.metrics.records import ClassPair, ClassScore, Status
+from evaluation.metrics.records import ClassPair, ClassScore
 from evaluation.metrics.scoring import ENGINES, EngineName, score, score_pairs
 
-__all__ = ["ENGINES", "ClassPair", "ClassScore", "EngineName", "Status", "score", "score_pairs"]
+__all__ = ["ENGINES", "ClassPair", "ClassScore", "EngineName", "score", "score_pairs"]

@@ -1,24 +1,16 @@
-"""What one comparison of one class yields, and how the two scores follow from it."""
+"""What one comparison of one class yields, and how its scores follow from it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+from evaluation.metrics.metric import Measurement, Metric
+from evaluation.protocol import Status
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.segmentation import ClassPlace
-
-Status = Literal[
-    "scored",
-    "both_empty",
-    "reference_empty",
-    "prediction_empty",
-    "prediction_missing",
-    "unsupported",
-    "not_annotated",
-]
 
 
 @dataclass(frozen=True)
@@ -69,74 +61,96 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class ClassScore:
-    """DSC and NSD of one class at one tolerance, with all that any policy needs.
+    """The metrics of one class at one tolerance, with all that any policy needs.
 
-    `dsc` and `nsd` lie in 0..1; they are NaN where there is nothing to score (`both_empty`,
-    `prediction_missing`, `unsupported`, `not_annotated`) and 0 where exactly one side is empty.
-    Numbers of a side that is not known (the reference of a `not_annotated` class, the prediction
-    where it is `prediction_missing` or `unsupported`) are None or NaN. Areas are in mm², for
-    one-slice data contour lengths in mm (the implementation's name then ends in `-2d`).
+    `values` holds each metric asked for by id. A value is NaN where there is nothing to score
+    (`both_empty`, `prediction_missing`, `unsupported`, `not_annotated`) and what the metric's
+    record says where exactly one side is empty. Numbers of a side that is not known (the
+    reference of a `not_annotated` class, the prediction where it is `prediction_missing` or
+    `unsupported`) are None or NaN. Areas are in mm², for one-slice data contour lengths in mm
+    (the implementation's name then ends in `-2d`).
     """
 
     class_name: str
     tolerance_mm: float
     status: Status
-    dsc: float
-    nsd: float
-    reference_voxels: int | None
-    prediction_voxels: int | None
-    intersection_voxels: int | None
-    surface_reference_total_mm2: float
-    surface_reference_within_mm2: float
-    surface_prediction_total_mm2: float
-    surface_prediction_within_mm2: float
-    implementation: str
-    version: str
+    values: Mapping[str, float]
+    reference_voxels: int | None = None
+    prediction_voxels: int | None = None
+    intersection_voxels: int | None = None
+    surface_reference_total_mm2: float = math.nan
+    surface_reference_within_mm2: float = math.nan
+    surface_prediction_total_mm2: float = math.nan
+    surface_prediction_within_mm2: float = math.nan
+    implementation: str = ""
+    version: str = ""
+
+    def __getitem__(self, metric: str) -> float:
+        """Value of a metric: `score["dsc"]`."""
+        return self.values[metric]
 
 
-def class_scores(
-    pair: ClassPair,
-    counts: Counts,
-    tolerances_mm: Sequence[float],
-    missing: bool,
-    implementation: str,
-    version: str,
-) -> list[ClassScore]:
-    """One record per tolerance from what an engine measured.
+@dataclass(frozen=True)
+class Scoring:
+    """What all pairs of a comparison have in common.
 
     Args:
-        pair: the class and its places.
-        counts: what the engine measured.
-        tolerances_mm: the tolerances of `counts`, in order.
+        metrics: those asked for.
+        spacing_mm: voxel size.
+        tolerances_mm: the tolerances of the counts, in order.
         missing: there is no prediction for the whole case.
         implementation: name of the engine.
         version: version of the engine.
     """
+
+    metrics: Sequence[Metric]
+    spacing_mm: tuple[float, float, float]
+    tolerances_mm: Sequence[float]
+    missing: bool
+    implementation: str
+    version: str
+
+
+def class_scores(pair: ClassPair, counts: Counts, scoring: Scoring) -> list[ClassScore]:
+    """One record per tolerance from what an engine measured of a pair."""
     known = pair.reference is not None, pair.prediction is not None
-    status = _status(pair, counts, missing)
-    dsc = _ratio(
-        status, 2 * counts.intersection_voxels, counts.reference_voxels + counts.prediction_voxels
-    )
+    status = _status(pair, counts, scoring.missing)
+    has_value = status in ("scored", "reference_empty", "prediction_empty")
     scores = []
-    for index, tolerance in enumerate(tolerances_mm):
-        within = counts.reference_within[index], counts.prediction_within[index]
-        nsd = _ratio(status, sum(within), counts.reference_total + counts.prediction_total)
+    for index, tolerance in enumerate(scoring.tolerances_mm):
+        measured = Measurement(
+            scoring.spacing_mm,
+            tolerance,
+            counts.reference_voxels,
+            counts.prediction_voxels,
+            counts.intersection_voxels,
+            counts.reference_total,
+            counts.reference_within[index],
+            counts.prediction_total,
+            counts.prediction_within[index],
+        )
         scores.append(
             ClassScore(
                 class_name=pair.name,
                 tolerance_mm=tolerance,
                 status=status,
-                dsc=dsc,
-                nsd=nsd,
+                values={
+                    metric.id: metric.value(measured) if has_value else math.nan
+                    for metric in scoring.metrics
+                },
                 reference_voxels=counts.reference_voxels if known[0] else None,
                 prediction_voxels=counts.prediction_voxels if known[1] else None,
                 intersection_voxels=counts.intersection_voxels if all(known) else None,
                 surface_reference_total_mm2=counts.reference_total if known[0] else math.nan,
-                surface_reference_within_mm2=within[0] if all(known) else math.nan,
+                surface_reference_within_mm2=counts.reference_within[index]
+                if all(known)
+                else math.nan,
                 surface_prediction_total_mm2=counts.prediction_total if known[1] else math.nan,
-                surface_prediction_within_mm2=within[1] if all(known) else math.nan,
-                implementation=implementation,
-                version=version,
+                surface_prediction_within_mm2=counts.prediction_within[index]
+                if all(known)
+                else math.nan,
+                implementation=scoring.implementation,
+                version=scoring.version,
             )
         )
     return scores
@@ -152,9 +166,3 @@ def _status(pair: ClassPair, counts: Counts, missing: bool) -> Status:
     if counts.reference_voxels == 0:
         return "both_empty" if counts.prediction_voxels == 0 else "reference_empty"
     return "prediction_empty" if counts.prediction_voxels == 0 else "scored"
-
-
-def _ratio(status: Status, part: float, whole: float) -> float:
-    if status == "scored":
-        return part / whole
-    return 0.0 if status in ("reference_empty", "prediction_empty") else math.nan

@@ -1,4 +1,4 @@
-"""`score`: DSC and NSD of every class of one case, by a named engine."""
+"""`score`: the metrics of every class of one case, by a named engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.metrics.records import ClassPair, ClassScore, Engine, class_scores
+from evaluation.metrics.catalogue import find_metrics
+from evaluation.metrics.records import ClassPair, ClassScore, Engine, Scoring, class_scores
+from evaluation.protocol import DEFAULT_METRICS
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
@@ -25,12 +27,13 @@ def score(
     tolerances_mm: Sequence[float],
     classes: Sequence[str],
     engine: EngineName = "sweep",
+    metrics: Sequence[str] = DEFAULT_METRICS,
 ) -> list[ClassScore]:
     """Score classes of one case: one record per class and tolerance, classes in the given order.
 
     A class that is not in `reference.classes` gives `not_annotated`; else, without a prediction,
     `prediction_missing`; else, where it is not in `prediction.classes`, `unsupported`. These
-    records have NaN scores but keep what is known of the other side, so that policies can fill
+    records have NaN values but keep what is known of the other side, so that policies can fill
     them in later. What a class is made of (values, layers, unions) is read from the two
     `ClassPlace`s, so the same name may live in different values and layers on the two sides.
 
@@ -41,10 +44,11 @@ def score(
         tolerances_mm: one or more NSD tolerances in mm, each at least 0.
         classes: names to score.
         engine: `sweep` (all classes at once; the default), `surface-distance` or `monai`.
+        metrics: ids of the metrics (`satbench metrics` lists them).
 
     Raises:
-        BenchError: shapes differ, a spacing or tolerance is unusable, or the engine is unknown
-            or not installed.
+        BenchError: shapes differ, a spacing or tolerance is unusable, a metric is unknown, or
+            the engine is unknown or not installed.
     """
     pairs = [
         ClassPair(
@@ -55,7 +59,7 @@ def score(
         for name in classes
     ]
     layers = None if prediction is None else prediction.layers
-    return score_pairs(reference.layers, layers, pairs, spacing_mm, tolerances_mm, engine)
+    return score_pairs(reference.layers, layers, pairs, spacing_mm, tolerances_mm, engine, metrics)
 
 
 def score_pairs(
@@ -65,6 +69,7 @@ def score_pairs(
     spacing_mm: Sequence[float],
     tolerances_mm: Sequence[float],
     engine: EngineName = "sweep",
+    metrics: Sequence[str] = DEFAULT_METRICS,
 ) -> list[ClassScore]:
     """As `score`, for pairs of places: one class may occur twice, say as direct and as union.
 
@@ -75,7 +80,9 @@ def score_pairs(
         spacing_mm: voxel size along x, y, z in mm.
         tolerances_mm: NSD tolerances in mm.
         engine: the engine's name.
+        metrics: ids of the metrics.
     """
+    asked = find_metrics(metrics)
     spacing = _checked_spacing(spacing_mm)
     tolerances = checked_tolerances(tolerances_mm)
     measure, implementation, release = find_engine(engine)
@@ -93,13 +100,13 @@ def score_pairs(
         _check_place(pair.name, pair.prediction, len(b))
     if 1 in a[0].shape:
         implementation += "-2d"
-    records: list[ClassScore] = []
+    scoring = Scoring(asked, spacing, tolerances, prediction is None, implementation, release)
     counts = measure(a, b, pairs, spacing, tolerances)
-    for pair, found in zip(pairs, counts, strict=True):
-        records += class_scores(
-            pair, found, tolerances, prediction is None, implementation, release
-        )
-    return records
+    return [
+        record
+        for pair, found in zip(pairs, counts, strict=True)
+        for record in class_scores(pair, found, scoring)
+    ]
 
 
 def find_engine(name: str) -> tuple[Engine, str, str]:

@@ -112,8 +112,8 @@ class FittedControl(ABC):
 def soft_scale(image: Array, modality: Modality) -> Array:
     """Intensities on a scale that images share.
 
-    CT keeps its HU. MR has no unit, so it is scaled by its own 0.5th and 99.5th percentile to
-    0..1 before a window can mean anything.
+    CT keeps its HU. MR has no unit, and PET's differ by centre, so they are scaled by their own
+    0.5th and 99.5th percentile to 0..1 before a window can mean anything.
     """
     values = image.astype(np.float32)
     if modality == "ct":

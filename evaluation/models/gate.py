@@ -2,7 +2,7 @@
 
 An answer may come in any orientation of the image's grid; on any other grid it is refused, for
 nobody can say where it belongs. A class that was asked for and is not in the answer stays out of
-what is written, and its score row says so (`score_rows`): the other classes of the case count.
+what is written, and its score row says so (`comparing`): the other classes of the case count.
 """
 
 from __future__ import annotations

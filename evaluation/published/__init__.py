@@ -1,7 +1,6 @@
 """Published numbers as data: shown beside ours, never ranked with them."""
 
-from evaluation.published.claims import check_claims
-from evaluation.published.numbers import SOURCES, published, published_beside_ours
+from evaluation.published.numbers import published, published_beside_ours
 from evaluation.published.scope import (
     claims_for,
     published_entries,
@@ -10,8 +9,6 @@ from evaluation.published.scope import (
 )
 
 __all__ = [
-    "SOURCES",
-    "check_claims",
     "claims_for",
     "published",
     "published_beside_ours",

@@ -1,8 +1,7 @@
-"""Every value of the paper's Tables 2 to 6 and of the second paper's Tables 2 and 3.
+"""The values that a study's document printed, beside ours in its protocol.
 
-`values.csv` keeps each number as printed (percent) under our ids: entry slugs, vocabulary names,
-regions. The measure, grid and policy behind a printed number are the authors': 1 x 1 x 3 mm,
-tolerance 1 mm, absent and correctly empty = 1.
+A study's `published.values` keeps each number as printed (percent) under our ids: entries, class
+names, regions.
 """
 
 from __future__ import annotations
@@ -14,58 +13,96 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from evaluation.errors import BenchError
+from evaluation.files.card_places import CardFile, stamped
+from evaluation.protocol import Protocol
 from evaluation.schema import PUBLISHED
+from evaluation.studies.record import Study
 
-SOURCES: Mapping[str, str] = {
-    "sat-v1": (
-        "One Model to Rule them All: Towards Universal Segmentation for Medical Images with "
-        "Text Prompts, arXiv 2312.17183v1"
-    ),
-    "hermes": "Training Like a Medical Resident: supplementary material",
-}
-SPACE, POLICY, TOLERANCE_MM = "resampled", "paper", 1.0
-_COLUMNS = [
-    "source", "table", "row", "printed_row", "scope", "key", "modality", "model", "metric",
-    "printed", "note",
-]  # fmt: skip
-_TABLE_OF_SCOPE = {"region": "region", "class": "class", "dataset": "dataset", "lesion": "lesion"}
+COLUMNS = (
+    "table", "row", "printed_row", "scope", "key", "modality", "model", "metric", "printed", "note",
+)  # fmt: skip
+TABLES = ("region", "class", "dataset", "lesion")
+"""Scopes that a run has a table of; the others (`average`, `aspect`) stand alone."""
+_CLOSED = {c.name: c.allowed for c in PUBLISHED.columns if c.allowed and c.name in COLUMNS}
 
 
-@lru_cache
-def _values() -> pd.DataFrame:
-    path = Path(__file__).parent / "values.csv"
-    with path.open(encoding="utf-8") as stream:
-        frame = pd.read_csv(stream, dtype=str, keep_default_na=False)
-    frame["row"] = frame["row"].astype("int64")
-    frame["value"] = frame["printed"].astype(float) / 100
-    return frame
-
-
-def published(scope: str | None = None, source: str | None = "sat-v1") -> pd.DataFrame:
+def published(study: Study, scope: str | None = None) -> pd.DataFrame:
     """Published numbers, one row each, `value` in 0..1 and `printed` as in the document.
 
     Args:
-        scope: `region` (paper's Table 2), `class` (3, 4), `dataset` (5), `lesion` (6), for the
-            second paper also `average` and `aspect`; None = all.
-        source: `sat-v1`, `hermes`, or None for both.
+        study: whose document.
+        scope: `region`, `class`, `dataset`, `lesion`, `average` or `aspect`; None = all.
+
+    Raises:
+        BenchError: the file of values is not there or not valid.
     """
-    frame = _values()
-    if scope is not None:
-        frame = frame[frame["scope"] == scope]
-    if source is not None:
-        frame = frame[frame["source"] == source]
-    return frame.reset_index(drop=True)
+    name = study.published.values
+    if name is None:
+        frame = pd.DataFrame(columns=[*COLUMNS, "value"])
+    elif study.file(name).is_file():
+        frame = read_values(study.file(name))
+    else:
+        raise BenchError(
+            f"the study `{study.id}` names published values that are not there",
+            file=study.file(name),
+            hint="write the file, or leave `published: {values}` out of the study",
+        )
+    frame = frame.assign(source=study.document.id)
+    return (frame if scope is None else frame[frame["scope"] == scope]).reset_index(drop=True)
+
+
+def read_values(path: Path) -> pd.DataFrame:
+    """A file of published values, checked.
+
+    Raises:
+        BenchError: other columns, a scope, metric or modality that is not known, or no number.
+    """
+    return _values(stamped(path))
+
+
+@lru_cache(maxsize=16)
+def _values(file: CardFile) -> pd.DataFrame:
+    with file.path.open(encoding="utf-8") as stream:
+        frame = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != COLUMNS:
+        raise BenchError(
+            "not a file of published values",
+            file=file.path,
+            found=", ".join(frame.columns),
+            expected=",".join(COLUMNS),
+        )
+    for column, allowed in _CLOSED.items():
+        if strange := sorted(set(frame[column]) - set(allowed or ())):
+            raise BenchError(
+                f"unknown {column} in published values",
+                file=file.path,
+                found=", ".join(strange),
+                expected=", ".join(allowed or ()),
+            )
+    for column in ("row", "printed"):
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        if numbers.isna().any():
+            line = int(numbers.isna().to_numpy().argmax())
+            raise BenchError(
+                f"no number in the column `{column}` of published values (line {line + 2})",
+                file=file.path,
+                found=frame[column].iloc[line],
+            )
+    return frame.assign(
+        row=frame["row"].astype("int64"), value=frame["printed"].astype(float) / 100
+    )
 
 
 def published_beside_ours(
-    numbers: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+    study: Study, numbers: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """The table `published`: published numbers and ours in the same protocol.
+    """The table `published`: published numbers and ours in the study's protocol.
 
-    Ours is the resampled grid under the policy `paper` on all test cases. Where the run has no
-    such number it is NaN.
+    Ours is the mean over all test cases. Where the run has no such number it is NaN.
 
     Args:
+        study: whose numbers, with the protocol that chooses ours.
         numbers: what may stand beside this run (`published_for`).
         tables: frames of `region`, `class`, `dataset` and `lesion`.
     """
@@ -73,7 +110,7 @@ def published_beside_ours(
         return PUBLISHED.empty()
     parts = [
         group.merge(
-            _ours(tables, str(scope)),
+            _ours(study, tables, str(scope)),
             on=["key", "modality", "model", "metric"],
             how="left",
             validate="many_to_one",
@@ -83,49 +120,41 @@ def published_beside_ours(
     frame = pd.concat(parts, ignore_index=True)
     frame["difference"] = frame["ours"] - frame["value"]
     has_ours = frame["ours"].notna()
-    frame["space"] = np.where(has_ours, SPACE, "")
-    frame["policy"] = np.where(has_ours, POLICY, "")
+    frame["space"] = np.where(has_ours, study.protocol.space, "")
+    frame["policy"] = np.where(has_ours, study.protocol.policy, "")
     frame["n_cases"] = frame["n_cases"].fillna(0).astype("int64")
     return frame[PUBLISHED.names]
 
 
-def _ours(tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
+def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
     columns = ["key", "modality", "model", "metric", "ours", "ours_low", "ours_high"]
-    name = _TABLE_OF_SCOPE.get(scope)
-    if name is None or name not in tables:
+    if scope not in TABLES or scope not in tables:
         empty = pd.DataFrame({column: [] for column in columns}, dtype=str)
         numbers = {"ours": float, "ours_low": float, "ours_high": float}
         return empty.astype(numbers).assign(n_cases=0)
-    frame = tables[name]
-    wanted = {
-        "space": SPACE,
-        "policy": POLICY,
-        "tolerance_mm": TOLERANCE_MM,
-        "view": "paper",
-        "coverage": "supported",
-        "aggregation": "macro",
-    }
-    if name == "region":
-        wanted |= {"scheme": "anatomical", "composition": "all"}
-    for column, value in wanted.items():
-        frame = frame[frame[column] == value]
-    key = {"region": "region", "dataset": "dataset"}.get(name, "class")
+    theirs = study.protocol
+    protocol = Protocol(
+        policy=theirs.policy,
+        space=theirs.space,
+        tolerance_mm=theirs.tolerance_mm,
+        scheme=theirs.scheme,
+        composition=theirs.composition,
+    )
+    frame = protocol.rows(tables[scope])
+    if scope == "region":
+        frame = frame[frame["scheme"].eq(protocol.scheme)]
+        frame = frame[frame["composition"].eq(protocol.composition)]
+    key = {"region": "region", "dataset": "dataset"}.get(scope, "class")
     modality = frame["modality"] if "modality" in frame else pd.Series("any", frame.index)
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "key": frame[key],
-                    "modality": modality,
-                    "model": frame["model"],
-                    "metric": metric,
-                    "ours": frame[metric],
-                    "ours_low": frame[f"{metric}_low"],
-                    "ours_high": frame[f"{metric}_high"],
-                    "n_cases": frame["n_cases"],
-                }
-            )
-            for metric in ("dsc", "nsd")
-        ],
-        ignore_index=True,
+    return pd.DataFrame(
+        {
+            "key": frame[key],
+            "modality": modality,
+            "model": frame["model"],
+            "metric": frame["metric"],
+            "ours": frame["value"],
+            "ours_low": frame["value_low"],
+            "ours_high": frame["value_high"],
+            "n_cases": frame["n_cases"],
+        }
     )

@@ -2,79 +2,95 @@
 
 A published number is a mean over certain classes of certain entries, on real patients. It stands
 beside a run that has all of them: a dataset's mean where the run holds that entry with all of
-its classes, a class's mean where it holds every entry that has the class, a region's where it
-holds every entry with a class of that region. Virtual patients are nobody's published data.
+its classes, a class's mean where it holds every entry of the study that has the class, a region's
+where it holds every entry with a class of that region. Virtual patients are nobody's published
+data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
-from functools import lru_cache
+from typing import NamedTuple
 
 import pandas as pd
 
-from evaluation.classes.vocabulary import ClassInfo, vocabulary
+from evaluation.classes.regions import region_of
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import CARD_FOLDER, entry_ids, load_cards
+from evaluation.datasets.regions import class_regions
+from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.published.claims import check_claims
 from evaluation.published.numbers import published
-
-SOURCE = "sat-v1"
-"""The document whose comparison the benchmark's own 32 entries make up."""
+from evaluation.schema import CLAIMS
+from evaluation.studies.record import Study, find_study
 
 
 def published_entries(config: RunConfig) -> list[str]:
-    """Entries of a run of which the paper speaks: the benchmark's own, with real patients."""
-    own = load_cards(CARD_FOLDER)
-    return [e for e in entry_ids(config.entries) if e in own and config.data_kind == "real"]
+    """Entries of a run of which its study's document speaks: the study's, with real patients."""
+    known = find_study(config.study).entries
+    return [e for e in entry_ids(config) if e in known and config.data_kind == "real"]
 
 
 def reproduces_paper(config: RunConfig) -> bool:
-    """Whether a run is the paper's comparison: real patients of all of its entries.
+    """Whether a run is its study's whole comparison: real patients of all of its entries.
 
-    Only such a run has the paper's table numbers, its claims, and places for what was not run.
+    Only such a run has the document's table numbers, its claims, and places for what was not run.
     """
-    return set(published_entries(config)) >= set(load_cards(CARD_FOLDER))
+    return set(published_entries(config)) >= set(find_study(config.study).entries)
 
 
 def published_for(config: RunConfig) -> pd.DataFrame:
     """The published numbers that may stand beside a run's, as `published` gives them."""
-    cards = load_cards(CARD_FOLDER)
+    study = find_study(config.study)
     held = {
-        (entry, c.name)
-        for entry in published_entries(config)
-        for c in classes_in_scope(cards[entry], config)
+        (name, c.name)
+        for name in published_entries(config)
+        for c in classes_in_scope(find_card(name), config)
     }
-    frame = published(source=SOURCE)
-    kept = [
-        _made_of(*key) <= held
-        for key in frame[["scope", "key", "modality"]].itertuples(index=False, name=None)
-    ]
-    return frame[kept].reset_index(drop=True)
+    slots = _slots(study)
+    frame = published(study)
+    keys = list(frame[["scope", "key", "modality"]].itertuples(index=False, name=None))
+    kept = {key: _made_of(slots, *key) <= held for key in set(keys)}
+    return frame[[kept[key] for key in keys]].reset_index(drop=True)
 
 
 def claims_for(config: RunConfig) -> pd.DataFrame:
-    """The table `claims` of a run: the paper's, in the run that is the paper's comparison."""
-    claims = check_claims()
-    kept = claims["source"].eq(SOURCE) & reproduces_paper(config)
-    return claims[kept].reset_index(drop=True)
+    """The table `claims`: what its study's document says of its numbers, in a run of the whole."""
+    study = find_study(config.study)
+    if study.published.claims is None or not reproduces_paper(config):
+        return CLAIMS.empty()
+    with study.file(study.published.claims).open(encoding="utf-8") as stream:
+        frame = pd.read_csv(stream, dtype={"holds": bool}, keep_default_na=False)
+    return frame.assign(source=study.document.id)[CLAIMS.names]
 
 
-@lru_cache(maxsize=1024)
-def _made_of(scope: str, key: str, modality: str) -> Set[tuple[str, str]]:
-    """(entry, class) behind a published number; the paper does not name a region's classes."""
-    if scope == "dataset":
-        return {(key, c.name) for c in load_cards(CARD_FOLDER)[key].classes}
-    return {
-        (entry, info.name)
-        for info in vocabulary()
-        if _is_in(info, scope, key, modality)
-        for entry in (*info.annotated_in, *info.generated_in)
-    }
+class _Slot(NamedTuple):
+    entry: str
+    name: str
+    modality: str
+    region: str
 
 
-def _is_in(info: ClassInfo, scope: str, key: str, modality: str) -> bool:
-    if scope == "region":
-        return info.region == key
-    return info.name == key and modality in (info.modality, "any")
+def _slots(study: Study) -> list[_Slot]:
+    """Every class of every entry of a study, once for each modality of the entry's scans."""
+    cards = [find_card(name) for name in study.entries]
+    own = class_regions(cards)
+    return [
+        _Slot(card.id, c.name, modality, region_of(modality, c.name, own=own))
+        for card in cards
+        for c in card.classes
+        for modality in card.modalities
+    ]
+
+
+def _made_of(slots: list[_Slot], scope: str, key: str, modality: str) -> set[tuple[str, str]]:
+    """(entry, class) behind a published number; no document names a region's classes."""
+
+    def belongs(slot: _Slot) -> bool:
+        if scope == "dataset":
+            return slot.entry == key
+        if scope == "region":
+            return slot.region == key
+        if scope in ("class", "lesion"):
+            return slot.name == key and modality in (slot.modality, "any")
+        return True  # an average over everything, or over what no card tells apart
+
+    return {(slot.entry, slot.name) for slot in slots if belongs(slot)}

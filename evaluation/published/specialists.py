@@ -1,8 +1,8 @@
-"""The 36 nnU-Net specialists of Table 7.
+"""The nnU-Net specialists whose configurations a study's document printed.
 
-`specialists.csv` holds Table 7 (classes, cases, patch, stages, width, printed size) joined with
-strides, kernels, batch size, spacing and normalisation of the plans that SAT-DS published, and
-with our count of weights.
+A study's `published.specialists` holds the printed table (classes, cases, patch, stages, width,
+size) joined with strides, kernels, batch size, spacing and normalisation of the plans that its
+authors published, and with our count of weights.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-TABLE = Path(__file__).parent / "specialists.csv"
+from evaluation.files.card_places import CardFile, stamped
+from evaluation.studies.record import Study
+
 CONVOLUTIONS_OF_A_STAGE = 2
 """The printed depth: 2 in every stage of every specialist."""
 
@@ -21,7 +22,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PinnedPlan:
-    """Table 7's configuration of one specialist.
+    """The printed configuration of one specialist.
 
     Axes are nnU-Net's after its transposition (for most scans slices first). `unit_spacing` says
     that the published plan has lost its spacing, so nnU-Net's copy of the scans gets 1 mm.
@@ -49,10 +50,15 @@ class PinnedPlan:
     source: str
 
 
+def pinned_plans(study: Study) -> dict[str, PinnedPlan]:
+    """A study's printed specialists by their ids; none where it prints none."""
+    name = study.published.specialists
+    return {} if name is None else _plans(stamped(study.file(name)))
+
+
 @lru_cache
-def pinned_plans() -> dict[str, PinnedPlan]:
-    """The 36 rows of Table 7 by specialist id."""
-    with TABLE.open(newline="", encoding="utf-8") as stream:
+def _plans(file: CardFile) -> dict[str, PinnedPlan]:
+    with file.path.open(newline="", encoding="utf-8") as stream:
         return {row["id"]: _pinned(row) for row in csv.DictReader(stream)}
 
 

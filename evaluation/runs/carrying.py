@@ -1,24 +1,28 @@
-"""Copies of the user's own cards and presets inside a run, so that it can be shown elsewhere."""
+"""Copies of the user's own cards, presets and study inside a run, to be shown elsewhere."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from os.path import normpath
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
-from evaluation.files.card_places import USER_FOLDER, carried_preset
+from evaluation.files.card_places import STUDY_FILE, USER_FOLDER, carried_preset, carried_study
 from evaluation.files.records import is_preset_file, read_card
 from evaluation.files.strict_yaml import load_yaml
 from evaluation.files.writing import atomic_path
 from evaluation.models.card import ModelCard, model_cards
 from evaluation.paths import RunPaths
+from evaluation.studies.record import find_study, study_ids
 
 
 def carry_cards(paths: RunPaths, config: RunConfig) -> None:
-    """Copy what the run uses of the user's own cards, split lists and presets into its folder.
+    """Copy what the run uses of the user's own cards, lists, presets and study into its folder.
 
     A copy stays where the user's file is gone or, of a model, broken; copies that the run no
     longer uses are deleted.
@@ -39,6 +43,7 @@ def carry_cards(paths: RunPaths, config: RunConfig) -> None:
         if card.is_file():
             _copy(card, paths.cards / "datasets" / card.name)
     presets = {carried_preset(paths, name).name for name in _carry_presets(paths, config)}
+    _carry_study(paths, config)
     _prune(paths.cards / "models", models)
     _prune(paths.cards / "datasets", datasets)
     for path in (paths.cards / "presets").glob("*"):
@@ -50,17 +55,26 @@ def edited_cards(paths: RunPaths) -> list[str]:
     """A line for each carried card that the user's own file no longer equals."""
     return [
         f"{own} was edited since it made these results; shown is the run's copy {copy}"
-        for kind in ("models", "datasets")
-        for copy in sorted((paths.cards / kind).glob("[!.]*"))
-        if (own := USER_FOLDER / kind / copy.name).is_file()
-        and own.read_bytes() != copy.read_bytes()
+        for own, copy in _copies(paths)
+        if own.is_file() and own.read_bytes() != copy.read_bytes()
     ]
+
+
+def _copies(paths: RunPaths) -> Iterator[tuple[Path, Path]]:
+    """The user's own file and the run's copy, of cards, lists and the study."""
+    for kind in ("models", "datasets"):
+        for copy in sorted((paths.cards / kind).glob("[!.]*")):
+            yield USER_FOLDER / kind / copy.name, copy
+    for copy in sorted((paths.cards / "studies").glob("*/[!.]*")):
+        study = Path(unquote(copy.parent.name))
+        own = study if copy.name == STUDY_FILE else study.parent / unquote(copy.name)
+        yield Path(normpath(own)), copy
 
 
 def _datasets(config: RunConfig) -> set[str]:
     """Entries, and other datasets that tables and pages name: trained on, or overlapping."""
     known = load_cards()
-    names = set(entry_ids(config.entries))
+    names = set(entry_ids(config))
     for name in sorted(names & set(known)):
         names |= {overlap.dataset for overlap in known[name].overlaps}
     for card in model_cards(config.models).values():
@@ -93,6 +107,28 @@ def _carry_presets(paths: RunPaths, config: RunConfig) -> Iterator[str]:
         if copy.is_file():
             yield name
             todo += _preset_files_in(load_yaml(copy.read_text(encoding="utf-8")))
+
+
+def _carry_study(paths: RunPaths, config: RunConfig) -> None:
+    """Copy a user's study with the lists of the run's entries and the published files it names.
+
+    Beside the copy of its own file they lie under their quoted names, wherever they were.
+    """
+    folder = carried_study(paths, config.study)
+    for other in (paths.cards / "studies").glob("[!.]*/"):
+        if other != folder:
+            shutil.rmtree(other)
+    study = find_study(config.study)
+    if config.study in study_ids() or study.is_carried:
+        return
+    names = [*study.published.names, *filter(None, map(study.list_name, entry_ids(config)))]
+    files = {quote(name, safe=""): study.file(name) for name in names}
+    files = {name: file for name, file in files.items() if file.is_file()}
+    for name, file in {**files, STUDY_FILE: Path(config.study)}.items():
+        _copy(file, folder / name)
+    for copy in folder.glob("[!.]*"):
+        if copy.name not in (STUDY_FILE, *files):
+            copy.unlink()
 
 
 def _preset_files_in(value: Any) -> list[str]:

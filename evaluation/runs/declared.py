@@ -104,9 +104,9 @@ def _ways_out(what: str, run: Path) -> str:
 def leftovers_of(run: Path) -> list[str]:
     """`leftovers` by the run's own effective configuration."""
     config = load_frozen(run)
-    return leftovers(run, config.models, entry_ids(config.entries))
+    return leftovers(run, config.models, entry_ids(config))
 
 
 def entries_with_split(paths: RunPaths, config: RunConfig) -> list[str]:
     """Declared entries that have a split in this run."""
-    return [name for name in entry_ids(config.entries) if paths.split(name).is_file()]
+    return [name for name in entry_ids(config) if paths.split(name).is_file()]

@@ -32,7 +32,7 @@ def measured_works(run: Path) -> dict[str, list[MeasuredWork]]:
     works = {}
     for name in config.models:
         card = find_model(name)
-        predictions = [_prediction(run, card, dataset) for dataset in entry_ids(config.entries)]
+        predictions = [_prediction(run, card, dataset) for dataset in entry_ids(config)]
         works[name] = [*_training(run, card), *(work for work in predictions if work)]
     return works
 

@@ -98,7 +98,7 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
     """
     folder = run / "benchmarks"
     config = load_frozen(run)
-    others = set(load_cards()) - set(entry_ids(config.entries))
+    others = set(load_cards()) - set(entry_ids(config))
     jobs = []
     for path in visible(folder, "**/*.tsv"):
         stage, *rest = path.relative_to(folder).with_suffix("").parts
@@ -138,7 +138,7 @@ def write_record(run: Path) -> Path:
     """Write `run.json`, the tables `runtime` and `cost`, and each model's joined `status.csv`."""
     paths = RunPaths(run)
     config = load_frozen(run)
-    entries = entry_ids(config.entries)
+    entries = entry_ids(config)
     for model, dataset in product(config.models, entries):
         if paths.prediction_shard(model, dataset, 0).parent.is_dir():
             join_status(run, model, dataset)

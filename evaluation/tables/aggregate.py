@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from evaluation.metrics.metric import Metric
 from evaluation.schema import TABLES
 from evaluation.tables.comparison import patient_means, size_note
 from evaluation.tables.grid import Grid
@@ -57,7 +58,7 @@ def aggregate(
     """All aggregated tables of one grid.
 
     Args:
-        grid: scores in one space at one tolerance.
+        grid: scores in one space at one tolerance; each of its metrics gives rows.
         expected: what the run should hold, for k of n.
         n_draws: bootstraps for the intervals of macro means.
         seed: of the bootstraps.
@@ -77,74 +78,86 @@ def aggregate(
     blocks: dict[str, list[Block]] = {targets.table: [] for targets in sets}
     weights: NDArray[np.float32] | None = None
     for setting in settings_of(grid):
-        samples = {
-            metric: sample(grid, metric, setting.policy, setting.view, setting.coverage)
-            for metric in ("dsc", "nsd")
-        }
-        if weights is None:
-            weights = patient_weights(samples["dsc"], n_draws, seed)
-        draws = {m: bootstrap(samples[m], universe, sets, weights) for m in samples}
-        for number, targets in enumerate(sets):
-            counted = tally(grid, samples["dsc"], universe, targets, setting.view)
-            numbers = {}
-            pools = {}
-            for metric, values in samples.items():
-                low, high = draws[metric][number].interval()
-                numbers[metric] = macro(values, universe, targets)
-                numbers[f"{metric}_low"], numbers[f"{metric}_high"] = low, high
-                pools[metric] = pooled(values, universe, targets)
-            parts = blocks[targets.table]
-            parts.append(_block(grid, universe, targets, setting, "macro", numbers, counted))
-            for position, name in enumerate(("scans", "patients")):
+        before: Sample | None = None
+        for metric in grid.metrics:
+            values = sample(grid, metric, setting.policy, setting.view, setting.coverage)
+            if weights is None:
+                weights = patient_weights(values, n_draws, seed)
+            draws = bootstrap(values, universe, sets, weights)
+            # Most metrics score the same pairs, so that the same stands behind their numbers.
+            if before is None or not values.scores_as(before):
+                tallies = [tally(grid, values, universe, t, setting.view) for t in sets]
+            before = values
+            reading = _Reading(grid, universe, setting, metric)
+            for number, targets in enumerate(sets):
+                numbers = (macro(values, universe, targets), *draws[number].interval())
+                parts, n = blocks[targets.table], tallies[number]
+                parts.append(reading.block(targets, "macro", numbers, n))
+                # Of the overall numbers, only the first has pooled ones beside it.
                 if targets.table == "overall" and targets is not sets[-3]:
                     continue
-                means = {metric: pools[metric][position] for metric in samples}
-                named = targets
-                if targets.table == "overall":
-                    named = replace(targets, keys=pd.DataFrame({"statistic": [name]}))
-                parts.append(_block(grid, universe, named, setting, name, means, counted))
+                for name, means in zip(
+                    ("scans", "patients"), pooled(values, universe, targets), strict=True
+                ):
+                    named = targets
+                    if targets.table == "overall":
+                        named = replace(targets, keys=pd.DataFrame({"statistic": [name]}))
+                    parts.append(reading.block(named, name, (means,), n))
     return {name: with_clean(grid, parts, TABLES[name]) for name, parts in blocks.items()}
 
 
-def _block(
-    grid: Grid,
-    universe: Universe,
-    targets: Targets,
-    setting: Setting,
-    aggregation: str,
-    numbers: Mapping[str, Floats],
-    counted: Tally,
-) -> Block:
-    """Rows of one table under one setting, one for each number and model."""
-    n_models = len(grid.models)
-    n = len(targets) * n_models
-    columns: dict[str, object] = {
-        str(name): np.repeat(values.to_numpy(), n_models) for name, values in targets.keys.items()
-    }
-    columns |= {
-        "data_kind": grid.data_kind,
-        "model": np.tile(np.array(grid.models, dtype=object), len(targets)),
-        "policy": setting.policy,
-        "space": grid.space,
-        "tolerance_mm": grid.tolerance_mm,
-        "view": setting.view,
-        "coverage": setting.coverage,
-        "aggregation": aggregation,
-    }
-    if targets.table == "dataset_class":
-        kinds = np.full((len(universe), n_models), "", dtype=object)
-        for entry in grid.entries:
-            at = universe.start[entry.dataset]
-            kinds[at : at + len(entry.slots)] = entry.kinds
-        columns["kind"] = kinds.ravel()
-    names = TABLES[targets.table].names
-    for name in ("dsc", "nsd", "dsc_low", "dsc_high", "nsd_low", "nsd_high"):
-        columns[name] = numbers[name].ravel() if name in numbers else np.nan
-    columns |= {name: array.ravel() for name, array in vars(counted).items() if name in names}
-    columns["note"] = size_note(counted.n_patients.ravel())
-    if "complete" in names:
-        columns["complete"] = np.tile(_complete(grid, setting.view, n_models), len(targets))
-    return block_of(columns, n, counted.known.ravel())
+@dataclass(frozen=True)
+class _Reading:
+    """One way to read the rows, for one metric."""
+
+    grid: Grid
+    universe: Universe
+    setting: Setting
+    metric: Metric
+
+    def block(
+        self, targets: Targets, aggregation: str, numbers: Sequence[Floats], counted: Tally
+    ) -> Block:
+        """Rows of one table, one for each number and model.
+
+        Args:
+            targets: the table's numbers.
+            aggregation: how they are made.
+            numbers: numbers x models: values, and the ends of their intervals if there are any.
+            counted: what stands behind them.
+        """
+        grid, setting = self.grid, self.setting
+        n_models = len(grid.models)
+        n = len(targets) * n_models
+        columns: dict[str, object] = {
+            str(name): np.repeat(values.to_numpy(), n_models)
+            for name, values in targets.keys.items()
+        }
+        columns |= {
+            "data_kind": grid.data_kind,
+            "model": np.tile(np.array(grid.models, dtype=object), len(targets)),
+            "policy": setting.policy,
+            "space": grid.space,
+            "view": setting.view,
+            "coverage": setting.coverage,
+            "aggregation": aggregation,
+            "metric": self.metric.id,
+            "tolerance_mm": grid.tolerance_of(self.metric),
+        }
+        if targets.table == "dataset_class":
+            kinds = np.full((len(self.universe), n_models), "", dtype=object)
+            for entry in grid.entries:
+                at = self.universe.start[entry.dataset]
+                kinds[at : at + len(entry.slots)] = entry.kinds
+            columns["kind"] = kinds.ravel()
+        for place, name in enumerate(("value", "value_low", "value_high")):
+            columns[name] = numbers[place].ravel() if place < len(numbers) else np.nan
+        names = TABLES[targets.table].names
+        columns |= {name: array.ravel() for name, array in vars(counted).items() if name in names}
+        columns["note"] = size_note(counted.n_patients.ravel())
+        if "complete" in names:
+            columns["complete"] = np.tile(_complete(grid, setting.view, n_models), len(targets))
+        return block_of(columns, n, counted.known.ravel())
 
 
 def _complete(grid: Grid, view: str, n_models: int) -> NDArray[np.bool_]:

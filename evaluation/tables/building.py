@@ -6,9 +6,9 @@ silently.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import nan, prod
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.schema import KINDS, spacing_from_text
+from evaluation.files.tables import spacing_from_text
+from evaluation.metrics.catalogue import find_metrics
+from evaluation.metrics.metric import Metric
+from evaluation.protocol import KINDS
 from evaluation.tables.grid import EntryGrid, Grid, Slots
+from evaluation.tables.kinds import preferred
 from evaluation.tables.policies import ABSENT, CODE, status_codes
 from evaluation.tables.scores import Expected
 from evaluation.tables.views import Links
@@ -49,16 +53,18 @@ _TEXT = (
     "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "space",
     "spacing_mm",
 )  # fmt: skip
-_NUMBERS = ("dsc", "nsd", "tolerance_mm", "reference_voxels", "prediction_voxels")
+_NUMBERS = ("tolerance_mm", "reference_voxels", "prediction_voxels")
+_ROW = ("space", "model", "dataset", "case", "class", "kind")
 
 
-def _columns(rows: pd.DataFrame) -> _Columns:
+def _columns(rows: pd.DataFrame, metrics: Sequence[Metric]) -> _Columns:
     codes, names = {}, {}
     for column in _TEXT:
         category = rows[column].astype("category").cat
         codes[column] = category.codes.to_numpy().astype(np.int64)
         names[column] = tuple(str(name) for name in category.categories)
-    return _Columns(codes, names, {name: rows[name].to_numpy() for name in _NUMBERS})
+    numbers = (*_NUMBERS, *(metric.id for metric in metrics))
+    return _Columns(codes, names, {name: rows[name].to_numpy() for name in numbers})
 
 
 def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Grid]:
@@ -70,13 +76,12 @@ def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Gr
     """
     if rows.empty:
         return []
-    columns = _columns(rows)
+    metrics = find_metrics(expected.metrics)
+    columns = _columns(rows, metrics)
     sizes = _reference_sizes(columns)
-    tolerances, tolerance = np.unique(columns.numbers["tolerance_mm"], return_inverse=True)
-    group = columns.codes["space"] * len(tolerances) + tolerance.ravel()
     grids = []
-    for number in np.unique(group):
-        part = columns.take(np.flatnonzero(group == number))
+    for tolerance, at, own in _parts(columns, metrics):
+        part = columns.take(at)
         # A model that was not measured here must not take from the others what they share.
         models = tuple(sorted(part.of("model", np.unique(part.codes["model"]))))
         order = np.argsort(part.codes["dataset"], kind="stable")
@@ -87,17 +92,39 @@ def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Gr
             _entry(dataset, part.take(blocks[dataset]), models, expected, links, people, sizes)
             for dataset in sorted(blocks)
         )
+        (space,) = part.of("space", np.unique(part.codes["space"]))
         grids.append(
-            Grid(
-                expected.data_kind,
-                columns.names["space"][number // len(tolerances)],
-                float(tolerances[number % len(tolerances)]),
-                models,
-                tuple(people),
-                entries,
-            )
+            Grid(expected.data_kind, space, tolerance, models, tuple(people), entries, own)
         )
-    return sorted(grids, key=lambda g: (g.space != "native", g.space, g.tolerance_mm))
+    return sorted(grids, key=lambda g: (g.space != "native", g.space))
+
+
+def _parts(
+    rows: _Columns, metrics: tuple[Metric, ...]
+) -> Iterator[tuple[float, NDArray[np.intp], tuple[Metric, ...]]]:
+    """Tolerance, rows and metrics of each grid, space by space."""
+    free = tuple(metric for metric in metrics if not metric.has_tolerance)
+    bound = tuple(metric for metric in metrics if metric.has_tolerance)
+    for space in np.unique(rows.codes["space"]):
+        inside = np.flatnonzero(rows.codes["space"] == space)
+        tolerances, group = np.unique(rows.numbers["tolerance_mm"][inside], return_inverse=True)
+        parts = [inside[group.ravel() == number] for number in range(len(tolerances))]
+        whole = _of_any_tolerance(rows, parts) if len(parts) > 1 and free else parts[0]
+        alone = len(whole) > len(parts[0])
+        if alone:
+            yield nan, whole, free
+        for number, part in enumerate(parts):
+            first = number == 0 and not alone
+            yield float(tolerances[number]), part, metrics if first else bound
+
+
+def _of_any_tolerance(rows: _Columns, parts: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
+    """Every pair of a space once, by its row of the lowest tolerance that it has."""
+    every = np.concatenate(parts)
+    shape = tuple(len(rows.names[key]) for key in _ROW)
+    packed = np.ravel_multi_index(tuple(rows.codes[key][every] for key in _ROW), shape)
+    _, first = np.unique(packed, return_index=True)
+    return every[np.sort(first)]
 
 
 def _reference_sizes(rows: _Columns) -> dict[tuple[str, str, str], int]:
@@ -126,11 +153,12 @@ def _entry(
     sizes: Mapping[tuple[str, str, str], int],
 ) -> EntryGrid:
     modalities = sorted(rows.of("modality", np.unique(rows.codes["modality"])))
-    if len(modalities) != 1:
+    declared = expected.modalities.get(dataset, ())
+    if len(modalities) != 1 and not set(modalities) <= set(declared):
         raise BenchError(
             f"entry `{dataset}` mixes modalities",
             found=", ".join(modalities),
-            expected="one modality for each entry",
+            expected="one modality for each entry, or `case_patterns` in its card that say which",
             hint="make it two entries, as the collection does with CHAOS",
         )
     patients = expected.test_cases(dataset)
@@ -161,8 +189,10 @@ def _entry(
     used = np.unique(rows.codes["status"])
     status_of_name[used] = status_codes(rows.of("status", used))
     status[at] = status_of_name[rows.codes["status"]]
+    # What nobody annotated counts as empty: a missing prediction of it is not judged.
+    reference[(reference < 0) & (status == CODE["not_annotated"]).any(axis=2)] = 0
     measured = {}
-    for metric in ("dsc", "nsd"):
+    for metric in expected.metrics:
         measured[metric] = np.full(shape, np.nan)
         measured[metric][at] = rows.numbers[metric]
     predicted = np.zeros(shape, dtype=np.int64)
@@ -175,15 +205,14 @@ def _entry(
     voxel_ml[case] = np.array(volumes)[rows.codes["spacing_mm"]]
     return EntryGrid(
         dataset=dataset,
-        modality=modalities[0],
+        modality=modalities[0] if len(declared) < 2 else declared[0],
         cases=cases,
         person=np.array(person, dtype=np.int64),
         in_clean=np.array([(dataset, c) not in links.leaked for c in cases], dtype=bool),
         slots=slots,
         kinds=kinds,
         status=status,
-        dsc=measured["dsc"],
-        nsd=measured["nsd"],
+        values=measured,
         reference_voxels=reference,
         prediction_voxels=predicted,
         voxel_ml=voxel_ml,
@@ -193,11 +222,7 @@ def _entry(
 def _slots(
     dataset: str, rows: _Columns, models: tuple[str, ...], expected: Expected
 ) -> tuple[Slots, NDArray[np.str_], NDArray[np.int64]]:
-    """Slots of an entry, the kind of each slot and model, and the slot of every row.
-
-    The preferred kind is decided for each model and class: annotated; else direct, if the model
-    was asked for the class by name; else the union of its parts.
-    """
+    """Slots of an entry, the kind of each slot and model, and the slot of every row."""
     keys = ("model", "class", "kind")
     shape = tuple(len(rows.names[key]) for key in keys)
     packed = np.ravel_multi_index(tuple(rows.codes[key] for key in keys), shape)
@@ -209,20 +234,17 @@ def _slots(
     labels = list(
         zip(*(rows.of(key, code) for key, code in zip(keys, codes, strict=True)), strict=True)
     )
-    order = sorted(range(len(labels)), key=lambda i: (not supported[i], KINDS.index(labels[i][2])))
-    chosen: dict[tuple[str, str], int] = {}
-    for i in order:
-        chosen.setdefault(labels[i][:2], i)
-    preferred = [chosen[label[:2]] == i for i, label in enumerate(labels)]
+    places = np.array([KINDS.index(label[2]) for label in labels], dtype=np.int64)
+    first_kind = preferred(unique // shape[2], places, supported)
     declared = expected.classes.get(dataset, {})
     names = [*declared, *sorted({label[1] for label in labels} - set(declared))]
-    other = {label[1] for label, first in zip(labels, preferred, strict=True) if not first}
+    other = {label[1] for label, first in zip(labels, first_kind, strict=True) if not first}
     names += [name for name in names if name in other]
     first_place = np.arange(len(names)) < len(names) - len(other)
     index = {key: i for i, key in enumerate(zip(names, first_place.tolist(), strict=True))}
     kinds = np.full((len(names), len(models)), "", dtype="U9")
     slot_of = np.empty(len(labels), dtype=np.int64)
-    for i, ((model, name, kind), first) in enumerate(zip(labels, preferred, strict=True)):
+    for i, ((model, name, kind), first) in enumerate(zip(labels, first_kind, strict=True)):
         slot_of[i] = index[name, first]
         kinds[slot_of[i], models.index(model)] = kind
     annotated = {label[1] for label in labels if label[2] == "annotated"}

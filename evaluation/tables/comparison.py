@@ -70,7 +70,7 @@ def compare(
     """Compare all pairs of models on every number of a table.
 
     Args:
-        values: the sample.
+        values: the sample, in which the higher value is the better one.
         universe: slots.
         targets: the table's numbers.
         weights: draws x people, for the intervals.

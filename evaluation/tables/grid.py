@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evaluation.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Slots:
 class EntryGrid:
     """Scores of all models on one entry.
 
-    Arrays are cases x slots x models: `status` codes, `dsc` and `nsd` in 0..1, sizes in voxels;
-    `reference_voxels` is cases x slots, `voxel_ml` cases. `person` indexes `Grid.people`.
+    Arrays are cases x slots x models: `status` codes, the `values` of each metric, sizes in
+    voxels; `reference_voxels` is cases x slots, `voxel_ml` cases. `person` indexes `Grid.people`.
     `in_clean` marks cases that the view `clean` keeps; `kinds` is slots x models.
     """
 
@@ -41,8 +45,7 @@ class EntryGrid:
     slots: Slots
     kinds: NDArray[np.str_]
     status: NDArray[np.int8]
-    dsc: NDArray[np.float64]
-    nsd: NDArray[np.float64]
+    values: Mapping[str, NDArray[np.float64]]
     reference_voxels: NDArray[np.int64]
     prediction_voxels: NDArray[np.int64]
     voxel_ml: NDArray[np.float64]
@@ -50,7 +53,12 @@ class EntryGrid:
 
 @dataclass(frozen=True)
 class Grid:
-    """All entries of a run in one space at one tolerance."""
+    """All entries of a run in one space, from the score rows of one tolerance.
+
+    `metrics` are those whose numbers are made from these rows. One without a tolerance has the
+    same value at every one: it is taken from the first, or from a grid of its own
+    (`tolerance_mm` NaN) where the first has not all of the rows.
+    """
 
     data_kind: str
     space: str
@@ -58,3 +66,8 @@ class Grid:
     models: tuple[str, ...]
     people: tuple[str, ...]
     entries: tuple[EntryGrid, ...]
+    metrics: tuple[Metric, ...]
+
+    def tolerance_of(self, metric: Metric) -> float:
+        """A metric's tolerance in the tables: NaN for one that has none."""
+        return self.tolerance_mm if metric.has_tolerance else math.nan

@@ -1,10 +1,11 @@
-"""What an empty or missing mask counts: pure functions of score rows.
+"""What an empty or missing mask counts: pure functions of score rows and of a metric's record.
 
 Two policies. `present-only` scores a class where the reference holds it; predicting what is not
 there is reported apart, as a false-positive rate. `paper` scores every class of the list on
-every scan, both sides empty = 1, as the authors' code does, and takes a class that was not
-annotated for an empty one. Under both, a missing prediction is 0 wherever the class would be
-scored, and an unsupported class is not scored unless asked for.
+every scan, both sides empty = 1 in DSC and NSD, as the authors' code does, and takes a class that
+was not annotated for an empty one. Under both, a missing prediction counts the worst (0 in DSC
+and NSD) wherever the class would be scored, and an unsupported class is not scored unless asked
+for. What exactly an empty or missing side counts is in the metric's record.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.schema import POLICIES, STATUSES
+from evaluation.metrics.metric import Metric
+from evaluation.protocol import POLICIES, STATUSES
 
 Floats = NDArray[np.floating[Any]]
-CODE = {status: code for code, status in enumerate(STATUSES)}
+CODE: dict[str, int] = {status: code for code, status in enumerate(STATUSES)}
 ABSENT = -1
 """Status code of a pair for which a model has no row at all, such as an entry it never saw."""
 
@@ -39,6 +41,7 @@ def status_codes(status: Any) -> NDArray[np.int8]:
 
 
 def policy_values(
+    metric: Metric,
     raw: Floats,
     status: NDArray[np.int8],
     reference_voxels: NDArray[np.integer[Any]],
@@ -50,34 +53,66 @@ def policy_values(
     """Values that enter the means, NaN = not scored.
 
     Args:
-        raw: DSC or NSD as measured, 0..1; looked at only where the status is `scored`.
+        metric: says what empty and missing sides count.
+        raw: its values in the score rows.
         status: codes as from `status_codes`; `ABSENT` is never scored.
         reference_voxels: size of the reference; negative = unknown, taken for present so that a
             missing prediction is never excused. Broadcasts against `status`.
         prediction_voxels: size of the prediction, for what `paper` makes of `not_annotated`.
         policy: `present-only` or `paper`.
-        unsupported_zero: unsupported counts 0 wherever the class would be scored.
+        unsupported_zero: unsupported counts as missing wherever the class would be scored.
+
+    Raises:
+        BenchError: no such policy.
+    """
+    values = np.where(status == CODE["scored"], raw, np.nan).astype(np.float64)
+    _fill(values, raw, status == CODE["prediction_empty"], metric.prediction_empty)
+    if policy == "paper":
+        values[status == CODE["both_empty"]] = metric.both_empty
+        _fill(values, raw, status == CODE["reference_empty"], metric.reference_empty)
+        unknown = status == CODE["not_annotated"]
+        silent = np.broadcast_to(prediction_voxels, status.shape) == 0
+        values[unknown & silent] = metric.both_empty
+        _fill(values, raw, unknown & ~silent, metric.reference_empty)
+    lost = is_missing(status, reference_voxels, policy)
+    if unsupported_zero:
+        lost |= is_missing(status, reference_voxels, policy, "unsupported")
+    values[lost] = metric.missing
+    return values
+
+
+def is_missing(
+    status: NDArray[np.int8],
+    reference_voxels: NDArray[np.integer[Any]],
+    policy: str,
+    what: str = "prediction_missing",
+) -> NDArray[np.bool_]:
+    """Pairs that would be scored if there were a prediction, in the shape of `status`.
 
     Raises:
         BenchError: no such policy.
     """
     if policy not in POLICIES:
         raise BenchError(f"no policy `{policy}`", hint=did_you_mean(policy, POLICIES))
-    zeros = ["prediction_empty"]
-    judged = ["prediction_missing"] + (["unsupported"] if unsupported_zero else [])
-    values = np.where(status == CODE["scored"], raw, np.nan).astype(np.float64)
-    would_be_scored = np.broadcast_to(np.asarray(reference_voxels) != 0, status.shape)
-    if policy == "paper":
-        zeros.append("reference_empty")
-        would_be_scored = np.ones(status.shape, dtype=bool)
-        values[status == CODE["both_empty"]] = 1.0
-        unknown = status == CODE["not_annotated"]
-        values[unknown] = (np.broadcast_to(prediction_voxels, status.shape) == 0)[unknown]
-    for name in zeros:
-        values[status == CODE[name]] = 0.0
-    for name in judged:
-        values[(status == CODE[name]) & would_be_scored] = 0.0
-    return values
+    lost: NDArray[np.bool_] = status == CODE[what]
+    if policy == "present-only":
+        lost &= np.broadcast_to(np.asarray(reference_voxels) != 0, status.shape)
+    return lost
+
+
+def never_measured(raw: Floats, status: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Models (last axis) of whose scored pairs none has a value: scores that know other metrics.
+
+    What empty and missing sides count would be their whole mean.
+    """
+    scored = (status == CODE["scored"]).reshape(-1, status.shape[-1])
+    known = np.isfinite(raw).reshape(scored.shape) & scored
+    return np.asarray(scored.any(axis=0) & ~known.any(axis=0))
+
+
+def _fill(values: Floats, raw: Floats, where: NDArray[np.bool_], counts: float | None) -> None:
+    """What a metric counts at some pairs; None = what was measured there."""
+    values[where] = np.broadcast_to(raw, values.shape)[where] if counts is None else counts
 
 
 def false_positives(

@@ -46,7 +46,7 @@ def rank(
         method: `mean-then-rank`: rank the macro means, best first. `rank-then-mean`: rank the
             models on every class of every scan, take the macro mean of the ranks, rank that.
             Ties share the mean rank.
-        values: the sample.
+        values: the sample, in which the higher value is the better one.
         universe: slots.
         targets: the numbers.
         weights: draws x people, for the stability.

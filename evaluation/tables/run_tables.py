@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,20 @@ from evaluation.datasets.overlaps import overlaps_of
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.sharding import n_test_shards
+from evaluation.datasets.sharding import n_test_shards, read_split
 from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
 from evaluation.files.card_places import shows_run
 from evaluation.files.writing import write_json
+from evaluation.metrics.catalogue import find_metric
 from evaluation.models.card import model_cards
 from evaluation.paths import RunPaths
+from evaluation.protocol import HEADLINE
 from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.runs.carrying import edited_cards
 from evaluation.runs.declared import leftovers_of
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
+from evaluation.studies.record import find_study
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.completeness import completeness, lines_of_models_not_run
@@ -59,9 +63,8 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
     splits, n_shards, gaps = {}, {}, {}
     for card in cards:
         n_shards[card.id], gaps[card.id] = _plan_of(card, config)
-        path = paths.split(card.id)
-        if path.is_file() and card.id not in not_run:
-            splits[card.id] = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if paths.split(card.id).is_file() and card.id not in not_run:
+            splits[card.id] = pd.DataFrame(map(asdict, read_split(paths, card.id)))
             gaps[card.id] = _gap(paths, config, card, splits[card.id])
     expected = Expected(
         data_kind=config.data_kind,
@@ -71,7 +74,7 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
             card.id: {c.name: c.kind == "annotated" for c in classes_in_scope(card, config)}
             for card in cards
         },
-        modalities={card.id: card.modality for card in cards},
+        modalities={card.id: card.modalities for card in cards},
         splits=splits,
         not_run=not_run,
         spaces=tuple(config.space),
@@ -80,6 +83,7 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
         planned={name: gap.expected for name, gap in gaps.items()},
         gaps={name: gap.words for name, gap in gaps.items() if gap.lacking},
         regions=class_regions(cards),
+        metrics=tuple(config.metrics),
     )
     trained = trained_entries(expected.models, expected.entries)
     return expected, find_links(splits, _audit(paths, splits), overlaps_of(cards), trained)
@@ -130,7 +134,7 @@ def _audit(paths: RunPaths, splits: Mapping[str, pd.DataFrame]) -> pd.DataFrame 
 
 def _cards(config: RunConfig) -> list[DatasetCard]:
     cards = load_cards()
-    return [cards[name] for name in entry_ids(config.entries) if name in cards]
+    return [cards[name] for name in entry_ids(config) if name in cards]
 
 
 @dataclass(frozen=True)
@@ -198,17 +202,16 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     for grid in grids:
         for name, frame in aggregate(grid, expected, n_draws, seed).items():
             parts[name].append(frame)
-    for grid in loaded.entrants:
-        for name, frame in decide(grid, expected, n_draws, seed=seed).items():
-            parts[name].append(frame)
     tables = {
         name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames
     }
+    tables |= decide(loaded.entrants, expected, n_draws, seed=seed)
     tables["sensitivity"] = sensitivity(
         tables, {m for grid in loaded.entrants for m in grid.models}
     )
     tables["completeness"] = completeness(grids, expected)
-    tables["published"] = published_beside_ours(published_for(config), tables)
+    study = find_study(config.study)
+    tables["published"] = published_beside_ours(study, published_for(config), tables)
     tables["claims"] = claims_for(config)
     for name in MADE_HERE:
         write_table(paths.table(name), tables[name], TABLES[name])
@@ -238,26 +241,33 @@ def _gaps(config: RunConfig, expected: Expected) -> list[str]:
 
 def _summary(tables: Mapping[str, pd.DataFrame], expected: Expected) -> list[str]:
     overall = tables["overall"]
-    headline = overall[
-        overall["policy"].eq("present-only")
-        & overall["view"].eq("paper")
-        & overall["coverage"].eq("supported")
-        & overall["statistic"].eq("entries")
-    ]
-    columns = [
-        "model", "space", "tolerance_mm", "dsc", "nsd", "n_entries", "n_entries_expected",
-        "n_classes", "n_classes_expected", "n_cases", "n_cases_expected", "n_missing",
-    ]  # fmt: skip
-    lines = [
-        f"{row.model}: DSC {row.dsc:.4f}, NSD {row.nsd:.4f} at {row.tolerance_mm:g} mm "
-        f"({row.space}; {row.n_entries} of {row.n_entries_expected} entries, "
-        f"{row.n_classes} of {row.n_classes_expected} classes, "
-        f"{row.n_cases} of {row.n_cases_expected} scans, {row.n_missing} values missing)"
-        for row in headline[columns].itertuples(index=False)
-    ]
+    lines = []
+    for space in overall["space"].unique():
+        headline = replace(HEADLINE, space=space, tolerance_mm=nan)
+        rows = headline.rows(overall)
+        rows = rows[rows["statistic"] == headline.statistic]
+        for model, own in rows.groupby("model", sort=False):
+            n = own.iloc[0]
+            numbers = ", ".join(
+                _number(*each)
+                for each in zip(own["metric"], own["value"], own["tolerance_mm"], strict=True)
+            )
+            lines.append(
+                f"{model}: {numbers} ({space}; {n.n_entries} of {n.n_entries_expected} entries, "
+                f"{n.n_classes} of {n.n_classes_expected} classes, "
+                f"{n.n_cases} of {n.n_cases_expected} scans, {n.n_missing} values missing)"
+            )
     lines += [f"not run: {name}: {why}" for name, why in sorted(expected.not_run.items())]
     changes = tables["sensitivity"]
     if len(changes):
         flips = int(np.sum(changes["flips"]))
         lines.append(f"sensitivity: the winner changes in {flips} of {len(changes)} rows")
     return lines
+
+
+def _number(name: str, value: float, tolerance_mm: float) -> str:
+    """Such as `NSD 0.8123 at 1 mm`."""
+    metric = find_metric(name)
+    unit = f" {metric.unit}" if metric.unit else ""
+    at = f" at {tolerance_mm:g} mm" if metric.has_tolerance else ""
+    return f"{metric.title} {value:.4f}{unit}{at}"

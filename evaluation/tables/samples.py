@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.metrics.metric import Metric
 from evaluation.tables.grid import EntryGrid, Grid
-from evaluation.tables.policies import ABSENT, CODE, policy_values
+from evaluation.tables.policies import ABSENT, CODE, is_missing, never_measured, policy_values
 from evaluation.tables.targets import Targets, Universe
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ class EntrySample:
         person: position in `people` of each case.
         sums: people x slots x models, sum over a patient's scans.
         counts: the same, number of scans.
-        missing: slots x models, some value is 0 only because there is no prediction.
+        missing: slots x models, number of scans that would be scored and have no prediction.
     """
 
     dataset: str
@@ -35,7 +36,7 @@ class EntrySample:
     person: NDArray[np.int64]
     sums: Floats
     counts: Floats
-    missing: NDArray[np.bool_]
+    missing: NDArray[np.int64]
 
     @property
     def slot_means(self) -> Floats:
@@ -89,12 +90,20 @@ class Sample:
             block = slice(at, at + entry.values.shape[1])
             finite = np.isfinite(entry.values)
             lacks[block] = (finite.any(axis=2, keepdims=True) & ~finite).any(axis=0)
-            lacks[block] |= entry.missing
+            lacks[block] |= entry.missing > 0
             some[block] = finite.any(axis=(0, 2))
         lacking = np.asarray(targets.member[:, :, None] & lacks).max(axis=1)
         known = np.asarray(targets.member & some).max(axis=1)
         result: NDArray[np.bool_] = ~lacking & known[:, None]
         return result
+
+    def scores_as(self, other: Sample) -> bool:
+        """Whether another sample of the same grid scores exactly the same pairs."""
+        return all(
+            (np.isfinite(one.values) == np.isfinite(two.values)).all()
+            and (one.missing == two.missing).all()
+            for one, two in zip(self.entries, other.entries, strict=True)
+        )
 
     @property
     def same_scans(self) -> bool:
@@ -111,7 +120,7 @@ def reduce_entry(
     people: NDArray[np.int64],
     person: NDArray[np.int64],
     values: Floats,
-    missing: NDArray[np.bool_],
+    missing: NDArray[np.int64],
 ) -> EntrySample:
     """Sum values over each patient's scans."""
     finite = np.isfinite(values)
@@ -122,34 +131,46 @@ def reduce_entry(
     return EntrySample(dataset, people, values, person, sums, counts, missing)
 
 
-def entry_values(entry: EntryGrid, metric: str, policy: str, view: str, coverage: str) -> Floats:
-    """Values of one entry, cases x slots x models, NaN = not scored."""
+def entry_values(
+    entry: EntryGrid, metric: Metric, policy: str, view: str, coverage: str
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Values of one entry, cases x slots x models, NaN = not scored, and what lacks a prediction.
+
+    The second array marks pairs that would be scored if there were one: their value is what the
+    metric's record says.
+    """
+    reference = entry.reference_voxels[:, :, None]
     values = policy_values(
-        getattr(entry, metric),
+        metric,
+        entry.values[metric.id],
         entry.status,
-        entry.reference_voxels[:, :, None],
+        reference,
         entry.prediction_voxels,
         policy,
         unsupported_zero=coverage == "zero",
     )
+    missing = is_missing(entry.status, reference, policy)
+    left_out = np.zeros(values.shape, dtype=bool)
+    left_out[:, :, never_measured(entry.values[metric.id], entry.status)] = True
     if coverage == "common":
-        left_out = (entry.status == CODE["unsupported"]) | (entry.status == ABSENT)
-        values[left_out.any(axis=2)] = np.nan
+        unsupported = (entry.status == CODE["unsupported"]) | (entry.status == ABSENT)
+        left_out |= unsupported.any(axis=2, keepdims=True)
     if view == "clean":
-        values[~entry.in_clean] = np.nan
-    return values
+        left_out[~entry.in_clean] = True
+    values[left_out] = np.nan
+    return values, missing & ~left_out
 
 
 def sample(
-    grid: Grid, metric: str, policy: str, view: str = "paper", coverage: str = "supported"
+    grid: Grid, metric: Metric, policy: str, view: str = "paper", coverage: str = "supported"
 ) -> Sample:
     """Values of a whole grid under one policy, view and coverage."""
     entries = []
     for entry in grid.entries:
         people, person = np.unique(entry.person, return_inverse=True)
-        values = entry_values(entry, metric, policy, view, coverage)
-        missing = ((entry.status == CODE["prediction_missing"]) & np.isfinite(values)).any(axis=0)
-        entries.append(reduce_entry(entry.dataset, people, person.ravel(), values, missing))
+        values, missing = entry_values(entry, metric, policy, view, coverage)
+        lost = missing.sum(axis=0)
+        entries.append(reduce_entry(entry.dataset, people, person.ravel(), values, lost))
     return Sample(grid.models, len(grid.people), tuple(entries))
 
 

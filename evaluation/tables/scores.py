@@ -15,11 +15,12 @@ from evaluation.classes import Regions
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path
 from evaluation.paths import RunPaths
-from evaluation.schema import SCORES
+from evaluation.protocol import DEFAULT_METRICS
+from evaluation.schema import SCORES, scores_table
 
 USED = (
-    "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "reason", "dsc",
-    "nsd", "tolerance_mm", "space", "spacing_mm", "reference_voxels", "prediction_voxels",
+    "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "reason",
+    "tolerance_mm", "space", "spacing_mm", "reference_voxels", "prediction_voxels",
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ class Expected:
         models: models of the configuration.
         entries: entries of the configuration.
         classes: by entry, class name -> whether it is annotated (not a union of others).
-        modalities: by entry, `ct` or `mri`.
+        modalities: of an entry's scans, first the one under which tables file it.
         splits: by entry that has data, a frame with `case`, `patient`, `split`.
         not_run: by entry without data, the reason.
         spaces: spaces of the configuration.
@@ -45,13 +46,14 @@ class Expected:
         planned: by entry, number of test cases by the plan, usable or not.
         gaps: by entry with test cases that are not usable, how many and why.
         regions: of classes outside the vocabulary.
+        metrics: metrics of the configuration.
     """
 
     data_kind: str
     models: tuple[str, ...] = ()
     entries: tuple[str, ...] = ()
     classes: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    modalities: Mapping[str, str] = field(default_factory=dict)
+    modalities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     splits: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
     spaces: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ class Expected:
     planned: Mapping[str, int] = field(default_factory=dict)
     gaps: Mapping[str, str] = field(default_factory=dict)
     regions: Regions = field(default_factory=dict)
+    metrics: tuple[str, ...] = DEFAULT_METRICS
 
     def test_cases(self, dataset: str) -> dict[str, str]:
         """Test case -> patient of an entry (empty if it has no split)."""
@@ -74,18 +77,25 @@ class Expected:
         return max(self.planned.get(dataset, 0), len(self.test_cases(dataset)))
 
 
-def load_rows(paths: RunPaths, expected: Expected, columns: Iterable[str] = USED) -> pd.DataFrame:
+def load_rows(
+    paths: RunPaths, expected: Expected, columns: Iterable[str] | None = None
+) -> pd.DataFrame:
     """The score rows of what a run declares, text as categories.
 
     Models or entries that are missing are simply not there; what lies there undeclared neither.
 
+    Args:
+        paths: of the run.
+        expected: what it declares.
+        columns: some of the columns; default: what tables are made of, with the run's metrics.
+
     Raises:
         BenchError: a file that is not Parquet or lacks columns.
     """
-    names = list(columns)
+    names = [*USED, *expected.metrics] if columns is None else list(columns)
     tables = [table for *_, table, _ in read_scores(paths, expected, names)]
     if not tables:
-        return SCORES.empty()[names]
+        return scores_table(expected.metrics).empty()[names]
     text = [c.name for c in SCORES.columns if c.type == "text" and c.name in names]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(categories=text)
     return frame
@@ -123,8 +133,9 @@ def read_scores(
             if path.parent.name == "shards":
                 # A shard of another plan may hold cases that are another shard's now.
                 cases = tests[int(path.stem) :: expected.n_shards.get(dataset, 1)]
-            table = _read(path, list(dict.fromkeys([*columns, *_KEYS])))
-            kept, rest = _declared(table, expected, dataset, cases)
+            rows, lacking = _read(path, list(dict.fromkeys([*columns, *_KEYS])), expected.metrics)
+            others += [f"no `{metric}` in the score rows" for metric in lacking]
+            kept, rest = _declared(rows, expected, dataset, cases)
             tables.append(kept.select(list(columns)))
             others += rest
         yield model, dataset, pa.concat_tables(tables), list(dict.fromkeys(others))
@@ -162,15 +173,16 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
         Lines that name what lies under `scores/` and is left out of the tables.
     """
     files = score_files(paths, expected)
+    schema = scores_table(expected.metrics).schema
     left_out: dict[str, list[str]] = {}
-    for model, dataset, table, others in read_scores(paths, expected, SCORES.names):
+    for model, dataset, table, others in read_scores(paths, expected, schema.names):
         for what in others:
             left_out.setdefault(what, []).append(f"{model}/{dataset}")
         target = paths.scores(model, dataset)
         if files[model, dataset] == [target]:
             continue
         with atomic_path(target) as temporary:
-            pq.write_table(table.cast(SCORES.schema), temporary, compression="zstd")
+            pq.write_table(table.cast(schema), temporary, compression="zstd")
     for what, where in _undeclared(paths, expected):
         left_out.setdefault(what, []).append(where)
     return [
@@ -201,10 +213,30 @@ def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]
                     yield "shards of another shard_size", where
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
-    schema = pa.schema([SCORES.schema.field(name) for name in columns])
+def measured_by(paths: RunPaths, expected: Expected) -> list[str]:
+    """Which code measured a run, from all of its score files: `sweep 1.0`, ..., sorted."""
+    columns = ["implementation", "version"]
+    names = set()
+    for *_, table, _ in read_scores(paths, expected, columns):
+        pairs = table.group_by(columns).aggregate([]).to_pylist()
+        names |= {f"{pair['implementation']} {pair['version']}".strip() for pair in pairs}
+    return sorted(names - {""})
+
+
+def _read(path: Path, columns: list[str], metrics: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """Columns of a file of score rows, and the metrics that it lacks: they are NaN everywhere.
+
+    Rows that were brought in may know only some of the metrics that a run asks for.
+    """
+    schema = pa.schema([scores_table(metrics).schema.field(name) for name in columns])
     try:
-        return pq.read_table(path, columns=columns).select(columns).cast(schema)
+        there = set(pq.read_schema(path).names)
+        lacking = [name for name in metrics if name in columns and name not in there]
+        table = pq.read_table(path, columns=[name for name in columns if name not in lacking])
+        nothing = pa.nulls(len(table), pa.float64()).fill_null(float("nan"))
+        for name in lacking:
+            table = table.append_column(name, nothing)
+        return table.select(columns).cast(schema), lacking
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BenchError(
             "not a file of score rows", file=path, found=error, expected=", ".join(columns)

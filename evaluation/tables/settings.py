@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.schema import COVERAGES, POLICIES, Table
+from evaluation.files.tables import Table
+from evaluation.protocol import COVERAGES, POLICIES, VIEWS
 from evaluation.tables.grid import Grid
 from evaluation.tables.policies import ABSENT, CODE
 
@@ -31,7 +32,7 @@ def settings_of(grid: Grid) -> Iterator[Setting]:
         for e in grid.entries
     )
     for policy in POLICIES:
-        for view in ("paper", "clean") if has_leaks(grid) else ("paper",):
+        for view in VIEWS if has_leaks(grid) else VIEWS[:1]:
             for coverage in ("supported",) if whole else COVERAGES:
                 yield Setting(policy, view, coverage)
 

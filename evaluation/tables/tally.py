@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.tables.grid import Grid
-from evaluation.tables.policies import ABSENT, CODE, false_positives
+from evaluation.tables.policies import ABSENT, false_positives
 from evaluation.tables.samples import Floats, Sample
 from evaluation.tables.targets import Targets, Universe
 
@@ -56,10 +56,9 @@ def tally(grid: Grid, values: Sample, universe: Universe, targets: Targets, view
         absent, wrong = false_positives(entry.status, entry.prediction_voxels)
         absent[~kept] = wrong[~kept] = False
         volume = np.where(wrong, entry.prediction_voxels * entry.voxel_ml[:, None, None], 0.0)
-        missing = (entry.status == CODE["prediction_missing"]) & finite
         by_slot = {
             "scores": finite.sum(axis=0),
-            "missing": missing.sum(axis=0),
+            "missing": scored.missing,
             "absent": absent.sum(axis=0),
             "positive": wrong.sum(axis=0),
             "ml": volume.sum(axis=0),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -19,12 +18,11 @@ from numpy.typing import NDArray
 from evaluation.classes.regions import (
     LESION,
     UNASSIGNED,
-    Composition,
     Regions,
-    Scheme,
     composition_keys,
     region_of,
 )
+from evaluation.protocol import COMPOSITIONS, SCHEMES, Composition, Scheme
 from evaluation.tables.grid import Grid
 from evaluation.tables.scores import Expected
 
@@ -73,7 +71,7 @@ def universe_of(grid: Grid, expected: Expected) -> Universe:
     for dataset, classes in expected.classes.items():
         if dataset not in start:
             start[dataset] = len(rows)
-            modality = expected.modalities[dataset]
+            modality = expected.modalities[dataset][0]
             rows += [(dataset, modality, name, leaf, True) for name, leaf in classes.items()]
     columns = list(zip(*rows, strict=True)) if rows else [()] * 5
     return Universe(
@@ -227,10 +225,10 @@ def region_targets(universe: Universe) -> Targets:
     """Mean over a region's (modality, class) keys, in every scheme and composition."""
     keys = []
     members = []
-    for scheme in get_args(Scheme):
+    for scheme in SCHEMES:
         regions = universe.regions(scheme)
         names = sorted(set(regions) - {UNASSIGNED, LESION}) + [LESION] * (LESION in regions)
-        for composition in get_args(Composition):
+        for composition in COMPOSITIONS:
             inside = composition_mask(universe, composition) & universe.preferred
             for name in names:
                 keys.append({"scheme": scheme, "composition": composition, "region": name})

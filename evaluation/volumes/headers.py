@@ -1,46 +1,134 @@
-"""Files whose voxels lie in another file: which one a MetaImage or NRRD header names."""
+"""What the text header of a MetaImage or NRRD file says: files that hold its voxels, and its unit.
+
+Voxels may lie in one other file, in a listed file for each slice, or in numbered ones. A header is
+read as ITK reads it: MetaImage's keys go on until `ElementDataFile`, with `=` or `:` behind the
+key, NRRD's until an empty line; comments may be of any length.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 from evaluation.errors import BenchError
 
-_DATA_FILE = {
-    ".mhd": re.compile(rb"^\s*ElementDataFile\s*=\s*(\S.*?)\s*$", re.MULTILINE),
-    ".nrrd": re.compile(rb"^data ?file:\s*(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE),
-}
-# Headers are text and short; in a NRRD file an empty line ends it, and voxels follow.
-_LONGEST_HEADER = 1 << 16
-_END_OF_NRRD_HEADER = re.compile(rb"\r?\n\r?\n")
+# Far above any header; a file that has no end of its header is none.
+_LONGEST_HEADER = 1 << 24
+_META = (".mhd", ".mha")
+_NRRD = (".nrrd", ".nhdr")
+
+
+@dataclass(frozen=True)
+class TextHeader:
+    """Data files as the header names them (none: in the file itself), slices, and unit."""
+
+    data: tuple[str, ...] = ()
+    listed: bool = False
+    size: tuple[int, ...] = ()
+    unit: str = ""
+
+
+def read_text_header(path: Path) -> TextHeader | None:
+    """The text header of a file; None for formats that have none.
+
+    Raises:
+        BenchError: the header has no end.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _META + _NRRD or not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        fields, rest = _fields(stream, path, nrrd=suffix in _NRRD)
+    if suffix in _META:
+        named = fields.get("elementdatafile", "LOCAL")
+        return TextHeader(
+            *_data_files(named, rest), _numbers(fields.get("dimsize", "")),
+            fields.get("distanceunits", ""),
+        )  # fmt: skip
+    named = fields.get("data file", fields.get("datafile", "LOCAL"))
+    size, unit = _numbers(fields.get("sizes", "")), fields.get("space units", "")
+    return TextHeader(*_data_files(named, rest), size, unit or fields.get("units", ""))
+
+
+def _fields(stream: BinaryIO, path: Path, nrrd: bool) -> tuple[dict[str, str], list[str]]:
+    """Keys in lower case with their values, and the lines that follow a list of files."""
+    fields: dict[str, str] = {}
+    for line in _lines(stream, path):
+        text = line.strip()
+        if nrrd and not text:
+            break
+        # A NRRD comment, or a key of the user's own (`key:=value`).
+        if nrrd and (text.startswith("#") or ":=" in text):
+            continue
+        key, sign, value = re.match(r"([^=:]*)([=:]?)(.*)", text).groups()  # type: ignore[union-attr]
+        name = " ".join(key.lower().split())
+        if sign:
+            fields[name] = value.strip()
+        last = name in (("data file", "datafile") if nrrd else ("elementdatafile",))
+        if last and value.strip().upper().startswith("LIST"):
+            return fields, [x.strip() for x in _lines(stream, path) if x.strip()]
+        if last and not nrrd:
+            break
+    return fields, []
+
+
+def _lines(stream: BinaryIO, path: Path) -> Iterator[str]:
+    read = 0
+    while line := stream.readline(_LONGEST_HEADER):
+        read += len(line)
+        if read > _LONGEST_HEADER:
+            raise BenchError(
+                "the header of this file has no end", file=path,
+                expected=f"less than {_LONGEST_HEADER >> 20} MiB of text before the voxels",
+            )  # fmt: skip
+        yield line.decode("utf-8", "surrogateescape")
+
+
+def _data_files(named: str, rest: list[str]) -> tuple[tuple[str, ...], bool]:
+    """Names of the data files, and whether there must be one for each slice."""
+    if named.upper() in ("LOCAL", ""):
+        return (), False
+    if named.upper().startswith("LIST"):
+        return tuple(rest), True
+    words = named.rsplit(maxsplit=3)
+    if "%" in named and len(words) == 4:
+        try:
+            first, last, step = (int(word) for word in words[1:])
+            numbers = range(first, last + (1 if step > 0 else -1), step)
+            return tuple(words[0] % number for number in numbers), True
+        except (ValueError, TypeError):
+            pass  # a strange name, but a name
+    return (named,), False
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split() if word.isdigit())
 
 
 def companions(path: Path) -> tuple[Path, ...]:
-    """The file itself and, if its header names another file for the voxels, that one."""
-    suffix = path.suffix.lower()
-    if suffix not in _DATA_FILE or not path.is_file():
-        return (path,)
-    with path.open("rb") as stream:
-        header = stream.read(_LONGEST_HEADER)
-    if suffix == ".nrrd":
-        header = _END_OF_NRRD_HEADER.split(header, maxsplit=1)[0]
-    match = _DATA_FILE[suffix].search(header)
-    if match is None or match[1].upper() == b"LOCAL":
-        return (path,)
-    return (path, path.parent / match[1].decode("utf-8", "surrogateescape"))
+    """The file itself and those that its header names for the voxels."""
+    header = read_text_header(path)
+    return (path, *(path.parent / name for name in header.data)) if header else (path,)
 
 
-def refuse_foreign_voxels(path: Path) -> None:
-    """Refuse a header that takes its voxels from outside its own folder.
+def refuse_foreign_voxels(path: Path, header: TextHeader | None) -> None:
+    """Refuse a header that takes its voxels from outside its own folder, or not all of them.
 
     Such a file could show anything that this user may read, a reference among it.
 
     Raises:
-        BenchError: it does.
+        BenchError: it does; or it lists fewer files than it has slices.
     """
+    if header is None:
+        return
     folder = path.parent.resolve()
-    for data in companions(path)[1:]:
+    for name in header.data:
+        data = path.parent / name
         # The header's own words count: a link that stands beside it is the user's doing.
         if not (data.parent.resolve() / data.name).is_relative_to(folder):
             raise BenchError(
@@ -50,3 +138,11 @@ def refuse_foreign_voxels(path: Path) -> None:
                 expected=f"a file in {folder}",
                 hint="put both files into one folder",
             )
+    slices = prod(islice(header.size, 2, None))
+    if header.listed and len(header.data) not in (1, slices):
+        raise BenchError(
+            "the header does not list as many files as it has slices",
+            file=path,
+            found=f"{len(header.data)} files",
+            expected=f"{slices} slices (DimSize {' '.join(map(str, header.size))})",
+        )

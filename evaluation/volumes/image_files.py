@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, is_hidden
-from evaluation.volumes.headers import refuse_foreign_voxels
+from evaluation.volumes.geometry import nifti_affine, refuse_shear, unit_in_mm
+from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
 from evaluation.volumes.inflate import Arena, inflate
 
 Array = NDArray[Any]
@@ -35,10 +36,15 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Volume:
-    """A 3D array (x, y, z) and its affine (4, 4) from index to RAS millimetres."""
+    """A 3D array (x, y, z) and its affine (4, 4) from index to RAS millimetres.
+
+    `remark` says in one sentence where the file's geometry had to be decided by a rule
+    (`evaluation.volumes.geometry`).
+    """
 
     array: Array
     affine: Affine
+    remark: str = ""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -106,9 +112,14 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
             found=f"shape {volume.array.shape}",
             expected="three axes, each of at least one voxel",
         )
-    if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-12:
-        raise BenchError("volume has no usable geometry", file=path, found=volume.affine.tolist())
+    _check_geometry(volume.affine, path)
     return volume
+
+
+def _check_geometry(affine: Affine, path: Path) -> None:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise BenchError("volume has no usable geometry", file=path, found=affine.tolist())
+    refuse_shear(affine, path)
 
 
 def read_grid(path: Path) -> Volume:
@@ -122,7 +133,7 @@ def read_grid(path: Path) -> Volume:
     except Exception as error:
         raise BenchError("volume cannot be read", file=path, found=error) from error
     empty = np.broadcast_to(np.uint8(0), image.shape[:3])
-    return Volume(empty, np.asarray(image.affine, dtype=np.float64))
+    return Volume(empty, *nifti_affine(image.header, path))
 
 
 def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
@@ -139,11 +150,13 @@ def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
         array = np.asanyarray(image.dataobj)
     else:
         array = image.get_fdata(dtype=np.float32, caching="unchanged")
+    # Compiled code takes no other byte order than the machine's.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
     if array.ndim == 2:
         array = array[..., np.newaxis]
-    return Volume(np.asarray(array), np.asarray(image.affine, dtype=np.float64))
+    return Volume(np.asarray(array), *nifti_affine(image.header, path))
 
 
 def _unpacked_nifti(path: Path, arena: Arena | None) -> Any:
@@ -185,7 +198,8 @@ def _require_memory(path: Path, size: int) -> None:
 
 
 def _read_itk(path: Path) -> Volume:
-    refuse_foreign_voxels(path)
+    header = read_text_header(path)
+    refuse_foreign_voxels(path, header)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -199,7 +213,13 @@ def _read_itk(path: Path) -> Volume:
         )
     _require_memory(path, prod(size))
     image = reader.Execute()
-    return from_itk(sitk.JoinSeries([image]) if len(size) == 2 else image)
+    volume = from_itk(sitk.JoinSeries([image]) if len(size) == 2 else image)
+    # ITK reads the numbers and leaves their unit alone.
+    factor = unit_in_mm(header.unit, path) if header else 1.0
+    if factor == 1:
+        return volume
+    scaled = np.diag([factor, factor, factor, 1.0]) @ volume.affine
+    return Volume(volume.array, scaled, f"a unit of the header is {factor:g} mm")
 
 
 def from_itk(image: Any) -> Volume:

@@ -13,9 +13,6 @@ from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Affine, Array, spacing_of
 from evaluation.volumes.segmentation import Segmentation
 
-PAPER_SPACING_MM = (1.0, 1.0, 3.0)
-"""The grid on which the paper's numbers were scored (x, y, z)."""
-
 
 def grid_of_spacing(
     shape: tuple[int, ...], affine: Affine, spacing_mm: tuple[float, float, float]

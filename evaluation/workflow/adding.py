@@ -13,7 +13,6 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.writing import TEMPORARY_PREFIX
-from evaluation.measure import measure_shard
 from evaluation.models.adapters import build_model
 from evaluation.models.added import read_added, write_added
 from evaluation.models.card import find_model
@@ -24,6 +23,7 @@ from evaluation.plugins import add_commands
 from evaluation.runs.carrying import carry_cards
 from evaluation.runs.declared import entries_with_split
 from evaluation.runs.provenance import write_record
+from evaluation.scoring.shards import measure_shard
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.workflow.digests import declare, predict_digest
 from evaluation.workflow.lock import RunLock

@@ -21,11 +21,13 @@ from evaluation.datasets.splits import (
     natural_key,
     planned_cases,
     split_file,
+    split_rule,
 )
 from evaluation.errors import BenchError
 from evaluation.models.card import model_faults
 from evaluation.paths import RunPaths
 from evaluation.runs.declared import Added, added_lines, leftovers
+from evaluation.studies.record import find_study
 from evaluation.workflow.configuration import unused_names
 from evaluation.workflow.plan import Plan
 
@@ -61,7 +63,7 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
     from evaluation.datasets.shards import read_rows
     from evaluation.datasets.standardise import patient_of
 
-    card = find_card(dataset)
+    card, study = find_card(dataset), find_study(config.study)
     try:
         raw = [c.case for c in discover(card, Path(config.raw_root)) if c.case not in card.exclude]
         patients = [patient_of(card, case) for case in raw]
@@ -70,7 +72,7 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
         return
     listed = planned_cases(card, config)
     if listed is not None:
-        yield from list_remarks(card, listed)
+        yield from list_remarks(card, study, listed)
         known = {row.case for row in listed}
         if absent := sorted(known.difference(raw), key=natural_key):
             n = f"{len(absent)} of {len(known)}"
@@ -78,14 +80,15 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
         if extra := [case for case in raw if case not in known]:
             yield (
                 f"{dataset}: {len(raw)} on disk, {len(raw) - len(extra)} in the run; not on its "
-                f"list: {_few(extra)}. To take them in, write them into {split_file(dataset)}"
+                f"list: {_few(extra)}. To take them in, write them into "
+                f"{split_file(dataset, study)}"
             )
         raw = [case for case in raw if case in known]
-    elif card.split.rule == "none" and len(raw) != card.expected_cases:
+    elif split_rule(card, study).rule == "none" and len(raw) != card.expected_cases:
         yield f"{dataset}: {len(raw)} on disk, its card expects {card.expected_cases}"
     else:
         said: list[str] = []
-        drawn_sides(card, config.seed, Counter(patients), said.append)
+        drawn_sides(card, split_rule(card, study), config.seed, Counter(patients), said.append)
         yield from said
     tables = [paths.case_shard(dataset, shard) for shard in range(n_shards(card, config))]
     rows = {row.case: row for path in tables if path.is_file() for row in read_rows(path)}

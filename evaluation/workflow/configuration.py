@@ -1,4 +1,4 @@
-"""Read a configuration; its names - models, presets, entries, classes - are checked at once.
+"""Read a configuration; its names (study, models, metrics, ...) are checked at once.
 
 A misspelt key would not be noticed by itself: the model would be trained with its default preset,
 the entry scored with all of its classes.
@@ -17,7 +17,9 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.records import invalid_record, read_mapping
+from evaluation.metrics.catalogue import find_metrics
 from evaluation.models.card import check_preset, find_model, model_cards
+from evaluation.studies.record import find_study
 
 
 def load_config(path: Path) -> RunConfig:
@@ -62,15 +64,26 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
         origin: where it was read, for the messages.
 
     Raises:
-        BenchError: an unknown model, preset, entry or class; one entry by two spellings; presets
-            that miss the models of the run.
+        BenchError: an unknown study, model, preset, entry, class or metric; an entry spelt twice;
+            presets that miss the models of the run; a grid that the study has not.
     """
+    study = find_study(config.study)
+    if "resampled" in config.space and study.protocol.spacing_mm is None:
+        raise BenchError(
+            f"space: the study `{study.id}` has no grid `resampled`",
+            file=origin,
+            hint="leave `resampled` out of `space`, or write `protocol: {spacing_mm: [X, Y, Z]}` "
+            "into the study",
+        )
+    find_metrics(config.metrics)
     for model in config.models:
         find_model(model)
     _check_presets(config, origin)
     entries = config.entries
     if entries != "all":
         entries = _ids(entries, "entries", origin)
+    for name in study.entries:
+        find_card(name)
     classes = dict(
         zip(_ids(config.classes, "classes", origin), config.classes.values(), strict=True)
     )
@@ -85,7 +98,7 @@ def unused_names(config: RunConfig) -> list[str]:
 
     They are no faults: who leaves out a model or an entry on the command line leaves them behind.
     """
-    entries = entry_ids(config.entries)
+    entries = entry_ids(config)
     return [
         *(f"presets.{m}: not among the run's models" for m in _strangers(config)),
         *(f"classes.{e}: not among the run's entries" for e in config.classes if e not in entries),

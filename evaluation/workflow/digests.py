@@ -14,12 +14,14 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.splits import split_file
+from evaluation.datasets.splits import split_file, split_rule
 from evaluation.datasets.status import raw_state
 from evaluation.files.identity import CASE, SCORES, digest
-from evaluation.files.writing import write_text
+from evaluation.files.writing import sha256, write_text
+from evaluation.metrics.catalogue import versions_of
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
+from evaluation.studies.record import find_study
 from evaluation.workflow.plan import Plan
 
 
@@ -41,17 +43,18 @@ def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
 
     Of the raw files sizes and times are looked at; the job itself compares contents.
     """
-    fields = {"modality", "folder", "reader", "reader_args", "classes", "ignore_values", "exclude"}
-    fields |= {"patient_pattern", "markers"}
+    fields = {"modality", "sequence", "case_patterns", "folder", "reader", "reader_args"}
+    fields |= {"classes", "ignore_values", "exclude", "patient_pattern", "markers"}
     kept = card.model_dump(mode="json", include=fields)
     return digest(CASE, kept, scope_digest(card, config), raw_state(card, config))
 
 
 def split_digest(card: DatasetCard, config: RunConfig) -> str:
     """What a split depends on besides its cases: the list, or the rule and its seed."""
-    listed = split_file(card.id)
+    study = find_study(config.study)
+    listed, rule = split_file(card.id, study), split_rule(card, study)
     text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
-    return digest(card.split, config.seed, config.cohort, config.missing_data, text)
+    return digest(rule, config.seed, config.cohort, config.missing_data, text)
 
 
 def overlaps_digest(entries: Sequence[str]) -> str:
@@ -72,11 +75,16 @@ def predict_digest(model: str, card: DatasetCard, config: RunConfig) -> str:
 def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     """What a shard's score rows depend on besides the masks."""
     classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
-    return digest(SCORES, config.space, config.tolerance_mm, classes)
+    study = find_study(config.study)
+    grid = study.protocol.spacing_mm if "resampled" in config.space else None
+    metrics = versions_of(config.metrics)
+    return digest(SCORES, config.space, config.tolerance_mm, metrics, classes, study.id, grid)
 
 
 def tables_digest(config: RunConfig, plan: Plan) -> str:
-    """What tables and report depend on besides score rows: what is declared, and all cards."""
+    """What tables and report depend on besides score rows: what is declared, cards, the study."""
     entries = [find_card(name) for name in (*plan.entries, *plan.not_run)]
     models = [find_model(name) for name in config.models]
-    return digest(config, plan.not_run, entries, models)
+    study = find_study(config.study)
+    printed = [sha256(study.file(name)) for name in study.published.names]
+    return digest(config, plan.not_run, entries, models, study, printed)

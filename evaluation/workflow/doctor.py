@@ -117,7 +117,7 @@ def _raw_data(config: RunConfig, raw_root: Path | None) -> list[Finding]:
     if config.data_kind == "synthetic":
         return [Finding("ok", "raw data", "the run makes its own virtual patients")]
     root = raw_root or Path(config.raw_root)
-    names = entry_ids(config.entries)
+    names = entry_ids(config)
     present = present_entries(root)
     here = [name for name in names if present.get(name)]
     level = "ok" if len(here) == len(names) else "note"

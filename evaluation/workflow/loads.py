@@ -20,17 +20,18 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import n_shards, n_test_shards
-from evaluation.datasets.splits import planned_cases
+from evaluation.datasets.splits import planned_cases, split_rule
 from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
+from evaluation.studies.record import find_study
 
 # --- Sizes of scans, for entries that have no standardised cases yet ---------------------------
 # Typical grids, rounded up: a CT of 512 x 512 x 230 at 0.8 x 0.8 x 2.5 mm, an MR scan of
-# 256 x 256 x 140 at 1 mm (assumption).
-VOXELS: dict[Modality, float] = {"ct": 60e6, "mri": 9e6}
+# 256 x 256 x 140 at 1 mm, a PET of 400 x 400 x 125 at 2 x 2 x 3 mm (assumption).
+VOXELS: dict[Modality, float] = {"ct": 60e6, "mri": 9e6, "pet": 20e6}
 
 
-VOXEL_MM3: dict[Modality, float] = {"ct": 1.6, "mri": 1.0}
+VOXEL_MM3: dict[Modality, float] = {"ct": 1.6, "mri": 1.0, "pet": 12.0}
 
 
 # Entry -> (voxels, mm3 of one), where it is known to differ much: measured over the 260 cases of
@@ -72,7 +73,8 @@ def run_loads(config: RunConfig, entries: Iterable[str]) -> tuple[list[Load], in
         card = find_card(name)
         planned = planned_cases(card, config)
         if planned is None:
-            n_train, n_test = card.split.train, card.split.test
+            rule = split_rule(card, find_study(config.study))
+            n_train, n_test = rule.train, rule.test
         else:
             n_test = sum(row.split == "test" for row in planned)
             n_train = len(planned) - n_test

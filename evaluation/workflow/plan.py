@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.config import RunConfig, freeze, load_frozen
+from evaluation.config import RunConfig, freeze, frozen_kind
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.splits import planned_cases
 from evaluation.datasets.status import present_entries
@@ -43,7 +43,7 @@ def plan_entries(config: RunConfig) -> Plan:
     Raises:
         BenchError: an unknown entry, or one whose split list is not there or not valid.
     """
-    cards = [find_card(name) for name in entry_ids(config.entries)]
+    cards = [find_card(name) for name in entry_ids(config)]
     everything = tuple(card.id for card in cards)
     for card in cards:
         planned_cases(card, config)  # a promised list that is not there stops the run now
@@ -85,7 +85,7 @@ def start_run(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> N
     """
     if plan.problem:
         raise plan.problem
-    if paths.config.is_file() and load_frozen(paths.root).data_kind != config.data_kind:
+    if frozen_kind(paths.config) not in (None, config.data_kind):
         raise BenchError(
             f"run `{config.name}` exists with another data_kind",
             file=paths.config,

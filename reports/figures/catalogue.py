@@ -9,16 +9,18 @@ from pathlib import Path
 
 from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
+from evaluation.protocol import Protocol
+from reports.figures.classes import class_figures
 from reports.figures.collection import annotations_figure, collection_figures
-from reports.figures.comparison import forest_figure, rank_figure, wins_figure
+from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
-from reports.figures.parts import Drawing
-from reports.figures.scores import agreement_figure, class_figures, regions_figure, size_figure
-from reports.figures.style import FORMATS, drawing, save
-from reports.per_case import CaseRows
-from reports.source import Protocol, RunSource
-from reports.tables.catalogue import NO_REGION, ONE_MODEL
-from reports.tables.tabular import NOT_AVAILABLE
+from reports.figures.drawing import Drawing
+from reports.figures.regions import regions_figures
+from reports.figures.scatter import agreement_figures, size_figures
+from reports.layout.style import FORMATS, drawing, save
+from reports.source.cases import CaseRows
+from reports.source.run import RunSource
+from reports.source.words import NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
 
 _BARS = "region-wise bars"
 _COMPARISONS = ("differences", "wins and losses", "rank stability")
@@ -26,7 +28,7 @@ Result = Drawing | list[Drawing] | None
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFigure:
     """A figure on disk."""
 
     name: str
@@ -41,16 +43,19 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     yield "statistics of the collection", collection_figures(source)
     yield "annotations of the run's scans", annotations_figure(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
-        _BARS: regions_figure,
+        _BARS: regions_figures,
         "class-wise dot plots": class_figures,
-        **dict(zip(_COMPARISONS, (forest_figure, wins_figure, rank_figure), strict=True)),
-        "score against structure size": partial(size_figure, rows=rows),
-        "DSC against NSD": agreement_figure,
+        **dict(zip(_COMPARISONS, (forest_figures, wins_figures, rank_figures), strict=True)),
+        "score against structure size": partial(size_figures, rows=rows),
+        "one measure against another": agreement_figures,
         "cost against score": cost_figure,
     }
     for protocol in source.protocols:
         for what, maker in makers.items():
-            yield f"{what} ({protocol.short})", _titled(source, protocol, maker(source, protocol))
+            if what in _COMPARISONS and not source.ranked:
+                continue
+            result = _titled(source, protocol, maker(source, protocol))
+            yield f"{what} ({short(source, protocol)})", result
 
 
 def _titled(source: RunSource, protocol: Protocol, result: Result) -> Result:
@@ -58,8 +63,8 @@ def _titled(source: RunSource, protocol: Protocol, result: Result) -> Result:
     if result is None or not source.suffix(protocol):
         return result
     if isinstance(result, Drawing):
-        return replace(result, title=f"{result.title} ({protocol.short})")
-    return [replace(item, title=f"{item.title} ({protocol.short})") for item in result]
+        return replace(result, title=f"{result.title} ({short(source, protocol)})")
+    return [replace(item, title=f"{item.title} ({short(source, protocol)})") for item in result]
 
 
 def _why(source: RunSource, what: str) -> str:
@@ -73,12 +78,12 @@ def _why(source: RunSource, what: str) -> str:
 
 def write_figures(
     source: RunSource, rows: CaseRows, folder: Path, formats: tuple[str, ...] = FORMATS
-) -> tuple[list[Written], dict[str, str]]:
+) -> tuple[list[WrittenFigure], dict[str, str]]:
     """Draw and write every figure; returns those written and what could not be drawn.
 
     `captions.json` beside them holds title and caption of each.
     """
-    written: list[Written] = []
+    written: list[WrittenFigure] = []
     missing: dict[str, str] = {}
     with drawing():
         for what, result in all_figures(source, rows):
@@ -87,7 +92,7 @@ def write_figures(
                 missing[f"figure: {what}"] = _why(source, what)
             for item in drawings:
                 files = save(item.figure, folder / item.name, formats)
-                written.append(Written(item.name, item.title, item.caption, tuple(files)))
+                written.append(WrittenFigure(item.name, item.title, item.caption, tuple(files)))
     write_json(
         folder / "captions.json",
         {w.name: {"title": w.title, "caption": w.caption} for w in written},

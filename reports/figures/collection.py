@@ -1,28 +1,26 @@
-"""Statistics of the collection (the manner of Figs. 4 and 7), from the dataset cards alone."""
+"""Statistics of the collection, from the dataset cards and the counts of the run's cases."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
+from evaluation.classes.modality import MODALITIES
 from evaluation.datasets.card import DatasetCard
-from reports.figures.parts import Drawing, legend, log_axis, whole_numbers
-from reports.figures.style import COLOURS, INK, Look, canvas
-from reports.source import RunSource
-from reports.tables.parts import REGION_ORDER, count, region_title
+from reports.figures.drawing import Drawing, legend, log_axis, offsets, whole_numbers
+from reports.layout.style import COLOURS, Look, canvas, looks
+from reports.source.run import RunSource
+from reports.source.words import REGION_ORDER, count, modality_title, region_title
 
-MODALITY_LOOKS: dict[str, Look] = {
-    "ct": Look(COLOURS[0], "", "o"),
-    "mri": Look(COLOURS[1], "////", "s"),
-}
-MODALITY_WORDS: dict[str, str] = {"ct": "CT", "mri": "MR"}
+_TEST = Look("#FFFFFF", "////", "o")
 
 
 def collection_figures(source: RunSource) -> list[Drawing]:
     """Scans by entry and classes by region, from the cards of the run's entries."""
-    cards = list(source.dataset_cards.values())
-    return [_scans(cards), _classes(source)] if cards else []
+    return [_scans(source), _classes(source)] if source.dataset_cards else []
 
 
 def annotations_figure(source: RunSource) -> Drawing | None:
@@ -35,79 +33,65 @@ def annotations_figure(source: RunSource) -> Drawing | None:
         return None
     regions = regions.reset_index()
     classes = classes.reset_index().sort_values("annotations", ascending=False, kind="stable")
-    shown = [r for r in REGION_ORDER if r in set(regions["region"])]
     figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
-    data: dict[str, int] = {}
-    for index, (modality, look) in enumerate(MODALITY_LOOKS.items()):
-        part = regions[regions["modality"] == modality].set_index("region")["annotations"]
-        heights = [int(part.get(r, 0)) for r in shown]
-        at = np.arange(len(shown)) + (index - 0.5) * 0.4
-        left.bar(
-            at, heights, 0.38, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
-        )
-        for x, height, region in zip(at, heights, shown, strict=True):
-            if height:
-                left.text(x, height, f"{height:,}", ha="center", va="bottom", fontsize=5.5)
-                data[f"{region}:{modality}"] = height
+    counts: Any = regions[["region", "modality", "annotations"]].itertuples(index=False, name=None)
+    counted = {(str(region), str(modality)): int(n) for region, modality, n in counts}
+    shown = _used(m for _, m in counted)
+    _bars_by_region(left, counted, shown, "annotations (masks)")
+    for modality, look in shown.items():
         of_class = classes[classes["modality"] == modality]["annotations"].to_numpy()
         right.plot(
             np.arange(1, len(of_class) + 1), of_class, color=look.colour, marker=look.marker,
             markersize=2.5, linewidth=0.8,
         )  # fmt: skip
-    left.set_xticks(
-        range(len(shown)), [region_title(r, short=True) for r in shown], rotation=30, ha="right"
-    )
-    left.set_ylabel("annotations (masks)")
-    left.margins(y=0.12)
-    left.grid(visible=True, axis="y")
     log_axis(right, "y")
     right.set_xlabel("classes by number of annotations")
     right.set_ylabel("annotations")
     right.grid(visible=True, axis="y")
-    entries = {m: (MODALITY_WORDS[m], look, False) for m, look in MODALITY_LOOKS.items()}
-    legend(figure, entries, "bar")
+    legend(figure, [(modality_title(m), look, False) for m, look in shown.items()], "bar")
     return Drawing(
         name="collection_annotations",
         title="Annotations",
         caption=f"{int(classes['annotations'].sum()):,} masks with at least one voxel in the run's "
         f"scans, {len(classes)} classes by (modality, name); generated classes included.",
         figure=figure,
-        data=dict(data),
+        data={f"{region}:{modality}": n for (region, modality), n in counted.items() if n},
     )
 
 
-def _scans(cards: list[DatasetCard]) -> Drawing:
+def _scans(source: RunSource) -> Drawing:
     """Scans of each entry, training and test."""
-    cards = sorted(cards, key=lambda c: (c.modality, -c.expected_cases, c.id))
+    cards = sorted(
+        source.dataset_cards.values(), key=lambda c: (c.modality, -c.expected_cases, c.id)
+    )
+    shown = _used(card.modality for card in cards)
     figure, axes = canvas("middle", 22 + 4.6 * len(cards))
     data: dict[str, tuple[int, int]] = {}
     for y, card in enumerate(cards):
-        look = MODALITY_LOOKS[card.modality]
-        train, test = card.split.train, card.split.test
-        axes.barh(y, train, 0.7, facecolor=look.colour, edgecolor=INK, linewidth=0.5)
-        axes.barh(
-            y, test, 0.7, left=train, facecolor="white", hatch="////", edgecolor=INK, linewidth=0.5
-        )
-        axes.text(train + test, y, f" {train + test:,}", va="center", fontsize=6)
-        data[card.id] = (train, test)
+        split = source.split_of(card)
+        for start, n, look in (
+            (0, split.train, Look(shown[card.modality].colour, "", "o")),
+            (split.train, split.test, _TEST),
+        ):
+            axes.barh(y, n, 0.7, left=start, **look.bar())
+        total = split.train + split.test
+        axes.text(total, y, f" {total:,}", va="center", fontsize=6)
+        data[card.id] = (split.train, split.test)
     axes.set_yticks(range(len(cards)), [_entry(c) for c in cards])
     axes.set_ylim(len(cards) - 0.4, -0.6)
     axes.set_xlabel("scans")
     axes.margins(x=0.12)
     axes.grid(visible=True, axis="x")
-    used = {c.modality for c in cards}
-    entries: dict[str, tuple[str, Look, bool]] = {
-        m: (f"training, {MODALITY_WORDS[m]}", Look(MODALITY_LOOKS[m].colour, "", "o"), False)
-        for m in MODALITY_LOOKS
-        if m in used
-    }
-    entries["test"] = ("test", Look("#FFFFFF", "////", "o"), False)
-    legend(figure, entries, "bar")
-    total = sum(sum(v) for v in data.values())
+    entries = [
+        (f"training, {modality_title(m)}", Look(look.colour, "", "o"), False)
+        for m, look in shown.items()
+    ]
+    legend(figure, [*entries, ("test", _TEST, False)], "bar")
     return Drawing(
         name="collection_scans",
         title="Scans of each dataset",
-        caption=f"{total:,} scans of {count(len(cards), 'entry', 'entries')}, training and test by "
+        caption=f"{sum(map(sum, data.values())):,} scans of "
+        f"{count(len(cards), 'entry', 'entries')}, training and test by "
         "the datasets' cards, not this run's scans.",
         figure=figure,
         data=dict(data),
@@ -116,40 +100,20 @@ def _scans(cards: list[DatasetCard]) -> Drawing:
 
 def _classes(source: RunSource) -> Drawing:
     """Classes by region and modality, and how many entries share a class."""
-    places: Counter[tuple[str, str]] = Counter()
-    for card in source.dataset_cards.values():
-        for entry in card.classes:
-            places[card.modality, entry.name] += 1
-    regions: Counter[tuple[str, str]] = Counter()
-    for modality, name in places:
-        regions[source.region_of(modality, name), modality] += 1
-    shown = [r for r in REGION_ORDER if any(k[0] == r for k in regions)]
-    figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
-    for index, modality in enumerate(MODALITY_LOOKS):
-        look = MODALITY_LOOKS[modality]
-        heights = [regions[r, modality] for r in shown]
-        at = np.arange(len(shown)) + (index - 0.5) * 0.4
-        left.bar(
-            at, heights, 0.38, facecolor=look.colour, hatch=look.hatch, edgecolor=INK, linewidth=0.5
-        )
-        for x, height in zip(at, heights, strict=True):
-            if height:
-                left.text(x, height, str(height), ha="center", va="bottom", fontsize=6)
-    left.set_xticks(
-        range(len(shown)), [region_title(r, short=True) for r in shown], rotation=30, ha="right"
+    places = Counter[tuple[str, str]](
+        (modality, entry.name)
+        for card in source.dataset_cards.values()
+        for entry in card.classes
+        for modality in card.modalities
     )
-    left.set_ylabel("classes")
-    left.margins(y=0.12)
-    left.grid(visible=True, axis="y")
+    regions = Counter((source.region_of(*key), key[0]) for key in places)
+    shown = _used(modality for modality, _ in places)
+    figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
+    _bars_by_region(left, regions, shown, "classes")
     spread = Counter(places.values())
     counts = sorted(spread)
     right.bar(
-        range(len(counts)),
-        [spread[c] for c in counts],
-        0.7,
-        facecolor=COLOURS[2],
-        edgecolor=INK,
-        linewidth=0.5,
+        range(len(counts)), [spread[c] for c in counts], 0.7, **Look(COLOURS[2], "", "o").bar()
     )
     for x, shared in enumerate(counts):
         right.text(x, spread[shared], str(spread[shared]), ha="center", va="bottom", fontsize=6)
@@ -160,12 +124,7 @@ def _classes(source: RunSource) -> Drawing:
     whole_numbers(right)
     right.margins(y=0.12)
     right.grid(visible=True, axis="y")
-    entries: dict[str, tuple[str, Look, bool]] = {
-        m: (MODALITY_WORDS[m], look, False)
-        for m, look in MODALITY_LOOKS.items()
-        if any(k[0] == m for k in places)
-    }
-    legend(figure, entries, "bar")
+    legend(figure, [(modality_title(m), look, False) for m, look in shown.items()], "bar")
     names = {name for _, name in places}
     return Drawing(
         name="collection_classes",
@@ -177,6 +136,34 @@ def _classes(source: RunSource) -> Drawing:
     )
 
 
+def _used(modalities: Iterable[str]) -> dict[str, Look]:
+    """Looks of the modalities that occur, each always with its own."""
+    found = set(modalities)
+    return {m: look for m, look in looks(MODALITIES).items() if m in found}
+
+
+def _bars_by_region(
+    axes: Any, counted: Mapping[tuple[str, str], int], shown: Mapping[str, Look], label: str
+) -> None:
+    """Bars of (region, modality), one beside the other in each region."""
+    regions = [r for r in REGION_ORDER if any(k[0] == r for k in counted)]
+    width = 0.8 / len(shown)
+    for (modality, look), shift in zip(
+        shown.items(), offsets(len(shown), (0.8 - width) / 2), strict=True
+    ):
+        for x, region in enumerate(regions):
+            height = counted.get((region, modality), 0)
+            axes.bar(x + shift, height, 0.95 * width, **look.bar())
+            if height:
+                axes.text(x + shift, height, f"{height:,}", ha="center", va="bottom", fontsize=5.5)
+    axes.set_xticks(
+        range(len(regions)), [region_title(r, short=True) for r in regions], rotation=30, ha="right"
+    )
+    axes.set_ylabel(label)
+    axes.margins(y=0.12)
+    axes.grid(visible=True, axis="y")
+
+
 def _entry(card: DatasetCard) -> str:
-    word = MODALITY_WORDS[card.modality]
+    word = modality_title(card.modality)
     return card.title if word in card.title.split("(")[-1] else f"{card.title} ({word})"

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.figures.parts import Drawing, dot, legend, log_axis, millions, score_axis
-from reports.figures.scores import model_looks
-from reports.figures.style import INK, canvas, grid_lines
-from reports.source import Protocol, RunSource
+from evaluation.protocol import Protocol
+from reports.figures.drawing import (
+    Drawing,
+    dot,
+    legend,
+    log_axis,
+    millions,
+    model_entries,
+    model_looks,
+    score_axis,
+)
+from reports.layout.style import canvas, grid_lines
+from reports.source.run import RunSource
+from reports.source.words import how, presets
 
 
 def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
-    """Overall DSC against training time, prediction time and number of parameters."""
+    """The leading measure against training time, prediction time and number of parameters."""
     cost, overall = source.table("cost"), source.pick("overall", protocol)
     if cost is None or overall is None or cost.empty:
         return None
-    means = overall[overall["statistic"] == "entries"].set_index("model")["dsc"]
+    lead = source.lead
+    of_lead = overall[(overall["statistic"] == "entries") & (overall["measure"] == lead.key)]
+    means = lead.scaled(of_lead.set_index("model")["value"])
     cost = cost[cost["model"].isin(source.entrants) & cost["model"].isin(means.index)]
     panels_of = {
         "train_seconds": _training_unit(cost["train_seconds"].max()),
@@ -35,7 +47,7 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
             gaps.append(f"{label.partition(' (')[0]} of {', '.join(absent)}")
         for _, row in shown.iterrows():
             value = float(row[column]) / unit
-            score = 100 * float(means[row["model"]])
+            score = float(means[row["model"]])
             dot(axes, value, score, colours[str(row["model"])])
             data[f"{column}:{row['model']}"] = (value, score)
         # At least a factor of four, so that small differences look small and ticks keep apart.
@@ -43,17 +55,16 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
         log_axis(axes)
         axes.set_xlabel(label)
         axes.grid(visible=True, axis="both")
-    score_axis(panels[0][0], "dsc")
+    score_axis(panels[0][0], lead)
     names = [str(m) for m in cost["model"]]
-    entries = {m: (source.model_title(m), colours[m], False) for m in names}
-    legend(figure, entries, "dot")
+    legend(figure, model_entries(source, names), "dot")
     devices = ", ".join(sorted({str(d) for d in cost["device"] if d})) or "device not recorded"
     return Drawing(
         name=f"cost_against_score{source.suffix(protocol)}",
         title="Cost against score",
         caption=f"Mean over entries against cost, all networks of a model together; {devices}. "
         + (f"Not measured: {'; '.join(gaps)}. " if gaps else "")
-        + source.how(protocol),
+        + how(source, protocol),
         figure=figure,
         data=data,
     )
@@ -72,19 +83,12 @@ def model_size_figure(source: RunSource) -> Drawing | None:
     colours = model_looks(source)
     figure, axes = canvas("single", 50)
     for position, (model, (size, networks)) in enumerate(sizes.items()):
-        look = colours[model]
-        axes.bar(
-            position,
-            size / 1e6,
-            0.6,
-            facecolor=look.colour,
-            hatch=look.hatch,
-            edgecolor=INK,
-            linewidth=0.5,
-        )
+        axes.bar(position, size / 1e6, 0.6, **colours[model].bar())
         text = millions(size) + (f"\n{networks} networks" if networks > 1 else "")
         axes.text(position, size / 1e6, text, ha="center", va="bottom", fontsize=6)
-    axes.set_xticks(range(len(sizes)), [source.model_title(m) for m in sizes], rotation=20)
+    axes.set_xticks(
+        range(len(sizes)), [source.model_title(m) for m in sizes], rotation=20, ha="right"
+    )
     axes.set_ylabel("parameters (millions)")
     axes.margins(y=0.22)
     axes.set_xlim(-0.8, len(sizes) - 0.2)
@@ -93,7 +97,7 @@ def model_size_figure(source: RunSource) -> Drawing | None:
         name="model_size",
         title="Model size",
         caption="Parameters of all networks of a model together, without a frozen text encoder. "
-        f"{source.presets}".rstrip(),
+        f"{presets(source)}".rstrip(),
         figure=figure,
         data={m: s[0] / 1e6 for m, s in sizes.items()},
     )

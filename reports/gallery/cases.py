@@ -7,11 +7,11 @@ then the rest; each chosen class is drawn for every entrant until the budget is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,15 +27,16 @@ from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, write_json, write_text
 from evaluation.paths import RunPaths
+from evaluation.protocol import Protocol
 from evaluation.volumes.segmentation import Segmentation
-from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.overlay import choose_slice, draw, window_for
-from reports.per_case import CaseRows, extremes
-from reports.source import Protocol, RunSource
+from reports.layout.pages import render
+from reports.layout.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.source.cases import CaseRows, extremes
+from reports.source.measures import Measure
+from reports.source.run import RunSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 PICTURE_BUDGET = 150
@@ -44,29 +45,25 @@ MANIFEST = "gallery.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """One picture to draw: a case of a model on a class, and why this case."""
+    """One picture to draw: a case of a model on a class, and why this case.
+
+    `values` are printed values by measure; `score` is the leading measure's in words.
+    """
 
     model: str
     dataset: str
     class_name: str
     which: str
     case: str
-    dsc: float
-    nsd: float
+    score: str
+    values: Mapping[str, float | None]
     status: str
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Wanted):
     """A drawn picture, as the manifest and the leaderboard know it; `file` is relative."""
 
-    model: str
-    dataset: str
-    class_name: str
-    which: str
-    case: str
-    dsc: float
-    nsd: float
     file: str
     width: int
     height: int
@@ -76,36 +73,48 @@ class Picture:
 def choose_pictures(
     source: RunSource, rows: CaseRows, protocol: Protocol, budget: int = PICTURE_BUDGET
 ) -> list[Wanted]:
-    """At most `budget` pictures in whole triples of worst, median and best (by DSC)."""
-    frame = rows.frame(protocol)
+    """At most `budget` pictures in whole triples of worst, median and best (by `source.lead`)."""
+    lead = source.lead
+    frames = {m.key: rows.frame(protocol, m) for m in source.measures}
+    frame = frames[lead.key]
     frame = frame[frame["model"].isin(source.shown)]
+    place = ["model", "dataset", "class", "case"]
+    values = {
+        key: dict(zip(_texts(f, place), f["value"], strict=True)) for key, f in frames.items()
+    }
+    status = dict(zip(_texts(frame, place), frame["status"].astype(str), strict=True))
     wanted: list[Wanted] = []
     triples = dict(iter(frame.groupby(["dataset", "class", "model"], observed=True, sort=True)))
-    for dataset, class_name in _turns(frame):
+    for dataset, class_name in _turns(frame, lead):
         for model in source.shown:
             part = triples.get((dataset, class_name, model))
-            ends = None if part is None else extremes(
-                part["case"].astype(str).to_numpy(dtype=str), part["dsc"].to_numpy()
-            )  # fmt: skip
-            if part is None or ends is None:
+            if part is None:
                 continue
-            if len(wanted) + 3 > budget:
+            ends = extremes(
+                part["case"].astype(str).to_numpy(dtype=str), part["value"].to_numpy(), lead
+            )
+            if len(wanted) + len(ends) > budget:
                 return wanted
-            by_case: Any = part.set_index(part["case"].astype(str))
-            for which, case, dsc in ends.items:
-                row = by_case.loc[case]
+            for which, case, value in ends:
+                at = (model, dataset, class_name, case)
                 wanted.append(
                     Wanted(
-                        model, dataset, class_name, which, case, dsc, float(row["nsd"]),
-                        str(row["status"]),
+                        model, dataset, class_name, which, case, lead.short(value),
+                        {m.key: m.printed(values[m.key].get(at)) for m in source.measures},
+                        status[at],
                     )
                 )  # fmt: skip
     return wanted
 
 
-def _turns(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def _texts(frame: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(frame[name].astype(str) for name in columns), strict=True)
+
+
+def _turns(frame: pd.DataFrame, lead: Measure) -> Iterator[tuple[str, str]]:
     """(dataset, class) with the datasets taking turns; per dataset weakest, middle, strongest."""
-    means = frame.groupby(["dataset", "class"], observed=True)["dsc"].mean().dropna()
+    goodness = frame.assign(value=lead.goodness(frame["value"].to_numpy(dtype=float)))
+    means = goodness.groupby(["dataset", "class"], observed=True)["value"].mean().dropna()
     queues: dict[str, list[str]] = {}
     for dataset in sorted({str(d) for d, _ in means.index}):
         part = means.loc[dataset]
@@ -119,25 +128,22 @@ def _turns(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def write_gallery(
-    source: RunSource,
-    wanted: list[Wanted],
-    folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    source: RunSource, wanted: list[Wanted], folder: Path
 ) -> tuple[list[Picture], dict[str, str]]:
     """Draw the pictures; image and reference of a case are read once for all its pictures.
 
     Returns:
         the pictures in the order of `wanted`, and what could not be drawn with the reason.
     """
-    order = {item: index for index, item in enumerate(wanted)}
     drawn: dict[int, Picture] = {}
     missing: dict[str, str] = {}
-    by_case = sorted(wanted, key=lambda w: (w.dataset, w.case, w.model, w.class_name, w.which))
-    for index, item in enumerate(by_case):
-        if progress is not None:
-            progress(index, len(by_case))
+    by_case = sorted(
+        enumerate(wanted),
+        key=lambda w: (w[1].dataset, w[1].case, w[1].model, w[1].class_name, w[1].which),
+    )
+    for index, item in by_case:
         try:
-            drawn[order[item]] = _draw_one(source, item, folder)
+            drawn[index] = _draw_one(source, item, folder)
         except BenchError as error:
             missing[f"picture: {item.dataset}, {item.case}, {item.model}"] = error.one_line
     _open_case.cache_clear()
@@ -159,9 +165,9 @@ def _draw_one(source: RunSource, item: Wanted, folder: Path) -> Picture:
     window = window_for(image, modality, item.class_name)
     z = choose_slice(reference_mask, prediction_mask)
     picture = draw(image, reference_mask, prediction_mask, spacing_mm, window, z)
-    words = [item.class_name, item.model, item.which]
+    names = [item.class_name, item.model, item.which]
     # Signs that file names do not like become their number, so that two names stay two files.
-    parts = ["".join(c if c.isalnum() or c in " _." else f"~{ord(c):x}" for c in w) for w in words]
+    parts = ["".join(c if c.isalnum() or c in " _." else f"~{ord(c):x}" for c in w) for w in names]
     parts = [part.replace(" ", "_") for part in parts]
     path = folder / item.dataset / f"{'-'.join(parts)}.jpg"
     with atomic_path(path) as temporary:
@@ -169,20 +175,9 @@ def _draw_one(source: RunSource, item: Wanted, folder: Path) -> Picture:
         picture.save(temporary, format="JPEG", quality=86, subsampling=0, optimize=True)
     gone = ", no prediction" if item.status == "prediction_missing" else ""
     spacing = "×".join(f"{s:.3g}" for s in spacing_mm)
-    return Picture(
-        model=item.model,
-        dataset=item.dataset,
-        class_name=item.class_name,
-        which=item.which,
-        case=item.case,
-        dsc=item.dsc,
-        nsd=item.nsd,
-        file=f"{item.dataset}/{path.name}",
-        width=picture.width,
-        height=picture.height,
-        words=f"slice {z + 1} of {reference_mask.shape[2]}, {spacing} mm, window "
-        f"{window.name}{gone}",
-    )
+    words = f"slice {z + 1} of {reference_mask.shape[2]}, {spacing} mm, window {window.name}{gone}"
+    file = f"{item.dataset}/{path.name}"
+    return Picture(**vars(item), file=file, width=picture.width, height=picture.height, words=words)
 
 
 @lru_cache(maxsize=1)
@@ -223,8 +218,6 @@ def _mask(segmentation: Segmentation, dataset: str, class_name: str) -> NDArray[
 
 def _page(source: RunSource, pictures: list[Picture]) -> str:
     """A page that shows all pictures: dataset, class, then a line per model."""
-    from reports.pages import render
-
     groups: dict[tuple[str, str], dict[str, list[Picture]]] = {}
     for picture in pictures:
         key = (source.dataset_title(picture.dataset), picture.class_name)
@@ -237,4 +230,5 @@ def _page(source: RunSource, pictures: list[Picture]) -> str:
         groups=groups,
         reference=REFERENCE_COLOUR,
         prediction=PREDICTION_COLOUR,
+        measure=source.lead.words if source.measures else "",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.layout.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from evaluation.runs.provenance import code_version
-from reports.leaderboard.rows import Ids
-from reports.source import RunSource
+from reports.leaderboard.rows import BoardIds
+from reports.source.run import RunSource
 
 
-def model_facts(source: RunSource, name: str, ids: Ids) -> dict[str, Any]:
+def model_facts(source: RunSource, name: str, ids: BoardIds) -> dict[str, Any]:
     """Facts of a model: card, cost, contamination, run record."""
     card = source.model_cards.get(name)
     cost = _cost(source, name)
@@ -56,7 +56,9 @@ def _cost(source: RunSource, name: str) -> dict[str, Any]:
     }
 
 
-def _contamination(source: RunSource, trained: set[str], ids: Ids) -> tuple[dict[int, str], str]:
+def _contamination(
+    source: RunSource, trained: set[str], ids: BoardIds
+) -> tuple[dict[int, str], str]:
     """By entry: trained on its training split, or test scans linked to a training scan.
 
     A model is linked where the audit joins a test scan of an entry to a training scan of an entry
@@ -64,7 +66,7 @@ def _contamination(source: RunSource, trained: set[str], ids: Ids) -> tuple[dict
     """
     marks = {
         index: "trained on the training split of this dataset"
-        for index, dataset in enumerate(ids.datasets)
+        for dataset, index in ids.datasets.items()
         if dataset in trained
     }
     audit = source.table("audit")
@@ -84,7 +86,7 @@ def _contamination(source: RunSource, trained: set[str], ids: Ids) -> tuple[dict
     pairs = pairs[pairs["other_dataset"].isin(trained)].drop_duplicates(["dataset", "case"])
     for dataset, count in pairs["dataset"].value_counts().items():
         if dataset in ids.datasets:
-            marks[ids.datasets.index(str(dataset))] = (
+            marks[ids.datasets[str(dataset)]] = (
                 f"linked: {count} test scans of {source.dataset_title(str(dataset))} appear in "
                 "training data"
             )

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from markupsafe import Markup
 
 from evaluation import __version__
 from evaluation.files.writing import write_text
-from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
-from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.gallery.cases import Picture
-from reports.leaderboard.facts import model_facts
-from reports.leaderboard.rows import (
-    Ids,
-    case_ends,
-    distributions,
-    group_columns,
-    rank_rows,
-    score_columns,
-    settings_of,
-)
-from reports.pages import embedded_json, render, template_text
-from reports.per_case import CaseRows
-from reports.source import RunSource
-from reports.tables.overview import overall_table
-from reports.tables.parts import (
-    PUBLISHED_MODELS,
-    region_title,
-)
-from reports.tables.tabular import to_html
+from reports.layout.pages import embedded_json, packed_json, render, template_text
+from reports.layout.report_table import to_html
+from reports.leaderboard.payload import board_payload
+from reports.source.cases import CaseRows
+from reports.source.run import RunSource
+from reports.tables.overall import overall_table
 
 EMBEDDED_PICTURE_BYTES = 8_000_000
 SCRIPTS = ("leaderboard-data.js", "leaderboard-detail.js", "leaderboard-view.js")
@@ -54,6 +37,7 @@ def write_leaderboard(
     """
     payload = board_payload(source, rows)
     payload["pictures"] = _pictures(source, payload, pictures, gallery, path.parent)
+    held = payload.pop("numbers")
     fallback = ""
     if source.protocols:
         table = overall_table(source, source.protocols[0])
@@ -66,140 +50,11 @@ def write_leaderboard(
         css=Markup(template_text("leaderboard.css")),  # noqa: S704 - the package's own file
         script=Markup("\n".join(template_text(name) for name in SCRIPTS)),  # noqa: S704
         payload=Markup(embedded_json(payload)),  # noqa: S704 - escaped for a script element
+        numbers=packed_json(held),
         fallback=Markup(fallback),  # noqa: S704 - escaped cell by cell
     )
     write_text(path, text)
     return path
-
-
-def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
-    """Everything that the page shows except pictures; scores as whole numbers of 1e-4."""
-    ids = Ids.of(source)
-    settings = settings_of(source)
-    groups, scores, ranks = [], [], []
-    for setting in settings:
-        groups.append(group_columns(source, setting, ids))
-        scores.append(score_columns(source, setting, ids))
-        ranks.append(rank_rows(source, setting, ids))
-    return {
-        "meta": _meta(source),
-        "models": [model_facts(source, name, ids) for name in ids.models],
-        "regions": [{"id": r, "title": region_title(r)} for r in source.regions],
-        "datasets": [{"id": d, "title": source.dataset_title(d)} for d in ids.datasets],
-        "classes": [
-            {
-                "modality": modality,
-                "name": name,
-                "region": source.region_of(modality, name),
-            }
-            for modality, name in ids.classes
-        ],
-        "slots": [list(slot) for slot in ids.slots],
-        "keys": [{"level": level, "id": key} for level, key in ids.keys],
-        "settings": [
-            {
-                "policy": s.policy,
-                "space": s.space,
-                "tolerance": s.tolerance_mm,
-                "view": s.view,
-                "coverage": s.coverage,
-            }
-            for s in settings
-        ],
-        "groups": _shared(groups),
-        "scores": _shared(scores),
-        "ranks": ranks,
-        "published": _published(source),
-        "distributions": distributions(rows, settings, ids),
-        "cases": case_ends(rows, settings[0], ids) if settings else {},
-        "casesChosen": settings[0].words if settings else "",
-        "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
-    }
-
-
-def _shared(settings: list[dict[str, list[Any]]]) -> list[dict[str, list[Any]] | int]:
-    """Settings with the same numbers as an earlier one become its position.
-
-    Without linked scans, for instance, the view `clean` is the view `paper` again.
-    """
-    first: dict[str, int] = {}
-    return [
-        columns if at == index else at
-        for index, columns in enumerate(settings)
-        for at in (first.setdefault(json.dumps(columns), index),)
-    ]
-
-
-def _meta(source: RunSource) -> dict[str, Any]:
-    entries = list(source.dataset_cards)
-    notes = [
-        (
-            f"Measured by {source.implementation}. Scores are means over scans, then classes, then "
-            "entries; DSC and NSD in percent."
-        ),
-        (
-            "Empty masks: present-only does not score a class that the reference lacks; paper "
-            "gives 100 if both are empty and 0 if one is. A missing prediction is 0 under both."
-        ),
-        (
-            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that answered every class "
-            "of every scan that the run asks for; the small range is the rank's own 95 % interval."
-        ),
-        (
-            f"{TOO_SMALL.capitalize()}: fewer than {MIN_PATIENTS} independent patients stand "
-            "behind an interval or a rank."
-        ),
-        *source.notes["lines"],
-    ]
-    if source.left_out_of_regions:
-        notes.append(source.left_out_of_regions)
-    if len(source.published):
-        notes.append(
-            "Published numbers are data of the documents named in their rows and are never ranked."
-        )
-    return {
-        "run": source.config.name,
-        "kind": source.config.data_kind,
-        "version": __version__,
-        "entries": len(entries),
-        "notRun": [[source.dataset_title(d), reason] for d, reason in source.not_run.items()],
-        "notes": notes,
-        "minPatients": MIN_PATIENTS,
-        "tooSmall": TOO_SMALL,
-    }
-
-
-def _published(source: RunSource) -> list[dict[str, Any]]:
-    """Published rows that concern the run: values by column id, in 1e-2 percent."""
-    frame = source.published
-    rows = []
-    for model, title in PUBLISHED_MODELS.items():
-        values: dict[str, dict[str, int]] = {}
-        for _, row in frame[frame["model"] == model].iterrows():
-            scope, key = str(row["scope"]), str(row["key"])
-            modality = str(row["modality"])
-            if scope == "region":
-                names = [f"region:{key}"]
-            elif scope == "dataset":
-                names = [f"dataset:{key}"]
-            elif scope in ("class", "lesion"):
-                both = ["ct", "mri"] if modality == "any" else [modality]
-                names = [f"class:{m}|{key}" for m in both]
-            else:
-                continue
-            if not pd.isna(row["value"]):
-                for name in names:
-                    scaled = round(float(row["value"]) * 10_000)
-                    values.setdefault(name, {})[str(row["metric"])] = scaled
-        if values:
-            rows.append(
-                {
-                    "id": model,
-                    "title": f"{title}, arXiv 2312.17183v1, real patients",
-                    "values": values,
-                }
-            )
-    return rows
 
 
 def _pictures(
@@ -235,7 +90,7 @@ def _pictures(
             {
                 "which": picture.which,
                 "case": picture.case,
-                "dsc": round(picture.dsc * 1000),
+                "score": picture.score,
                 "src": address,
                 "width": picture.width,
                 "height": picture.height,

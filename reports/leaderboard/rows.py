@@ -1,70 +1,77 @@
-"""The leaderboard's numbers as compact columns: whole numbers of 1e-4, ids instead of names."""
+"""The leaderboard's numbers: result tables and single cases, in the board's ids.
+
+Every table is tidy: a row for each setting, measure and model, values in printed units. It goes
+into the page as columns (`columns_of`), compressed; the page looks rows up and averages filtered
+choices.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reports.per_case import METRIC_NAMES, CaseRows, extremes
-from reports.source import Protocol, RunSource
+from evaluation.protocol import HEADLINE, Protocol
+from reports.source.cases import CaseRows, extremes
+from reports.source.measures import Measure
+from reports.source.run import RunSource
 
-LIMITS = {"dsc": "dsc", "dl": "dsc_low", "dh": "dsc_high",
-          "nsd": "nsd", "nl": "nsd_low", "nh": "nsd_high"}  # fmt: skip
-SIZES = {"n": "n_cases", "p": "n_patients", "c": "n_classes", "e": "n_classes_expected",
-         "x": "n_missing"}  # fmt: skip
+SWITCHES = ("policy", "space", "view", "coverage")
 EXACT_VALUES = 40
 BINS = 25
+_SIZES = {"n_cases": "scans", "n_patients": "patients", "n_missing": "missing"}
+_LEVELS = {"overall": "statistic", "region": "region", "dataset": "dataset", "class": "class"}
+_PLACE = ["setting", "measure", "model"]
 
 
 @dataclass(frozen=True)
-class Ids:
-    """Numbers that stand for names in the payload.
+class BoardIds:
+    """Numbers that stand for names on the board.
 
     `classes` are (modality, name); `slots` (dataset, class) by number; `keys` (level, id) of the
-    precomputed means.
+    means that tables hold.
     """
 
-    models: list[str]
-    datasets: list[str]
-    classes: list[tuple[str, str]]
-    slots: list[tuple[int, int]]
-    keys: list[tuple[str, str]]
+    models: dict[str, int]
+    datasets: dict[str, int]
+    classes: dict[tuple[str, str], int]
+    slots: dict[tuple[int, int], int]
+    keys: dict[tuple[str, str], int]
 
     @classmethod
-    def of(cls, source: RunSource) -> Ids:
+    def of(cls, source: RunSource) -> BoardIds:
         """Number everything that a run's tables name."""
         frame = source.table("dataset_class")
         triples: list[tuple[str, str, str]] = []
         if frame is not None:
-            frame = frame[frame["preferred"]]
-            unique = frame[["dataset", "modality", "class"]].drop_duplicates()
-            triples = [(str(a), str(b), str(c)) for a, b, c in unique.itertuples(index=False)]
-        datasets = list(source.dataset_cards)
-        datasets += sorted({d for d, _, _ in triples} - set(datasets))
-        classes = sorted({(m, c) for _, m, c in triples}, key=lambda k: (k[1], k[0]))
-        place = {key: i for i, key in enumerate(classes)}
-        number = {d: i for i, d in enumerate(datasets)}
-        slots = sorted({(number[d], place[m, c]) for d, m, c in triples})
+            unique = frame.loc[frame["preferred"], ["dataset", "modality", "class"]]
+            unique = unique.drop_duplicates().astype(str)
+            triples = list(unique.itertuples(index=False, name=None))
+        own = list(source.dataset_cards)
+        datasets = _numbered([*own, *sorted({d for d, _, _ in triples} - set(own))])
+        classes = _numbered(sorted({(m, c) for _, m, c in triples}, key=lambda k: (k[1], k[0])))
+        slots = _numbered(sorted({(datasets[d], classes[m, c]) for d, m, c in triples}))
         keys: list[tuple[str, str]] = []
-        for level, table, column in (
-            ("overall", "overall", "statistic"),
-            ("region", "region", "region"),
-            ("dataset", "dataset", "dataset"),
-        ):
-            rows = source.table(table)
+        for level in _LEVELS:
+            rows = source.table(level)
             if rows is not None:
-                names = rows[column].drop_duplicates().astype(str)
-                keys += [(level, n) for n in names]
-        keys = [k for k in keys if k[0] != "overall" or k[1] not in ("scans", "patients")]
-        rows = source.table("class")
-        if rows is not None:
-            pairs = rows[rows["modality"] != "any"][["modality", "class"]].drop_duplicates()
-            keys += [("class", f"{m}|{c}") for m, c in pairs.itertuples(index=False)]
-        return cls(source.models, datasets, classes, slots, keys)
+                keys += [(level, name) for name in _names(rows, level).drop_duplicates()]
+        keys = [k for k in keys if k not in (("overall", "scans"), ("overall", "patients"))]
+        return cls(_numbered(source.models), datasets, classes, slots, _numbered(keys))
+
+
+def _numbered(names: Sequence[Any]) -> dict[Any, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def _names(frame: pd.DataFrame, level: str) -> pd.Series[str]:
+    """The board's id of each row of a table."""
+    names = frame[_LEVELS[level]].astype(str)
+    return frame["modality"].astype(str) + "|" + names if level == "class" else names
 
 
 def settings_of(source: RunSource) -> list[Protocol]:
@@ -72,166 +79,172 @@ def settings_of(source: RunSource) -> list[Protocol]:
     overall = source.table("overall")
     if overall is None:
         return []
-    columns = ["policy", "space", "tolerance_mm", "view", "coverage", "aggregation"]
-    found = overall[overall["aggregation"] == "macro"][columns].drop_duplicates()
-    settings = [Protocol(**dict(zip(columns, row, strict=True))) for row in
-                found.itertuples(index=False, name=None)]  # fmt: skip
-    headline = source.protocols[0]
+    found = overall.loc[overall["aggregation"] == "macro", list(SWITCHES)].drop_duplicates()
+    first = source.protocols[0]
+    usual = [first, replace(HEADLINE, space="native")]
+    settings = [
+        replace(HEADLINE, **dict(zip(SWITCHES, row, strict=True)))
+        for row in found.itertuples(index=False, name=None)
+    ]
     return sorted(
         settings,
-        key=lambda s: (
-            s != headline,
-            s.space != "native",
-            s.space,
-            s.tolerance_mm != headline.tolerance_mm,
-            s.tolerance_mm,
-            s.policy != "present-only",
-            s.view != "paper",
-            s.coverage != "supported",
-            s.coverage,
-        ),
-    )
+        key=lambda s: (s != usual[0], *((getattr(s, n) != getattr(usual[1], n), getattr(s, n))
+                                        for n in ("space", "policy", "view", "coverage"))),
+    )  # fmt: skip
 
 
-def group_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, list[Any]]:
-    """Precomputed means (overall, region, dataset, class) of a setting as columns."""
+def means(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
+    """Means over all slots of a key (overall, region, dataset, class), as the tables hold them."""
     parts = []
-    for level, column in (
-        ("overall", "statistic"),
-        ("region", "region"),
-        ("dataset", "dataset"),
-        ("class", "class"),
-    ):
-        frame = source.pick(level, setting)
+    for level in _LEVELS:
+        frame = source.region_means(setting) if level == "region" else source.pick(level, setting)
         if frame is None:
             continue
-        if level == "region":
-            frame = frame[(frame["scheme"] == "anatomical") & (frame["composition"] == "all")]
-            names = frame["region"]
-        elif level == "class":
-            frame = frame[frame["modality"] != "any"]
-            names = frame["modality"] + "|" + frame["class"]
-        else:
-            names = frame[column]
+        names = _names(frame, level)
         # Entries that nobody ran do not make a model incomplete; classes that others have do.
-        most = frame.groupby(names.to_numpy())["n_scores"].transform("max")
+        most = frame.groupby([frame["measure"], names])["n_scores"].transform("max")
         complete = frame["complete"] if "complete" in frame.columns else frame["n_scores"] == most
-        kept = frame[["model", *LIMITS.values(), *SIZES.values()]]
-        parts.append(kept.assign(key=names, level=level, complete=complete))
-    if not parts:
-        return {}
-    frame = pd.concat(parts, ignore_index=True)
-    index = {key: i for i, key in enumerate(ids.keys)}
-    keys = [index.get(k, -1) for k in zip(frame["level"], frame["key"].astype(str), strict=True)]
-    frame = frame.assign(k=keys)[np.array(keys) >= 0]
-    columns: dict[str, list[Any]] = {
-        "m": [ids.models.index(m) for m in frame["model"]],
-        "k": frame["k"].tolist(),
-    }
-    columns |= {short: _scaled(frame[name]) for short, name in LIMITS.items()}
-    columns |= {short: frame[name].astype(int).tolist() for short, name in SIZES.items()}
-    return columns | {"f": frame["complete"].astype(int).tolist()}
+        key = [ids.keys.get((level, name), -1) for name in names]
+        sizes = frame[["n_classes", "n_classes_expected"]].set_axis(["classes", "expected"], axis=1)
+        parts.append(_board(source, frame, ids).join(sizes).assign(key=key, complete=complete))
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"key": []})
+    return frame[frame["key"] >= 0]
 
 
-def score_columns(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, list[Any]]:
-    """Means of every (entry, class) of a setting as columns."""
+def slots(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
+    """Means of every (entry, class)."""
     frame = source.pick("dataset_class", setting)
     if frame is None:
-        return {}
+        return pd.DataFrame()
     frame = frame[frame["preferred"]]
-    place = {key: i for i, key in enumerate(ids.classes)}
-    number = {d: i for i, d in enumerate(ids.datasets)}
-    slot = {key: i for i, key in enumerate(ids.slots)}
-    slots = [
-        slot[number[d], place[m, c]]
-        for d, m, c in frame[["dataset", "modality", "class"]].itertuples(index=False)
-    ]
-    models = {m: i for i, m in enumerate(ids.models)}
-    columns: dict[str, list[Any]] = {"m": [models[m] for m in frame["model"]], "s": slots}
-    columns |= {short: _scaled(frame[name]) for short, name in LIMITS.items()}
-    return columns | {short: frame[SIZES[short]].astype(int).tolist() for short in ("n", "p", "x")}
+    names = frame[["dataset", "modality", "class"]].astype(str).itertuples(index=False, name=None)
+    slot = [ids.slots[ids.datasets[d], ids.classes[m, c]] for d, m, c in names]
+    return _board(source, frame, ids).assign(slot=slot)
 
 
-def rank_rows(source: RunSource, setting: Protocol, ids: Ids) -> dict[str, dict[int, list[float]]]:
-    """Overall ranks with their intervals: metric → model → [rank, low, high]."""
+def ranks(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
+    """Overall ranks with their intervals."""
     frame = source.overall_ranks(setting)
     if frame is None:
-        return {}
-    frame = frame[frame["method"] == "mean-then-rank"]
-    found: dict[str, dict[int, list[float]]] = {}
-    for _, row in frame.iterrows():
-        if row["model"] in ids.models and np.isfinite(row["rank_low"]):
-            values = [float(row[name]) for name in ("rank", "rank_low", "rank_high")]
-            found.setdefault(str(row["metric"]), {})[ids.models.index(row["model"])] = values
+        return pd.DataFrame()
+    kept = (frame["method"] == "mean-then-rank") & np.isfinite(frame["rank_low"])
+    frame = frame[kept & frame["model"].isin(ids.models)]
+    named = frame[["measure", "rank", "rank_low", "rank_high"]]
+    named = named.set_axis(["measure", "rank", "low", "high"], axis=1)
+    found: pd.DataFrame = named.assign(model=frame["model"].map(ids.models))
     return found
 
 
-def distributions(
-    rows: CaseRows, settings: list[Protocol], ids: Ids
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Per-case values of every model on every slot, by "policy|space|tolerance|view".
+def _board(source: RunSource, frame: pd.DataFrame, ids: BoardIds) -> pd.DataFrame:
+    """Measure, model, value, interval and sizes of rows of a table, in printed units."""
+    scale = frame["measure"].map({m.key: m.scaled(1.0) for m in source.measures})
+    values = {
+        short: _significant(frame[name].to_numpy() * scale.to_numpy())
+        for short, name in (("value", "value"), ("low", "value_low"), ("high", "value_high"))
+    }
+    sizes = frame[list(_SIZES)].rename(columns=_SIZES)
+    model = frame["model"].astype(str).map(ids.models)
+    return sizes.assign(measure=frame["measure"], model=model, **values)
 
-    Up to 40 cases are given one by one (per mille, sorted), more as counts in 25 bins; always
-    with the quartiles and n. Without linked scans there is the view `paper` alone.
+
+def case_values(
+    source: RunSource, rows: CaseRows, settings: Sequence[Protocol], ids: BoardIds
+) -> Iterator[dict[str, Any]]:
+    """Values of single cases of every model on every slot, in each policy, space and view.
+
+    Up to 40 cases are given one by one (`values`, sorted), more as `counts` in 25 equal bins from
+    `from` to `to`; always with `n` and the `quartiles`. Without linked scans there is the view
+    `paper` alone.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for setting in settings:
-        name = f"{setting.policy}|{setting.space}|{setting.tolerance_mm:g}|{setting.view}"
-        if name in found or (setting.view == "clean" and not rows.leaked):
+    seen = set()
+    for number, setting in enumerate(settings):
+        switches = (setting.policy, setting.space, setting.view)
+        if switches in seen or (setting.view == "clean" and not rows.leaked):
             continue
-        frame = rows.frame(setting)
-        found[name] = {}
-        for key, part in _by_slot(frame, ids):
-            for metric in METRIC_NAMES:
-                values = frame[metric].to_numpy()[part]
-                values = values[np.isfinite(values)]
-                if len(values):
-                    found[name].setdefault(key, {})[metric] = _spread(values)
-    return found
+        seen.add(switches)
+        for measure in source.measures:
+            frame = rows.frame(setting, measure)
+            values = measure.scaled(frame["value"].to_numpy(dtype=float))
+            for (model, slot), part in _by_slot(frame, ids):
+                found = values[part]
+                found = found[np.isfinite(found)]
+                if len(found):
+                    at = dict(zip(_PLACE, (number, measure.key, model), strict=True))
+                    yield {**at, "slot": slot, **_spread(found, measure)}
 
 
-def case_ends(rows: CaseRows, setting: Protocol, ids: Ids) -> dict[str, list[list[Any]]]:
-    """Worst, median and best case (id, DSC in per mille) of every model on every slot."""
-    frame = rows.frame(setting)
+def case_ends(
+    source: RunSource, rows: CaseRows, setting: Protocol, ids: BoardIds
+) -> Iterator[dict[str, Any]]:
+    """Worst, median and best case of every model on every slot, by the leading measure."""
+    lead = source.lead
+    frame = rows.frame(setting, lead)
     cases = frame["case"].astype(str).to_numpy(dtype=str)
-    scores = frame["dsc"].to_numpy()
-    found = {}
-    for key, part in _by_slot(frame, ids):
-        ends = extremes(cases[part], scores[part])
-        if ends is not None:
-            found[key] = [[case, round(1000 * dsc)] for _, case, dsc in ends.items]
-    return found
+    values = frame["value"].to_numpy(dtype=float)
+    for (model, slot), part in _by_slot(frame, ids):
+        for which, case, value in extremes(cases[part], values[part], lead):
+            yield {"model": model, "slot": slot, "which": which, "case": case,
+                   "value": float(_significant(lead.scaled(np.array([value])))[0])}  # fmt: skip
 
 
-def _by_slot(frame: pd.DataFrame, ids: Ids) -> list[tuple[str, NDArray[np.int64]]]:
-    """("model|slot", row numbers), in the order of the payload."""
+def _by_slot(frame: pd.DataFrame, ids: BoardIds) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
+    """((model, slot), row numbers), in the board's order."""
     if frame.empty:
         return []
-    names = {name: place for place, (_, name) in enumerate(ids.classes)}
-    by_name: dict[tuple[int, str], int] = {
-        (d, ids.classes[c][1]): s for s, (d, c) in enumerate(ids.slots)
-    }
-    number = {d: i for i, d in enumerate(ids.datasets)}
-    models = {m: i for i, m in enumerate(ids.models)}
+    names = list(ids.classes)
+    by_name = {(d, names[c][1]): slot for (d, c), slot in ids.slots.items()}
     groups: dict[Any, Any] = frame.groupby(["model", "dataset", "class"], observed=True).indices
     found = []
     for (model, dataset, name), positions in groups.items():
-        slot = by_name.get((number.get(str(dataset), -1), str(name)))
-        if slot is not None and str(model) in models and str(name) in names:
-            found.append((models[str(model)], slot, np.asarray(positions, dtype=np.int64)))
-    return [(f"{m}|{s}", part) for m, s, part in sorted(found, key=lambda f: f[:2])]
+        slot = by_name.get((ids.datasets.get(str(dataset), -1), str(name)))
+        if slot is not None and str(model) in ids.models:
+            found.append(((ids.models[str(model)], slot), np.asarray(positions, dtype=np.int64)))
+    return sorted(found, key=lambda item: item[0])
 
 
-def _spread(values: NDArray[np.float64]) -> dict[str, Any]:
-    mille = np.sort(np.round(1000 * values)).astype(int)
-    quartiles = np.round(np.quantile(mille, [0.25, 0.5, 0.75])).astype(int).tolist()
-    result: dict[str, Any] = {"n": len(mille), "q": quartiles}
-    if len(mille) <= EXACT_VALUES:
-        return {"v": mille.tolist()} | result
-    counts = np.bincount(np.minimum(mille * BINS // 1000, BINS - 1), minlength=BINS)
-    return {"h": counts.tolist()} | result
+def _spread(values: NDArray[np.float64], measure: Measure) -> dict[str, Any]:
+    """A distribution: exact if it is small."""
+    values = _significant(np.sort(values))
+    quartiles = _significant(np.quantile(values, [0.25, 0.5, 0.75])).tolist()
+    result: dict[str, Any] = {"n": len(values), "quartiles": quartiles}
+    if len(values) <= EXACT_VALUES:
+        return {**result, "values": values.tolist()}
+    # The whole range of a bounded measure, so that the bins of all models are the same.
+    limits = [
+        limit if np.isfinite(limit) else end
+        for limit, end in zip(measure.limits, (values[0], values[-1]), strict=True)
+    ]
+    low, high = (limits[0], limits[1]) if limits[1] > limits[0] else (limits[0], limits[0] + 1)
+    counts, _ = np.histogram(values, BINS, (low, high))
+    return {**result, "counts": counts.tolist(), "from": float(low), "to": float(high)}
 
 
-def _scaled(column: pd.Series[float]) -> list[int | None]:
-    """Whole numbers of 1e-4; None where there is no value."""
-    return [None if np.isnan(v) else round(v * 10_000) for v in column.to_numpy(dtype=float)]
+def _significant(values: NDArray[np.float64], digits: int = 4) -> NDArray[np.float64]:
+    """Values rounded to so many significant digits."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** (digits - 1 - np.where(np.isfinite(size), size, 0))
+    rounded: NDArray[np.float64] = np.round(values * scale) / scale
+    return rounded
+
+
+def by_setting(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, list[int]]:
+    """All settings' rows in one frame, and for each setting where its rows are.
+
+    Settings with the same numbers share them: without linked scans, for instance, the view
+    `clean` is the view `paper` again.
+    """
+    first: dict[Hashable, int] = {}
+    held = []
+    for number, frame in enumerate(frames):
+        held.append(first.setdefault(frame.to_csv(index=False), number))
+    kept = [frame.assign(setting=at) for at, frame in enumerate(frames) if held[at] == at]
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(), held
+
+
+def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Columns as JSON has them: null where there is no value."""
+    return {
+        str(name): [None if value != value else value for value in values.tolist()]
+        for name, values in frame.items()
+    }

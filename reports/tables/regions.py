@@ -1,23 +1,28 @@
-"""The paper's Tables 2 and 6: a column for each region or lesion, a block for each metric."""
+"""A column for each region or lesion, a block for each measure."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from evaluation.classes.regions import LESION, UNASSIGNED
-from reports.source import Protocol, RunSource
-from reports.tables.parts import (
+from evaluation.protocol import Protocol
+from reports.layout.report_table import ReportColumn, ReportTable, Value
+from reports.source.published import published_lookup, published_value
+from reports.source.run import RunSource, rows_by
+from reports.source.words import (
+    NOT_RUN,
     SHORT_REGION,
-    blocks_by_metric,
     caption,
     counts,
-    of_any_modality,
-    percent,
-    published_lookup,
+    left_out_of_regions,
+    modality_title,
     region_title,
 )
-from reports.tables.tabular import NOT_RUN, Column, Table, Value
+from reports.tables.scores import blocks_by_measure, value_of
 
+_HEAD = (ReportColumn("model", "Model"), ReportColumn("protocol", "Protocol"))
 LESION_SHORT = {
     "brain tumor": "BT",
     "colon cancer": "CC",
@@ -32,120 +37,98 @@ LESION_SHORT = {
 }
 
 
-def regions_table(source: RunSource, protocol: Protocol) -> Table | None:
-    """Region-wise means (Table 2 of the paper), a column for each region that the run asks for."""
-    frame = source.pick("region", protocol)
+def regions_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
+    """Region-wise means, a column for each region that the run asks for."""
+    frame = source.region_means(protocol)
     if frame is None:
         return None
-    frame = frame[(frame["scheme"] == "anatomical") & (frame["composition"] == "all")]
     printed = published_lookup(source, "region")
     regions = [r for r in source.regions if r != UNASSIGNED]
-    size = {
-        region: frame[frame["region"] == region][["n_classes", "n_patients"]].max()
-        for region in frame["region"].unique()
-    }
-    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
-    columns += [
-        Column(key, region_title(key, short=True), digits=2, ranked="down", right=True)
-        for key in regions
-    ]
-    texts = [
-        f"{int(size[k]['n_classes'])} / {int(size[k]['n_patients'])}" if k in size else NOT_RUN
-        for k in regions
-    ]
-    by_key: Any = frame.set_index(["model", "region"])
-
-    def ours(model: str, metric: str) -> list[Value]:
-        return [
-            percent(by_key.loc[(model, k)][metric]) if (model, k) in by_key.index else NOT_RUN
-            for k in regions
-        ]
-
-    rows, blocks, unranked = blocks_by_metric(
+    largest = frame.groupby("region")[["n_classes", "n_patients"]].max()
+    size = {str(r.Index): f"{r.n_classes} / {r.n_patients}" for r in largest.itertuples()}
+    rows = rows_by(frame, "model", "region")
+    fields = blocks_by_measure(
         source,
         protocol,
-        texts,
+        [size.get(region, NOT_RUN) for region in regions],
         "classes / patients",
-        ours,
-        lambda model, metric: [of_any_modality(printed, k, model, metric) for k in regions],
+        lambda measure, model: [value_of(rows, measure, model, k) for k in regions],
+        lambda measure, model: [published_value(printed, measure, model, k) for k in regions],
     )
-    notes = [f"{short}: {long}." for long, short in SHORT_REGION.items() if long in regions]
-    if printed:
-        notes.append(
-            "The paper does not say which classes form its region means: another composition."
-        )
-    return Table(
-        name=f"table2_regions{source.suffix(protocol)}",
-        title=source.numbered(2, "Region-wise results"),
+    notes = [f"{name}: {long}." for long, name in SHORT_REGION.items() if long in regions]
+    return ReportTable(
+        name=f"regions{source.suffix(protocol)}",
+        title=source.numbered("region", "Region-wise results"),
         caption=caption(
             source,
             protocol,
             "Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
             published=bool(printed),
         ),
-        columns=tuple(columns),
-        rows=rows,
-        blocks=blocks,
-        notes=(*notes, *filter(None, [source.left_out_of_regions])),
-        downwards=True,
-        unranked=unranked,
+        columns=(
+            *_HEAD,
+            *(
+                ReportColumn(
+                    key, region_title(key, short=True), digits=2, ranked="down", right=True
+                )
+                for key in regions
+            ),
+        ),
+        notes=(
+            *notes,
+            *(source.printed_notes("region") if printed else ()),
+            *filter(None, [left_out_of_regions(source)]),
+        ),
+        **fields,
     )
 
 
-def lesions_table(source: RunSource, protocol: Protocol) -> Table | None:
-    """Lesions (Table 6 of the paper), a column for each lesion that the run asks for."""
+def lesions_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
+    """Lesions, a column for each that the run asks for."""
     frame = source.pick("lesion", protocol)
     if frame is None:
         return None
     printed = published_lookup(source, "lesion")
-    pairs = frame.loc[frame["modality"] != "any", ["class", "modality"]].astype(str)
-    measured = sorted(set(pairs.itertuples(index=False, name=None)))
+    frame = frame[frame["modality"] != "any"].astype({"class": str, "modality": str})
+    groups: dict[Any, pd.DataFrame] = dict(iter(frame.groupby(["class", "modality"])))
     asked = [(c, m) for m, c in source.asked_classes if source.region_of(m, c) == LESION]
-    keys = [*measured, *(key for key in asked if key not in measured)]
+    keys = [*groups, *(key for key in asked if key not in groups)]
     twice = {c for c, _ in keys if sum(c == other for other, _ in keys) > 1}
-    columns = [Column("model", "Model"), Column("protocol", "Protocol")]
-    columns += [
-        Column(f"{c} ({m})", _lesion_label(c, m, twice), digits=2, ranked="down", right=True)
-        for c, m in keys
+    sizes: list[Value] = [
+        f"{counts(groups[k]['n_cases'])} / {counts(groups[k]['n_patients'])}"
+        if k in groups
+        else NOT_RUN
+        for k in keys
     ]
-    by_key: Any = frame.set_index(["model", "class", "modality"])
-    sizes: list[Value] = []
-    for class_name, modality in keys:
-        part = frame[(frame["class"] == class_name) & (frame["modality"] == modality)]
-        sizes.append(
-            f"{counts(part['n_cases'])} / {counts(part['n_patients'])}" if len(part) else NOT_RUN
-        )
-
-    def ours(model: str, metric: str) -> list[Value]:
-        return [
-            percent(by_key.loc[(model, *k)][metric]) if (model, *k) in by_key.index else NOT_RUN
-            for k in keys
-        ]
-
-    rows, blocks, unranked = blocks_by_metric(
+    rows = rows_by(frame, "model", "class", "modality")
+    fields = blocks_by_measure(
         source,
         protocol,
         sizes,
         "scans / patients",
-        ours,
-        lambda model, metric: [of_any_modality(printed, c, model, metric, m) for c, m in keys],
+        lambda measure, model: [value_of(rows, measure, model, *k) for k in keys],
+        lambda measure, model: [published_value(printed, measure, model, *k) for k in keys],
     )
     shorts = [f"{s}: {c}" for c, s in LESION_SHORT.items() if any(c == k[0].lower() for k in keys)]
-    return Table(
-        name=f"table6_lesions{source.suffix(protocol)}",
-        title=source.numbered(6, "Lesions"),
+    return ReportTable(
+        name=f"lesions{source.suffix(protocol)}",
+        title=source.numbered("lesion", "Lesions"),
         caption=caption(
             source, protocol, "Mean over scans, then over the entries.", published=bool(printed)
         ),
-        columns=tuple(columns),
-        rows=rows,
-        blocks=blocks,
+        columns=(
+            *_HEAD,
+            *(
+                ReportColumn(f"{c} ({m})", _lesion_label(c, m, twice), digits=2, ranked="down",
+                             right=True)
+                for c, m in keys
+            ),
+        ),
         notes=(("; ".join(shorts) + ".",) if shorts else ()),
-        downwards=True,
-        unranked=unranked,
-    )
+        **fields,
+    )  # fmt: skip
 
 
 def _lesion_label(class_name: str, modality: str, twice: set[str]) -> str:
     label = LESION_SHORT.get(class_name.lower(), class_name)
-    return f"{label} ({modality})" if class_name in twice else label
+    return f"{label} ({modality_title(modality)})" if class_name in twice else label

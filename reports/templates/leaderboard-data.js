@@ -2,12 +2,20 @@
 /* The board's numbers: unpacked from the page, filtered and averaged. No drawing here. */
 
 const D = JSON.parse(document.getElementById("data").textContent);
-const METRICS = { dsc: "DSC", nsd: "NSD" };
-const MODALITIES = { ct: "CT", mri: "MR" };
+const MODALITIES = D.modalities;
+const MEASURES = new Map(D.measures.map((m) => [m.id, m]));
 const MOST_COLUMNS = 60;
 
+/* The tables: a JSON object of columns, compressed (gzip) and in base64. */
+async function unpackNumbers() {
+  const text = document.getElementById("numbers").textContent.trim();
+  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  D.numbers = await new Response(stream).json();
+}
+
 const DEFAULTS = {
-  metric: "dsc", policy: "present-only", space: "native", tolerance: "1", view: "paper",
+  metric: D.lead, policy: "present-only", space: "native", view: "paper",
   coverage: "supported", statistic: "entries", columns: "region",
   region: "", modality: "", dataset: "", lesion: "", klass: "",
   facts: "1", published: "auto", controls: "1", sort: "overall", down: "1", unranked: "",
@@ -15,61 +23,40 @@ const DEFAULTS = {
 const state = { ...DEFAULTS };
 
 const unique = (values) => [...new Set(values)];
+const measure = () => MEASURES.get(state.metric);
+/* The larger, the better; without a direction, the nearer to 0. */
+const goodness = (value) => ({ higher: value, lower: -value }[measure().better] ?? -Math.abs(value));
 
-/* Index of the setting (policy, space, tolerance, view, coverage) that the switches ask for; the
-   nearest one that was computed if that combination was not. */
+/* Index of the setting (policy, space, view, coverage) that the switches ask for; the nearest one
+   that was computed if that combination was not. */
 function settingIndex() {
-  const want = [
-    ["space", state.space], ["policy", state.policy], ["tolerance", Number(state.tolerance)],
-    ["view", state.view], ["coverage", state.coverage],
-  ];
+  const want = ["space", "policy", "view", "coverage"];
   let best = 0, bestHits = -1;
   D.settings.forEach((setting, index) => {
-    const hits = want.reduce((n, [name, value], i) => n + (setting[name] === value ? 32 >> i : 0), 0);
+    const hits = want.reduce((n, name, i) => n + (setting[name] === state[name] ? 16 >> i : 0), 0);
     if (hits > bestHits) { best = index; bestHits = hits; }
   });
   return best;
 }
 
-/* Columnar rows of a setting as a Map "model|key" -> row; percent values, null = none. */
-function unpack(settings, index, keyName) {
-  const rows = new Map();
-  // A number points at an earlier setting with the same values.
-  const columns = typeof settings[index] === "number" ? settings[settings[index]] : settings[index];
-  if (!columns) return rows;
-  const names = Object.keys(columns).filter((n) => n !== "m" && n !== keyName);
-  const scaled = new Set(["dsc", "dl", "dh", "nsd", "nl", "nh"]);
-  columns.m.forEach((m, i) => {
-    const row = {};
-    for (const name of names) {
-      const value = columns[name][i];
-      row[name] = scaled.has(name) && value !== null ? value / 100 : value;
-    }
-    rows.set(`${m}|${columns[keyName][i]}`, row);
-  });
-  return rows;
+/* Rows of a table under a setting and the chosen measure as a Map "model|key" -> row. */
+const cache = new Map();
+function rowsOf(name, keyName, setting) {
+  const at = D.settings[setting][name] ?? setting;
+  const id = `${name}|${at}|${state.metric}`;
+  if (!cache.has(id)) {
+    const columns = D.numbers[name], rows = new Map();
+    (columns.measure ?? []).forEach((m, i) => {
+      if (m !== state.metric || columns.setting[i] !== at) return;
+      const row = Object.fromEntries(Object.entries(columns).map(([column, values]) => [column, values[i]]));
+      rows.set(`${row.model}|${row[keyName]}`, row);
+    });
+    cache.set(id, rows);
+  }
+  return cache.get(id);
 }
-
-const cache = { groups: new Map(), scores: new Map() };
-function groups(setting) {
-  if (!cache.groups.has(setting)) cache.groups.set(setting, unpack(D.groups, setting, "k"));
-  return cache.groups.get(setting);
-}
-function scores(setting) {
-  if (!cache.scores.has(setting)) cache.scores.set(setting, unpack(D.scores, setting, "s"));
-  return cache.scores.get(setting);
-}
-
-/* What a row says under the chosen metric. */
-function reading(row, metric = state.metric) {
-  if (!row) return null;
-  const prefix = metric[0];
-  return {
-    value: row[metric], low: row[prefix + "l"] ?? null, high: row[prefix + "h"] ?? null,
-    n: row.n, patients: row.p, classes: row.c ?? null, expected: row.e ?? null,
-    missing: row.x ?? 0, complete: row.f,
-  };
-}
+const means = (setting) => rowsOf("means", "key", setting);
+const scores = (setting) => rowsOf("slots", "slot", setting);
 
 const FILTERS = ["region", "modality", "dataset", "lesion", "klass"];
 const activeFilters = () => FILTERS.filter((name) => state[name] !== "");
@@ -104,14 +91,13 @@ function grouped(slots, keyOf) {
    (and then regions). Slots that no model has a value for are not expected of any. */
 function average(model, slots, setting, statistic) {
   const rows = scores(setting);
-  const metric = state.metric;
-  const has = (m, s) => { const row = rows.get(`${m}|${s}`); return row && row[metric] !== null; };
+  const has = (m, s) => { const row = rows.get(`${m}|${s}`); return row && row.value !== null; };
   const expected = slots.filter((s) => D.models.some((_, m) => has(m, s)));
   const all = expected.filter((s) => has(model, s));
   // The mean over regions has no place for a class without one; it still expects the class.
   const placed = (s) => statistic !== "regions" || D.classes[D.slots[s][1]].region !== "unassigned";
   const scored = all.filter(placed);
-  const at = (s) => rows.get(`${model}|${s}`)[metric];
+  const at = (s) => rows.get(`${model}|${s}`).value;
   const inner = (parts) => parts.map((part) => mean(part.map(at)));
   let value;
   if (statistic === "entries") value = mean(inner(grouped(scored, (slot) => slot[0])));
@@ -124,8 +110,8 @@ function average(model, slots, setting, statistic) {
     : new Set(part.map((s) => D.slots[s][1])).size);
   const sum = (name) => scored.reduce((n, s) => n + (rows.get(`${model}|${s}`)[name] ?? 0), 0);
   return {
-    value, low: null, high: null, n: sum("n"), scores: true, patients: null,
-    classes: count(scored), expected: count(expected), missing: sum("x"),
+    value, low: null, high: null, scans: sum("scans"), scores: true, patients: null,
+    classes: count(scored), expected: count(expected), missing: sum("missing"),
     complete: all.length === expected.length && scored.length > 0,
   };
 }
@@ -174,11 +160,11 @@ function untouched(column) {
 
 function cellOf(model, column, setting) {
   if (untouched(column) && column.key !== null) {
-    return reading(groups(setting).get(`${model}|${column.key}`));
+    return means(setting).get(`${model}|${column.key}`) ?? null;
   }
   if (column.slots.length === 1) {
-    const row = reading(scores(setting).get(`${model}|${column.slots[0]}`));
-    return row && { ...row, classes: 1, expected: 1, complete: true };
+    const row = scores(setting).get(`${model}|${column.slots[0]}`);
+    return row ? { ...row, classes: 1, expected: 1, complete: true } : null;
   }
   return column.slots.length ? average(model, column.slots, setting, column.statistic) : null;
 }
@@ -198,8 +184,8 @@ function overallColumn() {
     ? null : keyIndex.get(`overall:${state.statistic}`) ?? null };
 }
 
-const inPaperProtocol = () => state.space === "resampled" && state.policy === "paper";
-const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inPaperProtocol() : state.published === "1");
+const inTheirProtocol = () => ["space", "policy"].every((name) => state[name] === D.publishedProtocol[name]);
+const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inTheirProtocol() : state.published === "1");
 
 /* Rows of the board: models with their readings, then published ones; ranks only for entrants that
    answered every class of every scan unless asked: a missing prediction counts 0, but it is missing. */
@@ -223,22 +209,25 @@ function boardRows(columns) {
     return (x < y ? -1 : x > y ? 1 : 0) * direction;
   };
   rows.sort(compare);
-  const whole = (row) => {
+  for (const row of rows) {
     const cell = row.cells.get("overall");
-    return cell && cell.value !== null && ((cell.complete && !cell.missing) || state.unranked === "1");
-  };
-  const ranked = rows.filter((row) => row.kind === "entrant" && whole(row));
+    row.whole = row.kind === "entrant" && cell !== null && cell.value !== null
+      && ((cell.complete && !cell.missing) || state.unranked === "1");
+  }
+  // By a measure without a direction nobody is better than another.
+  const ranked = measure().better ? rows.filter((row) => row.whole) : [];
+  const ranks = rowsOf("ranks", "measure", setting);
   for (const row of ranked) {
-    const value = row.cells.get("overall").value;
-    row.rank = 1 + ranked.filter((r) => r.cells.get("overall").value > value).length;
-    const interval = D.ranks[setting]?.[state.metric]?.[row.m];
+    const value = goodness(row.cells.get("overall").value);
+    row.rank = 1 + ranked.filter((r) => goodness(r.cells.get("overall").value) > value).length;
     // The tables rank complete models by the mean over entries; no other order has an interval.
     const theirs = state.statistic === "entries" && state.unranked !== "1";
-    if (interval && theirs && activeFilters().length === 0) row.rankInterval = interval;
+    if (theirs && activeFilters().length === 0) row.rankInterval = ranks.get(`${row.m}|${state.metric}`);
   }
   for (const column of all) {
     const values = ranked.map((r) => r.cells.get(column.name)?.value).filter((v) => v != null);
-    column.best = ranked.length > 1 && values.length ? Math.max(...values).toFixed(1) : null;
+    values.sort((a, b) => goodness(b) - goodness(a));
+    column.best = ranked.length > 1 && values.length ? values[0].toFixed(measure().digits) : null;
   }
   if (publishedShown()) {
     for (const entry of D.published) {
@@ -246,9 +235,9 @@ function boardRows(columns) {
         // A published mean cannot be cut by a filter; a class's own mean is cut only by an entry.
         const whole = untouched(c) || (c.level === "class" && !state.dataset);
         const value = whole ? entry.values[`${c.level}:${c.id}`]?.[state.metric] ?? null : null;
-        return [c.name, value === null ? null : { value: value / 100 }];
+        return [c.name, value === null ? null : { value }];
       }));
-      rows.push({ kind: "published", model: { title: entry.title, id: entry.id }, cells });
+      rows.push({ kind: "published", model: { title: entry.title, id: entry.id, citation: entry.citation }, cells });
     }
   }
   return { rows, overall, setting };

@@ -14,10 +14,12 @@ function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
+const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(measure().digits));
 /* None below three patients: resampling so few gives a width that means nothing. */
 const tooSmall = (r) => (r && r.patients !== null && r.patients < D.meta.minPatients ? D.meta.tooSmall : "");
-const interval = (r) => [r && r.low !== null && r.low !== undefined && !(r.patients < 3) ? `${number(r.low)}–${number(r.high)}` : "",
+/* A dash between numbers that may be negative would mislead. */
+const between = (low, high) => `${number(low)}${measure().low === null ? " to " : "–"}${number(high)}`;
+const interval = (r) => [r && r.low !== null && r.low !== undefined && !(r.patients < 3) ? between(r.low, r.high) : "",
   tooSmall(r)].filter((part) => part).join(" ");
 
 const FACTS = [
@@ -40,7 +42,9 @@ function sortButton(name, title, className = "") {
   const attributes = { scope: "col", class: className };
   if (current) attributes["aria-sort"] = state.down === "1" ? "descending" : "ascending";
   return h("th", attributes, h("button", { type: "button", "data-sort": name, onclick: () => {
-    state.down = current && state.down === "1" ? "" : "1";
+    // First the best: the highest, or the lowest where lower is better.
+    const best = measure().better === "lower" && !name.startsWith("fact:") && name !== "model" ? "" : "1";
+    state.down = current ? (state.down === "1" ? "" : "1") : best;
     state.sort = name;
     draw();
     document.querySelector(`[data-sort="${CSS.escape(name)}"]`)?.focus();
@@ -57,10 +61,10 @@ function scoreCell(row, column, setting) {
   if (row.kind === "published") return h("td", {}, h("span", { class: "value" }, value));
   const isBest = row.rank && column.best !== null && value === column.best;
   const flags = contamination(row, column);
-  const sizes = [`n ${cell.n.toLocaleString("en")}${cell.scores ? " scores" : ""}`];
+  const sizes = [`n ${cell.scans.toLocaleString("en")}${cell.scores ? " scores" : ""}`];
   if (cell.expected > 1 || cell.classes !== cell.expected) sizes.push(`${cell.classes}/${cell.expected} classes`);
   if (cell.missing) sizes.push(`${cell.missing} missing`);
-  const label = `${row.model.title}, ${column.title}: ${METRICS[state.metric]} ${value}. Show its classes and cases.`;
+  const label = `${row.model.title}, ${column.title}: ${measure().title} ${value}. Show its classes and cases.`;
   return h("td", { class: isBest ? "best" : "" },
     h("button", { type: "button", class: "cell", "aria-label": label,
       onclick: (event) => openDetail(row.m, column, setting, event.currentTarget) },
@@ -83,7 +87,7 @@ function modelHead(row) {
   if (row.kind === "published") badges.push(h("span", { class: "badge" }, "published"));
   if (row.kind === "control") badges.push(h("span", { class: "badge" }, "control"));
   const overall = row.cells.get("overall");
-  if (row.kind === "entrant" && !row.rank) {
+  if (row.kind === "entrant" && !row.whole) {
     badges.push(h("span", { class: "badge warn" }, overall?.value == null ? "no score" : "incomplete"));
   }
   return h("th", { class: "model", scope: "row", title: row.model.citation ?? "" }, row.model.title, " ", ...badges);
@@ -106,9 +110,9 @@ function draw() {
     ...facts.map(([name, title]) => sortButton(`fact:${name}`, title, "text")));
   const body = rows.map((row) => {
     const cell = row.cells.get("overall");
-    const incomplete = row.kind === "entrant" && !row.rank;
+    const incomplete = row.kind === "entrant" && !row.whole;
     const rank = row.rank
-      ? [h("span", { class: "rank" }, `${row.rank}`), h("small", {}, [row.rankInterval ? `${row.rankInterval[1]}–${row.rankInterval[2]}` : "", tooSmall(row.cells.get("overall"))].filter((part) => part).join(" "))]
+      ? [h("span", { class: "rank" }, `${row.rank}`), h("small", {}, [row.rankInterval ? `${row.rankInterval.low}–${row.rankInterval.high}` : "", tooSmall(row.cells.get("overall"))].filter((part) => part).join(" "))]
       : [h("span", { class: "rank" }, "–")];
     return h("tr", { class: `${row.kind}${incomplete ? " incomplete" : ""}` },
       h("td", {}, ...rank), modelHead(row), scoreCell(row, overall, setting),
@@ -116,7 +120,7 @@ function draw() {
       ...columns.map((c) => scoreCell(row, c, setting)),
       ...facts.map(([, , words]) => h("td", { class: "text" }, row.kind === "published" ? "" : words(row.model) ?? "–")));
   });
-  const caption = h("caption", { class: "visually-hidden" }, `Models by ${METRICS[state.metric]}`);
+  const caption = h("caption", { class: "visually-hidden" }, `Models by ${measure().title}`);
   element("board").replaceChildren(h("table", { "aria-describedby": "state" }, caption, h("thead", {}, head), h("tbody", {}, ...body)));
   describe(setting, columns, tooMany);
   const changed = Object.entries(state).filter(([name, value]) => value !== DEFAULTS[name]);
@@ -130,25 +134,22 @@ function completeness(row, cell) {
     h("small", {}, `${cell.classes} of ${cell.expected} class slots`));
 }
 
-const SPACES = { native: "native grid (mm, true spacing)", resampled: "1×1×3 mm grid", own: "the model's own grid" };
-const POLICIES = { "present-only": "present-only: absent class not scored", paper: "paper: both empty = 1" };
-const VIEWS = { paper: "all test cases", clean: "clean: linked test scans left out" };
-const COVERAGES = { supported: "every class a model supports", common: "only classes that all models support", zero: "unsupported classes count 0" };
-const STATISTICS = { entries: "entries (mean of their class means)", classes: "classes", regions: "regions" };
-
 function describe(setting, columns, tooMany) {
   const s = D.settings[setting];
   const filters = activeFilters().map((f) => `${f === "klass" ? "class" : f} “${f === "dataset" ? D.datasets.find((d) => d.id === state.dataset)?.title : state[f]}”`);
-  const exact = ["policy", "space", "view", "coverage"].every((n) => s[n] === state[n]) && s.tolerance === Number(state.tolerance);
-  element("state").textContent = `${METRICS[state.metric]} in percent · ${SPACES[s.space]} · ${POLICIES[s.policy]} · `
-    + `tolerance ${s.tolerance} mm · ${VIEWS[s.view]} · ${COVERAGES[s.coverage]} · overall: mean over ${STATISTICS[state.statistic]}`
+  const exact = ["policy", "space", "view", "coverage"].every((n) => s[n] === state[n]);
+  const { title, unit, better } = measure();
+  const direction = { higher: "higher is better", lower: "lower is better" }[better] ?? "without a direction: not ranked";
+  element("state").textContent = `${title}${unit === "%" ? " in percent" : unit ? ` in ${unit}` : ""}, ${direction} · `
+    + ["space", "policy", "view", "coverage"].map((n) => D.words[n][s[n]]).join(" · ")
+    + ` · overall: mean over ${D.words.statistic[state.statistic]}`
     + (filters.length ? ` · filter: ${filters.join(", ")} (${selected().length} of ${D.slots.length} class slots; intervals only where precomputed)` : "")
     + (exact ? "" : " · this combination was not computed, the nearest is shown")
     + (tooMany ? ` · first ${MOST_COLUMNS} columns: narrow the filter to see others` : "");
   const notes = ["Small print in a cell: 95 % interval over patients; scans in the mean; classes scored of those expected."];
   notes.push("Underlined: best ranked entrant. T: trained on the training split of that dataset. !: test scans linked to its training scans.");
-  if (publishedShown()) notes.push(inPaperProtocol() ? "Published rows are in the paper's protocol, as ours are here; they are not ranked."
-    : "Published rows are in the paper's protocol (1×1×3 mm grid, paper policy), not the one chosen here; they are not ranked.");
+  if (publishedShown()) notes.push(inTheirProtocol() ? "Published rows are in their document's protocol, as ours are here; they are not ranked."
+    : `Published rows are in their document's protocol (${D.publishedProtocol.words}), not the one chosen here; they are not ranked.`);
   element("legend").textContent = notes.join(" ");
 }
 
@@ -156,14 +157,19 @@ function options(id, entries, name) {
   const select = element(id);
   select.replaceChildren(...entries.map(([value, text]) => h("option", { value }, text)));
   for (const node of select.options) if (!node.hasAttribute("value")) node.value = "";
-  select.addEventListener("change", () => { state[name] = select.value; if (name === "columns") state.sort = "overall"; draw(); });
+  select.addEventListener("change", () => {
+    state[name] = select.value;
+    if (name === "columns") state.sort = "overall";
+    if (name === "metric") { state.down = measure().better === "lower" ? "" : "1"; closeDetail(); }
+    draw();
+  });
 }
 
 function ticks(id, name) {
   element(id).addEventListener("change", (event) => { state[name] = event.target.checked ? "1" : "0"; draw(); });
 }
 
-const CONTROLS = [["metric", "metric"], ["policy", "policy"], ["space", "space"], ["tolerance", "tolerance"], ["view", "view"],
+const CONTROLS = [["metric", "metric"], ["policy", "policy"], ["space", "space"], ["view", "view"],
   ["coverage", "coverage"], ["statistic", "statistic"], ["columns", "columns"], ["f-region", "region"], ["f-modality", "modality"],
   ["f-dataset", "dataset"], ["f-lesion", "lesion"], ["f-class", "klass"]];
 
@@ -188,21 +194,19 @@ function saveCsv() {
   URL.revokeObjectURL(link.href);
 }
 
-function start() {
-  const used = (name) => unique(D.settings.map((s) => String(s[name])));
-  const named = (words, name) => used(name).map((value) => [value, words[value] ?? value]);
+async function start() {
+  await unpackNumbers();
+  const used = (name) => unique(D.settings.map((s) => s[name]));
+  const named = (name) => used(name).map((value) => [value, D.words[name][value] ?? value]);
   DEFAULTS.space = D.settings[0].space;
   DEFAULTS.policy = D.settings[0].policy;
-  DEFAULTS.tolerance = String(D.settings[0].tolerance);
+  DEFAULTS.down = MEASURES.get(D.lead).better === "lower" ? "" : "1";
   Object.assign(state, DEFAULTS, Object.fromEntries(
     [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name in DEFAULTS)));
-  options("metric", Object.entries(METRICS), "metric");
-  options("policy", named(POLICIES, "policy"), "policy");
-  options("space", named(SPACES, "space"), "space");
-  options("tolerance", used("tolerance").map((t) => [t, `${t} mm`]), "tolerance");
-  options("view", named(VIEWS, "view"), "view");
-  options("coverage", named(COVERAGES, "coverage"), "coverage");
-  options("statistic", Object.entries(STATISTICS).filter(([id]) => keyIndex.has(`overall:${id}`)), "statistic");
+  if (!measure()) state.metric = D.lead;
+  options("metric", D.measures.map((m) => [m.id, m.unit && m.unit !== "%" ? `${m.title} (${m.unit})` : m.title]), "metric");
+  for (const name of ["policy", "space", "view", "coverage"]) options(name, named(name), name);
+  options("statistic", Object.entries(D.words.statistic).filter(([id]) => keyIndex.has(`overall:${id}`)), "statistic");
   options("columns", [["region", "regions"], ["modality", "modalities"], ["dataset", "datasets"], ["lesion", "lesions"],
     ["class", "classes"], ["none", "overall only"]], "columns");
   options("f-region", [["", "all"], ...D.regions.map((r) => [r.id, r.title])], "region");
@@ -224,4 +228,9 @@ function start() {
   fillControls();
   draw();
 }
-start();
+start().catch((error) => {
+  const old = typeof DecompressionStream === "undefined";
+  element("board").replaceChildren(h("p", { class: "warning" }, old
+    ? "This browser cannot unpack the board's numbers (it knows no DecompressionStream). The tables of the report hold them too."
+    : `The board cannot be shown: ${error}`));
+});

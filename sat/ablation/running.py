@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from evaluation.config import RunConfig, freeze, load_frozen
@@ -20,9 +19,10 @@ from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest
 from evaluation.files.writing import write_json, write_text
-from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.protocol import HEADLINE
+from evaluation.scoring.shards import measure_shard
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.run_tables import load_grids
 from sat.ablation.confusion import class_confusions
@@ -160,20 +160,12 @@ def _means(folder: Path, config: RunConfig) -> dict[str, Any]:
     """
     loaded = load_grids(folder)
     tables = aggregate(loaded.all_models[0], loaded.expected, BOOTSTRAPS, config.seed)
-    overall, entries = _ranked(tables["overall"]), _ranked(tables["dataset"])
-    mean = overall.loc[overall["statistic"] == "entries", "dsc"]
+    entries = HEADLINE.numbers(tables["dataset"])
     return {
-        "dsc": float(mean.item()),
+        "dsc": float(HEADLINE.numbers(tables["overall"])["value"].item()),
         "entries": {
             str(name): float(value)
-            for name, value in zip(entries["dataset"], entries["dsc"], strict=True)
+            for name, value in zip(entries["dataset"], entries["value"], strict=True)
         },
         "data_kind": config.data_kind,
     }
-
-
-def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    wanted = {"policy": "present-only", "space": "native", "view": "paper"}
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from sat.diagnosis.calibration import histograms, summarise, validation_patients
@@ -130,10 +130,9 @@ def _calibrate(
 
 
 def _validation_cases(paths: RunPaths, dataset: str, part: float) -> list[str]:
-    with paths.split(dataset).open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == "train"]
-    chosen = validation_patients([row["patient"] for row in rows], part)
-    return sorted(row["case"] for row in rows if row["patient"] in chosen)
+    rows = [row for row in read_split(paths, dataset) if row.split == "train"]
+    chosen = validation_patients([row.patient for row in rows], part)
+    return sorted(row.case for row in rows if row.patient in chosen)
 
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:

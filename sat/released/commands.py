@@ -90,12 +90,12 @@ def _free_card(name: str) -> Path:
 
 
 def _write_card(path: Path, name: str, checkpoint: Path) -> None:
-    from evaluation.datasets.registry import entry_ids
     from evaluation.files.writing import write_text
+    from evaluation.studies.record import find_study
 
     text = CARD.format(
         name=name,
-        datasets=", ".join(entry_ids("all")),
+        datasets=", ".join(find_study("sat").entries),
         checkpoint=json.dumps(str(checkpoint.resolve())),
     )
     write_text(path, text)

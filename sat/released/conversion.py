@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from evaluation.classes import vocabulary
-from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
+from evaluation.studies.record import find_study
 from sat.config import Preset, load_preset
 from sat.model import SatModel, model_content, save_content
 from sat.text.encoder import TextEncoder, encoder_shapes
@@ -101,7 +102,7 @@ def convert_released(
     _require_finite(files.network, network.state_dict())
     keys = tuple((info.modality, info.name) for info in vocabulary())
     embeddings = encoder.embed([prompt_text(preset.prompts, key) for key in keys])
-    trained = {entry: tuple(find_card(entry).class_names) for entry in entry_ids("all")}
+    trained = {entry: tuple(find_card(entry).class_names) for entry in find_study("sat").entries}
     model = SatModel(preset, PromptBook(keys, embeddings), trained, network)
     model.projection.layers.load_state_dict(side.projection)
     if tuned_encoder is not None:

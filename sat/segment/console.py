@@ -8,7 +8,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sat.segment.segment import Progress
+from sat.segment.answer import Found
+from sat.segment.segment import Progress, Request, segment_scan
+
+
+def segment_shown(request: Request) -> list[Found]:
+    """As `segment_scan`, with bars and warnings on stderr."""
+    with Console() as console:
+        return segment_scan(request, console.progress)
+
+
+def segment(**asked: Any) -> list[Found]:
+    """As `segment_shown`, with the fields of a `Request`: what `satbench.segment` calls."""
+    return segment_shown(Request(**asked))
 
 
 class Console:

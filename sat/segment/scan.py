@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.classes.modality import Modality
+from evaluation.classes.modality import DICOM_MODALITIES, Modality
 from evaluation.errors import BenchError
 from evaluation.files.writing import visible
 from evaluation.volumes.image_files import (
@@ -27,7 +27,6 @@ from evaluation.volumes.image_files import (
 
 # Formats in which the answer is written, by the suffix of the scan.
 _OUTPUT_SUFFIX = {".nrrd": ".nrrd", ".mha": ".mha", ".mhd": ".mha"}
-_DICOM_MODALITY: dict[str, Modality] = {"CT": "ct", "MR": "mri"}
 _AIR_HU = -200.0
 
 
@@ -122,7 +121,7 @@ def _read_dicom(folder: Path) -> tuple[Volume, Modality | None]:
         )
     chosen = image_series(files)
     header: Any = pydicom.dcmread(chosen[0], stop_before_pixels=True)
-    modality = _DICOM_MODALITY.get(str(header.get("Modality")))
+    modality = DICOM_MODALITIES.get(str(header.get("Modality")))
     return read_series(chosen).volume, modality
 
 
@@ -148,7 +147,7 @@ def doubts(scan: Scan, modality: Modality) -> list[str]:
     lowest: float = float(_sample(scan.image.array).min())
     if modality == "ct" and lowest >= 0:
         found.append("the image has no negative value: is it a CT in Hounsfield units?")
-    if modality == "mri" and lowest < _AIR_HU:
+    if modality != "ct" and lowest < _AIR_HU:
         found.append(f"the image has values of {lowest:g}: is it a CT?")
     return found
 

@@ -150,7 +150,7 @@ def patients_of_split(paths: RunPaths, dataset: str, split: Side) -> dict[str, s
 
 def datasets_of_run(paths: RunPaths, config: RunConfig) -> list[str]:
     """Entries of the configuration that have a split in this run, in alphabetical order."""
-    found = sorted(find_card(entry).id for entry in entry_ids(config.entries))
+    found = sorted(find_card(entry).id for entry in entry_ids(config))
     found = [dataset for dataset in found if paths.split(dataset).is_file()]
     if not found:
         raise BenchError(

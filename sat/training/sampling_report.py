@@ -79,7 +79,7 @@ def planned_groups(config: RunConfig, preset: Preset) -> list[Group]:
     the number of classes alone.
     """
     groups: list[Group] = []
-    for load in run_loads(config, entry_ids(config.entries))[0]:
+    for load in run_loads(config, entry_ids(config))[0]:
         card = load.card
         names = tuple(entry.name for entry in classes_in_scope(card, config))
         entry = PreparedEntry(

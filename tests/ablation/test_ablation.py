@@ -111,7 +111,7 @@ def run(tmp_path_factory) -> Path:
     preset = root / "tiny-toy.yaml"
     preset.write_text(yaml.safe_dump(_preset().model_dump(mode="json")))
     config = RunConfig(
-        name="toy", data_kind="real", raw_root="raw", entries=list(CLASSES),
+        name="toy", study="sat", data_kind="real", raw_root="raw", entries=list(CLASSES),
         models=["sat-nano"], presets={"sat-nano": str(preset)}, shard_size=200,
     )  # fmt: skip
     freeze(config, paths.config)

@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from typer.testing import CliRunner
+
+from evaluation.audit import store
 from evaluation.audit.findings import COPIED, DECLARED, REJECTED, SAME
 from evaluation.audit.fingerprint import Fingerprint, fingerprint_of
 from evaluation.audit.running import Outcome, audit
 from evaluation.audit.scans import scans_of_raw, scans_of_run
-from typer.testing import CliRunner
-
-from evaluation.audit import reuses, store
 from evaluation.commands import register
 from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.schema import AUDIT, read_table
 from evaluation.tables.views import find_links
 from evaluation.volumes.image_files import Volume
+from tests.bench import reuses
 
 Draw = Callable[..., Volume]
 

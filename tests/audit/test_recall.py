@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from evaluation.audit.calibration import calibrate
-from evaluation.audit.findings import COPIED
-from evaluation.audit.reuses import REUSES
 
+from evaluation.audit.findings import COPIED
 from evaluation.volumes.image_files import Volume
+from tests.bench.audit import calibrate
+from tests.bench.reuses import REUSES
 
 Draw = Callable[..., Volume]
 

@@ -66,6 +66,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     preset.write_text(PRESET)
     config = RunConfig(
         name="tiny",
+        study="sat",
         data_kind="real",
         raw_root=str(root),
         entries=["totalsegmentator"],

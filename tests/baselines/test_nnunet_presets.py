@@ -1,5 +1,7 @@
 """Presets: what they refuse, and which plan they lead to."""
 
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from baselines.nnunet.plans import (
 from evaluation.errors import BenchError
 from evaluation.files.records import preset_names
 from evaluation.published.specialists import pinned_plans
+from evaluation.studies.record import find_study
 
 PLANNED: dict[str, Any] = {
     "plans_name": "nnUNetPlans",
@@ -44,6 +47,9 @@ PLANNED: dict[str, Any] = {
         },
     },
 }
+
+
+SAT = find_study("sat")
 
 
 def preset(mode: str = "planned", **network: Any) -> NnunetPreset:
@@ -87,7 +93,7 @@ def test_more_labels_train_longer() -> None:
 
 
 def test_a_pinned_plan_is_table_7s() -> None:
-    pinned = pinned_plans()["msd_hippocampus"]
+    pinned = pinned_plans(SAT)["msd_hippocampus"]
     plan = plan_to_train(PLANNED, preset("pinned", width=16, batch_size=2), pinned)
     found = describe(plan)
     assert found["patch_size"] == [40, 56, 40]
@@ -104,7 +110,7 @@ def test_a_pinned_plan_is_table_7s() -> None:
 
 
 def test_every_pinned_plan_fits_its_own_strides() -> None:
-    for pinned in pinned_plans().values():
+    for pinned in pinned_plans(SAT).values():
         found = describe(plan_to_train(PLANNED, preset("pinned"), pinned))
         assert found["width"] == list(pinned.width)
         assert found["batch_size"] == pinned.batch_size
@@ -137,3 +143,32 @@ def test_a_gpu_preset_without_a_gpu_stops_at_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(BenchError, match="needs a GPU"):
         choose_device(load_preset("paper"), "auto")
     assert choose_device(load_preset("demo"), "auto") == "cpu"
+
+
+def test_a_checkpoint_from_elsewhere_runs_no_code(tmp_path):
+    """Neither where nnU-Net predicts nor where it goes on with a training."""
+    canary, checkpoint = tmp_path / "canary", tmp_path / "checkpoint_final.pth"
+    write = (
+        "import os, sys, torch\n"
+        "class Evil:\n"
+        "    def __reduce__(self):\n"
+        "        return os.mkdir, (sys.argv[1],)\n"
+        "torch.save({'network_weights': Evil()}, sys.argv[2])\n"
+    )
+    load = (
+        "import sys, torch, numpy as np\n"
+        "from baselines.nnunet.entry import load_only_weights\n"
+        "load_only_weights()\n"
+        "torch.save({'log': [np.float32(1), np.float64(2)]}, sys.argv[2] + '.good')\n"
+        "print(torch.load(sys.argv[2] + '.good', weights_only=False)['log'])\n"
+        "torch.load(sys.argv[2], weights_only=False)\n"
+    )
+    arguments = [str(canary), str(checkpoint)]
+    subprocess.run([sys.executable, "-c", write, *arguments], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", load, *arguments], capture_output=True, text=True, check=False
+    )
+    assert "2.0" in done.stdout
+    assert done.returncode
+    assert "weights_only" in done.stderr.lower()
+    assert not canary.exists()

@@ -7,25 +7,38 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from baselines.nnunet.specialists import count_parameters, find_specialist, specialists_of
+from baselines.nnunet.architecture import architecture_of, counted
+from baselines.nnunet.config import load_preset
+from baselines.nnunet.specialists import find_specialist, specialists_of
 from evaluation.cli import build
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.errors import BenchError
 from evaluation.published.specialists import pinned_plans
+from evaluation.studies.record import find_study
+
+SAT = find_study("sat")
 
 
 def config(**changes: object) -> RunConfig:
-    values = {"name": "t", "data_kind": "real", "raw_root": ".", "models": ["nnunet"]} | changes
+    values = {
+        "name": "t",
+        "study": "sat",
+        "data_kind": "real",
+        "raw_root": ".",
+        "models": ["nnunet"],
+    } | changes
     return RunConfig.model_validate(values)
 
 
 def test_all_36_sizes_agree_with_the_printed_ones() -> None:
-    counts = {plan.id: count_parameters(plan) for plan in pinned_plans().values()}
+    cards, paper = load_cards(CARD_FOLDER).values(), load_preset("paper")
+    plans = [plan for card in cards for plan in specialists_of(card, config())]
+    counts = {plan.id: counted(architecture_of(plan, paper))[0] for plan in plans}
     assert len(counts) == 36
     for name, count in counts.items():
-        assert count == pinned_plans()[name].parameters, name
-        assert round(count / 1e6) == pinned_plans()[name].printed_size_millions, name
+        assert count == pinned_plans(SAT)[name].parameters, name
+        assert round(count / 1e6) == pinned_plans(SAT)[name].printed_size_millions, name
     assert round(sum(counts.values()) / 1e6, 1) == 1083.5
 
 
@@ -44,7 +57,7 @@ def test_the_table_is_the_papers(shared: Path) -> None:
     rows: dict[str, dict[str, str]] = {r.get("dataset") or r["entry"]: {} for r in tables[0]}
     for row in [*tables[0], *tables[1]]:
         rows[row.get("dataset") or row["entry"]].update(row)
-    for plan in pinned_plans().values():
+    for plan in pinned_plans(SAT).values():
         row = rows[plan.printed_name]
         assert list(plan.strides) == [tuple(s) for s in json.loads(row["strides"])]
         assert list(plan.kernel_sizes) == [tuple(k) for k in json.loads(row["kernel_sizes"])]
@@ -59,7 +72,7 @@ def test_cards_and_table_name_the_same_specialists_with_as_many_leaves() -> None
     for card in load_cards(CARD_FOLDER).values():
         for plan in specialists_of(card, config()):
             found[plan.id] = plan
-    assert set(found) == set(pinned_plans())
+    assert set(found) == set(pinned_plans(SAT))
     for name, plan in found.items():
         assert plan.pinned is not None
         assert plan.dataset == plan.pinned.entry
@@ -69,11 +82,12 @@ def test_cards_and_table_name_the_same_specialists_with_as_many_leaves() -> None
 
 
 def test_pinned_plans_fit_the_cards_scans() -> None:
-    for name, plan in pinned_plans().items():
+    for name, plan in pinned_plans(SAT).items():
         card = find_card(plan.entry)
         by_modality = {"ct": "CTNormalization", "mri": "ZScoreNormalization"}
         assert plan.normalisation == by_modality[card.modality], name
-        assert (plan.n_train, plan.n_test) == (card.split.train, card.split.test), name
+        rule = card.splits["sat"]
+        assert (plan.n_train, plan.n_test) == (rule.train, rule.test), name
         # Slices first, as nnU-Net turns a scan; in-plane voxels never longer than slices apart.
         assert plan.spacing_mm[0] >= max(plan.spacing_mm[1:]) - 0.03, name
         # Unit spacing stands for a lost one only where the card says so.

@@ -11,8 +11,10 @@ from evaluation.classes import LESION, REGIONS, find_class, region_of, vocabular
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.splits import committed_split
+from evaluation.studies.record import find_study
 
-PAPER = set(published_collection()["dataset"])
+SAT = find_study("sat")
+PAPER = set(published_collection(SAT)["dataset"])
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_table_1(paper: Path) -> None:
 def test_table_1_as_package_data(paper: Path) -> None:
     table = pd.read_csv(paper / "table1_datasets.csv")
     table = table[table["row"] != "summary"]
-    printed = published_collection()
+    printed = published_collection(SAT)
     assert [find_card(name).id for name in table["dataset"]] == list(printed["dataset"])
     for ours, theirs in (("scans", "n_scans"), ("classes", "n_classes")):
         assert list(printed[ours]) == [int(value) for value in table[theirs]]
@@ -67,7 +69,8 @@ def test_table_7(paper: Path) -> None:
     for card in map(find_card, PAPER):
         for specialist in card.specialists:
             n_classes = len(specialist.classes or card.annotated)
-            specialists[specialist.id] = (n_classes, card.split.train, card.split.test)
+            rule = card.splits["sat"]
+            specialists[specialist.id] = (n_classes, rule.train, rule.test)
     seen = set()
     for row in table.itertuples():
         card = find_card(row.dataset)
@@ -146,7 +149,7 @@ def test_lists_follow_the_published_ones_where_they_may(paper: Path) -> None:
     departs = {}
     for printed, rows in published.groupby("dataset"):
         card = find_card(str(printed))
-        committed = committed_split(card.id)
+        committed = committed_split(card.id, SAT)
         assert committed is not None
         side = {row.case: row.split for row in committed}
         patients = {row.patient: row.split for row in committed}

@@ -18,7 +18,6 @@ from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import CaseRow, write_rows
 from evaluation.datasets.splits import (
-    SPLIT_FOLDER,
     committed_split,
     effective_split,
     natural_key,
@@ -30,15 +29,18 @@ from evaluation.datasets.splitting import write_split
 from evaluation.errors import BenchError
 from evaluation.files.writing import sha256
 from evaluation.paths import RunPaths
+from evaluation.studies.record import find_study
 
-PAPER = list(published_collection()["dataset"])
-REAL = RunConfig(name="real", data_kind="real", raw_root="raw", models=["oracle"])
+SAT = find_study("sat")
+SPLIT_FOLDER = SAT.file(SAT.splits or "")
+PAPER = list(published_collection(SAT)["dataset"])
+REAL = RunConfig(name="real", study="sat", data_kind="real", raw_root="raw", models=["oracle"])
 
 
 def own_card(train: int, test: int, rule: str = "seeded") -> DatasetCard:
     """A user's dataset without a list."""
     data = find_card("msd_spleen").model_dump(mode="json")
-    data |= {"id": "own", "split": {"train": train, "test": test, "rule": rule}}
+    data |= {"id": "own", "splits": {}, "split": {"train": train, "test": test, "rule": rule}}
     return DatasetCard.model_validate(data)
 
 
@@ -60,27 +62,27 @@ class TestCommittedLists:
         for row in rows:
             sides.setdefault(row.patient, set()).add(row.split)
         assert all(len(side) == 1 for side in sides.values())
-        assert sum(row.split == "train" for row in rows) == card.split.train
-        assert sum(row.split == "test" for row in rows) == card.split.test
+        assert sum(row.split == "train" for row in rows) == card.splits["sat"].train
+        assert sum(row.split == "test" for row in rows) == card.splits["sat"].test
         assert rows == sorted(rows, key=lambda row: natural_key(row.case))
 
     def test_couinaud_inherits_hepaticvessel(self) -> None:
-        parent = {row.case: row.split for row in committed_split("msd_hepaticvessel") or ()}
-        for row in committed_split("couinaud") or ():
+        parent = {row.case: row.split for row in committed_split("msd_hepaticvessel", SAT) or ()}
+        for row in committed_split("couinaud", SAT) or ():
             assert parent[row.case] == row.split
 
     def test_official_splits(self) -> None:
-        for row in committed_split("acdc") or ():
+        for row in committed_split("acdc", SAT) or ():
             number = int(row.patient.removeprefix("patient"))
             assert (row.split == "train") == (number <= 100)
-        for row in committed_split("ski10") or ():
+        for row in committed_split("ski10", SAT) or ():
             assert (row.split == "train") == (int(row.case) <= 60)
 
     @pytest.mark.parametrize(
         ("name", "sequences"), [("acdc", 2), ("isles2022", 2), ("brats2021", 4), ("chaos_mr", 3)]
     )
     def test_all_sequences_of_a_patient_are_listed(self, name: str, sequences: int) -> None:
-        rows = committed_split(name) or ()
+        rows = committed_split(name, SAT) or ()
         counts: dict[str, int] = {}
         for row in rows:
             counts[row.patient] = counts.get(row.patient, 0) + 1
@@ -112,7 +114,7 @@ def test_natural_order() -> None:
 class TestEffective:
     def test_follows_the_list_for_what_is_there(self) -> None:
         card = find_card("msd_spleen")
-        listed = committed_split("msd_spleen") or ()
+        listed = committed_split("msd_spleen", SAT) or ()
         present = [(row.case, row.patient) for row in listed[:10]] + [("spleen_999", "spleen_999")]
         said: list[str] = []
         rows = effective_split(card, REAL, present, said.append)
@@ -129,7 +131,7 @@ class TestEffective:
             effective_split(card, REAL, [])
 
     def test_complete_data_is_said_to_be_complete(self) -> None:
-        listed = committed_split("chaos_mr") or ()
+        listed = committed_split("chaos_mr", SAT) or ()
         said: list[str] = []
         present = [(row.case, row.patient) for row in reversed(listed)]
         assert effective_split(find_card("chaos_mr"), REAL, present, said.append) == list(listed)
@@ -138,6 +140,7 @@ class TestEffective:
     def test_synthetic_run_follows_its_cohort(self) -> None:
         config = RunConfig(
             name="demo",
+            study="sat",
             data_kind="synthetic",
             raw_root="raw",
             models=["oracle"],
@@ -170,7 +173,8 @@ class TestRule:
         total = sum(scans)
         test = min(max(1, round(share * total)), total - 1)
         said: list[str] = []
-        sides = drawn_sides(own_card(total - test, test), seed, people, said.append)
+        card = own_card(total - test, test)
+        sides = drawn_sides(card, card.split, seed, people, said.append)
         drawn = sum(n for who, n in people.items() if sides[who] == "test")
         sums = {0}
         for n in scans:
@@ -194,18 +198,18 @@ class TestRule:
     def test_seed_and_dataset_matter_and_the_order_of_the_cases_does_not(self) -> None:
         card, other = own_card(50, 50), own_card(50, 50).model_copy(update={"id": "other"})
         people = {f"p{i}": 1 for i in range(100)}
-        base = drawn_sides(card, 0, people)
-        assert base != drawn_sides(card, 1, people)
-        assert base != drawn_sides(other, 0, people)
-        assert base == drawn_sides(card, 0, dict(reversed(people.items())))
+        base = drawn_sides(card, card.split, 0, people)
+        assert base != drawn_sides(card, card.split, 1, people)
+        assert base != drawn_sides(other, other.split, 0, people)
+        assert base == drawn_sides(card, card.split, 0, dict(reversed(people.items())))
 
     @settings(max_examples=25, deadline=None)
     @given(scans=st.integers(1, 3), new=st.integers(0, 1000))
     def test_a_patient_more_moves_two_others_at_most(self, scans: int, new: int) -> None:
         card = own_card(160 * scans, 40 * scans)
         people = {f"p{i}": scans for i in range(200)}
-        before = drawn_sides(card, 0, people)
-        after = drawn_sides(card, 0, {**people, f"new{new}": scans})
+        before = drawn_sides(card, card.split, 0, people)
+        after = drawn_sides(card, card.split, 0, {**people, f"new{new}": scans})
         assert sum(before[who] != after[who] for who in people) <= 2
 
     def test_a_case_that_fails_moves_nobody(self) -> None:
@@ -238,7 +242,7 @@ class TestRule:
 class TestRun:
     def shards(self, run: Path, dataset: str, rows: list[tuple[str, str, str]]) -> RunPaths:
         paths = RunPaths(run)
-        half = ceil(len(committed_split(dataset) or ()) / 2)
+        half = ceil(len(committed_split(dataset, SAT) or ()) / 2)
         freeze(REAL.model_copy(update={"shard_size": half}), paths.config)
         for shard in range(2):
             path = paths.case_shard(dataset, shard)
@@ -247,7 +251,7 @@ class TestRun:
         return paths
 
     def test_writes_only_what_standardised(self, tmp_path: Path) -> None:
-        listed = (committed_split("msd_spleen") or ())[:6]
+        listed = (committed_split("msd_spleen", SAT) or ())[:6]
         rows = [(r.case, r.patient, "failed" if i == 1 else "ok") for i, r in enumerate(listed)]
         paths = self.shards(tmp_path, "msd_spleen", rows)
         said: list[str] = []
@@ -259,7 +263,7 @@ class TestRun:
         assert any("1 cases could not be standardised" in text for text in said)
 
     def test_numeric_ids_keep_their_zeros(self, tmp_path: Path) -> None:
-        listed = (committed_split("ski10") or ())[:4]
+        listed = (committed_split("ski10", SAT) or ())[:4]
         self.shards(tmp_path, "ski10", [(r.case, r.patient, "ok") for r in listed])
         rows = read_split_file(write_split(tmp_path, "ski10"))
         assert [row.case for row in rows] == ["001", "002", "003", "004"]
@@ -271,7 +275,7 @@ class TestRun:
 
 
 def test_text_round_trip(tmp_path: Path) -> None:
-    rows = list(committed_split("wmh") or ())
+    rows = list(committed_split("wmh", SAT) or ())
     path = tmp_path / "wmh.csv"
     path.write_text(split_text(rows))
     assert read_split_file(path) == rows

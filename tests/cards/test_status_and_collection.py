@@ -27,8 +27,11 @@ from evaluation.datasets.registry import find_card, load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.status import data_status, entry_status, present_entries
 from evaluation.errors import BenchError
+from evaluation.studies.record import find_study
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+
+SAT = find_study("sat")
 
 
 def touch(path: Path) -> None:
@@ -73,7 +76,7 @@ class TestStatus:
         assert not present_entries(tmp_path)["couinaud"], "its images are not there"
 
     def test_partial_and_complete(self, tmp_path: Path) -> None:
-        listed = [row.case for row in committed_split("msd_spleen") or ()]
+        listed = [row.case for row in committed_split("msd_spleen", SAT) or ()]
         card = find_card("msd_spleen")
         spleen(tmp_path, listed[:3])
         status = entry_status(card, tmp_path)
@@ -172,7 +175,7 @@ class TestCollection:
         standardised(tmp_path, "case_00001", 3)
         standardised(tmp_path, "case_00002", 0)
         annotations = collect(case_folders(tmp_path))
-        entries = by_entry(annotations).set_index("dataset")
+        entries = by_entry(annotations, printed=published_collection(SAT)).set_index("dataset")
         assert len(entries) == len(load_cards())
         ours = entries.loc["kits21"]
         assert (ours["scans"], ours["patients"], ours["classes"]) == (2, 2, 2)
@@ -202,4 +205,4 @@ class TestCollection:
         assert result.exit_code == 0
 
     def test_published_rows(self) -> None:
-        assert published_collection()["annotations"].sum() == 142250
+        assert published_collection(SAT)["annotations"].sum() == 142250

@@ -19,9 +19,9 @@ from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.splitting import write_split
 from evaluation.errors import BenchError
-from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.scoring.shards import measure_shard
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.volumes.image_files import Volume, write_volume
 
@@ -45,7 +45,7 @@ def add_knee(clone: Path, **changes: object) -> Path:
     invoke("new", "dataset", "my_knee")
     path = clone / "config/datasets/my_knee.yaml"
     card = yaml.safe_load(path.read_text())
-    scan = {"image": "scans/{case}_pd.nii[.gz]", "label": "truth/{case}_seg.nii[.gz]"}
+    scan = {"image": "scans/{case}_pd.nii.gz", "label": "truth/{case}_seg.nii.gz"}
     card |= {
         "title": "My Knee Study",
         "modality": "mri",
@@ -87,7 +87,12 @@ def test_from_an_empty_card_to_the_tables(clone: Path) -> None:
     result = invoke("data", "check", "--raw-root", "raw", "--dataset", "my knee study")
     assert result.exit_code == 0, result.output
     config = RunConfig(
-        name="knee", data_kind="real", raw_root="raw", entries=["my_knee"], models=["oracle"]
+        name="knee",
+        study="sat",
+        data_kind="real",
+        raw_root="raw",
+        entries=["my_knee"],
+        models=["oracle"],
     )
     run = clone / "results/knee"
     paths = RunPaths(run)
@@ -102,7 +107,7 @@ def test_from_an_empty_card_to_the_tables(clone: Path) -> None:
     # The card's only region; a class of the vocabulary keeps its own.
     assert set(classes.loc["patellar cartilage", "region"]) == {"abdomen"}
     assert set(classes.loc["left hippocampus", "region"]) == {"brain"}
-    assert set(classes["dsc"]) == {1.0}
+    assert set(classes["value"]) == {1.0}
     regions = pd.read_parquet(paths.table("region"))
     assert set(regions["region"]) == {"abdomen", "brain"}
     # Nobody has published numbers of this dataset.
@@ -156,10 +161,11 @@ def test_all_stays_the_benchmark_and_lists_of_ones_own_count(clone: Path) -> Non
     path = add_knee(clone)
     assert find_card("My knee study").id == "my_knee"
     assert len(load_cards()) == 33
-    assert len(entry_ids("all")) == 32
-    assert entry_ids(["my_knee"]) == ["my_knee"]
+    config = RunConfig(name="x", study="sat", data_kind="real", raw_root="raw", models=["oracle"])
+    assert len(entry_ids(config)) == 32
+    assert entry_ids(config.model_copy(update={"entries": ["my_knee"]})) == ["my_knee"]
     path.with_suffix(".csv").write_text("case,patient,split\nP0_v1,P0,test\nP1_v1,P1,train\n")
-    assert [row.split for row in committed_split("my_knee") or ()] == ["test", "train"]
+    assert [row.split for row in committed_split("my_knee", None) or ()] == ["test", "train"]
 
 
 def test_a_name_that_is_in_use_is_refused(clone: Path) -> None:
@@ -260,14 +266,19 @@ def test_patients_that_differ_in_case_only_are_named(clone: Path) -> None:
     assert "`P0` (case P0_v2) and `p0` (case p0_v1)" in findings[0].message
 
 
-def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
+def test_values_that_only_a_studys_protocol_counts(clone: Path) -> None:
     """WMH's other pathology: background natively, part of the class on the paper's grid."""
-    cartilage = {"name": "patellar cartilage", "values": [2], "paper_values": [1, 2]}
+    cartilage = {
+        "name": "patellar cartilage",
+        "values": [2],
+        "study_values": {"sat": [1, 2], "other": [2, 255]},
+    }
     add_knee(clone, classes=[cartilage], ignore_values=[1, 255])
     write_knees(clone / "raw")
     run = clone / "results/knee"
     config = RunConfig(
         name="knee",
+        study="sat",
         data_kind="real",
         raw_root="raw",
         entries=["my_knee"],
@@ -285,10 +296,13 @@ def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
     paper = rows[rows["space"] == "resampled"]
     assert (paper["reference_voxels"] > 1.2 * paper["prediction_voxels"]).all()
     assert (paper["dsc"] < 1).all()
-    assert paper["reason"].str.contains("values 1, 2, as the paper counts them").all()
+    assert paper["reason"].str.contains("values 1, 2, as the study `sat` counts them").all()
     for wrong, words in (
-        ({**cartilage, "paper_values": [2, 9]}, r"paper_values \[9\] are neither"),
-        ({"name": "meniscus", "file": "meniscus", "paper_values": [1]}, "paper_values need values"),
+        ({**cartilage, "study_values": {"sat": [2, 9]}}, r"study_values \[9\] are neither"),
+        (
+            {"name": "disc", "file": "disc", "study_values": {"sat": [1]}},
+            "study_values need values",
+        ),
     ):
         (clone / "config/datasets/my_knee.yaml").unlink()
         add_knee(clone, classes=[wrong])
@@ -297,4 +311,6 @@ def test_values_that_only_the_papers_protocol_counts(clone: Path) -> None:
 
 
 def test_wmh_counts_other_pathology_as_the_paper_does() -> None:
-    assert find_card("wmh").class_entry("white matter hyperintensities").paper_values == (1, 2)
+    assert find_card("wmh").class_entry("white matter hyperintensities").study_values == {
+        "sat": (1, 2)
+    }

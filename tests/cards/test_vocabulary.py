@@ -71,8 +71,10 @@ def test_alias_never_hides_a_name() -> None:
 def test_unknown_class_gets_a_hint() -> None:
     with pytest.raises(BenchError, match=r"no ct class `kidny`(.|\n)*did you mean `kidney`"):
         find_class("ct", "kidny")
-    with pytest.raises(BenchError, match="unknown modality"):
+    with pytest.raises(BenchError, match="no pet class `liver`"):
         find_class("pet", "liver")
+    with pytest.raises(BenchError, match=r"unknown modality(.|\n)*ct, mri, pet"):
+        find_class("us", "liver")
 
 
 def test_every_class_has_a_region_and_a_rule_in_both_schemes() -> None:

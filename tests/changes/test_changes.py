@@ -104,6 +104,7 @@ def edit(file: str, old: str, new: str) -> Callable[[Place], None]:
 
 CHEAP = {
     "name": NAME,
+    "study": "sat",
     "data_kind": "synthetic",
     "raw_root": f"results/{NAME}/raw",
     "cohort": {"patients": 4, "test_patients": 2},
@@ -266,6 +267,7 @@ def test_a_run_moved_without_the_records_of_snakemake(declared, fresh, tmp_path)
 
 REAL = {
     "name": NAME,
+    "study": "sat",
     "data_kind": "real",
     "raw_root": "raw",
     "entries": ["msd_spleen", "acdc"],

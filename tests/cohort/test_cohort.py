@@ -116,6 +116,7 @@ def test_the_command_writes_the_entries_of_a_run(tmp_path: Path) -> None:
     raw, alone = tmp_path / "raw", tmp_path / "alone"
     config = RunConfig(
         name="small",
+        study="sat",
         data_kind="synthetic",
         raw_root=str(raw),
         entries=["acdc", "promise12"],
@@ -137,7 +138,9 @@ def test_the_command_writes_the_entries_of_a_run(tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_a_run_of_real_data(tmp_path: Path) -> None:
-    config = RunConfig(name="real", data_kind="real", raw_root="raw", models=["oracle"])
+    config = RunConfig(
+        name="real", study="sat", data_kind="real", raw_root="raw", models=["oracle"]
+    )
     freeze(config, tmp_path / "config.json")
     answer = CliRunner().invoke(build(), ["cohort", "--run", str(tmp_path)])
     assert isinstance(answer.exception, BenchError)

@@ -31,6 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunPaths, RunConfig]:
     root = tmp_path_factory.mktemp("run")
     config = RunConfig(
         name="controls",
+        study="sat",
         data_kind="synthetic",
         raw_root=str(root / "raw"),
         entries=ENTRIES,

@@ -31,7 +31,13 @@ class Settings(Record):
 
 
 def config(**changes: object) -> RunConfig:
-    values = {"name": "mine", "data_kind": "real", "raw_root": "raw", "entries": ["my_knee"]}
+    values = {
+        "name": "mine",
+        "study": "sat",
+        "data_kind": "real",
+        "raw_root": "raw",
+        "entries": ["my_knee"],
+    }
     return RunConfig.model_validate(
         values | {"models": ["my-net"], "presets": {"my-net": "own/fast.yaml"}} | changes
     )
@@ -63,7 +69,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: RunPaths) 
 
 
 def test_a_copy_of_the_run_has_all_that_it_uses(paths, tmp_path, monkeypatch) -> None:
-    before = find_card("my_knee"), committed_split("my_knee")
+    before = find_card("my_knee"), committed_split("my_knee", None)
     copy = elsewhere(tmp_path, monkeypatch, paths)
     with pytest.raises(BenchError, match="no dataset card"):
         find_card("my_knee")
@@ -74,7 +80,7 @@ def test_a_copy_of_the_run_has_all_that_it_uses(paths, tmp_path, monkeypatch) ->
 
 
 def check_all(before: object) -> None:
-    assert (find_card("my_knee"), committed_split("my_knee")) == before
+    assert (find_card("my_knee"), committed_split("my_knee", None)) == before
     assert find_card("my_hip").title == "My_Hip", "a model was trained on it"
     assert "my_foot" not in load_cards()
     preset = read_preset("own/fast.yaml", Path("none"), Settings, "own")
@@ -104,13 +110,13 @@ def test_what_makes_results_takes_the_users_file_and_what_shows_them_the_runs(pa
 def test_a_list_that_was_deleted_is_not_taken_from_the_run(paths) -> None:
     (CARDS / "my_knee.csv").unlink()
     work_on(paths.root)
-    assert split_file("my_knee") == CARDS / "my_knee.csv"
-    assert committed_split("my_knee") is None
+    assert split_file("my_knee", None) == CARDS / "my_knee.csv"
+    assert committed_split("my_knee", None) is None
     with cards_of(paths.root):
-        assert len(committed_split("my_knee") or ()) == 2
+        assert len(committed_split("my_knee", None) or ()) == 2
     carry_cards(paths, config())
     with cards_of(paths.root):
-        assert committed_split("my_knee") is None
+        assert committed_split("my_knee", None) is None
 
 
 def test_copies_that_are_no_longer_used_go(paths) -> None:

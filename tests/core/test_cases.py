@@ -21,7 +21,7 @@ from evaluation.cases import (
 )
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Volume
-from evaluation.volumes.resample import PAPER_SPACING_MM, grid_of_spacing, resample_nearest
+from evaluation.volumes.resample import grid_of_spacing, resample_nearest
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
 
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -116,7 +116,7 @@ def test_damaged_records_are_named(tmp_path):
 def test_resampling_takes_every_third_slice_from_the_first():
     layer = np.broadcast_to(np.arange(8, dtype=np.uint8), (5, 4, 8)).copy()
     segmentation = Segmentation((layer,), AFFINE, {})
-    shape, affine = grid_of_spacing(segmentation.shape, AFFINE, PAPER_SPACING_MM)
+    shape, affine = grid_of_spacing(segmentation.shape, AFFINE, (1.0, 1.0, 3.0))
     assert shape == (5, 4, 3)
     resampled = resample_nearest(segmentation, shape, affine)
     assert resampled.layers[0][0, 0].tolist() == [0, 3, 6]

@@ -20,6 +20,7 @@ from evaluation.workflow.doctor import examine
 
 BASE = {
     "name": "mine",
+    "study": "sat",
     "data_kind": "real",
     "raw_root": "raw",
     "entries": ["msd_spleen", "acdc"],
@@ -101,6 +102,7 @@ def test_values_as_the_command_line_gives_them() -> None:
         "models": "oracle",
         "entries": "acdc",
         "classes": {"acdc": "myocardium"},
+        "study": "sat",
         "data_kind": "synthetic",
         "cohort": {"patients": "5", "test_patients": "2"},
     }

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluation.evaluate.inputs import find_cases
 from evaluation.files.writing import TEMPORARY_PREFIX, atomic_path, is_hidden, visible
 from evaluation.models.card import find_model, model_faults
 from evaluation.paths import RunPaths
+from evaluation.scoring.inputs import find_cases
 from evaluation.tables.scores import Expected, score_files
 from evaluation.workflow.jobs import job_reports
 

@@ -69,6 +69,14 @@ def test_wheel_evaluates_without_torch(tmp_path):
         from sat.knowledge.sources import gather
         assert len(gather(load_settings("paper").sources).pairs) == 5558
         assert "A gland." in question("liver", "A gland.")
+        import satbench
+        assert satbench.__file__.startswith(sys.argv[1]), satbench.__file__
+        result = satbench.evaluate("reference/", "prediction/", tolerance_mm=1)
+        assert result.summary()["dsc"].tolist() == [0.75]
+        try:
+            satbench.segment("ct.nii.gz", ["liver"], modality="ct", checkpoint="c.pt", out="out")
+        except satbench.BenchError as error:
+            assert "satbench[sat]" in str(error), error
         from evaluation.cli import main
         sys.argv[1:] = sys.argv[2:]
         main()
@@ -80,6 +88,7 @@ def test_wheel_evaluates_without_torch(tmp_path):
     call(*command, cwd=tmp_path, env=environment)
     rows = pd.read_parquet(tmp_path / "scores.parquet")
     assert rows["dsc"].tolist() == [0.75]
+    assert (site / "satbench" / "py.typed").is_file()
 
 
 @pytest.mark.long
@@ -93,6 +102,8 @@ def test_core_install_in_a_clean_environment(tmp_path):
     satbench = str(binaries / "satbench")
     call(satbench, "evaluate", "reference", "prediction", "--out", "s.csv", cwd=tmp_path)
     assert pd.read_csv(tmp_path / "s.csv")["dsc"].tolist() == [0.75]
+    program = "import satbench; print(satbench.evaluate('reference', 'prediction').summary())"
+    assert "0.75" in call(str(binaries / "python"), "-c", program, cwd=tmp_path)
     listed = call(str(binaries / "pip"), "list").lower()
     assert "torch" not in listed
     assert "nnunet" not in listed

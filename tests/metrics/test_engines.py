@@ -88,8 +88,8 @@ def assert_same(ours, theirs, within=1e-9):
         ]
         assert counts[0] == counts[1]
         assert a.intersection_voxels == b.intersection_voxels
-        np.testing.assert_allclose(a.dsc, b.dsc, rtol=0, atol=1e-15)
-        np.testing.assert_allclose(a.nsd, b.nsd, rtol=0, atol=within)
+        np.testing.assert_allclose(a["dsc"], b["dsc"], rtol=0, atol=1e-15)
+        np.testing.assert_allclose(a["nsd"], b["nsd"], rtol=0, atol=within)
         for name in AREAS:
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=max(within, 1e-9))
 
@@ -122,14 +122,14 @@ def test_bounds_identity_and_symmetry(case):
     there = measured(reference, prediction, spacing, tolerances)
     back = measured(prediction, reference, spacing, tolerances)
     for a, b in zip(there, back, strict=True):
-        if not math.isnan(a.dsc):
-            assert 0 <= a.dsc <= 1
-            assert 0 <= a.nsd <= 1
-            assert a.dsc == b.dsc
-            assert a.nsd == pytest.approx(b.nsd, abs=1e-15)
+        if not math.isnan(a["dsc"]):
+            assert 0 <= a["dsc"] <= 1
+            assert 0 <= a["nsd"] <= 1
+            assert a["dsc"] == b["dsc"]
+            assert a["nsd"] == pytest.approx(b["nsd"], abs=1e-15)
     for same in measured(reference, reference, spacing, tolerances):
         if same.status != "both_empty":
-            assert (same.dsc, same.nsd) == (1.0, 1.0)
+            assert (same["dsc"], same["nsd"]) == (1.0, 1.0)
 
 
 @quick
@@ -148,7 +148,7 @@ def test_axis_order_flips_padding_and_several_tolerances_change_nothing(case, or
     by_key = {(s.class_name, s.tolerance_mm): s for s in alone}
     for found in before:
         other = by_key[found.class_name, found.tolerance_mm]
-        assert found.nsd == other.nsd or math.isnan(found.nsd)
+        assert found["nsd"] == other["nsd"] or math.isnan(found["nsd"])
 
 
 def test_overlapping_classes_in_layers_and_unions_over_layers():
@@ -170,7 +170,7 @@ def test_more_classes_than_one_pass_takes_and_wide_labels():
     labels = np.arange(1, 601).reshape(10, 10, 6).astype(np.uint16)
     side = segmentation(labels, {str(v): (v,) for v in range(1, 601)} | {"all": (*range(1, 601),)})
     found = measured(side, side, (1.0, 1.0, 1.0), [1.0])
-    assert [s.dsc for s in found] == [1.0] * 601
+    assert [s["dsc"] for s in found] == [1.0] * 601
     assert len(plan_passes([ClassPair(n, p, p) for n, p in side.classes.items()])) == 4
     far = segmentation(labels.astype(np.int64) * 200_000, {"1": (1,)})
     with pytest.raises(BenchError, match="16 bits"):
@@ -214,14 +214,14 @@ def test_every_status_and_what_its_record_knows():
             "unsupported",
             "not_annotated",
         ]
-        assert [s.dsc for s in found[:4]] == pytest.approx([1, 0, math.nan, 0], nan_ok=True)
-        assert [s.nsd for s in found[:4]] == pytest.approx([1, 0, math.nan, 0], nan_ok=True)
+        assert [s["dsc"] for s in found[:4]] == pytest.approx([1, 0, math.nan, 0], nan_ok=True)
+        assert [s["nsd"] for s in found[:4]] == pytest.approx([1, 0, math.nan, 0], nan_ok=True)
         assert found[4].reference_voxels == 8
         assert found[4].prediction_voxels is None
         assert found[4].surface_reference_total_mm2 == pytest.approx(
             found[0].surface_reference_total_mm2
         )
-        assert math.isnan(found[4].dsc)
+        assert math.isnan(found[4]["dsc"])
         assert found[5].reference_voxels is None
         assert found[5].prediction_voxels == 8
         missing = score(reference, None, (1, 1, 2), [1.0], ["hit", "absent", "extra"], engine)

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.errors import BenchError
-from evaluation.evaluate.pairing import Settings
-from evaluation.evaluate.running import evaluate
-from evaluation.evaluate.summary import summarise
 from evaluation.metrics.values import distinct_values
 from evaluation.schema import SCORES, read_table
+from evaluation.scoring.folder_pairs import Settings
+from evaluation.scoring.folders import evaluate
+from evaluation.scoring.summary import summarise
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -302,14 +302,14 @@ def test_a_killed_run_goes_on(folders, tmp_path):
     script = """
 import os, signal, sys
 from pathlib import Path
-from evaluation.evaluate import journal, running
-from evaluation.evaluate.pairing import Settings
+from evaluation.scoring import folders, journal
+from evaluation.scoring.folder_pairs import Settings
 add = journal.Journal.add
 def add_and_die(self, key, rows):
     add(self, key, rows)
     os.kill(os.getpid(), signal.SIGKILL)
 journal.Journal.add = add_and_die
-running.evaluate(*map(Path, sys.argv[1:4]), Settings(labels={}, answered=frozenset()))
+folders.evaluate(*map(Path, sys.argv[1:4]), Settings(labels={}, answered=frozenset()))
 """
     out = tmp_path / "s.parquet"
     command = [sys.executable, "-c", script, *map(str, folders), str(out)]
@@ -321,10 +321,11 @@ running.evaluate(*map(Path, sys.argv[1:4]), Settings(labels={}, answered=frozens
 
 
 def test_two_runs_on_one_output_do_not_mix(folders, tmp_path):
-    from evaluation.evaluate.journal import Journal
+    from evaluation.scoring.journal import Journal
 
     out = tmp_path / "s.parquet"
-    with Journal(out), pytest.raises(BenchError, match="another run"):
+    path = tmp_path / ".s.parquet.cases.jsonl"
+    with Journal(out, path), pytest.raises(BenchError, match="another run"):
         evaluate(*folders, out, EMPTY)
 
 

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.errors import BenchError
-from evaluation.evaluate.importers import (
+from evaluation.schema import SCORES, read_table, to_arrow
+from evaluation.scoring.importers import (
     import_challenger_table,
     import_nnunet_summary,
     import_touchstone_pair,
 )
-from evaluation.evaluate.summary import summarise
-from evaluation.schema import SCORES, read_table, to_arrow
+from evaluation.scoring.summary import summarise
 
 
 def summary(tmp_path):

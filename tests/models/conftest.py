@@ -36,6 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     paths = RunPaths(run)
     config = RunConfig(
         name="toy",
+        study="sat",
         data_kind="real",
         raw_root="raw",
         entries=[DATASET],

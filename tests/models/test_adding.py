@@ -19,13 +19,13 @@ import pytest
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.measure import measure_shard
 from evaluation.models.added import read_added
 from evaluation.models.card import find_model
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.runs.declared import added_lines, leftovers_of, with_added
 from evaluation.runs.provenance import write_record
+from evaluation.scoring.shards import measure_shard
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.workflow import adding, moving
 from evaluation.workflow.digests import predict_digest

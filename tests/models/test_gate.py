@@ -13,9 +13,9 @@ import pytest
 
 from evaluation.cases import ImageCase, Prediction, read_reference
 from evaluation.errors import BenchError
-from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.scoring.shards import measure_shard
 from evaluation.volumes.image_files import Volume, write_volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 

@@ -16,11 +16,11 @@ from evaluation.cases import Prediction, read_case_record, read_reference, write
 from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.files.identity import ask_again
-from evaluation.measure import measure_shard
 from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard, read_status
 from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
+from evaluation.scoring.shards import measure_shard
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from evaluation.volumes.segmentation import pack_masks
 
@@ -136,7 +136,7 @@ def test_python_adapter_resumes_and_keeps_going_past_a_failure(run, monkeypatch,
 
 
 def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card, write_predictions):
-    import evaluation.measure as measure
+    from evaluation.scoring import shards
 
     write_card(FOLDER)
     write_predictions()
@@ -145,7 +145,7 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
     target = RunPaths(run).score_shard("mine", DATASET, 0)
     for path in target.parent.iterdir():
         path.unlink()
-    original = measure.measure_case
+    original = shards.pairs_of
     seen: list[str] = []
 
     def stop_after_first(m, case):
@@ -154,14 +154,12 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
         seen.append(case)
         return original(m, case)
 
-    monkeypatch.setattr(measure, "measure_case", stop_after_first)
+    monkeypatch.setattr(shards, "pairs_of", stop_after_first)
     with pytest.raises(KeyboardInterrupt):
         measure_shard(run, "mine", DATASET, 0)
     journal = target.with_suffix(".journal.jsonl")
     journal.write_text(journal.read_text() + '{"made_from": "half a li')
-    monkeypatch.setattr(
-        measure, "measure_case", lambda m, case: seen.append(case) or original(m, case)
-    )
+    monkeypatch.setattr(shards, "pairs_of", lambda m, case: seen.append(case) or original(m, case))
     again = pd.read_parquet(measure_shard(run, "mine", DATASET, 0))
     assert seen == ["hippocampus_001", "hippocampus_003"], "the first case is not measured twice"
     pd.testing.assert_frame_equal(again, undisturbed)
@@ -440,10 +438,10 @@ def test_what_is_forced_is_made_again_once(run, write_card, write_predictions):
 
 def test_rows_belong_to_both_masks_and_the_settings(run, monkeypatch, write_card):
     """What changes, and the cases that are then measured again."""
-    import evaluation.measure as measure
+    from evaluation.scoring import shards
 
-    original, seen = measure.measure_case, set()
-    monkeypatch.setattr(measure, "measure_case", lambda m, c: seen.add(c) or original(m, c))
+    original, seen = shards.pairs_of, set()
+    monkeypatch.setattr(shards, "pairs_of", lambda m, c: seen.add(c) or original(m, c))
 
     def measured_anew() -> set[str]:
         seen.clear()
@@ -455,7 +453,7 @@ def test_rows_belong_to_both_masks_and_the_settings(run, monkeypatch, write_card
     def killed_while_writing() -> None:
         target = RunPaths(run).score_shard("shifted", DATASET, 0)
         target.unlink()
-        journal = target.with_suffix(measure.JOURNAL)
+        journal = target.with_suffix(shards.JOURNAL)
         journal.write_text(journal.read_text()[:-9])
 
     def renamed_shards() -> None:

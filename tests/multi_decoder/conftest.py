@@ -86,6 +86,7 @@ def tiny_run(tmp_path: Path) -> Path:
     root = tmp_path / "results" / "tiny"
     config = RunConfig(
         name="tiny",
+        study="sat",
         data_kind="real",
         raw_root=str(root),
         entries=list(ENTRIES),

@@ -67,6 +67,7 @@ def test_a_gpu_preset_stops_at_once_without_a_gpu(monkeypatch):
 def test_cost_counts_one_network_with_a_decoder_for_each_entry():
     config = RunConfig(
         name="x",
+        study="sat",
         data_kind="real",
         raw_root="x",
         entries=["msd_spleen", "acdc"],

@@ -24,10 +24,10 @@ from baselines.universal.multi_decoder.prepare import prepare_run, read_index
 from baselines.universal.multi_decoder.train import train
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
-from evaluation.measure import measure_shard
 from evaluation.models.protocol import Model, ModelContext
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
+from evaluation.scoring.shards import measure_shard
 
 _KILLED = """
 import sys

@@ -16,7 +16,7 @@ from pydicom.uid import MPEG2MPML, JPEGLosslessSV1
 
 from evaluation.datasets.readers import get_reader
 from evaluation.datasets.readers.dicom import read_series, series_files
-from evaluation.datasets.readers.patterns import Finder, check_pattern
+from evaluation.datasets.readers.patterns import Finder
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.standardise import kept_case, standardise_case
 from evaluation.errors import BenchError
@@ -351,7 +351,17 @@ def test_resumes_only_what_was_made_the_same_way(
         ("decathlon", {"tasks": "x"}, "did you mean `task`"),
         ("paired", {"scans": []}, "scans"),
         ("paired", {"scans": [{"image": "../{case}.nii", "label": "a"}]}, "stay inside"),
-        ("paired", {"scans": [{"image": "a/{case:[}.nii", "label": "a"}]}, "not a file pattern"),
+        ("paired", {"scans": [{"image": "{case:\\d+}.nii", "label": "a"}]}, "braces hold a name"),
+        (
+            "paired",
+            {"names": {"case": "s["}, "scans": [{"image": "{case}.nii", "label": "a"}]},
+            "`s[` is not a regular expression",
+        ),
+        (
+            "paired",
+            {"names": {"cse": "s"}, "scans": [{"image": "{case}.nii", "label": "a"}]},
+            "no file pattern has the field {cse}",
+        ),
         ("no_such_module:Reader", {}, "cannot be loaded"),
         ("evaluation.datasets.card:Nothing", {}, "cannot be loaded"),
     ],
@@ -378,14 +388,36 @@ def test_folder_without_the_layout(tmp_path: Path) -> None:
         reader.discover(tmp_path)
 
 
+def test_a_folder_of_other_names_says_what_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "kits21" / "data" / "KiTS-00250").mkdir(parents=True)
+    with pytest.raises(BenchError) as error:
+        get_reader(find_card("kits21")).discover(tmp_path)
+    assert f"in {tmp_path}/kits21/data: KiTS-00250" in str(error.value)
+    assert r"files such as data/{case}/imaging.nii.gz, {case} = case_\d+" in str(error.value)
+
+
 def test_patterns(tmp_path: Path) -> None:
-    for name in ("a/x1/x1_t1.nii", "top/a/x2/x2_T1.NII", "a/x1/x9_t1.nii", "a/.x3/.x3_t1.nii"):
+    for name in (
+        "a/x1/x1_t1.nii", "top/a/x2/x2_T1.NII", "a/x1/x9_t1.nii", "a/.x3/.x3_t1.nii", "a/y/y_t1.nii"
+    ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    pattern = check_pattern(r"[top/]a/{p:x\d{1,2}}/{p}_t1.nii")
-    found = Finder().find(tmp_path, pattern)
-    assert [match.values["p"] for match in found] == ["x1", "x2"]
-    assert Finder().find(tmp_path, pattern, {"p": "x2"})[0].path.name == "x2_T1.NII"
+    finder = Finder("top", {"p": r"x\d{1,2}"})
+    pattern = "a/{p}/{p}_t1.nii"
+    assert [match.values["p"] for match in finder.find(tmp_path, pattern)] == ["x1", "x2"]
+    assert finder.find(tmp_path, pattern, {"p": "x2"})[0].path.name == "x2_T1.NII"
+    assert [match.values["p"] for match in Finder().find(tmp_path, pattern)] == ["x1", "y"]
+    assert finder.expected_path(tmp_path, "{p}_{q}.nii", {"p": "x2"}) == tmp_path / "top/x2_*.nii"
+    (tmp_path / "a/x1/X1_t1.nii").touch()
+    exact = finder.find(tmp_path, pattern, {"p": "x1"})
+    assert [match.path.name for match in exact] == ["x1_t1.nii"]
+
+
+def test_regular_expressions_may_have_groups_and_signs_are_plain_text(tmp_path: Path) -> None:
+    for name in ("s.1+a.nii", "sx1+a.nii", "s.1+b.nii", "s.1+ab.nii"):
+        (tmp_path / name).touch()
+    found = Finder(names={"c": "(a|b)"}).find(tmp_path, "s.1+{c}.nii")
+    assert [match.values for match in found] == [{"c": "a"}, {"c": "b"}]
 
 
 def test_image_types_are_exact(spleen, tmp_path: Path, raw_files, phantom) -> None:

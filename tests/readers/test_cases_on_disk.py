@@ -72,7 +72,7 @@ def card() -> DatasetCard:
 
 def config(**more: object) -> RunConfig:
     return RunConfig.model_validate(
-        {"name": "r", "data_kind": "real", "raw_root": "raw", "models": ["oracle"],
+        {"name": "r", "study": "sat", "data_kind": "real", "raw_root": "raw", "models": ["oracle"],
          "entries": ["own"], **more}
     )  # fmt: skip
 

@@ -145,7 +145,13 @@ def test_totalsegmentator_version_2_is_named_and_can_be_used(shared: Path, tmp_p
     assert advice is not None
     classes = yaml.safe_load(advice[1])
     config = RunConfig(
-        name="v2", data_kind="real", raw_root="x", entries=[card.id], models=["m"], classes=classes
+        name="v2",
+        study="sat",
+        data_kind="real",
+        raw_root="x",
+        entries=[card.id],
+        models=["m"],
+        classes=classes,
     )
     scope = classes_in_scope(card, config)
     record = standardise_case(card, reader, raw, scope, tmp_path / "s0000")

@@ -38,7 +38,7 @@ def run(tmp_path: Path, phantom, raw_files) -> Path:
     broken = folder / "patient002/patient002_frame12_gt.nii.gz"
     broken.write_bytes(broken.read_bytes()[:100])
     config = RunConfig(
-        name="test", data_kind="real", raw_root=str(tmp_path / "raw"), models=["empty"]
+        name="test", study="sat", data_kind="real", raw_root=str(tmp_path / "raw"), models=["empty"]
     )
     freeze(config, tmp_path / "results/test/config.json")
     return tmp_path / "results/test"

@@ -15,12 +15,14 @@ from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import load_cards
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
-from evaluation.schema import SCORES, write_table
+from evaluation.schema import scores_table, write_table
+from evaluation.studies.record import find_study
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.tables.synthetic import SyntheticScores, synthetic_scores
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import Segmentation, pack_masks
-from reports.source import RunSource, load_source
+from reports.source.loading import load_source
+from reports.source.run import RunSource
+from tests.bench.score_rows import SyntheticScores, synthetic_scores
 
 ENTRIES = {"msd_spleen": 12, "promise12": 10, "chaos_ct": 12, "msd_liver": 14, "word": 5}
 MODELS = {"sat-nano": 0.0, "nnunet": 0.03, "oracle": 0.2}
@@ -40,19 +42,25 @@ def shape_of(entries: Mapping[str, int]) -> dict[str, tuple[str, int, dict[str, 
 
 
 def write_run(
-    root: Path, scores: SyntheticScores, entries: list[str], spaces: tuple[str, ...] = ("native",)
+    root: Path,
+    scores: SyntheticScores,
+    entries: list[str],
+    spaces: tuple[str, ...] = ("native",),
+    **settings: object,
 ) -> RunPaths:
     """Configuration, splits, score files and aggregated tables of a run."""
     paths = RunPaths(root)
     config = RunConfig.model_validate(
         {
             "name": root.name,
+            "study": "sat",
             "data_kind": "synthetic",
             "raw_root": "raw",
             "entries": [*entries, "sliver07"],
             "models": list(scores.expected.models),
             "space": list(spaces),
             "cohort": {},
+            **settings,
         }
     )
     freeze(config, paths.config)
@@ -61,7 +69,8 @@ def write_run(
         [scores.rows.assign(space=pd.Categorical([space] * len(scores.rows))) for space in spaces]
     )
     for (model, dataset), part in rows.groupby(["model", "dataset"], observed=True):
-        write_table(paths.scores(str(model), str(dataset)), part.astype({"model": str}), SCORES)
+        table = scores_table(config.metrics)
+        write_table(paths.scores(str(model), str(dataset)), part.astype({"model": str}), table)
     for dataset, split in scores.expected.splits.items():
         paths.split(dataset).parent.mkdir(parents=True, exist_ok=True)
         split.to_csv(paths.split(dataset), index=False)
@@ -103,22 +112,46 @@ def write_volumes(paths: RunPaths, dataset: str, rows: pd.DataFrame, models: lis
             )
 
 
-def small_scores() -> SyntheticScores:
-    """Scores of the small run: structures of different sizes, two missing predictions."""
+def small_scores(lost: bool = True) -> SyntheticScores:
+    """Scores of the small run: structures of different sizes, SAT-Nano lacks a case of WORD."""
     scores = synthetic_scores(MODELS, shape_of(ENTRIES), seed=1)
     rows = scores.rows.copy()
     for metric in ("dsc", "nsd"):
         rows[metric] = rows[metric].clip(0, 1)
     size = 10 ** (2 + 4 * pd.util.hash_array(rows["class"].astype(str).to_numpy()) / 2.0**64)
     rows["reference_voxels"] = (rows["reference_voxels"].gt(0) * size).astype(int)
-    lost = (
+    gone = lost & (
         (rows["model"] == "sat-nano") & (rows["dataset"] == "word") & (rows["case"] == "case-00001")
     )
     rows["status"] = (
-        rows["status"].astype(str).where(~lost, "prediction_missing").astype("category")
+        rows["status"].astype(str).where(~gone, "prediction_missing").astype("category")
     )
-    rows.loc[lost, ["dsc", "nsd"]] = np.nan
+    rows.loc[gone, ["dsc", "nsd"]] = np.nan
     return replace(scores, rows=rows)
+
+
+FOUR_METRICS = ["dsc", "nsd", "volume_difference", "relative_volume_error"]
+
+
+def four_metrics(scores: SyntheticScores) -> SyntheticScores:
+    """The same scores at two tolerances, and predictions of another size than their references.
+
+    A model's volumes are wrong by a share that grows with how bad it is; SAT-Nano's are too small.
+    """
+    rows = scores.rows
+    share = {"sat-nano": -0.2, "nnunet": 0.1, "oracle": 0.0}
+    wrong = rows["model"].astype(str).map(share) * (1 + 0.1 * (pd.factorize(rows["case"])[0] % 3))
+    scored = rows["status"] == "scored"
+    reference = rows["reference_voxels"]
+    predicted = (reference * (1 + wrong)).round().astype(int)
+    predicted = predicted.where(scored, rows["prediction_voxels"])
+    rows = rows.assign(
+        prediction_voxels=predicted,
+        volume_difference=(0.003 * (predicted - reference)).where(scored),
+        relative_volume_error=((predicted - reference).abs() / reference).where(scored),
+    )
+    wider = rows.assign(tolerance_mm=2.0, nsd=(rows["nsd"] + 0.03).clip(0, 1))
+    return replace(scores, rows=pd.concat([rows, wider], ignore_index=True))
 
 
 def as_paper(source: RunSource, entries: list[str] | str = "all") -> RunSource:
@@ -127,7 +160,7 @@ def as_paper(source: RunSource, entries: list[str] | str = "all") -> RunSource:
     real = RunConfig.model_validate(config)
     tables = {k: f.assign(data_kind="real") if "data_kind" in f else f
               for k, f in source.tables.items()}  # fmt: skip
-    numbers = published_beside_ours(published_for(real), tables)
+    numbers = published_beside_ours(find_study(real.study), published_for(real), tables)
     tables["claims"] = claims_for(real)
     return RunSource(source.paths, real, tables, numbers, source.not_run)
 
@@ -141,6 +174,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     spleen = scores.rows[scores.rows["dataset"] == "msd_spleen"]
     write_volumes(paths, "msd_spleen", spleen, ["sat-nano", "nnunet"])
     return paths
+
+
+@pytest.fixture(scope="session")
+def four(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """The small run with four metrics and two tolerances; no prediction is missing."""
+    root = tmp_path_factory.mktemp("results") / "four"
+    settings = {"metrics": FOUR_METRICS, "tolerance_mm": [1.0, 2.0]}
+    return write_run(root, four_metrics(small_scores(lost=False)), list(ENTRIES), **settings)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
-from reports.figures.comparison import forest_figure, rank_figure, wins_figure
+from evaluation.protocol import Protocol
+from reports.figures.classes import class_figures
+from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
-from reports.figures.scores import class_figures, regions_figure, size_figure
-from reports.figures.style import (
+from reports.figures.regions import regions_figures
+from reports.figures.scatter import size_figures
+from reports.layout.style import (
     COLOURS,
     INK,
     WIDTH_MM,
@@ -26,8 +30,10 @@ from reports.figures.style import (
     luminance,
     save,
 )
-from reports.per_case import CaseRows, extremes, load_case_rows
-from reports.source import Protocol, RunSource, load_source
+from reports.source.cases import CaseRows, extremes, load_case_rows
+from reports.source.loading import load_source
+from reports.source.measures import Measure
+from reports.source.run import RunSource
 
 HEADLINE = Protocol()
 
@@ -81,21 +87,19 @@ def test_bars_show_the_tables_values_and_published_ones(
     source: RunSource, some_rows: RunSource, paper: RunSource
 ) -> None:
     with drawing():
-        found = regions_figure(paper, HEADLINE)
+        (found,) = regions_figures(paper, HEADLINE)
         # Virtual patients, and a few rows of the paper, have no published mean of a region.
         for other in (source, some_rows):
-            alone = regions_figure(other, HEADLINE)
-            assert alone is not None
+            (alone,) = regions_figures(other, HEADLINE)
             assert set(alone.data["dsc"]) == {"sat-nano", "nnunet"}
             assert "ublished" not in alone.caption
-    assert found is not None
     frame = source.pick("region", HEADLINE)
     assert frame is not None
     row = frame.query(
         "scheme == 'anatomical' and composition == 'all' and region == 'abdomen' "
-        "and model == 'nnunet'"
+        "and model == 'nnunet' and metric == 'dsc'"
     ).iloc[0]
-    assert found.data["dsc"]["nnunet"][0] == pytest.approx(100 * row["dsc"])
+    assert found.data["dsc"]["nnunet"][0] == pytest.approx(100 * row["value"])
     assert found.data["dsc"]["nnunet:published"][0] == pytest.approx(89.30)
     assert "oracle" not in found.data["dsc"]
     assert "present-only" in found.caption
@@ -103,11 +107,10 @@ def test_bars_show_the_tables_values_and_published_ones(
 
 def test_forest_shows_the_first_model_minus_the_other(source: RunSource) -> None:
     with drawing():
-        found = forest_figure(source, HEADLINE)
-    assert found is not None
+        (found,) = forest_figures(source, HEADLINE)
     overall = source.pick("overall", HEADLINE)
     assert overall is not None
-    means = overall[overall["statistic"] == "entries"].set_index("model")["dsc"]
+    means = overall.query("statistic == 'entries' and metric == 'dsc'").set_index("model")["value"]
     expected = 100 * (means["sat-nano"] - means["nnunet"])
     assert found.data["dsc:all:nnunet"] == pytest.approx(expected, abs=1e-6)
     assert found.data["dsc:all:nnunet"] < 0
@@ -115,8 +118,7 @@ def test_forest_shows_the_first_model_minus_the_other(source: RunSource) -> None
 
 def test_wins_losses_and_ranks(source: RunSource) -> None:
     with drawing():
-        wins = wins_figure(source, HEADLINE)
-    assert wins is not None
+        (wins,) = wins_figures(source, HEADLINE)
     won, lost, total = wins.data["dsc"]["sat-nano>nnunet"]
     assert won + lost <= total == 23
     assert lost > won
@@ -126,10 +128,10 @@ def test_only_complete_models_stand_in_the_rank_figure(source: RunSource) -> Non
     ranks = source.tables["ranks"]
     with drawing():
         # 17 of SAT-Nano's predictions are missing, and nobody is left to compare nnU-Net with.
-        assert rank_figure(source, HEADLINE) is None
+        assert rank_figures(source, HEADLINE) == []
         whole = ranks.assign(rank=ranks["rank"].fillna(2.0), complete=True)
-        figure = rank_figure(replace(source, tables={**source.tables, "ranks": whole}), HEADLINE)
-    assert figure is not None
+        complete = replace(source, tables={**source.tables, "ranks": whole})
+        (figure,) = rank_figures(complete, HEADLINE)
     assert figure.data["dsc:mean-then-rank:nnunet"] == 1
     assert figure.data["dsc:mean-then-rank:sat-nano"] == 2
 
@@ -143,8 +145,7 @@ def test_class_dots_cover_every_class_once(source: RunSource) -> None:
 
 def test_size_figure_bins_by_volume(source: RunSource, rows: CaseRows) -> None:
     with drawing():
-        found = size_figure(source, HEADLINE, rows)
-    assert found is not None
+        (found,) = size_figures(source, HEADLINE, rows)
     assert len(found.data["dsc"]["nnunet"]) > 3
 
 
@@ -193,19 +194,24 @@ def test_files_have_journal_widths_embedded_fonts_and_no_date(tmp_path: Path) ->
     assert "<dc:date>" not in text
 
 
-def test_extremes_are_deterministic() -> None:
+@pytest.mark.parametrize(
+    ("metric", "ends"),
+    [("dsc", "bdc"), ("relative_volume_error", "acd"), ("volume_difference", "acd")],
+)
+def test_extremes_are_deterministic_and_follow_the_direction(metric: str, ends: str) -> None:
     cases = np.array(["d", "b", "a", "c", "e"])
-    found = extremes(cases, np.array([0.5, 0.5, 0.9, 0.9, np.nan]))
-    assert found is not None
-    assert [case for _, case, _ in found.items] == ["b", "d", "c"]
-    assert extremes(cases, np.full(5, np.nan)) is None
+    measure = Measure(find_metric(metric), np.nan)
+    found = extremes(cases, np.array([0.5, 0.5, 0.9, 0.9, np.nan]), measure)
+    assert "".join(case for _, case, _ in found) == ends
+    assert [which for which, _, _ in found] == ["worst", "median", "best"]
+    assert extremes(cases, np.full(5, np.nan), measure) == []
 
 
 def test_captions_say_policy_grid_and_n(source: RunSource, rows: CaseRows) -> None:
     with drawing():
-        drawn = [regions_figure(source, HEADLINE), size_figure(source, HEADLINE, rows)]
+        drawn = [*regions_figures(source, HEADLINE), *size_figures(source, HEADLINE, rows)]
+    assert len(drawn) == 2
     for item in drawn:
-        assert item is not None
         assert "Virtual patients" in item.caption
         assert "native grid, empty-mask policy present-only" in item.caption
         # Three scans have no scored class; SLIVER07 has no data.

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from evaluation.paths import RunPaths
-from reports.figures.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from evaluation.protocol import Protocol
 from reports.gallery.cases import choose_pictures, write_gallery
 from reports.gallery.overlay import choose_slice, crop_of, draw, window_for
-from reports.per_case import load_case_rows
-from reports.source import Protocol, load_source
+from reports.layout.style import PREDICTION_COLOUR, REFERENCE_COLOUR
+from reports.source.cases import load_case_rows
+from reports.source.loading import load_source
 
 
 def _ball(
@@ -31,7 +32,8 @@ def test_the_choice_is_deterministic_bounded_and_whole(run: RunPaths) -> None:
     for start in range(0, len(found), 3):
         three = found[start : start + 3]
         assert [w.which for w in three] == ["worst", "median", "best"]
-        assert three[0].dsc <= three[1].dsc <= three[2].dsc
+        values = [w.values["dsc"] for w in three]
+        assert values == sorted(values)
     assert {w.model for w in found} == {"sat-nano", "nnunet"}
     assert len({w.dataset for w in found}) == 3
     assert choose_pictures(source, rows, Protocol(), 2) == []

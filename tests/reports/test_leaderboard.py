@@ -12,17 +12,22 @@ import pandas as pd
 import pytest
 
 from evaluation.config import RunConfig
+from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
+from evaluation.protocol import Protocol
 from evaluation.published import published_for
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
-from evaluation.tables.synthetic import collection_shape, synthetic_scores
 from evaluation.tables.views import find_links
-from reports.leaderboard.page import board_payload, write_leaderboard
-from reports.leaderboard.rows import BINS, EXACT_VALUES, _spread
-from reports.pages import embedded_json
-from reports.per_case import CaseRows, load_case_rows
-from reports.source import Protocol, RunSource, load_source
+from reports.layout.pages import embedded_json, packed_json, unpacked_json
+from reports.leaderboard.page import write_leaderboard
+from reports.leaderboard.payload import board_payload
+from reports.leaderboard.rows import BINS, EXACT_VALUES, SWITCHES, _spread
+from reports.source.cases import CaseRows, load_case_rows
+from reports.source.loading import load_source
+from reports.source.measures import Measure
+from reports.source.run import RunSource
+from tests.bench.score_rows import collection_shape, synthetic_scores
 
 
 @pytest.fixture(scope="module")
@@ -35,49 +40,60 @@ def payload(source: RunSource, run: RunPaths) -> dict[str, Any]:
     return json.loads(embedded_json(board_payload(source, load_case_rows(run))))
 
 
-def _rows(payload: dict[str, Any], kind: str, setting: int) -> dict[str, list[Any]]:
-    columns = payload[kind][setting]
-    return payload[kind][columns] if isinstance(columns, int) else columns
+def _rows(payload: dict[str, Any], name: str, setting: int, measure: str) -> pd.DataFrame:
+    """The board's rows of a table under a setting, as the page finds them."""
+    frame = pd.DataFrame(payload["numbers"][name])
+    at = payload["settings"][setting].get(name, setting)
+    return frame[(frame["setting"] == at) & (frame["measure"] == measure)]
+
+
+def _place(payload: dict[str, Any], what: str, name: str) -> int:
+    return [item["id"] for item in payload[what]].index(name)
 
 
 def test_every_setting_of_the_tables_is_a_switch(
     source: RunSource, payload: dict[str, Any]
 ) -> None:
     overall = source.tables["overall"]
-    names = ["policy", "space", "tolerance_mm", "view", "coverage"]
+    names = ["policy", "space", "view", "coverage"]
     assert len(payload["settings"]) == len(overall[names].drop_duplicates())
     first = payload["settings"][0]
     assert (first["space"], first["policy"], first["view"]) == ("native", "present-only", "paper")
+    assert [m["id"] for m in payload["measures"]] == ["dsc", "nsd"]
 
 
-def test_the_boards_numbers_are_the_tables(source: RunSource, payload: dict[str, Any]) -> None:
-    frame = source.pick("overall", Protocol())
+@pytest.mark.parametrize("setting", [0, 3])
+def test_the_boards_numbers_are_the_tables(
+    source: RunSource, payload: dict[str, Any], setting: int
+) -> None:
+    chosen = {name: payload["settings"][setting][name] for name in SWITCHES}
+    frame = source.pick("overall", Protocol(**chosen))
     assert frame is not None
-    row = frame[(frame["statistic"] == "entries") & (frame["model"] == "nnunet")].iloc[0]
-    model = [m["id"] for m in payload["models"]].index("nnunet")
     key = payload["keys"].index({"level": "overall", "id": "entries"})
-    groups = _rows(payload, "groups", 0)
-    at = list(zip(groups["m"], groups["k"], strict=True)).index((model, key))
-    assert groups["dsc"][at] == round(10_000 * row["dsc"])
-    assert groups["dl"][at] == round(10_000 * row["dsc_low"])
-    assert groups["n"][at] == row["n_cases"]
-    assert groups["e"][at] == row["n_classes_expected"]
+    for measure in ("dsc", "nsd"):
+        row = frame.query(
+            f"statistic == 'entries' and model == 'nnunet' and measure == '{measure}'"
+        ).iloc[0]
+        rows = _rows(payload, "means", setting, measure)
+        found = rows[(rows["key"] == key) & (rows["model"] == _place(payload, "models", "nnunet"))]
+        (at,) = found.to_dict("records")
+        assert at["value"] == pytest.approx(100 * row["value"], abs=0.01)
+        assert at["low"] == pytest.approx(100 * row["value_low"], abs=0.01)
+        assert (at["scans"], at["expected"]) == (row["n_cases"], row["n_classes_expected"])
 
 
 def test_a_mean_over_slots_on_the_page_equals_the_table(
     source: RunSource, payload: dict[str, Any]
 ) -> None:
     """The page averages filtered choices itself; without a filter that must give the table."""
-    scores = _rows(payload, "scores", 0)
-    by_entry: dict[int, list[float]] = {}
-    for model, slot, value in zip(scores["m"], scores["s"], scores["dsc"], strict=True):
-        if payload["models"][model]["id"] == "nnunet" and value is not None:
-            by_entry.setdefault(payload["slots"][slot][0], []).append(value)
-    mean = np.mean([np.mean(v) for v in by_entry.values()])
+    rows = _rows(payload, "slots", 0, "dsc")
+    rows = rows[rows["model"] == _place(payload, "models", "nnunet")]
+    entry = rows["slot"].map(lambda slot: payload["slots"][slot][0])
+    mean = rows["value"].groupby(entry).mean().mean()
     frame = source.pick("overall", Protocol())
     assert frame is not None
-    row = frame[(frame["statistic"] == "entries") & (frame["model"] == "nnunet")].iloc[0]
-    assert mean == pytest.approx(10_000 * row["dsc"], abs=1.0)
+    row = frame.query("statistic == 'entries' and model == 'nnunet' and measure == 'dsc'").iloc[0]
+    assert mean == pytest.approx(100 * row["value"], abs=0.01)
 
 
 def test_facts_and_contamination(payload: dict[str, Any]) -> None:
@@ -119,36 +135,65 @@ def test_published_rows_carry_every_scope(
     assert "region:abdomen" not in part[0]["values"]
     payload = board_payload(paper, nothing)
     values = next(p for p in payload["published"] if p["id"] == "nnunet")["values"]
-    assert values["region:abdomen"]["dsc"] == 8930
-    assert values["dataset:msd_spleen"]["nsd"] == 8801
+    assert values["region:abdomen"]["dsc"] == 89.30
+    assert values["dataset:msd_spleen"]["nsd"] == 88.01
     assert values["class:ct|spleen"]["dsc"] > 0
     assert "published" not in {m["role"] for m in payload["models"]}
 
 
 def test_distributions_and_ends_agree_with_the_scores(
-    run: RunPaths, payload: dict[str, Any]
+    run: RunPaths, source: RunSource, payload: dict[str, Any]
 ) -> None:
-    frame = load_case_rows(run).frame(Protocol())
-    part = frame[(frame["model"] == "nnunet") & (frame["dataset"] == "msd_spleen")]
-    model = [m["id"] for m in payload["models"]].index("nnunet")
-    dataset = [d["id"] for d in payload["datasets"]].index("msd_spleen")
+    cases = load_case_rows(run)
+    model = _place(payload, "models", "nnunet")
+    dataset = _place(payload, "datasets", "msd_spleen")
     slot = next(i for i, s in enumerate(payload["slots"]) if s[0] == dataset)
-    spread = payload["distributions"]["present-only|native|1|paper"][f"{model}|{slot}"]["dsc"]
-    scored = np.sort(part["dsc"].dropna().to_numpy())
+
+    def of_slot(policy: str) -> tuple[pd.Series, dict[str, Any]]:
+        frame = cases.frame(Protocol(policy=policy), source.lead)
+        part = frame[(frame["model"] == "nnunet") & (frame["dataset"] == "msd_spleen")]
+        first = next(
+            i for i, s in enumerate(payload["settings"])
+            if (s["policy"], s["space"], s["view"]) == (policy, "native", "paper")
+        )  # fmt: skip
+        rows = _rows(payload, "cases", first, "dsc")
+        (spread,) = rows[(rows["model"] == model) & (rows["slot"] == slot)].to_dict("records")
+        return part["value"], spread
+
+    values, spread = of_slot("present-only")
+    scored = 100 * np.sort(values.dropna().to_numpy())
     assert spread["n"] == len(scored)
-    assert spread["v"] == [round(1000 * v) for v in scored]
-    worst, _, best = payload["cases"][f"{model}|{slot}"]
-    assert (worst[1], best[1]) == (round(1000 * scored[0]), round(1000 * scored[-1]))
-    both = payload["distributions"]["paper|native|1|paper"][f"{model}|{slot}"]["dsc"]
-    assert both["n"] == len(part)
+    assert spread["values"] == pytest.approx(scored, abs=0.01)
+    ends = pd.DataFrame(payload["numbers"]["ends"])
+    ends = ends[(ends["model"] == model) & (ends["slot"] == slot)].set_index("which")["value"]
+    assert ends["worst"] == pytest.approx(scored[0], abs=0.01)
+    assert ends["best"] == pytest.approx(scored[-1], abs=0.01)
+    values, both = of_slot("paper")
+    assert both["n"] == len(values)
 
 
-def test_many_cases_become_a_histogram() -> None:
-    values = np.linspace(0, 1, EXACT_VALUES + 1)
-    spread = _spread(values)
-    assert "v" not in spread
-    assert len(spread["h"]) == BINS
-    assert sum(spread["h"]) == spread["n"] == EXACT_VALUES + 1
+@pytest.mark.parametrize(
+    ("metric", "values", "limits"),
+    [
+        ("dsc", np.linspace(0, 100, EXACT_VALUES + 1), (0, 100)),
+        ("relative_volume_error", np.linspace(20, 900, EXACT_VALUES + 1), (0, 900)),
+        ("volume_difference", np.linspace(-3, 5, EXACT_VALUES + 1), (-3, 5)),
+    ],
+)
+def test_many_cases_become_a_histogram_over_the_measures_range(
+    metric: str, values: np.ndarray, limits: tuple[float, float]
+) -> None:
+    spread = _spread(values, Measure(find_metric(metric), np.nan))
+    assert "values" not in spread
+    assert len(spread["counts"]) == BINS
+    assert sum(spread["counts"]) == spread["n"] == EXACT_VALUES + 1
+    assert (spread["from"], spread["to"]) == limits
+
+
+def test_packed_numbers_come_back_and_are_the_same_bytes(payload: dict[str, Any]) -> None:
+    text = packed_json(payload["numbers"])
+    assert unpacked_json(text) == payload["numbers"]
+    assert packed_json(payload["numbers"]) == text
 
 
 def test_script_data_cannot_break_out() -> None:
@@ -172,12 +217,15 @@ def test_ten_models_on_the_whole_collection_stay_small(tmp_path: Path) -> None:
     grid = build_grids(scores.rows, scores.expected, find_links(scores.expected.splits, None))[0]
     tables = aggregate(grid, scores.expected, n_draws=10)
     config = RunConfig.model_validate(
-        {"name": "big", "data_kind": "synthetic", "raw_root": "raw", "models": list(models),
-         "cohort": {}}
+        {"name": "big", "study": "sat", "data_kind": "synthetic", "raw_root": "raw",
+         "models": list(models), "cohort": {}}
     )  # fmt: skip
     source = RunSource(RunPaths(tmp_path), config, tables, published_for(config))
     path = write_leaderboard(source, CaseRows(scores.rows), tmp_path / "board.html")
     assert path.stat().st_size < 3_000_000
     payload = board_payload(source, CaseRows(scores.rows))
     assert len(payload["slots"]) == 405
-    assert any(isinstance(columns, int) for columns in payload["scores"])
+    # Settings with the same numbers share them.
+    held = {s["slots"] for s in payload["settings"]}
+    assert len(held) < len(payload["settings"])
+    assert set(payload["numbers"]["slots"]["setting"]) == held

@@ -20,16 +20,16 @@ from evaluation.cli import build
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.shards import standardise_shard
 from evaluation.datasets.splitting import write_split
-from evaluation.measure import measure_shard
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
 from evaluation.runs.carrying import carry_cards
 from evaluation.schema import AUDIT, TABLES, read_table
+from evaluation.scoring.shards import measure_shard
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from evaluation.workflow.adding import add_model
-from reports.leaderboard.page import board_payload
-from reports.per_case import load_case_rows
-from reports.source import load_source
+from reports.leaderboard.payload import board_payload
+from reports.source.cases import load_case_rows
+from reports.source.loading import load_source
 
 # Study -> own name of a scan -> its number in MSD Hippocampus, and its side of the split.
 STUDIES = {
@@ -81,7 +81,7 @@ def make_run(shared: Path, place: Path) -> RunPaths:
     run = RunPaths(place / "results" / "linked")
     freeze(
         RunConfig(
-            name="linked", data_kind="real", raw_root="raw",
+            name="linked", study="sat", data_kind="real", raw_root="raw",
             entries=list(STUDIES), models=["insider", "visitor"],
         ),
         run.config,
@@ -183,23 +183,30 @@ def test_the_clean_view_leaves_it_out_with_its_n(board: dict[str, Any]) -> None:
     frame = read_table(board["run"].table("dataset"), TABLES["dataset"])
     frame = frame.query("policy == 'present-only' and aggregation == 'macro' and space == 'native'")
     frame = frame[(frame["model"] == "visitor") & (frame["coverage"] == "supported")]
-    wide = frame.pivot(index="dataset", columns="view", values=["n_cases", "dsc"])
+    frame = frame[frame["metric"] == "dsc"]
+    wide = frame.pivot(index="dataset", columns="view", values=["n_cases", "value"])
     assert wide["n_cases"].loc["study_a"].to_dict() == {"clean": 1, "paper": 2}
     assert wide["n_cases"].loc["study_b"].to_dict() == {"clean": 1, "paper": 1}
     rows = load_case_rows(board["run"]).rows
     rows = rows[(rows["model"] == "visitor") & (rows["dataset"] == "study_a")]
     scores = pd.Series(rows["dsc"].to_numpy(), index=rows["case"].astype(str))
-    assert wide["dsc"].loc["study_a", "clean"] == pytest.approx(scores["a4"])
-    assert wide["dsc"].loc["study_a", "paper"] == pytest.approx(scores.mean())
+    assert wide["value"].loc["study_a", "clean"] == pytest.approx(scores["a4"])
+    assert wide["value"].loc["study_a", "paper"] == pytest.approx(scores.mean())
 
 
 def test_the_drill_down_follows_the_view(board: dict[str, Any]) -> None:
     slot = next(i for i, (d, _) in enumerate(board["slots"])
                 if board["datasets"][d]["id"] == "study_a")  # fmt: skip
-    key = f"{[m['id'] for m in board['models']].index('visitor')}|{slot}"
+    model = [m["id"] for m in board["models"]].index("visitor")
+    cases = pd.DataFrame(board["numbers"]["cases"])
+    cases = cases[(cases["model"] == model) & (cases["slot"] == slot) & (cases["measure"] == "dsc")]
+    chosen = {
+        s["view"]: number
+        for number, s in reversed(list(enumerate(board["settings"])))
+        if (s["policy"], s["space"]) == ("present-only", "native")
+    }
     sizes = {
-        view: board["distributions"][f"present-only|native|1|{view}"][key]["dsc"]["n"]
-        for view in ("paper", "clean")
+        view: cases.loc[cases["setting"] == chosen[view], "n"].item() for view in ("paper", "clean")
     }
     assert sizes == {"paper": 2, "clean": 1}
 

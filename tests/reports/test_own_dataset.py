@@ -11,20 +11,24 @@ import yaml
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.paths import RunPaths
+from evaluation.protocol import Protocol
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import aggregate_run
-from evaluation.tables.synthetic import synthetic_scores
-from reports.figures.scores import class_figures, regions_figure
-from reports.figures.style import drawing
-from reports.leaderboard.page import board_payload
-from reports.per_case import load_case_rows
+from reports.figures.classes import class_figures
+from reports.figures.regions import regions_figures
+from reports.layout.report_table import to_html, to_markdown
+from reports.layout.style import drawing
+from reports.leaderboard.payload import board_payload
 from reports.rendering import render_report
-from reports.source import Protocol, RunSource, load_source
+from reports.source.cases import load_case_rows
+from reports.source.loading import load_source
+from reports.source.run import RunSource
+from reports.source.words import left_out_of_regions
 from reports.tables.catalogue import all_tables
 from reports.tables.classes import classes_table
-from reports.tables.overview import overall_table
+from reports.tables.overall import overall_table
 from reports.tables.regions import regions_table
-from reports.tables.tabular import to_html, to_markdown
+from tests.bench.score_rows import synthetic_scores
 
 CLASSES = [
     "tibia bone", "femur bone", "meniscus", "patella", "cruciate ligament", "cyst", "plica", "fat",
@@ -57,7 +61,12 @@ def own_run(
     rows = scores.rows.assign(dsc=scores.rows["dsc"].clip(0, 1), nsd=scores.rows["nsd"].clip(0, 1))
     paths = RunPaths(clone / "results" / "knee")
     config = RunConfig(
-        name="knee", data_kind="real", raw_root="raw", entries=["my_knee"], models=list(models)
+        name="knee",
+        study="sat",
+        data_kind="real",
+        raw_root="raw",
+        entries=["my_knee"],
+        models=list(models),
     )
     freeze(config, paths.config)
     for model, part in rows.groupby("model", observed=True):
@@ -78,7 +87,7 @@ def test_every_class_is_in_the_class_table(clone: Path) -> None:
     assert regions is not None
     assert [c.label for c in regions.columns[2:]] == ["LL", "Lesion"]
     assert [str(size).split(" / ")[0] for size in regions.rows[0][2:]] == ["7", "1"]
-    assert not source.left_out_of_regions
+    assert not left_out_of_regions(source)
 
 
 def test_classes_without_a_region_are_shown_and_counted(clone: Path) -> None:
@@ -96,9 +105,8 @@ def test_classes_without_a_region_are_shown_and_counted(clone: Path) -> None:
     numbers = frame[frame["statistic"] == "regions"][["n_classes", "n_classes_expected"]]
     assert set(numbers.itertuples(index=False, name=None)) == {(2, 8)}
     with drawing():
-        bars = regions_figure(source, Protocol())
+        (bars,) = regions_figures(source, Protocol())
         (dots,) = class_figures(source, Protocol())
-    assert bars is not None
     assert words in bars.caption
     assert {name for name, _, _ in dots.data["dsc"]} == set(CLASSES)
     payload = board_payload(source, load_case_rows(source.paths))

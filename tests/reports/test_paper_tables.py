@@ -12,15 +12,26 @@ import pandas as pd
 import pytest
 
 from evaluation.paths import RunPaths
+from evaluation.protocol import Protocol
 from evaluation.schema import TABLES, read_table
-from reports.source import Protocol, RunSource, load_source
+from reports.layout.latex import latex_escape, to_latex
+from reports.layout.report_table import (
+    ReportCell,
+    ReportColumn,
+    ReportTable,
+    best_cells,
+    to_csv,
+    to_markdown,
+)
+from reports.source.loading import load_source
+from reports.source.run import RunSource
+from reports.source.words import short
 from reports.tables.catalogue import all_tables
 from reports.tables.classes import classes_table, datasets_table
 from reports.tables.collection import specialists_table
-from reports.tables.latex import latex_escape, to_latex
-from reports.tables.overview import overall_table, sensitivity_table
+from reports.tables.comparisons import sensitivity_table
+from reports.tables.overall import overall_table
 from reports.tables.regions import lesions_table, regions_table
-from reports.tables.tabular import Cell, Column, Table, best_cells, to_csv, to_markdown
 
 HEADLINE = Protocol()
 
@@ -30,10 +41,10 @@ def source(run: RunPaths) -> RunSource:
     return load_source(run.root)
 
 
-def _value(table: Table, row: str, column: str) -> object:
+def _value(table: ReportTable, row: str, column: str) -> object:
     place = [c.key for c in table.columns].index(column)
     entry = next(r for r in table.rows if r[0] == row)[place]
-    return entry.value if isinstance(entry, Cell) else entry
+    return entry.value if isinstance(entry, ReportCell) else entry
 
 
 def test_dataset_table_repeats_the_aggregates(run: RunPaths, some_rows: RunSource) -> None:
@@ -43,9 +54,9 @@ def test_dataset_table_repeats_the_aggregates(run: RunPaths, some_rows: RunSourc
     frame = frame.query(
         "policy == 'present-only' and space == 'native' and view == 'paper' "
         "and coverage == 'supported' and aggregation == 'macro' and dataset == 'msd_spleen'"
-    ).set_index("model")
+    ).set_index(["model", "metric"])
     assert _value(table, "MSD Spleen", "dsc:nnunet") == pytest.approx(
-        100 * frame.loc["nnunet", "dsc"]
+        100 * frame.loc[("nnunet", "dsc"), "value"]
     )
     assert _value(table, "MSD Spleen", "dsc:nnunet:published") == pytest.approx(92.95)
     assert _value(table, "MSD Spleen", "nsd:sat-nano:published") == pytest.approx(83.90)
@@ -64,13 +75,16 @@ def test_each_column_says_its_space_and_policy(some_rows: RunSource) -> None:
                 assert column.group.endswith("published, real patients, 1×1×3 mm, paper")
                 assert not column.ranked
             elif ":" in column.key:
-                assert column.group.endswith(protocol.short)
+                assert column.group.endswith(short(some_rows, protocol))
 
 
 def test_the_paper_protocol_is_a_table_of_its_own(source: RunSource) -> None:
-    assert [p.short for p in source.protocols] == ["native, present-only", "1×1×3 mm, paper"]
+    assert [short(source, p) for p in source.protocols] == [
+        "native, present-only",
+        "1×1×3 mm, paper",
+    ]
     names = [datasets_table(source, p).name for p in source.protocols]  # type: ignore[union-attr]
-    assert names == ["table5_datasets", "table5_datasets_resampled_paper"]
+    assert names == ["datasets", "datasets_resampled_paper"]
 
 
 def test_region_and_lesion_tables_have_the_papers_columns(paper: RunSource) -> None:
@@ -121,7 +135,9 @@ def test_other_runs_have_their_own_columns_alone(source: RunSource) -> None:
 
 
 def test_class_tables_are_split_by_region_as_in_the_paper(paper: RunSource) -> None:
-    three, four = (classes_table(paper, HEADLINE, n) for n in (3, 4))
+    three, four = (
+        classes_table(paper, HEADLINE, printed) for printed in paper.study.tables_about("class")
+    )
     assert three is not None
     assert four is not None
     assert set(three.blocks.values()) == {"Abdomen", "Pelvis"}
@@ -145,14 +161,16 @@ def test_controls_stay_out_of_the_ranks(source: RunSource) -> None:
 def test_overview_says_what_is_not_there(source: RunSource, paper: RunSource) -> None:
     made, missing = all_tables(paper)
     names = {t.name for t in made}
-    assert {"table1_datasets", "table7_specialists", "table8_classes", "overall", "pairs",
+    assert {"collection", "specialists", "vocabulary", "overall", "pairs",
             "completeness", "sensitivity", "claims", "published_differences"} <= names  # fmt: skip
     assert {"cost", "leakage audit"} <= set(missing)
-    assert {"table3_classes", "table4_classes"} <= names
+    assert {"classes_3", "classes_4"} <= names
     made, missing = all_tables(source)
-    assert {"claims", "published_differences", "table3_classes"}.isdisjoint({t.name for t in made})
-    assert set(missing) == {"cost", "run time", "leakage audit"}
-    one = next(t for t in made if t.name == "table1_datasets")
+    assert {"claims", "published_differences", "classes_3"}.isdisjoint({t.name for t in made})
+    ranks = {f"ranks ({short(source, protocol)})" for protocol in source.protocols}
+    assert set(missing) == {"cost", "run time", "leakage audit"} | ranks
+    assert "fewer than two models answered" in missing["ranks (native, present-only)"]
+    one = next(t for t in made if t.name == "collection")
     assert len(one.rows) == 6
 
 
@@ -174,17 +192,17 @@ def test_specialists_have_their_printed_plan_and_our_count(
     assert _value(table, "sliver07", "state") == "not run"
 
 
-EXAMPLE = Table(
+EXAMPLE = ReportTable(
     name="example",
     title="An example",
     caption="50 % of a & b_c",
     columns=(
-        Column("name", "Name"),
-        Column("a", "A", "left, 1×1×3 mm", 1, "s", right=True),
-        Column("b", "B", "left, 1×1×3 mm", 1, "s", right=True),
-        Column("p", "P", "right", 1, right=True),
+        ReportColumn("name", "Name"),
+        ReportColumn("a", "A", "left, 1×1×3 mm", 1, "s", right=True),
+        ReportColumn("b", "B", "left, 1×1×3 mm", 1, "s", right=True),
+        ReportColumn("p", "P", "right", 1, right=True),
     ),
-    rows=(("x_y", 90.04, 90.01, 99.0), ("z", float("nan"), Cell(80.0, "2 missing"), None)),
+    rows=(("x_y", 90.04, 90.01, 99.0), ("z", float("nan"), ReportCell(80.0, "2 missing"), None)),
     blocks={0: "One & all"},
 )
 
@@ -239,7 +257,9 @@ def test_many_rows_become_floats_of_one_number_and_one_width() -> None:
 
 def test_long_texts_are_broken_into_lines() -> None:
     words = "a sentence that is longer than a column of a paper can be"
-    table = Table("t", "T", "c", (Column("a", "A"), Column("b", "B", right=True)), ((words, 1),))
+    table = ReportTable(
+        "t", "T", "c", (ReportColumn("a", "A"), ReportColumn("b", "B", right=True)), ((words, 1),)
+    )
     assert f"\\parbox[t]{{15em}}{{\\raggedright {words}\\strut}} & 1" in to_latex(table)
 
 

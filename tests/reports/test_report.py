@@ -17,7 +17,7 @@ from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, read_table, write_table
 from reports.rendering import PARTS, render_report
-from reports.source import load_source
+from reports.source.loading import load_source
 
 REMOTE = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|url\(\s*["']?https?:|@import""")
 
@@ -38,7 +38,7 @@ def test_every_part_is_written_and_listed(report: Path) -> None:
     assert on_disk == listed | {"report.json", "index.html", "README.md"}
     assert record["data_kind"] == "synthetic"
     assert record["not_run"] == {"sliver07": "no data at raw/SLIVER07"}
-    for name in ("table2_regions", "table5_datasets", "table5_datasets_resampled_paper", "pairs"):
+    for name in ("regions", "datasets", "datasets_resampled_paper", "pairs"):
         for suffix in ("csv", "md", "tex"):
             assert f"tables/{name}.{suffix}" in listed
     for name in ("regions", "classes_1", "differences", "wins_and_losses", "score_against_size",

@@ -62,7 +62,13 @@ def test_a_process_that_fails_ends_the_others_and_the_log_is_named(tmp_path, cap
 
 def test_a_gpu_preset_without_a_gpu_starts_no_process(tmp_path, monkeypatch):
     monkeypatch.setattr("evaluation.workflow.gpu.DRIVER", "libno-such-driver.so.1")
-    values = {"name": "t", "data_kind": "real", "raw_root": ".", "models": ["sat-nano"]}
+    values = {
+        "name": "t",
+        "study": "sat",
+        "data_kind": "real",
+        "raw_root": ".",
+        "models": ["sat-nano"],
+    }
     freeze(RunConfig.model_validate(values), RunPaths(tmp_path).config)
     arguments = ["sat", "train", "--run", str(tmp_path), "--processes", "8"]
     done = CliRunner().invoke(build(), arguments)

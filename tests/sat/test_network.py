@@ -11,10 +11,11 @@ import torch
 
 from evaluation.errors import BenchError
 from evaluation.files.records import preset_names
+from evaluation.training.counting import count_weights
 from sat.architecture.blocks import ConvBlock
 from sat.architecture.network import SatNetwork, position_code
 from sat.config import PRESET_FOLDER, load_preset
-from sat.weights import count_parameters, load_released, read_checkpoint
+from sat.weights import load_released, read_checkpoint
 
 SALT = "open"
 
@@ -27,23 +28,23 @@ def nano() -> SatNetwork:
 
 def test_parameters_of_every_component(nano):
     encoder, decoder = nano.backbone.encoder, nano.backbone.decoder
-    assert count_parameters(nano) == 107_227_008
-    assert count_parameters(encoder) == 40_824_384
-    assert [count_parameters(s) for s in encoder.stages] == [
+    assert count_weights(nano) == 107_227_008
+    assert count_weights(encoder) == 40_824_384
+    assert [count_weights(s) for s in encoder.stages] == [
         116_160, 221_568, 664_320, 2_655_744, 10_619_904, 26_546_688,
     ]  # fmt: skip
-    assert [count_parameters(s) for s in decoder.stages] == [
+    assert [count_weights(s) for s in decoder.stages] == [
         21_236_736, 5_309_952, 1_327_872, 332_160, 332_160,
     ]  # fmt: skip
-    assert [count_parameters(t) for t in decoder.transpconvs] == [
+    assert [count_weights(t) for t in decoder.transpconvs] == [
         3_146_240, 1_048_832, 262_272, 65_600, 32_832,
     ]  # fmt: skip
-    assert count_parameters(nano.backbone) == 40_824_384 + 33_094_656
-    assert count_parameters(nano.transformer_decoder) == 33_094_656
+    assert count_weights(nano.backbone) == 40_824_384 + 33_094_656
+    assert count_weights(nano.transformer_decoder) == 33_094_656
     layer = nano.transformer_decoder.layers[0]
-    assert count_parameters(layer) == 5_515_520
-    assert count_parameters(layer.multihead_attn) == 2_362_368
-    assert count_parameters(nano.transformer_decoder_mlp) == 213_312
+    assert count_weights(layer) == 5_515_520
+    assert count_weights(layer.multihead_attn) == 2_362_368
+    assert count_weights(nano.transformer_decoder_mlp) == 213_312
 
 
 def test_what_changes_no_answer_is_counted_but_frozen(nano):
@@ -63,7 +64,7 @@ def test_every_preset_builds_a_network(name):
     preset = load_preset(name)
     assert preset.name == name
     with torch.device("meta"):
-        assert count_parameters(SatNetwork(preset.network)) > 50_000
+        assert count_weights(SatNetwork(preset.network)) > 50_000
 
 
 def test_a_preset_that_extends_another_changes_only_what_it_says(tmp_path):

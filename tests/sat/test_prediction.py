@@ -283,8 +283,8 @@ def test_a_checkpoint_of_half_precision_is_read_in_full(toy_model, tmp_path):
 @pytest.mark.parametrize(
     ("part", "value", "found"),
     [
-        ("prompts", [[1, 2]] * 7, r"\[1, 2\] is no pair of ct or mri and a name"),
-        ("prompts", [["pet", "liver"]] * 7, r"\['pet', 'liver'\] is no pair"),
+        ("prompts", [[1, 2]] * 7, r"\[1, 2\] is no pair of a modality and a name"),
+        ("prompts", [["us", "liver"]] * 7, r"\['us', 'liver'\] is no pair"),
         ("prompts", [["ct", "liver", "left"]] * 7, "is no pair"),
         ("prompts", ["ct"] * 7, "'ct' is no pair"),
         ("prompts", [["ct", "liver"]], r"embeddings \(7, 12\) for 1 prompts"),

@@ -128,7 +128,12 @@ def released(converted) -> SatNano:
     assert len(card.trained_on) == 32
     assert isinstance(card.adapter, PythonObject)
     config = RunConfig(
-        name="t", data_kind="real", raw_root="r", entries=["msd_spleen"], models=[card.id]
+        name="t",
+        study="sat",
+        data_kind="real",
+        raw_root="r",
+        entries=["msd_spleen"],
+        models=[card.id],
     )
     paths, options = RunPaths(converted), dict(card.adapter.options)
     made = load_object(card.adapter.object, "card")

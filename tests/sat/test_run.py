@@ -55,7 +55,12 @@ def run(tmp_path, toy) -> RunPaths:
 @pytest.fixture
 def config() -> RunConfig:
     return RunConfig(
-        name="toy", data_kind="real", raw_root="raw", entries=[DATASET], models=["sat-nano"]
+        name="toy",
+        study="sat",
+        data_kind="real",
+        raw_root="raw",
+        entries=[DATASET],
+        models=["sat-nano"],
     )
 
 
@@ -167,7 +172,12 @@ def test_a_bad_training_case_is_named(run, config, toy):
 def test_side_swaps_of_a_run(tmp_path):
     paths, affine = RunPaths(tmp_path), np.eye(4)
     config = RunConfig(
-        name="t", data_kind="real", raw_root="r", entries=["totalsegmentator"], models=["m"]
+        name="t",
+        study="sat",
+        data_kind="real",
+        raw_root="r",
+        entries=["totalsegmentator"],
+        models=["m"],
     )
     low, high = np.zeros((8, 4, 4), dtype=bool), np.zeros((8, 4, 4), dtype=bool)
     low[:2], high[5:] = True, True

@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from evaluation.training.counting import count_weights
 from sat.architecture.multi_scale import MultiScaleMemory
 from sat.architecture.network import SatNetwork
 from sat.architecture.supervision import supervised_loss
@@ -12,7 +13,7 @@ from sat.inference.predict import segment
 from sat.model import load_model
 from sat.training.losses import segmentation_loss
 from sat.training.train import train
-from sat.weights import count_parameters, read_checkpoint
+from sat.weights import read_checkpoint
 
 
 def _sizes(preset, **changes: object) -> NetworkSizes:
@@ -24,15 +25,15 @@ def test_parameters_of_the_released_variants():
     with torch.device("meta"):
         memory = SatNetwork(_sizes(nano, memory="multi-scale"))
         both = SatNetwork(_sizes(nano, memory="multi-scale", deep_supervision=True))
-    assert count_parameters(memory) == 109_194_624
-    assert count_parameters(memory.multi_scale) == 1_967_616
-    assert count_parameters(both) == 110_277_568
-    assert count_parameters(both.coarse_heads) == 1_082_944
+    assert count_weights(memory) == 109_194_624
+    assert count_weights(memory.multi_scale) == 1_967_616
+    assert count_weights(both) == 110_277_568
+    assert count_weights(both.coarse_heads) == 1_082_944
     for network in (memory, both):
-        assert count_parameters(network.backbone.encoder) == 40_824_384
-        assert count_parameters(network.backbone.decoder) == 33_094_656
-        assert count_parameters(network.transformer_decoder) == 33_094_656
-        assert count_parameters(network.transformer_decoder_mlp) == 213_312
+        assert count_weights(network.backbone.encoder) == 40_824_384
+        assert count_weights(network.backbone.decoder) == 33_094_656
+        assert count_weights(network.transformer_decoder) == 33_094_656
+        assert count_weights(network.transformer_decoder_mlp) == 213_312
 
 
 def test_the_memory_sees_the_mean_of_every_stage_in_a_cell(toy):

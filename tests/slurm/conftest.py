@@ -102,6 +102,7 @@ TRAINING_STEPS = 80
 # One entry, one model that trains long enough to be disturbed, and the oracle.
 FAULTS = {
     "name": "faults",
+    "study": "sat",
     "data_kind": "synthetic",
     "raw_root": "results/faults/raw",
     "cohort": {"patients": 4, "test_patients": 1},

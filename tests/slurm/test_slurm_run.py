@@ -8,7 +8,7 @@ import re
 import pandas as pd
 import pytest
 
-from evaluation.tables.sensitivity import HEADLINE
+from evaluation.protocol import HEADLINE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(3600)]
 SLURM = ("--configfile", "config/demo.yaml", "--profile", "slurm")
@@ -24,10 +24,9 @@ def test_demo_on_two_nodes_with_gpus(clone, cluster):
     clone.finish(3500)
 
     overall = pd.read_parquet(clone.folder / "results/demo/tables/overall.parquet")
-    choices = pd.Series({c: v for c, v in HEADLINE.items() if c in overall})
-    head = overall[(overall[choices.index] == choices).all(axis=1)]
+    head = HEADLINE.numbers(overall)
     assert head["model"].is_unique
-    mean = head.set_index("model")["dsc"].to_dict()
+    mean = head.set_index("model")["value"].to_dict()
     assert mean["oracle"] == 1
     for model in ("sat-nano", "nnunet"):
         assert mean[model] > max(mean[control] for control in CONTROLS), mean

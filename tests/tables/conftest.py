@@ -34,7 +34,7 @@ def row() -> MakeRow:
             "surface_prediction_total_mm2": 1.0, "surface_prediction_within_mm2": 1.0,
             "implementation": "test", "version": "1",
         }  # fmt: skip
-        return {name: {**usual, **other}[name] for name in SCORES.names}
+        return {**{name: usual[name] for name in SCORES.names}, **other}
 
     return make
 
@@ -46,7 +46,7 @@ def grid_of() -> Callable[..., Grid]:
     def make(
         rows: list[dict[str, Any]], expected: Expected | None = None, links: Links = NO_LINKS
     ) -> Grid:
-        frame = pd.DataFrame(rows, columns=SCORES.names)
+        frame = pd.DataFrame(rows)
         (grid,) = build_grids(frame, expected or Expected("synthetic"), links)
         return grid
 

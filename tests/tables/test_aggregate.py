@@ -9,10 +9,11 @@ from evaluation.schema import TABLES, to_arrow
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import decide
+from evaluation.tables.kinds import preferred_rows
 from evaluation.tables.scores import Expected
 from evaluation.tables.sensitivity import sensitivity
-from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.views import Links, find_links
+from tests.bench.score_rows import synthetic_scores
 
 NO_LINKS = Links({}, frozenset(), "")
 
@@ -23,6 +24,7 @@ def pick(frame: pd.DataFrame, **keys: object) -> pd.DataFrame:
         "view": "paper",
         "coverage": "supported",
         "aggregation": "macro",
+        "metric": "dsc",
     }
     for column, value in {**usual, **keys}.items():
         if column in frame:
@@ -30,7 +32,7 @@ def pick(frame: pd.DataFrame, **keys: object) -> pd.DataFrame:
     return frame
 
 
-def one(frame: pd.DataFrame, column: str = "dsc", **keys: object) -> float:
+def one(frame: pd.DataFrame, column: str = "value", **keys: object) -> float:
     chosen = pick(frame, **keys)
     assert len(chosen) == 1, chosen
     return chosen[column].iloc[0]
@@ -108,7 +110,7 @@ def test_missing_rows_and_missing_scans_count_zero(row, grid_of) -> None:
     tables = aggregate(grid_of(rows, expected), expected, n_draws=50)
     for model, mean, missing in (("a", 1.6 / 3, 1), ("b", 0.8 / 3, 2)):
         found = pick(tables["overall"], statistic="entries", model=model).iloc[0]
-        assert found["dsc"] == pytest.approx(mean)
+        assert found["value"] == pytest.approx(mean)
         assert (found["n_missing"], found["n_cases"], found["n_cases_expected"]) == (missing, 3, 3)
         assert (found["n_entries"], found["n_entries_expected"]) == (1, 2)
         assert (found["n_classes"], found["n_classes_expected"]) == (1, 3)
@@ -125,10 +127,10 @@ def test_a_model_with_a_missing_prediction_is_not_ranked(row, grid_of) -> None:
     grid = grid_of(rows)
     tables = aggregate(grid, expected, n_draws=50)
     overall = pick(tables["overall"], statistic="entries").set_index("model")
-    assert overall["dsc"].idxmax() == "best"
+    assert overall["value"].idxmax() == "best"
     assert overall["complete"].to_dict() == {"best": False, "good": True, "poor": True}
-    ranks = decide(grid, expected, n_draws=50, n_flips=200)["ranks"]
-    ranks = pick(ranks, scope="overall", metric="dsc")
+    ranks = decide([grid], expected, n_draws=50, n_flips=200)["ranks"]
+    ranks = pick(ranks, scope="overall")
     for _, group in ranks.groupby("method"):
         found = group.set_index("model")["rank"]
         assert np.isnan(found["best"])
@@ -180,12 +182,38 @@ def test_direct_comes_before_union_and_both_are_kept(row, grid_of) -> None:
         row("nn", "flare22", "1", "kidney", 0.6, kind="union"),
     ]
     tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
-    kinds = pick(tables["dataset_class"])[["model", "kind", "preferred", "dsc"]]
+    kinds = pick(tables["dataset_class"])[["model", "kind", "preferred", "value"]]
     assert sorted(map(tuple, kinds.to_numpy().tolist())) == [
         ("nn", "union", True, 0.6), ("sat", "direct", True, 0.8), ("sat", "union", False, 0.7),
     ]  # fmt: skip
     assert one(tables["overall"], model="sat", statistic="entries") == pytest.approx(0.8)
     assert one(tables["overall"], "n_classes", model="sat", statistic="entries") == 1
+
+
+def test_a_drill_down_shows_the_kind_that_the_tables_show(row) -> None:
+    """The choice is made for each model, class, space and tolerance, by the same code."""
+    rows = [
+        row("sat", "flare22", "1", "kidney", 0.8, kind="direct"),
+        row("sat", "flare22", "1", "kidney", 0.7, kind="union"),
+        row("sat", "flare22", "2", "kidney", 0.6, kind="union"),
+        row("nn", "flare22", "1", "kidney", 0.5, kind="union"),
+        row("shy", "flare22", "1", "kidney", np.nan, kind="direct", status="unsupported"),
+        row("shy", "flare22", "1", "kidney", 0.4, kind="union"),
+        row("shy", "flare22", "1", "liver", 0.3),
+        row("sat", "flare22", "1", "kidney", 0.2, kind="union", space="resampled"),
+        row("sat", "flare22", "1", "kidney", np.nan, kind="direct", space="resampled",
+            status="unsupported"),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows).sample(frac=1, random_state=2)
+    chosen = frame[preferred_rows(frame)]
+    assert sorted(chosen["dsc"]) == [0.2, 0.3, 0.4, 0.5, 0.8]
+    assert len(preferred_rows(frame.iloc[:0])) == 0
+    for grid in build_grids(frame, Expected("synthetic"), NO_LINKS):
+        slots = pick(aggregate(grid, Expected("synthetic"), n_draws=20)["dataset_class"])
+        shown = slots[slots["preferred"] & slots["n_scores"].gt(0)]
+        kinds = set(zip(shown["model"], shown["class"], shown["kind"], strict=True))
+        ours = chosen[chosen["space"] == grid.space]
+        assert kinds == set(zip(ours["model"], ours["class"], ours["kind"], strict=True))
 
 
 def test_compositions_and_modalities(row, grid_of) -> None:
@@ -215,7 +243,7 @@ def test_clean_leaves_out_linked_test_scans(row, grid_of) -> None:
     tables = aggregate(grid_of(rows, links=links), Expected("synthetic"), n_draws=50)
     assert one(tables["dataset"], dataset="sliver07") == pytest.approx(0.7)
     clean = pick(tables["dataset"], dataset="sliver07", view="clean").iloc[0]
-    assert clean["dsc"] == pytest.approx(0.5)
+    assert clean["value"] == pytest.approx(0.5)
     assert (clean["n_cases"], clean["n_cases_expected"]) == (1, 1)
 
 
@@ -261,6 +289,9 @@ def test_two_rows_for_one_thing_are_refused(row, grid_of) -> None:
     mixed = [row("m", "word", "1", "liver"), row("m", "word", "2", "liver", modality="mri")]
     with pytest.raises(BenchError, match="mixes modalities"):
         grid_of(mixed)
+    # Where its card says which is which, the entry is filed under the card's own modality.
+    (entry,) = grid_of(mixed, Expected("real", modalities={"word": ("ct", "mri")})).entries
+    assert entry.modality == "ct"
 
 
 def test_links_join_patients_and_find_leaked_scans() -> None:

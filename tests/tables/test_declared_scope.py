@@ -16,8 +16,9 @@ from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
-from evaluation.tables.run_tables import MADE_HERE, aggregate_run
-from evaluation.tables.synthetic import collection_shape, synthetic_scores
+from evaluation.tables.run_tables import MADE_HERE, aggregate_run, expected_of
+from evaluation.tables.scores import measured_by, score_files
+from tests.bench.score_rows import collection_shape, synthetic_scores
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 4}
 MODELS = {"good": 0.0, "better": 0.1, "best": 0.15}
@@ -49,7 +50,7 @@ def run(tmp_path: Path) -> RunPaths:
     """Two models on two entries at 1 mm."""
     paths = RunPaths(tmp_path / "results/small")
     config = RunConfig(
-        name="small", data_kind="synthetic", raw_root="raw", entries=list(ENTRIES),
+        name="small", study="sat", data_kind="synthetic", raw_root="raw", entries=list(ENTRIES),
         models=["good", "better"], cohort=Cohort(), shard_size=2,
     )  # fmt: skip
     freeze(config, paths.config)
@@ -155,14 +156,24 @@ def test_a_model_that_is_not_measured_at_the_tolerance_is_not_run_there(run: Run
     before, lines = tables(run)
     assert "not run at 2 mm (native): best" in lines
     assert set(before["overall"]["model"]) == {"good", "better"}
-    assert set(before["overall"]["tolerance_mm"]) == {2.0}
+    overall = before["overall"]
+    assert set(overall.loc[overall["metric"].eq("nsd"), "tolerance_mm"]) == {2.0}
     declare(run, tolerance_mm=[1.0, 2.0])
     write_rows(run, ["best"], list(ENTRIES), 1.0)
     both, lines = tables(run)
     assert "not run at 1 mm (native): good, better" in lines
     assert "not run at 2 mm (native): best" in lines
     at_two = both["overall"].query("tolerance_mm == 2").reset_index(drop=True)
-    pd.testing.assert_frame_equal(at_two, before["overall"])
+    nsd = overall[overall["metric"].eq("nsd")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(at_two, nsd)
+    # DSC has no tolerance: wherever a model was measured, it has one.
+    dsc = both["overall"][both["overall"]["metric"].eq("dsc")]
+    assert dsc["tolerance_mm"].isna().all()
+    keys = ["model", "policy", "view", "statistic", "aggregation", "value"]
+    of_two = dsc.loc[dsc["model"].isin(["good", "better"]), keys].reset_index(drop=True)
+    known = overall.loc[overall["metric"].eq("dsc"), keys].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_two, known)
+    assert set(dsc["model"]) == {"good", "better", "best"}
     status = both["completeness"].set_index(["model", "dataset"])
     for model, where in (("good", 1), ("best", 2)):
         row = status.loc[(model, "chaos_ct")]
@@ -178,6 +189,19 @@ def test_an_imported_table_of_a_declared_model_counts(run: RunPaths) -> None:
     again, lines = tables(run)
     pd.testing.assert_frame_equal(again["overall"], usual["overall"])
     assert not [line for line in lines if line.startswith("left out")]
+
+
+def test_whoever_measured_is_read_from_all_score_files(run: RunPaths) -> None:
+    """However many there are; what lies there undeclared has measured nothing."""
+    for number, path in enumerate(sorted(run.root.glob("scores/*/*/shards/*.parquet"))):
+        rows = read_table(path, SCORES)
+        write_table(path, rows.assign(implementation="engine", version=str(number)), SCORES)
+    expected, _ = expected_of(run.root)
+    n_files = sum(map(len, score_files(run, expected).values()))
+    assert n_files > 4
+    assert measured_by(run, expected) == sorted(f"engine {k}" for k in range(n_files))
+    declare(run, models=["better"])
+    assert len(measured_by(run, expected_of(run.root)[0])) == n_files // 2
 
 
 def test_hidden_and_half_written_files_are_no_scores(run: RunPaths) -> None:
@@ -250,7 +274,9 @@ def test_a_class_that_one_answer_lacks_makes_a_model_incomplete(run: RunPaths) -
     rows.loc[first, ["dsc", "nsd"]] = np.nan
     write_table(path, rows, SCORES)
     found, _ = tables(run)
-    overall = found["overall"].query("statistic == 'entries' and view == 'paper'")
+    overall = found["overall"].query(
+        "statistic == 'entries' and view == 'paper' and metric == 'dsc'"
+    )
     counted = overall.set_index(["model", "policy"])
     assert counted.loc[("good", "present-only"), "n_missing"] == 1
     assert not counted.loc[("good", "present-only"), "complete"]

@@ -6,10 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.errors import BenchError
-from evaluation.schema import STATUSES
-from evaluation.tables.policies import CODE, false_positives, policy_values, status_codes
+from evaluation.metrics.catalogue import find_metric
+from evaluation.protocol import STATUSES
+from evaluation.tables.policies import (
+    CODE,
+    false_positives,
+    never_measured,
+    policy_values,
+    status_codes,
+)
 
 NAN = float("nan")
+DSC = find_metric("dsc")
 # status, reference voxels, prediction voxels -> present-only, paper
 CASES = [
     ("scored", 9, 9, 0.7, 0.7),
@@ -25,11 +33,11 @@ CASES = [
 ]
 
 
-def values(policy: str, **other) -> np.ndarray:
+def values(policy: str, metric: str = "dsc", **other) -> np.ndarray:
     status = status_codes([case[0] for case in CASES])
     raw = np.full(len(CASES), 0.7)
     reference, predicted = (np.array([case[i] for case in CASES]) for i in (1, 2))
-    return policy_values(raw, status, reference, predicted, policy, **other)
+    return policy_values(find_metric(metric), raw, status, reference, predicted, policy, **other)
 
 
 @pytest.mark.parametrize(("policy", "column"), [("present-only", 3), ("paper", 4)])
@@ -37,12 +45,36 @@ def test_each_status_under_each_policy(policy: str, column: int) -> None:
     np.testing.assert_array_equal(values(policy), [case[column] for case in CASES])
 
 
+@pytest.mark.parametrize(
+    ("metric", "policy", "expected"),
+    [
+        # An empty prediction misses the whole volume; without a reference there is no share.
+        ("relative_volume_error", "present-only", [0.7, 1, NAN, NAN, NAN, NAN, 1, NAN, 1, NAN]),
+        ("relative_volume_error", "paper", [0.7, 1, NAN, NAN, NAN, NAN, 1, 1, 1, NAN]),
+        # What an empty side counts was measured; a missing answer has no bias.
+        ("volume_difference", "present-only", [0.7, 0.7, *[NAN] * 8]),
+        ("volume_difference", "paper", [0.7, 0.7, 0.7, 0, 0, 0.7, *[NAN] * 4]),
+    ],
+)
+def test_other_metrics_count_what_their_records_say(metric, policy, expected) -> None:
+    np.testing.assert_array_equal(values(policy, metric), expected)
+
+
+def test_scores_that_know_another_metric_only_have_no_mean() -> None:
+    """Nothing but the zeros of empty predictions would be left."""
+    status = status_codes(["scored", "prediction_empty", "scored"])
+    raw = np.array([[NAN, 0.5], [0.0, 0.0], [NAN, NAN]])
+    assert never_measured(raw, np.stack([status, status], axis=1)).tolist() == [True, False]
+    empty = status_codes([["prediction_empty"], ["both_empty"]])
+    assert never_measured(np.zeros((2, 1)), empty).tolist() == [False]
+
+
 def test_unsupported_counts_zero_only_where_the_class_would_be_scored() -> None:
     assert values("present-only", unsupported_zero=True)[-1] == 0
     status = status_codes(["unsupported"])
     nothing = np.zeros(1, dtype=int)
     for policy, expected in (("present-only", NAN), ("paper", 0.0)):
-        got = policy_values(nothing, status, nothing, nothing, policy, unsupported_zero=True)
+        got = policy_values(DSC, nothing, status, nothing, nothing, policy, unsupported_zero=True)
         np.testing.assert_array_equal(got, [expected])
 
 
@@ -57,8 +89,8 @@ pairs = st.lists(
 def test_policies_agree_wherever_both_score_and_paper_scores_more(rows) -> None:
     status = status_codes([r[0] for r in rows])
     reference, predicted, raw = (np.array([r[i] for r in rows]) for i in (1, 2, 3))
-    present = policy_values(raw, status, reference, predicted, "present-only")
-    paper = policy_values(raw, status, reference, predicted, "paper")
+    present = policy_values(DSC, raw, status, reference, predicted, "present-only")
+    paper = policy_values(DSC, raw, status, reference, predicted, "paper")
     both = np.isfinite(present)
     assert np.isfinite(paper[both]).all()
     np.testing.assert_array_equal(present[both], paper[both])

@@ -10,20 +10,23 @@ from evaluation.classes.vocabulary import vocabulary
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.published import (
-    check_claims,
     claims_for,
     published,
     published_beside_ours,
     published_for,
     reproduces_paper,
 )
-from evaluation.schema import CLAIMS, PUBLISHED, to_arrow
+from evaluation.published.numbers import read_values
+from evaluation.schema import PUBLISHED, to_arrow
+from evaluation.studies.record import STUDY_FOLDER, find_study
 
+SAT = find_study("sat")
+VALUES = STUDY_FOLDER.parent / "published"
 FILES = {
-    "table2_regions.csv": ("sat-v1", "region", 36),
-    "table3_4_classes.csv": ("sat-v1", "class", 352),
-    "table5_datasets.csv": ("sat-v1", "dataset", 128),
-    "table6_lesions.csv": ("sat-v1", "lesion", 40),
+    "table2_regions.csv": ("sat", "region", 36),
+    "table3_4_classes.csv": ("sat", "class", 352),
+    "table5_datasets.csv": ("sat", "dataset", 128),
+    "table6_lesions.csv": ("sat", "lesion", 40),
     "hermes_table2_datasets.csv": ("hermes", None, 84),
     "hermes_table3_aspects.csv": ("hermes", "aspect", 42),
 }
@@ -34,7 +37,9 @@ def test_every_printed_value_is_there_in_print(shared: Path, name: str) -> None:
     source, scope, count = FILES[name]
     with (shared / "paper" / name).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    ours = published(scope, source)
+    ours = read_values(VALUES / source / "values.csv")
+    if scope is not None:
+        ours = ours[ours["scope"] == scope]
     if scope is None:
         ours = ours[ours["scope"].isin(["dataset", "average"])]
     assert len(rows) == len(ours) == count
@@ -49,88 +54,58 @@ def test_every_printed_value_is_there_in_print(shared: Path, name: str) -> None:
 def test_keys_are_ours() -> None:
     known = {(info.modality, info.name): info for info in vocabulary()}
     for scope in ("class", "lesion"):
-        frame = published(scope)
+        frame = published(SAT, scope)
         assert set(zip(frame["modality"], frame["key"], strict=True)) <= set(known)
-    lesions = published("lesion")
+    lesions = published(SAT, "lesion")
     assert all(
         known[key].in_lesion_group for key in zip(lesions["modality"], lesions["key"], strict=True)
     )
-    entries = published("dataset")
+    entries = published(SAT, "dataset")
     assert set(entries["key"]) == set(load_cards(CARD_FOLDER))
     for printed, key in zip(entries["printed_row"], entries["key"], strict=True):
         assert find_card(printed).id == key
     regions = {info.region for info in vocabulary()}
-    assert set(published("region")["key"]) == regions
+    assert set(published(SAT, "region")["key"]) == regions
 
 
 def test_every_key_has_two_models_and_two_metrics_once() -> None:
-    frame = published()
+    frame = published(SAT)
     keys = ["scope", "key", "modality", "model", "metric"]
     assert not frame.duplicated(keys).any()
     assert (frame.groupby(keys[:3]).size() == 4).all()
     assert frame["value"].between(0, 1).all()
 
 
-def test_claims_come_out_as_the_checks_on_the_transcription_say() -> None:
-    claims = check_claims()
-    to_arrow(claims, CLAIMS)
-    text = claims["claim"] + " @ " + claims["where"]
-    holds = dict(zip(text, claims["holds"], strict=True))
-
-    def of(*words: str) -> list[bool]:
-        found = [value for key, value in holds.items() if all(word in key for word in words)]
-        assert found
-        return found
-
-    assert of("4 of 8", "DSC") == [True]
-    assert of("4 of 8", "NSD") == [False]
-    assert of("unweighted mean") == [True, True]
-    assert of("equals the mean of its") == [True] * 7
-    assert of("generated classes") == [True]
-    assert of("mean of the ten lesions") == [False]
-    assert of("31 datasets") == [False]
-    assert of("AVG is the mean") == [True]
-    assert of("All Datasets") == of("Modality PET") == of("best in every column") == [True]
-    assert of("every universal method") == [False]
-    assert of("sum of its scans") == of("362 classes") == of("103 annotated") == [True]
-    assert of("sum of its annotations") == of("31 specialists") == [False]
-    assert of("around 1000 M") == [True]
-    sizes = claims[claims["claim"].str.contains("1000 M")]["recomputed"].item()
-    assert sizes == "1,088 M as printed, 1,083.5 M by our count"
-    counts = claims[claims["claim"].str.contains("12 datasets")]["recomputed"].tolist()
-    assert [text.split(" at least")[0] for text in counts] == ["6 of 32", "11 of 32"]
-    pelvis = claims[claims["claim"].str.contains("pelvis")]["recomputed"].item()
-    assert "7 of 9" in pelvis
-    assert len(claims[claims["recomputed"].str.contains("5 of 7 agree")]) == 1
-    assert len(claims[claims["recomputed"].str.contains("6 of 7 agree")]) == 1
-
-
 def test_differences_in_the_same_protocol() -> None:
     row = {
         "data_kind": "real", "model": "nnunet", "policy": "paper", "space": "resampled",
         "tolerance_mm": 1.0, "view": "paper", "coverage": "supported", "aggregation": "macro",
-        "dataset": "msd_hippocampus", "modality": "mri", "dsc": 0.88, "nsd": 0.9, "dsc_low": 0.87,
-        "dsc_high": 0.89, "nsd_low": 0.8, "nsd_high": 0.95, "n_cases": 52,
+        "dataset": "msd_hippocampus", "modality": "mri", "metric": "nsd", "value": 0.9,
+        "value_low": 0.8, "value_high": 0.95, "n_cases": 52,
     }  # fmt: skip
+    dsc = {"metric": "dsc", "value": 0.88, "value_low": 0.87, "value_high": 0.89}
     others = [
+        {**row, **dsc, "tolerance_mm": float("nan")},
+        {**row, "tolerance_mm": 2.0},
         {**row, "policy": "present-only"},
         {**row, "space": "native"},
         {**row, "view": "clean"},
     ]
-    frame = published_beside_ours(published(), {"dataset": pd.DataFrame([row, *others])})
+    frame = published_beside_ours(SAT, published(SAT), {"dataset": pd.DataFrame([row, *others])})
     to_arrow(frame, PUBLISHED)
-    assert len(frame) == len(published())
+    assert len(frame) == len(published(SAT))
     mine = frame[frame["key"].eq("msd_hippocampus") & frame["model"].eq("nnunet")]
-    dsc = mine[mine["metric"] == "dsc"].iloc[0]
-    assert (dsc["ours"], dsc["printed"], dsc["n_cases"]) == (0.88, "89.18", 52)
-    assert dsc["difference"] == pytest.approx(0.88 - 0.8918)
+    ours = mine[mine["metric"] == "dsc"].iloc[0]
+    assert (ours["ours"], ours["printed"], ours["n_cases"]) == (0.88, "89.18", 52)
+    assert ours["difference"] == pytest.approx(0.88 - 0.8918)
+    assert mine.loc[mine["metric"] == "nsd", "ours"].tolist() == [0.9]
     assert frame["ours"].notna().sum() == 2
 
 
 def run_of(entries: list[str] | str, data_kind: str = "real", **more: object) -> RunConfig:
     cohort = {} if data_kind == "synthetic" else None
     return RunConfig.model_validate(
-        {"name": "x", "data_kind": data_kind, "raw_root": "raw", "entries": entries,
+        {"name": "x", "study": "sat", "data_kind": data_kind, "raw_root": "raw", "entries": entries,
          "models": ["m"], "cohort": cohort, **more}
     )  # fmt: skip
 
@@ -138,10 +113,10 @@ def run_of(entries: list[str] | str, data_kind: str = "real", **more: object) ->
 def test_the_papers_run_has_all_that_was_published() -> None:
     whole = run_of("all")
     assert reproduces_paper(whole)
-    pd.testing.assert_frame_equal(published_for(whole), published())
+    pd.testing.assert_frame_equal(published_for(whole), published(SAT))
     assert set(claims_for(whole)["source"]) == {"sat-v1"}
     listed = run_of([*load_cards(CARD_FOLDER), "my_knee"])
-    assert len(published_for(listed)) == len(published())
+    assert len(published_for(listed)) == len(published(SAT))
 
 
 def test_one_row_of_the_paper_has_its_own_numbers_only() -> None:
@@ -166,4 +141,4 @@ def test_other_patients_have_no_published_numbers(config: RunConfig) -> None:
     assert published_for(config).empty
     assert claims_for(config).empty
     assert not reproduces_paper(config)
-    to_arrow(published_beside_ours(published_for(config), {}), PUBLISHED)
+    to_arrow(published_beside_ours(SAT, published_for(config), {}), PUBLISHED)

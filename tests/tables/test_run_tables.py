@@ -15,7 +15,7 @@ from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import SCORES, TABLES, read_table, write_table
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run
-from evaluation.tables.synthetic import collection_shape, synthetic_scores
+from tests.bench.score_rows import collection_shape, synthetic_scores
 
 ENTRIES = {"chaos_ct": 4, "msd_spleen": 3, "acdc": 6, "promise12": 4}
 
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Path:
     root = tmp_path / "results" / "small"
     paths = RunPaths(root)
     config = RunConfig(
-        name="small", data_kind="synthetic", raw_root="raw", entries=[*ENTRIES, "wmh"],
+        name="small", study="sat", data_kind="synthetic", raw_root="raw", entries=[*ENTRIES, "wmh"],
         models=["good", "better", "later"], cohort=Cohort(), shard_size=2,
     )  # fmt: skip
     freeze(config, paths.config)
@@ -70,10 +70,11 @@ def test_all_tables_of_a_run_and_the_same_again(run: Path) -> None:
         (overall["statistic"] == "entries")
         & (overall["policy"] == "present-only")
         & (overall["view"] == "paper")
+        & (overall["metric"] == "dsc")
     ].set_index("model")
     rows = pd.concat([read_table(paths.scores("good", name), SCORES) for name in ENTRIES])
     by_entry = rows.groupby(["dataset", "class"])["dsc"].mean().groupby("dataset").mean()
-    assert headline.loc["good", "dsc"] == pytest.approx(by_entry.mean())
+    assert headline.loc["good", "value"] == pytest.approx(by_entry.mean())
     assert headline.loc["good", "complete"]
     choices = set(tables["sensitivity"]["choice"])
     assert choices >= {"policy", "aggregation", "composition", "scheme", "statistic"}
@@ -111,7 +112,9 @@ def test_the_command(run: Path) -> None:
 
 
 def test_a_run_without_scores_says_what_to_do(tmp_path: Path) -> None:
-    config = RunConfig(name="none", data_kind="real", raw_root="raw", entries=["wmh"], models=["m"])
+    config = RunConfig(
+        name="none", study="sat", data_kind="real", raw_root="raw", entries=["wmh"], models=["m"]
+    )
     freeze(config, tmp_path / "config.json")
     with pytest.raises(BenchError, match="no score rows"):
         aggregate_run(tmp_path)

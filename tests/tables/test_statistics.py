@@ -8,6 +8,7 @@ from scipy.stats import kendalltau
 from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
+from evaluation.metrics.catalogue import find_metric
 from evaluation.schema import PAIRS, RANKS, to_arrow
 from evaluation.tables.building import build_grids
 from evaluation.tables.comparison import (
@@ -24,10 +25,11 @@ from evaluation.tables.ranking import kendall_tau
 from evaluation.tables.samples import macro, sample
 from evaluation.tables.scores import Expected
 from evaluation.tables.statistics import bootstrap, patient_weights
-from evaluation.tables.synthetic import synthetic_scores
 from evaluation.tables.targets import universe_of
 from evaluation.tables.views import Links
+from tests.bench.score_rows import synthetic_scores
 
+DSC = find_metric("dsc")
 NO_LINKS = Links({}, frozenset(), "")
 SHAPE = {
     "flare22": ("ct", 30, {"liver": True, "spleen": True, "kidney": False}),
@@ -39,7 +41,7 @@ SHAPE = {
 def prepared(models=None, links=NO_LINKS, shape=SHAPE, **options):
     scores = synthetic_scores(models or {"m": 0.0, "n": 0.05}, shape, **options)
     grid = build_grids(scores.rows, scores.expected, links)[0]
-    return scores, grid, universe_of(grid, scores.expected), sample(grid, "dsc", "present-only")
+    return scores, grid, universe_of(grid, scores.expected), sample(grid, DSC, "present-only")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_one_patient_has_no_interval(row, grid_of) -> None:
 
     grid = grid_of([row("m", "word", "1", "liver"), row("m", "word", "2", "liver", patient="1")])
     universe = universe_of(grid, Expected("synthetic"))
-    values = sample(grid, "dsc", "present-only")
+    values = sample(grid, DSC, "present-only")
     weights = patient_weights(values, 50)
     draws = bootstrap(values, universe, [s.targets for s in scopes_of(universe)], weights)
     assert all(np.isnan(table.interval()[0]).all() for table in draws)
@@ -174,7 +176,7 @@ def test_pairs_on_the_common_set_of_two_models(known) -> None:
 
 def test_small_n_is_not_tested_and_says_so() -> None:
     scores, grid, _, _ = prepared({"a": 0.0, "b": 0.1, "c": 0.11}, seed=6)
-    tables = decide(grid, scores.expected, n_draws=200, n_flips=999)
+    tables = decide([grid], scores.expected, n_draws=200, n_flips=999)
     pairs = tables["pairs"]
     to_arrow(pairs, PAIRS)
     to_arrow(tables["ranks"], RANKS)
@@ -190,7 +192,7 @@ def test_small_n_is_not_tested_and_says_so() -> None:
 def test_ranks_recover_a_clear_order_and_their_stability() -> None:
     models = {"a": 0.0, "b": 0.1, "c": 0.2}
     scores, grid, _, _ = prepared(models, seed=7)
-    ranks = decide(grid, scores.expected, n_draws=300, n_flips=999)["ranks"]
+    ranks = decide([grid], scores.expected, n_draws=300, n_flips=999)["ranks"]
     overall = ranks[ranks["scope"].eq("overall") & ranks["metric"].eq("dsc")]
     for method, group in overall.groupby("method"):
         order = group.drop_duplicates("model").set_index("model")["rank"]
@@ -207,7 +209,7 @@ def test_a_model_that_lacks_classes_is_ranked_only_where_it_is_complete() -> Non
     rows = scores.rows.assign(status=scores.rows["status"].astype(str))
     rows.loc[gone, "status"] = "unsupported"
     grid = build_grids(rows, scores.expected, NO_LINKS)[0]
-    ranks = decide(grid, scores.expected, n_draws=100, n_flips=200)["ranks"]
+    ranks = decide([grid], scores.expected, n_draws=100, n_flips=200)["ranks"]
     usual = ranks["method"].eq("mean-then-rank") & ranks["metric"].eq("dsc")
     usual &= ranks["policy"].eq("paper") & ranks["view"].eq("paper")
 
@@ -251,7 +253,7 @@ def test_an_effect_never_contradicts_its_difference(row, grid_of) -> None:
             there = {} if case < 2 else {"status": "both_empty", "reference_voxels": 0}
             value = rare + wobble if case < 2 else np.nan
             rows.append(row(model, "word", str(case), "spleen", value, **there))
-    pairs = decide(grid_of(rows), Expected("synthetic"), n_draws=50, n_flips=99)["pairs"]
+    pairs = decide([grid_of(rows)], Expected("synthetic"), n_draws=50, n_flips=99)["pairs"]
     to_arrow(pairs, PAIRS)
     usual = pairs[pairs["scope"].eq("overall") & pairs["policy"].eq("present-only")]
     assert (usual["difference"] > 0.3).all()

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from baselines.nnunet.config import load_preset
-from baselines.nnunet.costs import count_weights
-from baselines.nnunet.specialists import specialists_of
+from baselines.nnunet.architecture import Architecture, build_network, counted
 from evaluation.cli import build
 from evaluation.datasets.registry import load_cards
+from evaluation.errors import BenchError
 from evaluation.schema import COST, read_table
+from evaluation.training.counting import forward_flops, weightless
 from evaluation.workflow.configuration import load_config
-from evaluation.workflow.estimate import CPU_FLOPS, estimate, training_flops, unet_flops, windows
+from evaluation.workflow.estimate import CPU_FLOPS, estimate, training_flops, windows
 from evaluation.workflow.jobs import job_reports, log_foot, log_head
+from sat.architecture.network import SatNetwork
+from sat.config import load_preset as load_sat_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = tuple(load_cards())
-CUBES = [(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)]
+CUBES = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +41,39 @@ def plan(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def test_flops_of_a_convolution_counted_by_hand():
-    # One stage of 4 x 4 x 4 voxels, 1 -> 2 -> 2 channels, 3 outputs.
-    assert unet_flops((4, 4, 4), [2], [(1, 1, 1)], [(3, 3, 3)], 3) == 2 * 64 * (27 * 6 + 6)
+def test_flops_of_convolutions_counted_by_hand():
+    # 4 x 4 x 4 voxels, 1 -> 2 -> 2 channels, 3 outputs: products and sums.
+    network = weightless(
+        lambda: nn.Sequential(
+            nn.Conv3d(1, 2, 3, padding=1), nn.Conv3d(2, 2, 3, padding=1), nn.Conv3d(2, 3, 1)
+        )
+    )
+    assert forward_flops(network, (1, 1, 4, 4, 4)) == 2 * 64 * (27 * 6 + 6)
+    # A step down by 2 sees an eighth of the voxels; up by 2, one coarse voxel for each fine one.
+    network = weightless(
+        lambda: nn.Sequential(
+            nn.Conv3d(2, 4, 3, stride=2, padding=1), nn.ConvTranspose3d(4, 2, 2, stride=2)
+        )
+    )
+    assert forward_flops(network, (1, 2, 4, 4, 4)) == 2 * (8 * 27 * 8 + 64 * 8)
 
 
 def test_speed_of_a_thread_follows_from_the_measured_iteration():
-    forward = unet_flops((40, 56, 40), (32, 64, 128, 256), CUBES, [(3, 3, 3)] * 4, 3)
+    sizes = Architecture((40, 56, 40), 7, 3, (32, 64, 128, 256), CUBES, ((3, 3, 3),) * 4)
+    forward = forward_flops(weightless(lambda: build_network(sizes)), (1, 1, *sizes.patch))
     assert training_flops(forward) * 7 / 12.5 == pytest.approx(CPU_FLOPS, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["nano", "ultra", "tiny"])
+def test_a_training_step_is_three_forward_passes(name):
+    preset = load_sat_preset(name)
+    network = weightless(lambda: SatNetwork(preset.network)).train()
+    image = torch.empty((1, 1, *preset.training.patch), device="meta")
+    queries = torch.empty((1, 32, preset.network.query_width), device="meta")
+    with FlopCounterMode(display=False) as counter:
+        network(image, queries).sum().backward()
+    forward = forward_flops(network, image.shape, queries.shape)
+    assert counter.get_total_flops() == pytest.approx(training_flops(forward), rel=0.01)
 
 
 def test_windows_of_a_small_scan_are_one():
@@ -50,21 +81,11 @@ def test_windows_of_a_small_scan_are_one():
     assert windows(2 * 32**3, (32, 32, 32)) == 16
 
 
-def test_weights_of_the_36_specialists_are_counted_as_built():
-    config, preset = load_config(ROOT / "config" / "paper.yaml"), load_preset("paper")
-    plans = [s for card in load_cards().values() for s in specialists_of(card, config)]
-    assert len(plans) == 36
-    counted = {s.id: count_weights(s, preset) for s in plans}
-    for s in plans:
-        assert s.pinned is not None
-        assert round(counted[s.id] / 1e6) == s.pinned.printed_size_millions
-    assert sum(counted.values()) == pytest.approx(1083.5e6, abs=5e4)
-
-
 def test_paper_is_estimated_without_data():
     record = plan("--gpus", "8", "--cores", "64")
     assert record["entries"] == 32
     assert record["models"]["nnunet"]["networks"] == 36
+    assert record["models"]["nnunet"]["parameters"] == 1_083_517_305
     assert record["models"]["sat-nano"]["parameters"] == 107_227_008
     total = record["total"]
     for key in ("gpu_hours", "cpu_hours", "wall_hours", "disk_gib"):
@@ -73,6 +94,14 @@ def test_paper_is_estimated_without_data():
     train = next(s for s in record["stages"] if s["stage"] == "train")
     assert train["jobs"] == 37
     assert train["wall_hours"] >= train["longest_job_hours"]
+
+
+def test_a_machine_without_torch_is_told_what_to_install(monkeypatch):
+    counted.cache_clear()
+    monkeypatch.setitem(sys.modules, "dynamic_network_architectures.architectures.unet", None)
+    config = load_config(ROOT / "config" / "smoke.yaml")
+    with pytest.raises(BenchError, match="the cost of `nnunet` is counted on its network"):
+        estimate(config, config.entries, gpus=1, cores=2)
 
 
 def test_more_machines_take_less_wall_time_and_the_same_work():

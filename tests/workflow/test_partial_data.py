@@ -10,7 +10,9 @@ import pytest
 
 from evaluation.datasets.phantoms import write_patient
 from evaluation.datasets.splits import committed_split
+from evaluation.studies.record import find_study
 
+SAT = find_study("sat")
 OVERRIDES = (
     "name=partial",
     "raw_root=raw",
@@ -23,7 +25,7 @@ OVERRIDES = (
 def raw_root(clone, shared) -> Path:
     """Eight real hippocampi, and five prostates of which one belongs to the test split."""
     root = clone.folder / "raw"
-    rows = committed_split("msd_hippocampus")
+    rows = committed_split("msd_hippocampus", SAT)
     chosen = [r.case for r in rows if r.split == "train"][:6]
     chosen += [r.case for r in rows if r.split == "test"][:2]
     task = Path("MSD_Hippocampus/Task04_Hippocampus")
@@ -57,6 +59,6 @@ def test_two_entries_run_and_the_others_are_named(clone, raw_root):
     assert hippocampus["n_cases_expected"].tolist() == [52], "test scans of the list"
     assert "2 of 52 scans" in hippocampus["reason"].item()
     assert "not found under" in hippocampus["reason"].item()
-    report = (clone.folder / "reports/out/partial/tables/table5_datasets.md").read_text()
+    report = (clone.folder / "reports/out/partial/tables/datasets.md").read_text()
     assert "not run" in report
     assert "2 of 32" in report

@@ -58,7 +58,8 @@ def test_oracle_is_perfect_in_the_table(smoke):
     table = pd.read_parquet(smoke.folder / "results/smoke/tables/overall.parquet")
     oracle = table.query("model == 'oracle' and space == 'native' and policy == 'present-only'")
     assert len(oracle) > 0
-    assert oracle["dsc"].tolist() == [1.0] * len(oracle)
+    assert set(oracle["metric"]) == {"dsc", "nsd"}
+    assert oracle["value"].tolist() == [1.0] * len(oracle)
     assert set(table["data_kind"]) == {"synthetic"}
 
 
@@ -193,9 +194,9 @@ def test_the_guide_to_add_a_model_works_as_written(smoke, tmp_path):
         )
     table = pd.read_parquet(paths.table("overall")).query(
         "space == 'native' and policy == 'present-only' and coverage == 'supported'"
-        " and statistic == 'entries' and view == 'paper'"
+        " and statistic == 'entries' and view == 'paper' and metric == 'dsc'"
     )
-    scores = table.set_index("model")["dsc"]
+    scores = table.set_index("model")["value"]
     assert scores["my-unet"] == 1.0
     assert 0 <= scores["my-command"] < 1
     assert 0 <= scores["my-object"] < 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
-from baselines.universal.multi_decoder.config import MODEL, Preset, load_preset
-from baselines.universal.multi_decoder.network import KERNEL, count_weights
+from baselines.universal.multi_decoder.config import MODEL, Network, Triple, load_preset
+from baselines.universal.multi_decoder.network import MultiDecoderNet, count_weights
 from baselines.universal.multi_decoder.prepare import BYTES_PER_VOXEL, read_index, trained_classes
 from evaluation.classes.leaves import leaves_of
 from evaluation.config import RunConfig, load_frozen
@@ -15,6 +16,8 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
+from evaluation.training import counting
+from evaluation.training.counting import weightless
 from evaluation.workflow.estimate import (
     GPU_NAME,
     PREDICTION_BYTES_PER_VOXEL,
@@ -24,7 +27,6 @@ from evaluation.workflow.estimate import (
     Work,
     compute_work,
     training_flops,
-    unet_flops,
     windows,
 )
 from evaluation.workflow.loads import Load
@@ -41,7 +43,10 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     weights = count_weights(preset.network, outputs)
     training = preset.training
     labels = sum(outputs.values()) / max(1, len(outputs))
-    step = training_flops(forward_flops(preset, round(labels))) * training.batch
+    step = (
+        training_flops(forward_flops(preset.network, training.patch, round(labels)))
+        * training.batch
+    )
     own_mm3 = prod(preset.grid.spacing_mm)
     own = sum(load.n_train * load.voxels * load.voxel_mm3 / own_mm3 for load in loads)
     read = sum(load.n_train * load.voxels for load in loads)
@@ -58,7 +63,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
             continue
         channels = outputs[load.card.id]
         n_windows = windows(load.voxels * load.voxel_mm3 / own_mm3, training.patch, preset.overlap)
-        flops = load.n_test * n_windows * forward_flops(preset, channels)
+        flops = load.n_test * n_windows * forward_flops(preset.network, training.patch, channels)
         native = load.n_test * load.voxels
         # Probabilities go to the native grid label by label, linear: a tenth of the spline.
         cpu = native * (1 + channels / 10) * RESAMPLE_SECONDS_PER_VOXEL
@@ -73,7 +78,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
 def trained_networks(run: Path) -> tuple[int, int]:
     """One network and its weights, all decoders together."""
     config = load_frozen(run)
-    outputs = outputs_of([find_card(name) for name in entry_ids(config.entries)], config)
+    outputs = outputs_of([find_card(name) for name in entry_ids(config)], config)
     return 1, count_weights(load_preset(config.presets.get(MODEL)).network, outputs)
 
 
@@ -100,10 +105,9 @@ def n_labels(card: DatasetCard, config: RunConfig) -> int:
     return len(leaves_of([card.class_entry(name) for name in names], card.id)) + 1
 
 
-def forward_flops(preset: Preset, channels: int) -> float:
-    """One patch through the encoder and one decoder; a residual block has two convolutions."""
-    sizes = preset.network
-    kernels = [(KERNEL,) * 3] * len(sizes.widths)
-    plain = unet_flops(preset.training.patch, sizes.widths, sizes.strides, kernels, channels)
-    # `unet_flops` counts two convolutions in each stage.
-    return plain * (sum(sizes.encoder_blocks) / len(sizes.widths) + sizes.decoder_blocks) / 2
+@lru_cache
+def forward_flops(sizes: Network, patch: Triple, channels: int) -> float:
+    """One patch through the encoder and one decoder with so many output channels."""
+    entry = "any"
+    network = weightless(lambda: MultiDecoderNet(sizes, {entry: channels}))
+    return counting.forward_flops(lambda image: network(image, [entry]), (1, 1, *patch))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from dynamic_network_architectures.building_blocks.unet_residual_decoder import UNetResDecoder
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
 
 from baselines.universal.multi_decoder.config import Network
+from evaluation.training import counting
+from evaluation.training.counting import weightless
 
 KERNEL = 3
 NORM_EPS = 1e-4
@@ -81,6 +82,4 @@ class MultiDecoderNet(nn.Module):
 
 def count_weights(sizes: Network, outputs: Mapping[str, int]) -> int:
     """Number of weights, counted on a network that takes no memory."""
-    with torch.device("meta"):
-        network = MultiDecoderNet(sizes, outputs)
-    return sum(parameter.numel() for parameter in network.parameters())
+    return counting.count_weights(weightless(lambda: MultiDecoderNet(sizes, outputs)))

@@ -85,7 +85,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, preset: Preset) -> PreparedI
         BenchError: no entry has a training case, the disk is too small, or a case cannot be read.
     """
     store = paths.model_run(MODEL) / "prepared"
-    names = entry_ids(config.entries)
+    names = entry_ids(config)
     cards = [find_card(name) for name in names]
     train: dict[str, list[str]] = {}
     for card in cards:

@@ -71,7 +71,10 @@ def discover(card: DatasetCard, raw_root: Path) -> list[RawCase]:
 
 def reader_help() -> str:
     """What each reader is for and which arguments a card may give it."""
-    lines: list[str] = []
+    from evaluation.datasets.readers.patterns import PatternArguments
+
+    lines = ["File patterns are paths with fields, as in images/{case}.nii.gz.", ""]
+    lines += [*(getdoc(PatternArguments) or "").splitlines(), ""]
     for name, target in READERS.items():
         module_name, _, attribute = target.partition(":")
         reader: Any = getattr(import_module(module_name), attribute)

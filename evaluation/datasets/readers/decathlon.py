@@ -17,8 +17,9 @@ from evaluation.datasets.readers.volumes import (
     whole_numbers,
 )
 
-_IMAGES = "imagesTr/{case}.nii[.gz]"
-_LABELS = "labelsTr/{case}.nii[.gz]"
+_IMAGES = "imagesTr/{case}.{suffix}"
+_LABELS = "labelsTr/{case}.{suffix}"
+_NAMES = {"suffix": r"nii(\.gz)?"}
 
 
 class DecathlonArguments(ReaderArguments):
@@ -43,7 +44,8 @@ class DecathlonReader:
         """See `Reader.discover`; the task's folder may be `folder` itself."""
         require_folder(folder)
         inner = self._inner(folder)
-        return collect(self._cases(inner, folder), inner, [_IMAGES])
+        finder = Finder(names=_NAMES)
+        return collect(self._cases(inner, folder, finder), inner, [_IMAGES], finder)
 
     def _inner(self, folder: Path) -> Path:
         task = self.arguments.task
@@ -52,13 +54,12 @@ class DecathlonReader:
     def strays(self, folder: Path) -> list[tuple[str, Path]]:
         """See `FindsStrays.strays`."""
         used = {raw.labels["labels"][0] for raw in self.discover(folder)}
-        labels = (match.path for match in Finder().find(self._inner(folder), _LABELS))
+        labels = (match.path for match in Finder(names=_NAMES).find(self._inner(folder), _LABELS))
         return [("label without an image", path) for path in labels if path not in used]
 
-    def _cases(self, inner: Path, root: Path) -> Iterator[RawCase]:
-        finder = Finder()
+    def _cases(self, inner: Path, root: Path, finder: Finder) -> Iterator[RawCase]:
         for match in finder.find(inner, _IMAGES):
-            labels = finder.find(inner, _LABELS, match.values)
+            labels = finder.find(inner, _LABELS, {"case": match.values["case"]})
             label = labels[0].path if labels else inner / "labelsTr" / match.path.name
             name = match.values["case"]
             for channel in self.arguments.channels or (None,):

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import (
     LazyMasks,
     RawCase,
     RawScan,
-    ReaderArguments,
     arguments_of,
 )
 from evaluation.datasets.readers.dicom import image_series, read_series, series_files
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, check_pattern
+from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments
 from evaluation.datasets.readers.volumes import on_image_grid, read_label, refuse_faulty
 from evaluation.volumes.image_files import Array
 
-Pattern = Annotated[str, AfterValidator(check_pattern)]
 
-
-class DicomNiftiArguments(ReaderArguments):
+class DicomNiftiArguments(PatternArguments):
     """`image`: a case's folder, with `{case}`. `masks`: structure -> pattern of its file."""
 
     image: Pattern
@@ -48,10 +44,10 @@ class DicomNiftiReader:
         """See `Reader.discover`."""
         require_folder(folder)
         patterns = [self.arguments.image, *self.arguments.masks.values()]
-        return collect(self._cases(folder), folder, patterns)
+        finder = self.arguments.finder()
+        return collect(self._cases(folder, finder), folder, patterns, finder)
 
-    def _cases(self, folder: Path) -> Iterator[RawCase]:
-        finder = Finder()
+    def _cases(self, folder: Path, finder: Finder) -> Iterator[RawCase]:
         for match in finder.find(folder, self.arguments.image):
             known = {"case": match.values["case"]}
             masks = {

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import SimpleITK as sitk
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import RawCase, RawScan, ReaderArguments, arguments_of
 from evaluation.datasets.readers.dicom import natural_key, read_series, series_files
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, check_pattern, expected_path, fill
+from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments, fill
 from evaluation.datasets.readers.volumes import refuse_faulty
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Array
-
-Pattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class SeriesPattern(ReaderArguments):
@@ -31,7 +28,7 @@ class SeriesPattern(ReaderArguments):
     sequence: str | None = None
 
 
-class DicomPngArguments(ReaderArguments):
+class DicomPngArguments(PatternArguments):
     """`grey_values`: label value -> lowest and highest grey level that mean it."""
 
     series: tuple[SeriesPattern, ...] = Field(min_length=1)
@@ -54,15 +51,17 @@ class DicomPngReader:
         """See `Reader.discover`."""
         require_folder(folder)
         patterns = [series.images for series in self.arguments.series]
-        return collect(self._cases(folder), folder, patterns)
+        finder = self.arguments.finder()
+        return collect(self._cases(folder, finder), folder, patterns, finder)
 
-    def _cases(self, folder: Path) -> Iterator[RawCase]:
-        finder = Finder()
+    def _cases(self, folder: Path, finder: Finder) -> Iterator[RawCase]:
         for series in self.arguments.series:
             for match in finder.find(folder, series.images):
                 masks = finder.find(folder, series.masks, match.values)
                 place = (
-                    masks[0].path if masks else expected_path(folder, series.masks, match.values)
+                    masks[0].path
+                    if masks
+                    else finder.expected_path(folder, series.masks, match.values)
                 )
                 png = [f for f in series_files(place) if f.suffix.lower() == ".png"]
                 case = fill(series.case, match.values)

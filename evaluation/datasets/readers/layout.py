@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evaluation.datasets.readers.base import RawCase
+from evaluation.datasets.readers.patterns import Finder
 from evaluation.errors import BenchError
 
 
@@ -39,11 +40,19 @@ def linked_places(raw_root: Path, folder: Path) -> tuple[Path, ...]:
     return tuple(path.resolve() for path in (root, *named, *stores))
 
 
-def collect(cases: Iterable[RawCase], folder: Path, patterns: Iterable[str]) -> list[RawCase]:
+def collect(
+    cases: Iterable[RawCase], folder: Path, patterns: Sequence[str], finder: Finder
+) -> list[RawCase]:
     """Sort by id; an id that occurs twice becomes one case that says so when it is read.
 
+    Args:
+        cases: as a reader found them.
+        folder: where it looked.
+        patterns: for what.
+        finder: by what.
+
     Raises:
-        BenchError: there is no case at all.
+        BenchError: there is no case at all; it says what lies there instead.
     """
     unique: dict[str, RawCase] = {}
     for case in cases:
@@ -65,7 +74,9 @@ def collect(cases: Iterable[RawCase], folder: Path, patterns: Iterable[str]) -> 
         raise BenchError(
             "no case in this folder",
             file=folder,
-            expected="files such as " + ", ".join(patterns),
+            found=finder.instead(folder, patterns[0]),
+            expected="files such as "
+            + ", ".join([*patterns, *(f"{{{n}}} = {e}" for n, e in finder.names.items())]),
             hint="check the folder under raw_root and that the archive is unpacked",
         )
     return [unique[name] for name in sorted(unique)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import RawCase, RawScan, ReaderArguments, arguments_of
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, check_pattern, expected_path, fill
+from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments, fill
 from evaluation.datasets.readers.volumes import (
     on_image_grid,
     read_label,
@@ -21,14 +21,12 @@ from evaluation.datasets.readers.volumes import (
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Volume
 
-Pattern = Annotated[str, AfterValidator(check_pattern)]
-
 
 class ScanPattern(ReaderArguments):
     """Where the image and the label map of one kind of scan lie.
 
-    `case` and `sequence` are templates over the placeholders of the patterns. Several scan
-    patterns may name the same label: co-registered sequences share it.
+    `case` and `sequence` are templates over the fields of the patterns. Several scan patterns
+    may name the same label: co-registered sequences share it.
     """
 
     image: Pattern
@@ -37,7 +35,7 @@ class ScanPattern(ReaderArguments):
     sequence: str | None = None
 
 
-class PairedArguments(ReaderArguments):
+class PairedArguments(PatternArguments):
     """Arguments of the reader `paired`.
 
     `image_folder` is another dataset's folder beside this one, where the images lie. `lead`
@@ -70,13 +68,14 @@ class PairedReader:
         if self.arguments.image_folder is not None:
             images = folder.parent / self.arguments.image_folder
             require_folder(images, "folder of the images, which belong to another dataset,")
-        lead = self.arguments.lead
-        patterns = [scan.image if lead == "image" else scan.label for scan in self.arguments.scans]
-        return collect(self._cases(images, folder), folder, patterns)
+        scans, by_image = self.arguments.scans, self.arguments.lead == "image"
+        patterns = [scan.image if by_image else scan.label for scan in scans]
+        finder = self.arguments.finder()
+        cases = self._cases(images, folder, finder)
+        return collect(cases, images if by_image else folder, patterns, finder)
 
-    def _cases(self, images: Path, labels: Path) -> Iterator[RawCase]:
+    def _cases(self, images: Path, labels: Path, finder: Finder) -> Iterator[RawCase]:
         roots = (labels,) if images == labels else (labels, images)
-        finder = Finder()
         label_first = self.arguments.lead == "label"
         for scan in self.arguments.scans:
             first, second = (scan.label, scan.image) if label_first else (scan.image, scan.label)
@@ -89,7 +88,7 @@ class PairedReader:
                 partner = (
                     partners[0].path
                     if partners
-                    else expected_path(second_root, second, match.values)
+                    else finder.expected_path(second_root, second, match.values)
                 )
                 image, label = (partner, match.path) if label_first else (match.path, partner)
                 case = fill(scan.case, values)
@@ -107,17 +106,20 @@ class PairedReader:
 
     def strays(self, folder: Path) -> list[tuple[str, Path]]:
         """See `FindsStrays.strays`; images of another dataset's folder are its own business."""
-        cases, finder = self.discover(folder), Finder()
-        used = {file for raw in cases for file in (*raw.image, *raw.labels["labels"])}
-        kinds = {scan.label: "label without an image" for scan in self.arguments.scans}
-        if self.arguments.image_folder is None:
-            kinds |= {scan.image: "image without a label" for scan in self.arguments.scans}
-        return [
-            (kind, match.path)
-            for pattern, kind in kinds.items()
-            for match in finder.find(folder, pattern)
-            if match.path not in used
-        ]
+        used = {
+            file for raw in self.discover(folder) for file in (*raw.image, *raw.labels["labels"])
+        }
+        # What goes with a case has its names; only what makes a case must fit the expressions.
+        finders = [self.arguments.finder(), Finder(self.arguments.top)]
+        image_finder, label_finder = finders if self.arguments.lead == "image" else finders[::-1]
+        found: dict[Path, str] = {}
+        for scan in self.arguments.scans:
+            for match in label_finder.find(folder, scan.label):
+                found.setdefault(match.path, "label without an image")
+        for scan in self.arguments.scans if self.arguments.image_folder is None else ():
+            for match in image_finder.find(folder, scan.image):
+                found.setdefault(match.path, "image without a label")
+        return [(kind, path) for path, kind in found.items() if path not in used]
 
     def read(self, raw: RawCase) -> RawScan:
         """See `Reader.read`."""

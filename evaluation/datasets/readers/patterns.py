@@ -1,9 +1,8 @@
-"""Find files by a pattern with named parts, without reading them.
+"""Find files by a path with named fields, without reading them.
 
-A pattern is a path relative to a folder, its segments separated by `/`. `{name}` stands for text
-inside one segment, `{name:REGEX}` restricts it, a name that occurs twice must stand for the same
-text, and `[...]` is an optional piece. Matching ignores upper and lower case; hidden names
-(`._lung_001.nii.gz` and the like) never match.
+A pattern is a path relative to a folder in which `{name}` stands for text inside one segment; a
+name that occurs twice stands for the same text. What the text may be, plain regular expressions
+say. Matching ignores upper and lower case; hidden names (`._lung_001.nii.gz`) never match.
 """
 
 from __future__ import annotations
@@ -12,27 +11,84 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AfterValidator, model_validator
+
+from evaluation.datasets.readers.base import ReaderArguments
 from evaluation.errors import BenchError
 from evaluation.files.writing import is_hidden
 
-_PLACEHOLDER = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+def _checked_pattern(text: str) -> str:
+    if any(segment in {"", ".", ".."} for segment in text.split("/")):
+        raise ValueError(
+            f"`{text}`: a file pattern must stay inside its folder: a relative path without empty "
+            "segments, `.` and `..`"
+        )
+    if set("{}") & set(_FIELD.sub("", text)):
+        raise ValueError(
+            f"`{text}` is not a file pattern: braces hold a name and nothing else, such as "
+            "{case}; what it may be is a regular expression under `names`"
+        )
+    return text
+
+
+def _checked_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"`{text}` is not a regular expression: {error}") from error
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_checked_pattern)]
+Expression = Annotated[str, AfterValidator(_checked_expression)]
+
+
+class PatternArguments(ReaderArguments):
+    r"""`names`: regular expressions of fields, as `{frame: '\d+'}`; without one, any text fits.
+
+    `top`: the archive's own folder; every pattern is looked for in it and beside it.
+    """
+
+    names: Mapping[str, Expression] = {}
+    top: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _names_are_used(self) -> PatternArguments:
+        fields = _FIELD.findall(self.model_dump_json(exclude={"names"}))
+        if unused := sorted(self.names.keys() - set(fields)):
+            raise ValueError(f"names: no file pattern has the field {{{unused[0]}}}")
+        return self
+
+    def finder(self) -> Finder:
+        """Finds by these arguments."""
+        return Finder(self.top, self.names)
 
 
 @dataclass(frozen=True)
 class Match:
-    """A path that fits a pattern, and what each placeholder stands for."""
+    """A path that fits a pattern, and what each field stands for."""
 
     path: Path
     values: Mapping[str, str]
 
 
 class Finder:
-    """Finds by pattern; remembers the listings of folders for as long as one discovery takes."""
+    """Finds by pattern; remembers the listings of folders for as long as one discovery takes.
 
-    def __init__(self) -> None:
+    Args:
+        top: a folder that may lie above what a pattern names.
+        names: regular expressions of fields.
+    """
+
+    def __init__(self, top: str | None = None, names: Mapping[str, str] | None = None) -> None:
+        self.names = dict(names or {})
+        self._top = top
         self._listings: dict[Path, dict[str, list[str]]] = {}
 
     def find(
@@ -46,21 +102,43 @@ class Finder:
         Args:
             folder: where the pattern starts.
             pattern: see the module's text.
-            known: placeholders whose text is already known.
+            known: fields whose text is already known.
         """
         found: dict[Path, Match] = {}
-        for segments in _alternatives(pattern):
-            for match in self._descend(folder, segments, dict(known or {})):
+        for place in self._places(pattern):
+            for match in self._descend(folder, place.split("/"), dict(known or {})):
                 found.setdefault(match.path, match)
         return [found[path] for path in sorted(found)]
 
+    def expected_path(self, folder: Path, pattern: str, values: Mapping[str, str]) -> Path:
+        """The path that a pattern stands for, for a message: unknown fields become `*`.
+
+        In the top folder, where there is one.
+        """
+        places = self._places(pattern)
+        paths = [folder / _FIELD.sub(lambda m: values.get(m[1], "*"), place) for place in places]
+        return next((path for path in reversed(paths) if path.parent.is_dir()), paths[-1])
+
+    def instead(self, folder: Path, pattern: str) -> str:
+        """What lies where a pattern that fits nothing ceases to fit, in words."""
+        segments = pattern.split("/")
+        for n in range(len(segments) - 1, 0, -1):
+            if there := self.find(folder, "/".join(segments[:n])):
+                folder = there[0].path
+                break
+        names = sorted(name for same in self._names(folder).values() for name in same)
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return f"in {folder}: " + (", ".join(names[:5]) + more or "nothing")
+
+    def _places(self, pattern: str) -> list[str]:
+        return [pattern] if self._top is None else [pattern, f"{self._top}/{pattern}"]
+
     def _descend(
-        self, folder: Path, segments: tuple[str, ...], values: dict[str, str]
+        self, folder: Path, segments: list[str], values: dict[str, str]
     ) -> Iterator[Match]:
-        segment, rest = segments[0], segments[1:]
-        for name, bound in self._entries(folder, segment, values):
-            if rest:
-                yield from self._descend(folder / name, rest, bound)
+        for name, bound in self._entries(folder, segments[0], values):
+            if segments[1:]:
+                yield from self._descend(folder / name, segments[1:], bound)
             else:
                 yield Match(folder / name, bound)
 
@@ -68,19 +146,33 @@ class Finder:
         self, folder: Path, segment: str, values: dict[str, str]
     ) -> Iterator[tuple[str, dict[str, str]]]:
         names = self._names(folder)
-        # "/" cannot be part of a name, so it marks a placeholder that is still open.
-        literal = _PLACEHOLDER.sub(lambda m: values.get(m[1], "/"), segment)
-        if "/" not in literal:
+        unknown = [field for field in _FIELD.findall(segment) if field not in values]
+        if not unknown:
+            literal = _FIELD.sub(lambda m: values[m[1]], segment)
             same = names.get(literal.lower(), [])
             # Two names that differ in case only are both there: then the exact one is meant.
             for name in [literal] if literal in same else same:
                 yield name, values
             return
-        fits = re.compile(_segment_regex(segment, values), re.IGNORECASE)
+        fits = re.compile(self._expression(segment, values), re.IGNORECASE)
         for same in names.values():
             for name in same:
                 if match := fits.fullmatch(name):
-                    yield name, {**values, **match.groupdict()}
+                    yield name, values | {field: match[field] for field in unknown}
+
+    def _expression(self, segment: str, values: Mapping[str, str]) -> str:
+        seen: set[str] = set()
+
+        def group(match: re.Match[str]) -> str:
+            field = match[1]
+            if field in values:
+                return re.escape(values[field])
+            if field in seen:
+                return f"(?P={field})"
+            seen.add(field)
+            return f"(?P<{field}>{self.names.get(field, '.+?')})"
+
+        return re.sub(r"\\\{(\w+)\\\}", group, re.escape(segment))
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         """Visible names in a folder by their lower-case form; empty if it is no folder."""
@@ -97,101 +189,17 @@ class Finder:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Replace the placeholders of a case id or sequence name.
+    """A case id or sequence name from what the fields stand for.
 
     Raises:
-        BenchError: the template names a placeholder that the pattern has not.
+        BenchError: the template has a field that the file pattern has not.
     """
-
-    def text(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            raise BenchError(
-                f"`{template}` uses a placeholder that the file pattern does not have",
-                found="{" + match[1] + "}",
-                expected="one of " + ", ".join("{" + name + "}" for name in values),
-                hint="correct `reader_args` in the card",
-            )
-        return values[match[1]]
-
-    return _PLACEHOLDER.sub(text, template)
-
-
-def expected_path(folder: Path, pattern: str, values: Mapping[str, str]) -> Path:
-    """The path that a pattern stands for, for a message: unknown placeholders become `*`.
-
-    Of the alternatives, the longest one whose folder exists is named.
-    """
-    paths = [
-        folder.joinpath(*(_PLACEHOLDER.sub(lambda m: values.get(m[1], "*"), s) for s in segments))
-        for segments in _alternatives(pattern)
-    ]
-    return next((p for p in reversed(paths) if p.parent.is_dir()), paths[-1])
-
-
-def _segment_regex(segment: str, values: Mapping[str, str]) -> str:
-    parts: list[str] = []
-    seen: set[str] = set()
-    position = 0
-    for match in _PLACEHOLDER.finditer(segment):
-        parts.append(re.escape(segment[position : match.start()]))
-        name = match[1]
-        if name in values:
-            parts.append(re.escape(values[name]))
-        elif name in seen:
-            parts.append(f"(?P={name})")
-        else:
-            parts.append(f"(?P<{name}>{match[2] or '.+?'})")
-            seen.add(name)
-        position = match.end()
-    parts.append(re.escape(segment[position:]))
-    return "".join(parts)
-
-
-@lru_cache(maxsize=1024)
-def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
-    """The pattern with and without each optional piece, split into segments."""
-    expanded = _expand(pattern)
-    split = [tuple(_split(text)) for text in expanded]
-    if any(not segment or segment in {".", ".."} for segments in split for segment in segments):
-        raise BenchError(
-            "a file pattern must stay inside its folder",
-            found=pattern,
-            expected="a relative path without empty segments, `.` and `..`",
-        )
-    return tuple(split)
-
-
-def check_pattern(pattern: str) -> str:
-    """Return the pattern if it is well formed, otherwise raise ValueError (for pydantic)."""
     try:
-        for segments in _alternatives(pattern):
-            for segment in segments:
-                re.compile(_segment_regex(segment, {}))
-    except (BenchError, re.error) as error:
-        raise ValueError(f"`{pattern}` is not a file pattern: {error}") from error
-    return pattern
-
-
-def _expand(pattern: str) -> list[str]:
-    depth, start = 0, None
-    for index, character in enumerate(pattern):
-        if character in "{}":
-            depth += 1 if character == "{" else -1
-        elif depth == 0 and character == "[":
-            start = index
-        elif depth == 0 and character == "]" and start is not None:
-            before, inner, after = pattern[:start], pattern[start + 1 : index], pattern[index + 1 :]
-            return [before + head + tail for tail in _expand(after) for head in ("", inner)]
-    return [pattern]
-
-
-def _split(text: str) -> list[str]:
-    segments, depth, current = [], 0, ""
-    for character in text:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if character == "/" and depth == 0:
-            segments.append(current)
-            current = ""
-        else:
-            current += character
-    return [*segments, current]
+        return _FIELD.sub(lambda match: values[match[1]], template)
+    except KeyError as error:
+        raise BenchError(
+            f"`{template}` uses a field that the file pattern does not have",
+            found=f"{{{error.args[0]}}}",
+            expected="some of " + ", ".join(f"{{{name}}}" for name in values),
+            hint="correct `reader_args` in the card",
+        ) from error

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import AfterValidator
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import (
@@ -19,7 +18,7 @@ from evaluation.datasets.readers.base import (
     arguments_of,
 )
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, Match, check_pattern, expected_path
+from evaluation.datasets.readers.patterns import Finder, Match, Pattern, PatternArguments
 from evaluation.datasets.readers.volumes import (
     on_image_grid,
     paste_on_image_grid,
@@ -30,8 +29,6 @@ from evaluation.errors import BenchError
 from evaluation.files.writing import visible
 from evaluation.volumes.image_files import Array, Volume
 
-Pattern = Annotated[str, AfterValidator(check_pattern)]
-
 
 class OtherRelease(ReaderArguments):
     """A release of the same layout that lacks some structures; `sign` is one that only it has."""
@@ -41,7 +38,7 @@ class OtherRelease(ReaderArguments):
     hint: str
 
 
-class StructuresArguments(ReaderArguments):
+class StructuresArguments(PatternArguments):
     """Arguments of the reader `structures`.
 
     `mask` holds `{structure}`, which stands for the `file` of a class in the card; `masks` has
@@ -66,13 +63,13 @@ class MaskFiles(Mapping[str, tuple[Path, ...]]):
     A thousand scans with a hundred masks each are discovered in a second, not in ten.
     """
 
-    def __init__(self, names: Sequence[str], find: Callable[[Finder, str], Path]) -> None:
-        self._names, self._find, self._finder = tuple(names), find, Finder()
+    def __init__(self, names: Sequence[str], find: Callable[[str], Path]) -> None:
+        self._names, self._find = tuple(names), find
 
     def __getitem__(self, name: str) -> tuple[Path, ...]:
         if name not in self._names:
             raise KeyError(name)
-        return (self._find(self._finder, name),)
+        return (self._find(name),)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -94,21 +91,24 @@ class StructuresReader:
     def discover(self, folder: Path) -> list[RawCase]:
         """See `Reader.discover`."""
         require_folder(folder)
-        return collect(self._cases(folder), folder, [self.arguments.image])
+        finder = self.arguments.finder()
+        return collect(self._cases(folder, finder), folder, [self.arguments.image], finder)
 
-    def _cases(self, folder: Path) -> Iterator[RawCase]:
-        for match in Finder().find(folder, self.arguments.image):
+    def _cases(self, folder: Path, finder: Finder) -> Iterator[RawCase]:
+        for match in finder.find(folder, self.arguments.image):
+            # A finder of its own for each case, which remembers one folder of masks.
+            mask_path = partial(self._mask_path, folder, match, self.arguments.finder())
             yield RawCase(
                 case=match.values["case"],
                 image=(match.path,),
-                labels=MaskFiles(list(self.class_of), partial(self._mask_path, folder, match)),
+                labels=MaskFiles(list(self.class_of), mask_path),
                 roots=(folder,),
             )
 
     def strays(self, folder: Path) -> list[tuple[str, Path]]:
         """See `FindsStrays.strays`; one mask stands for all of its case."""
         cases = {raw.case for raw in self.discover(folder)}
-        masks = Finder().find(folder, self.arguments.mask)
+        masks = Finder(self.arguments.top).find(folder, self.arguments.mask)
         lonely = {m.values["case"]: m.path for m in masks if m.values["case"] not in cases}
         return [("label without an image", path) for path in lonely.values()]
 
@@ -116,7 +116,7 @@ class StructuresReader:
         values = {**match.values, "structure": structure}
         pattern = self.arguments.masks.get(structure, self.arguments.mask)
         found = finder.find(folder, pattern, values)
-        return found[0].path if found else expected_path(folder, pattern, values)
+        return found[0].path if found else finder.expected_path(folder, pattern, values)
 
     def read(self, raw: RawCase) -> RawScan:
         """See `Reader.read`; masks are read one at a time, when they are asked for."""

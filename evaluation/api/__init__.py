@@ -1,0 +1,1 @@
+"""The functions of `import satbench`; the folder `satbench` here is installed by that name."""

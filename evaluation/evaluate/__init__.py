@@ -1,1 +1,0 @@
-"""`satbench evaluate`: scores for anybody's predictions, matched by file name."""

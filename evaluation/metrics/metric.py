@@ -1,0 +1,118 @@
+"""What a metric is: a record, and a function of what was measured of one pair of masks.
+
+A metric is one file in `evaluation/metrics/definitions/` that holds a `METRIC`; whatever lies
+there is found (`catalogue`), measured if a run asks for it, and goes through tables, statistics
+and ranks by what its record says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from evaluation.files.records import Record
+
+Direction: TypeAlias = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured of one pair of masks at one tolerance, whatever metrics are asked for.
+
+    Surfaces are areas in mm², of one-slice data contour lengths in mm; `within` is the part of a
+    side's surface that lies within the tolerance of the other side's.
+    """
+
+    spacing_mm: tuple[float, float, float]
+    tolerance_mm: float
+    reference_voxels: int
+    prediction_voxels: int
+    intersection_voxels: int
+    surface_reference_total_mm2: float
+    surface_reference_within_mm2: float
+    surface_prediction_total_mm2: float
+    surface_prediction_within_mm2: float
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return math.prod(self.spacing_mm) / 1000
+
+
+class Metric(Record):
+    """A metric's record.
+
+    A metric without a direction is shown and never ranked. `reference_empty` and
+    `prediction_empty` are what it counts where exactly that side is empty; None leaves it to the
+    function, which then must not divide by that side. NaN stands for undefined: such a pair
+    enters no mean, and the number of values beside the mean says so.
+    """
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="column of the score rows; file name")
+    title: str = Field(description="as printed, such as DSC")
+    definition: str = Field(description="one sentence: what it is, with its formula")
+    unit: str = Field(default="", description="of its values; empty for a pure number")
+    low: float = Field(description="smallest possible value")
+    high: float = Field(description="largest possible value")
+    direction: Direction = Field(description="which values are better")
+    percent: bool = Field(default=False, description="printed in percent")
+    parameter: Literal["", "tolerance_mm"] = Field(
+        default="", description="column that it hangs on besides the masks"
+    )
+    both_empty: Annotated[float, Field(description="what two empty sides count under `paper`")]
+    reference_empty: float | None = Field(description="what a false positive counts under `paper`")
+    prediction_empty: float | None = Field(description="what an empty prediction counts")
+    missing: float = Field(description="what a missing or failed prediction counts")
+    version: int = Field(default=1, description="raised when the same masks give another value")
+    function: Callable[[Measurement], float] = Field(
+        description="its value where both sides hold something", exclude=True
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Metric:
+        if not self.low < self.high:
+            raise ValueError(f"`low` {self.low:g} must be below `high` {self.high:g}")
+        for name in ("both_empty", "reference_empty", "prediction_empty", "missing"):
+            value = getattr(self, name)
+            known = value is not None and not math.isnan(value)
+            if known and not self.low <= value <= self.high:
+                raise ValueError(f"`{name}` {value:g} lies outside the range")
+        return self
+
+    @property
+    def ranked(self) -> bool:
+        """Whether models are ranked and compared by it."""
+        return self.direction != "none"
+
+    @property
+    def sign(self) -> int:
+        """1, or -1 where lower values are better: values times it are better the higher."""
+        return -1 if self.direction == "lower" else 1
+
+    @property
+    def has_tolerance(self) -> bool:
+        """Whether it has a value for each tolerance."""
+        return self.parameter == "tolerance_mm"
+
+    @property
+    def range_text(self) -> str:
+        """Such as `0..1`, `0 or more` or `any, in ml`."""
+        if math.isfinite(self.high):
+            ends = f"{self.low:g}..{self.high:g}"
+        else:
+            ends = f"{self.low:g} or more" if math.isfinite(self.low) else "any"
+        return ends + (f", in {self.unit}" if self.unit else "")
+
+    def value(self, measured: Measurement) -> float:
+        """Its value in a score row; NaN where both sides are empty, which policies fill in."""
+        if not measured.reference_voxels and not measured.prediction_voxels:
+            return math.nan
+        if not measured.reference_voxels and self.reference_empty is not None:
+            return self.reference_empty
+        if not measured.prediction_voxels and self.prediction_empty is not None:
+            return self.prediction_empty
+        return self.function(measured)

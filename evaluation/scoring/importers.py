@@ -1,0 +1,244 @@
+"""Score files of other tools as rows of the project's score table.
+
+What a file does not say is unknown in the rows (-1 voxels, NaN areas), never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evaluation.errors import BenchError, did_you_mean
+from evaluation.metrics import ClassScore
+from evaluation.metrics.catalogue import find_metric
+from evaluation.metrics.metric import Metric
+from evaluation.protocol import DEFAULT_METRICS, Status
+from evaluation.schema import scores_table
+from evaluation.scoring.labels import read_labels_file
+from evaluation.scoring.rows import Row, score_row
+from evaluation.volumes.image_files import stem_of
+
+DEFAULT_TOLERANCE_MM = 1.0
+
+
+def import_nnunet_summary(
+    path: Path, model: str, dataset: str, labels_file: Path | None = None
+) -> pd.DataFrame:
+    """nnU-Net's `summary.json`: DSC and voxel counts of every case and class; it has no NSD.
+
+    The rows carry the benchmark's usual tolerance of 1 mm, at which their NSD is NaN.
+
+    Args:
+        path: the file.
+        model: name for the column `model`.
+        dataset: name for the column `dataset`.
+        labels_file: names the classes by their values (YAML or `dataset.json`); a class without
+            a name is called by its value.
+
+    Raises:
+        BenchError: not such a file.
+    """
+    names: dict[tuple[int, ...], str] = {}
+    if labels_file is not None:
+        labels = read_labels_file(labels_file)
+        names = {tuple(sorted(label.values)): name for name, label in labels.items()}
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            _nnunet_row(model, dataset, entry, str(key), metrics, names)
+            for entry in content["metric_per_case"]
+            for key, metrics in entry["metrics"].items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchError(
+            "not a summary.json of nnU-Net version 2",
+            file=path,
+            found=f"{type(error).__name__}: {error}",
+            expected="metric_per_case: [{metrics: {1: {Dice, TP, n_pred, n_ref}}, ...}]",
+        ) from error
+    return _frame(rows, path)
+
+
+def _nnunet_row(
+    model: str,
+    dataset: str,
+    entry: Mapping[str, Any],
+    key: str,
+    metrics: Mapping[str, float],
+    names: Mapping[tuple[int, ...], str],
+) -> Row:
+    reference, prediction = int(metrics["n_ref"]), int(metrics["n_pred"])
+    values = tuple(sorted(int(part) for part in key.strip("()[] ,").split(",")))
+    case = stem_of(Path(entry.get("reference_file") or entry["prediction_file"]))
+    status: Status
+    if reference:
+        status = "scored" if prediction else "prediction_empty"
+    else:
+        status = "reference_empty" if prediction else "both_empty"
+    # nnU-Net writes NaN, or leaves the key out, where both sides are empty.
+    dice = float(metrics.get("Dice", math.nan)) if status == "scored" else 0.0
+    score = ClassScore(
+        names.get(values, key),
+        DEFAULT_TOLERANCE_MM,
+        status,
+        {"dsc": math.nan if status == "both_empty" else dice},
+        reference,
+        prediction,
+        int(metrics["TP"]),
+        implementation="nnunetv2-summary",
+    )
+    return score_row(score, model=model, dataset=dataset, case=case)
+
+
+def import_touchstone_pair(
+    dsc: Path, nsd: Path, model: str, dataset: str, tolerance_mm: float
+) -> pd.DataFrame:
+    """Touchstone's two tables: `name`, then one column per class; blank = class absent.
+
+    The tables do not say whether something was predicted where a class is absent, so these rows
+    have the status `not_annotated`, which `present-only` leaves out.
+
+    Args:
+        dsc: CSV of DSC, 0..1.
+        nsd: CSV of NSD of the same cases and classes, 0..1.
+        model: name for the column `model`.
+        dataset: name for the column `dataset`.
+        tolerance_mm: with which the NSD was computed.
+
+    Raises:
+        BenchError: not such tables, or cases or classes differ between the two.
+    """
+    first, second = _touchstone_table(dsc), _touchstone_table(nsd)
+    for axis in ("index", "columns"):
+        ours, theirs = set(getattr(first, axis)), set(getattr(second, axis))
+        if ours != theirs:
+            raise BenchError(
+                "the two tables do not hold the same cases and classes",
+                file=nsd,
+                found=f"only in one of them: {', '.join(sorted(ours ^ theirs)[:5])}",
+            )
+    rows = []
+    others: dict[Any, dict[Any, float]] = second.to_dict("index")
+    pairs = [(c, n, v) for c, values in first.to_dict("index").items() for n, v in values.items()]
+    for case, name, value in pairs:
+        absent = math.isnan(value)
+        score = ClassScore(
+            str(name),
+            tolerance_mm,
+            "not_annotated" if absent else "scored",
+            {"dsc": value, "nsd": others[case][name]},
+            implementation="touchstone-table",
+        )
+        why = "blank in the source: class absent" if absent else ""
+        rows.append(score_row(score, model=model, dataset=dataset, case=str(case), reason=why))
+    return _frame(rows, dsc)
+
+
+def _touchstone_table(path: Path) -> pd.DataFrame:
+    frame = _read_csv(path)
+    if "name" not in frame.columns:
+        raise BenchError(
+            "table has no column `name`", file=path, found=", ".join(map(str, frame.columns[:5]))
+        )
+    frame["name"] = frame["name"].astype(str)
+    if frame["name"].duplicated().any():
+        raise BenchError(
+            "a case occurs twice",
+            file=path,
+            found=str(frame.loc[frame["name"].duplicated(), "name"].iloc[0]),
+        )
+    return _numbers(frame.set_index("name"), path, find_metric("dsc"))
+
+
+def import_challenger_table(
+    path: Path,
+    dataset: str,
+    metric: str,
+    tolerance_mm: float,
+    columns: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """ChallengeR's long table: one value per task, algorithm and case; NA = missing prediction.
+
+    Args:
+        path: CSV.
+        dataset: name for the column `dataset`.
+        metric: id of the metric that the values are.
+        tolerance_mm: of a metric that has one, for the column of that name.
+        columns: the table's own names of `algorithm`, `case`, `value` and `task`. A task is a
+            class; without such a column the class is called `all`.
+
+    Raises:
+        BenchError: a column is missing, or a value is no number.
+    """
+    names = {key: key for key in ("algorithm", "case", "value", "task")} | dict(columns or {})
+    frame = _read_csv(path)
+    for key in ("algorithm", "case", "value"):
+        if names[key] not in frame.columns:
+            raise BenchError(
+                f"table has no column `{names[key]}`",
+                file=path,
+                hint=did_you_mean(names[key], [str(c) for c in frame.columns]),
+            )
+    known = find_metric(metric)
+    values = _numbers(frame[[names["value"]]], path, known)[names["value"]]
+    tasks = frame[names["task"]] if names["task"] in frame.columns else ["all"] * len(frame)
+    rows = []
+    for model, case, task, value in zip(
+        frame[names["algorithm"]], frame[names["case"]], tasks, values, strict=True
+    ):
+        missing = math.isnan(value)
+        score = ClassScore(
+            str(task),
+            tolerance_mm,
+            "prediction_missing" if missing else "scored",
+            {metric: float(value)},
+            implementation="challenger-table",
+        )
+        why = "NA in the source" if missing else ""
+        rows.append(score_row(score, model=str(model), dataset=dataset, case=str(case), reason=why))
+    return _frame(rows, path, (*DEFAULT_METRICS, metric))
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, sep=None, engine="python")
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise BenchError("table cannot be read", file=path, found=error) from error
+
+
+def _numbers(frame: pd.DataFrame, path: Path, metric: Metric) -> pd.DataFrame:
+    """The frame as numbers that the metric can have."""
+    try:
+        numbers = frame.astype(float)
+    except ValueError as error:
+        raise BenchError(
+            "table holds something else than numbers", file=path, found=error
+        ) from error
+    if bool(((numbers < metric.low) | (numbers > metric.high)).to_numpy().any()):
+        raise BenchError(
+            f"table holds values outside {metric.range_text}",
+            file=path,
+            found=float(numbers.abs().max().max()),
+            hint="percentages? divide them by 100",
+        )
+    return numbers
+
+
+def _frame(rows: list[Row], path: Path, metrics: Sequence[str] = DEFAULT_METRICS) -> pd.DataFrame:
+    if not rows:
+        raise BenchError("file holds no score", file=path)
+    frame = pd.DataFrame(rows, columns=scores_table(metrics).names)
+    twice = frame.duplicated(["model", "case", "class"])
+    if twice.any():
+        first = frame[twice].iloc[0]
+        raise BenchError(
+            "a case and class occur twice",
+            file=path,
+            found=f"{first['model']}, {first['case']}, {first['class']}",
+        )
+    return frame

@@ -1,0 +1,141 @@
+"""Segmentations as people have them, label maps or folders of masks, on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.errors import BenchError
+from evaluation.metrics.reading import read_labels
+from evaluation.metrics.values import distinct_values
+from evaluation.scoring.inputs import Source
+from evaluation.scoring.labels import Labels
+from evaluation.volumes.image_files import Volume, same_grid, to_ras
+from evaluation.volumes.inflate import Arena
+from evaluation.volumes.resample import resample_nearest
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
+
+
+def unnamed_in(source: Source, segmentation: Segmentation, labels: Labels) -> tuple[str, ...]:
+    """Values of a label map, or mask files of a folder, that no class names."""
+    if source.layout == "masks":
+        there = source.masks()
+        used = {source.mask_of(name, label, there) for name, label in labels.items()}
+        return tuple(path.name for path in there.values() if path not in used)
+    named = {value for label in labels.values() for value in label.values}
+    present = distinct_values(segmentation.layers[0])
+    return tuple(str(value) for value in sorted(present - named - {0}))
+
+
+def read_segmentation(source: Source, labels: Labels, arena: Arena | None = None) -> Segmentation:
+    """The classes of one label map or folder of masks.
+
+    A class that the source cannot hold (no value for it, or no mask file) is left out.
+
+    Raises:
+        BenchError: a file cannot be used, or masks of one folder lie on different grids.
+    """
+    if source.problem:
+        raise BenchError(source.problem, file=source.path)
+    if source.layout == "label maps":
+        volume = read_labels(source.path, arena)
+        classes = {
+            name: ClassPlace(kind="annotated", parts=(Part(layer=0, values=label.values),))
+            for name, label in labels.items()
+            if label.values
+        }
+        return Segmentation((volume.array,), volume.affine, classes)
+    there = source.masks()
+    found = {name: source.mask_of(name, label, there) for name, label in labels.items()}
+    masks = _MaskFiles({name: path for name, path in found.items() if path}, arena)
+    if not masks:
+        raise BenchError("folder holds no mask of any class", file=source.path)
+    packed = pack_masks(masks, np.eye(4), "annotated")
+    return replace(packed, affine=masks.affine())
+
+
+def on_one_grid(
+    reference: Segmentation,
+    prediction: Segmentation,
+    file: Path,
+    tolerance_mm: float,
+    resample: bool,
+) -> tuple[Segmentation, Segmentation, bool]:
+    """Both on the reference's grid, and whether the prediction was resampled for that.
+
+    Axes may be stored flipped or permuted: then both are turned, and no voxel changes. Anything
+    else is refused, or resampled by nearest neighbour.
+
+    Args:
+        reference: decides the grid.
+        prediction: is brought onto it.
+        file: the prediction's, for the message.
+        tolerance_mm: by how much voxels may lie elsewhere.
+        resample: whether a prediction on another grid may be resampled.
+
+    Raises:
+        BenchError: the grids differ.
+    """
+    difference = _difference(reference, prediction, tolerance_mm)
+    if difference is None:
+        return reference, prediction, False
+    reference, prediction = _turned(reference), _turned(prediction)
+    if _difference(reference, prediction, tolerance_mm) is None:
+        return reference, prediction, False
+    if resample:
+        moved = resample_nearest(prediction, reference.shape, reference.affine)
+        return reference, moved, True
+    raise BenchError(
+        "prediction lies on another grid than the reference",
+        file=file,
+        found=difference,
+        expected=f"the same shape, and voxel positions within {tolerance_mm:g} mm",
+        hint="predict on the grid of the image, or allow `--resample nearest`",
+    )
+
+
+class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
+    """Masks by class, read one at a time when they are asked for, all on the first one's grid."""
+
+    def __init__(self, paths: Mapping[str, Path], arena: Arena | None) -> None:
+        self._paths = paths
+        self._arena = arena
+        self._first: Volume | None = None
+
+    def __getitem__(self, name: str) -> NDArray[np.bool_]:
+        path = self._paths[name]
+        volume = read_labels(path, self._arena)
+        if self._first is None:
+            # Only the grid is kept: the voxels' memory is used again.
+            self._first = Volume(np.broadcast_to(False, volume.array.shape), volume.affine)
+        elif difference := same_grid(self._first, volume):
+            raise BenchError(
+                "masks of one case lie on different grids", file=path, found=difference
+            )
+        mask: NDArray[np.bool_] = volume.array != 0
+        return mask
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def affine(self) -> NDArray[np.float64]:
+        """The affine of the masks that were read."""
+        assert self._first is not None
+        return self._first.affine
+
+
+def _difference(a: Segmentation, b: Segmentation, tolerance_mm: float) -> str | None:
+    grids = Volume(a.layers[0], a.affine), Volume(b.layers[0], b.affine)
+    return same_grid(*grids, tolerance_mm)
+
+
+def _turned(segmentation: Segmentation) -> Segmentation:
+    volumes = [to_ras(Volume(layer, segmentation.affine)) for layer in segmentation.layers]
+    return replace(segmentation, layers=tuple(v.array for v in volumes), affine=volumes[0].affine)

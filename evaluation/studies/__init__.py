@@ -1,0 +1,1 @@
+"""A study: the entries, splits, protocol and published numbers of one comparison, as data."""

@@ -1,0 +1,1 @@
+"""A run as the renderers see it: its tables, measures, published numbers, cases, captions."""

@@ -1,0 +1,176 @@
+"""One row per model: overall means with intervals, completeness, ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from evaluation.protocol import Protocol
+from reports.layout.report_table import ReportColumn, ReportTable, Value
+from reports.source.measures import Measure
+from reports.source.run import RunSource
+from reports.source.words import (
+    METHODS,
+    NOT_AVAILABLE,
+    STATISTICS,
+    caption,
+    left_out_of_regions,
+    listed,
+)
+from reports.tables.scores import marked
+
+
+def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
+    """One row per model and statistic: every measure's mean with its interval, completeness."""
+    frame = source.pick("overall", protocol)
+    if frame is None:
+        return None
+    lead = source.lead
+    ranks = source.overall_ranks(protocol)
+    rows: list[tuple[Value, ...]] = []
+    unranked: set[int] = set()
+    blocks: dict[int, str] = {}
+    for statistic in ("entries", "classes", "regions"):
+        block = frame[frame["statistic"] == statistic]
+        if len(block):
+            blocks[len(rows)] = STATISTICS[statistic].capitalize()
+        for model in source.models:
+            found = block[block["model"] == model].set_index("measure").to_dict("index")
+            if not found:
+                continue
+            control = source.is_control(model)
+            rank = "" if statistic != "entries" else "–" if control else _rank(ranks, model, lead)
+            row = found.get(lead.key) or next(iter(found.values()))
+            # A mean over fewer classes or scans is not comparable, so it is never the best.
+            if control or not row["complete"]:
+                unranked.add(len(rows))
+            values: list[Value] = []
+            for measure in source.measures:
+                at = found.get(measure.key)
+                values += (None, "–") if at is None else _value(at, measure)
+            rows.append(
+                (
+                    source.model_title(model),
+                    rank,
+                    *values,
+                    f"{row['n_entries']} of {row['n_entries_expected']}",
+                    f"{row['n_classes']} of {row['n_classes_expected']}",
+                    f"{row['n_cases']} of {row['n_cases_expected']}",
+                    int(row["n_patients"]),
+                    int(row["n_missing"]),
+                )
+            )
+    lacking = left_out_of_regions(source) if (frame["statistic"] == "regions").any() else ""
+    return ReportTable(
+        name=f"overall{source.suffix(protocol)}",
+        title="Overall results",
+        caption=caption(
+            source,
+            protocol,
+            "Means with 95 % intervals over patients. A model that leaves out a class or lacks a "
+            f"prediction (which {missing_counts(source)}) is not ranked.",
+        ),
+        columns=(
+            ReportColumn("model", "Model"),
+            ReportColumn("rank", f"Rank ({lead.title})", right=True),
+            *(column for m in source.measures for column in _columns(m)),
+            ReportColumn("entries", "Entries", right=True),
+            ReportColumn("classes", "Classes", right=True),
+            ReportColumn("cases", "Scans", right=True),
+            ReportColumn("n_patients", "Patients", right=True),
+            ReportColumn("n_missing", "Missing", right=True),
+        ),
+        rows=tuple(rows),
+        blocks=blocks,
+        notes=(lacking,) if lacking else (),
+        downwards=True,
+        unranked=frozenset(unranked),
+    )
+
+
+def ranks_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
+    """Ranks of the complete entrants by every measure with a direction, in each way of ranking."""
+    frame = source.overall_ranks(protocol)
+    if frame is None or frame.loc[frame["complete"], "model"].nunique() < 2:
+        return None
+    rows: list[tuple[Value, ...]] = []
+    blocks: dict[int, str] = {}
+    for method, words in METHODS.items():
+        blocks[len(rows)] = words.capitalize()
+        part = frame[(frame["method"] == method) & frame["complete"]]
+        rows += [
+            (source.model_title(model), *(_rank(part, model, m, method) for m in source.ranked))
+            for model in source.entrants
+            if model in set(part["model"])
+        ]
+    lower = [m.words for m in source.ranked if m.better == "lower"]
+    return ReportTable(
+        name=f"ranks{source.suffix(protocol)}",
+        title="Ranks",
+        caption=caption(
+            source,
+            protocol,
+            "Ranks of models that answered every class of every scan, with 95 % intervals over "
+            "bootstraps of patients"
+            + (f"; the lowest {listed(lower)} is first." if lower else "."),
+            ranked=False,
+        ),
+        columns=(
+            ReportColumn("model", "Model"),
+            *(ReportColumn(f"rank:{m.key}", m.title, right=True) for m in source.ranked),
+        ),
+        rows=tuple(rows),
+        blocks=blocks,
+    )
+
+
+def _columns(measure: Measure) -> list[ReportColumn]:
+    ranked = measure.key if measure.better else ""
+    lower = measure.better == "lower"
+    return [
+        ReportColumn(measure.key, measure.head, digits=2, ranked=ranked, lower=lower, right=True),
+        ReportColumn(f"{measure.key}_interval", "95 % interval", right=True),
+    ]
+
+
+def missing_counts(source: RunSource) -> str:
+    """What a missing prediction counts, by the records of the metrics: `counts 0`."""
+    counted: dict[str, list[str]] = {}
+    for m in {m.metric.id: m for m in source.measures}.values():
+        worth = m.printed(m.metric.missing)
+        counted.setdefault("nothing" if worth is None else f"{worth:g}", []).append(m.metric.title)
+    if len(counted) == 1:
+        return f"counts {next(iter(counted))}"
+    return f"counts {listed(f'{n} in {listed(names)}' for n, names in counted.items())}"
+
+
+def _value(row: Mapping[Hashable, Any], measure: Measure) -> tuple[Value, Value]:
+    """A mean and its interval; resampling one or two patients gives one that means nothing."""
+    low, high = measure.printed(row["value_low"]), measure.printed(row["value_high"])
+    if row["n_patients"] < 3 or low is None or high is None:
+        interval = str(row["note"]) or "–"
+    else:
+        interval = marked(measure.between(low, high), row["note"])
+    return measure.printed(row["value"]), interval
+
+
+def _rank(
+    ranks: pd.DataFrame | None, model: str, measure: Measure, method: str = "mean-then-rank"
+) -> str:
+    """A rank with its interval, if it has one."""
+    if ranks is None or not measure.better:
+        return NOT_AVAILABLE
+    found = ranks[
+        (ranks["measure"] == measure.key) & (ranks["method"] == method) & (ranks["model"] == model)
+    ]
+    if found.empty:
+        return "–"
+    row = found.iloc[0]
+    if not row["complete"]:
+        return "incomplete"
+    text = f"{row['rank']:g}"
+    if not pd.isna(row["rank_low"]):
+        text += f" ({row['rank_low']:g}–{row['rank_high']:g})"
+    return marked(text, row["note"])

@@ -1,0 +1,147 @@
+"""What the tables of scores share: a column or block of rows for each measure.
+
+Every group of columns names its space and policy. Published numbers come from another protocol
+unless the run was scored in it, and never compete for bold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from evaluation.protocol import Protocol
+from reports.layout.report_table import ReportCell, ReportColumn, Value
+from reports.source.measures import Measure
+from reports.source.published import Lookup, published_head, published_models
+from reports.source.run import Rows, RunSource
+from reports.source.words import NOT_RUN, counts, short
+
+Line = tuple[Value | ReportCell, ...]
+
+
+def of_expected(frame: pd.DataFrame, what: str) -> str:
+    """`k of n` of `n_<what>` over the models."""
+    return f"{counts(frame[f'n_{what}'])} of {counts(frame[f'n_{what}_expected'])}"
+
+
+def marked(text: str, note: str) -> str:
+    """A number with the mark that it rests on too few patients, if it does."""
+    return f"{text} ({note})" if note else text
+
+
+def value_of(rows: Rows, measure: Measure, *key: str) -> Value:
+    """A value by measure and key in its printed unit."""
+    row = rows.get((measure.key, *key))
+    return NOT_RUN if row is None else measure.printed(row["value"])
+
+
+def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> list[ReportColumn]:
+    """Columns of every measure: our models, then those with a published value."""
+    columns = []
+    for measure in source.measures:
+        columns += [
+            ReportColumn(
+                key=f"{measure.key}:{model}",
+                label=source.model_title(model),
+                group=f"{measure.head}, {short(source, protocol)}",
+                digits=2,
+                ranked="" if source.is_control(model) or not measure.better else measure.key,
+                lower=measure.better == "lower",
+                right=True,
+            )
+            for model in source.shown
+        ]
+        columns += [
+            ReportColumn(
+                key=f"{measure.key}:{model}:published",
+                label=title,
+                group=f"{measure.head}, {published_head(source)}",
+                digits=2,
+                right=True,
+            )
+            for model, title in _beside(source, printed, measure).items()
+        ]
+    return columns
+
+
+def _beside(source: RunSource, printed: Lookup, measure: Measure) -> dict[str, str]:
+    """Models with a published value of this measure, id -> printed name."""
+    return published_models(source, {k: v for k, v in printed.items() if k[-1] == measure.key})
+
+
+def score_values(
+    source: RunSource,
+    rows: Rows,
+    printed: Lookup,
+    key: tuple[str, ...],
+    printed_key: tuple[str, str] | None = None,
+) -> list[Value | ReportCell]:
+    """The values of `score_columns` for one key.
+
+    Args:
+        source: the run.
+        rows: by (measure, model, *key).
+        printed: published values.
+        key: of the row.
+        printed_key: (key, modality) of the published values; default the key.
+    """
+    values: list[Value | ReportCell] = []
+    for measure in source.measures:
+        for model in source.shown:
+            value = value_of(rows, measure, model, *key)
+            row = rows.get((measure.key, model, *key), {})
+            note = f"{missing} missing" if (missing := row.get("n_missing")) else ""
+            values.append(ReportCell(value, note) if note else value)
+        at = printed_key or key
+        values += [
+            printed.get((at[0], at[1], model, measure.key))
+            for model in _beside(source, printed, measure)
+        ]
+    return values
+
+
+def blocks_by_measure(
+    source: RunSource,
+    protocol: Protocol,
+    sizes: Sequence[Value],
+    size_label: str,
+    ours: Callable[[Measure, str], list[Value]],
+    printed: Callable[[Measure, str], list[float | None]],
+) -> dict[str, Any]:
+    """Rows of a table with a column for each key: sizes, then a block for each measure.
+
+    Args:
+        source: the run.
+        protocol: what the run's own numbers were made with.
+        sizes: how much stands behind each column.
+        size_label: what the sizes count.
+        ours: (measure, model) -> values of the columns.
+        printed: the same for published models; None where nothing was published.
+
+    Returns:
+        Fields of a `ReportTable` whose values compete downwards.
+    """
+    rows: list[Line] = [(size_label, "", *sizes)]
+    unranked, lower, blocks = {0}, set(), {0: "Size"}
+    for measure in source.measures:
+        blocks[len(rows)] = measure.head
+        for model in source.shown:
+            if source.is_control(model) or not measure.better:
+                unranked.add(len(rows))
+            if measure.better == "lower":
+                lower.add(len(rows))
+            rows.append((source.model_title(model), short(source, protocol), *ours(measure, model)))
+        for model, title in published_models(source).items():
+            found = printed(measure, model)
+            if any(v is not None for v in found):
+                unranked.add(len(rows))
+                rows.append((f"{title} (published)", published_head(source), *found))
+    return {
+        "rows": tuple(rows),
+        "blocks": blocks,
+        "unranked": frozenset(unranked),
+        "lower": frozenset(lower),
+        "downwards": True,
+    }

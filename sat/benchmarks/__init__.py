@@ -1,1 +1,0 @@
-"""What decisions of SAT-Nano's code save, and one prediction of full size."""
