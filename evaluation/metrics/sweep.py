@@ -220,7 +220,9 @@ def note_far(open_bytes: Any, word: Any, place: Any, kinds: Any, far: Any, n_far
         code = neighbour_code(word, label)
         open_bytes &= ~code
         if n_far[0] < far.size:
-            far[n_far[0]] = (np.int64(place) << 16) | np.int64(label << np.uint64(8)) | np.int64(kinds[code])
+            far[n_far[0]] = (
+                (np.int64(place) << 16) | np.int64(label << np.uint64(8)) | np.int64(kinds[code])
+            )
         n_far[0] += 1
 
 

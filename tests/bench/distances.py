@@ -94,9 +94,7 @@ def run(
     sizes = np.bincount(a.ravel(order="K"), minlength=n_labels + 1)
     classes = [v for v in np.argsort(sizes, kind="stable").tolist() if v and sizes[v]]
     picked = [classes[int((i + 0.5) * len(classes) / drawn)] for i in range(drawn)]
-    places = [
-        ClassPlace(kind="direct", parts=(Part(layer=0, values=(v,)),)) for v in classes
-    ]
+    places = [ClassPlace(kind="direct", parts=(Part(layer=0, values=(v,)),)) for v in classes]
     pairs = [ClassPair(str(v), p, p) for v, p in zip(classes, places, strict=True)]
 
     def ours(definition: str, *more: str) -> Callable[[], dict[int, dict[str, float]]]:

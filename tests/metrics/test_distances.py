@@ -216,7 +216,7 @@ def test_distances_scale_with_the_spacing(case, definition, factor):
 @quick
 @given(label_pairs(), st.sampled_from(NAMES))
 def test_order_of_metrics_and_one_mask_alone(case, definition):
-    a, b, spacing, classes = case
+    a, b, spacing, _ = case
     for value, found in scored(*case, definition).items():
         alone = score_masks(a == value, b == value, spacing, METRICS, definition)
         assert alone == pytest.approx(found, abs=1e-12, nan_ok=True)
@@ -291,7 +291,8 @@ def test_a_missed_structure_has_no_distance(definition):
         "volume_difference": pytest.approx(-0.016)
     }
     assert all(
-        math.isnan(value) for value in score_masks(none, none, (1, 1, 2), names, definition).values()
+        math.isnan(value)
+        for value in score_masks(none, none, (1, 1, 2), names, definition).values()
     )
 
 
@@ -301,7 +302,7 @@ def test_pooling_hides_what_the_other_definitions_show():
     b = a.copy()
     b[57:59, 20:22, 20:22] = True
     hd95 = {name: score_masks(a, b, (1, 1, 1), ["hd95"], name)["hd95"] for name in NAMES}
-    assert hd95 == {name: 0 for name in NAMES}
+    assert hd95 == dict.fromkeys(NAMES, 0)
     assert {score_masks(a, b, (1, 1, 1), ["hd"], name)["hd"] > 20 for name in NAMES} == {True}
     small = a.copy()
     small[5:35, 5:35, 20:] = False

@@ -42,6 +42,7 @@ class AskedMetric:
             BenchError: there is no such metric, or its parameter is missing or unusable.
         """
         name, _, number = text.partition("@")
+        parameter: str | float | None
         if name in _PLAIN and not number:
             return cls(name)
         if name.startswith("hd") and name[2:].replace(".", "", 1).isdigit():
@@ -176,9 +177,7 @@ def _score(
     measured = element_distances(*layers, pairs, (spacing[0], spacing[1], spacing[2]))
     surfaces = [one.surface for one in measured]
     if definition != "surface-element":
-        surfaces = voxel_distances(
-            *layers, pairs, (spacing[0], spacing[1], spacing[2]), definition
-        )
+        surfaces = voxel_distances(*layers, pairs, (spacing[0], spacing[1], spacing[2]), definition)
     bands = {
         one.parameter: boundary_ious(*layers, pairs, one.parameter)
         for one in asked.values()

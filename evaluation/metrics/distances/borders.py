@@ -69,7 +69,9 @@ def list_borders(
     flags = np.zeros(size, dtype=np.uint8)
     words = flags.view(np.uint64)
     if planes[0] > 0:
-        load_plane(source[planes[0] - 1], lookup, plain, top, ring[(planes[0] - 1) % 3], stride, pad)
+        load_plane(
+            source[planes[0] - 1], lookup, plain, top, ring[(planes[0] - 1) % 3], stride, pad
+        )
     load_plane(source[planes[0]], lookup, plain, top, ring[planes[0] % 3], stride, pad)
     for z in range(planes[0], planes[1] + 1):
         following = ring[(z + 1) % 3]
@@ -118,7 +120,7 @@ def count_bands(
         counts: int64 (classes + 1, 3), to add to: voxels in the reference's band, in the
             prediction's, in both.
     """
-    n_z, n_y, n_x = sources[0].shape
+    _, n_y, n_x = sources[0].shape
     reach = np.abs(steps).max() if steps.size else 0
     pad_y = reach + 1
     pad_x = ((reach + 8) // 8) * 8
@@ -136,9 +138,13 @@ def count_bands(
         for side in range(2):
             if first <= p <= last:
                 if side == 0:
-                    load_plane(sources[0][p], lookups[0], plain[0], top[0], rings[0, slot], stride, pad)
+                    load_plane(
+                        sources[0][p], lookups[0], plain[0], top[0], rings[0, slot], stride, pad
+                    )
                 else:
-                    load_plane(sources[1][p], lookups[1], plain[1], top[1], rings[1, slot], stride, pad)
+                    load_plane(
+                        sources[1][p], lookups[1], plain[1], top[1], rings[1, slot], stride, pad
+                    )
             else:
                 rings[side, slot] = 0
             done = (p - 1) % n_slots
@@ -188,7 +194,7 @@ def near_any_border(flags: Any, spread: Any, stride: int, reach: int) -> bool:
                 here[i] |= other[i + shift]
             for i in range(n):
                 here[i + shift] |= other[i]
-    return here.any()
+    return bool(here.any())
 
 
 @compiled

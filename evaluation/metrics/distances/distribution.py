@@ -33,7 +33,9 @@ class Distribution:
         """A distribution from distances in any order, with repeats and zero weights."""
         keep = weights > 0
         distances, place = np.unique(distances_mm[keep], return_inverse=True)
-        return cls(distances, np.bincount(place, weights[keep], len(distances)))
+        summed = np.zeros(len(distances))
+        np.add.at(summed, place, weights[keep])
+        return cls(distances, summed)
 
     @property
     def total(self) -> float:

@@ -42,13 +42,17 @@ class PairDistances:
     surface: SurfaceDistances
 
 
-def distance_steps(grid: Grid, shape: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def distance_steps(
+    grid: Grid, shape: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Steps (dz, dy, dx, level), nearest first, and the length in mm of each level.
 
     All steps up to some length are there, about `MOST_STEPS` of them, or those that the volume
     has room for.
     """
-    sizes = [s for axis, s in enumerate(grid.spacing_mm) if not (grid.flat and axis == grid.order[0])]
+    sizes = [
+        s for axis, s in enumerate(grid.spacing_mm) if not (grid.flat and axis == grid.order[0])
+    ]
     if grid.flat:
         radius = math.sqrt(MOST_STEPS / math.pi * math.prod(sizes))
     else:
@@ -135,9 +139,7 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
                 z, place = np.divmod(own >> 16, size)
                 y, x = np.divmod(place, stride)
                 corners = np.column_stack([z, y - pad_y, x - pad_x]).astype(np.int32)
-                distances = nearest_distances(
-                    targets[number], corners, grid.spacing_mm, grid.order
-                )
+                distances = nearest_distances(targets[number], corners, grid.spacing_mm, grid.order)
                 found[side, number] = distances, own & 0xFF
     return found
 

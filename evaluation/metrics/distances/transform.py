@@ -52,12 +52,20 @@ def nearest_distances(
     axes = columns[0], columns[1], columns[2]
     rows, width, depth = (int(high[c] - low[c]) + 1 for c in columns)
     found = np.empty(len(wanted))
+    last, starts, line_columns, row_lines = lines_of(targets, low, axes, rows)
     nearest(
-        *lines_of(targets, low, axes, rows),
+        last,
+        starts,
+        line_columns,
+        row_lines,
         (rows, width, depth),
         np.ascontiguousarray((wanted - low)[:, columns]),
         np.array([spacing_mm[order[c]] for c in columns]),
-        (columns.index(order.index(0)), columns.index(order.index(1)), columns.index(order.index(2))),
+        (
+            columns.index(order.index(0)),
+            columns.index(order.index(1)),
+            columns.index(order.index(2)),
+        ),
         found,
     )
     return found

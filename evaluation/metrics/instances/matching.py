@@ -118,7 +118,7 @@ def _nearest(pair: InstancePair, within_mm: float) -> Matches:
     places, owners = instance_voxels(pair.reference)
     tree = KDTree(places * np.asarray(pair.spacing_mm))
     own, predicted = instance_voxels(pair.prediction)
-    distances, at = tree.query(own * np.asarray(pair.spacing_mm))
+    distances, at = map(np.asarray, tree.query(own * np.asarray(pair.spacing_mm)))
     for p in range(len(pair.prediction)):
         mine = predicted == p
         shared = pair.overlaps[pair.overlaps[:, 1] == p]

@@ -51,7 +51,7 @@ class InstancePair:
         """`IoU` or `DSC` of every row of `overlaps`."""
         r, p, both = self.overlaps.T
         total = self.reference.voxels[r] + self.prediction.voxels[p]
-        return both / (total - both) if measure == "IoU" else 2 * both / total
+        return np.asarray(both / (total - both) if measure == "IoU" else 2 * both / total)
 
     def masks(self, r: int, predicted: Sequence[int]) -> tuple[Mask, Mask]:
         """A reference instance and the union of some predicted ones, on the box of them all."""
@@ -143,7 +143,9 @@ def pair_instances_by_class(
     x, y, z = (float(s) for s in spacing_mm)
     sides = [connected(side, connectivity) for side in (reference, prediction)]
     overlaps = joint_voxels(sides[0], sides[1])
-    values = [_values(side, labels) for side, labels in zip(sides, (reference, prediction), strict=True)]
+    values = [
+        _values(side, labels) for side, labels in zip(sides, (reference, prediction), strict=True)
+    ]
     pairs = {}
     for value in classes:
         own = [v == value for v in values]
