@@ -20,7 +20,7 @@ class Swept:
     """What a sweep found of one pass.
 
     Voxel counts (class in the reference, class in the prediction); surface elements (side, class,
-    level, kind), the last level being beyond reach; the steps' reach along z, y, x; of either side
+    level, code), the last level being beyond reach; the steps' reach along z, y, x; of either side
     the elements beyond reach; and where surfaces were seen (see `sweep.sweep`).
     """
 
@@ -47,12 +47,12 @@ def measure_sweep(
     grid = Grid.of((reference or prediction)[0], spacing_mm)
     tolerances = sorted(set(tolerances_mm))
     steps = grid.steps(tolerances, shape)
-    kinds, areas = grid.kinds()
+    areas = grid.areas()
     levels = [tolerances.index(t) for t in tolerances_mm]
     sides = unsigned_layers(reference, grid), unsigned_layers(prediction, grid)
     found: dict[int, Counts] = {}
     for part in plan_passes(pairs):
-        swept = sweep_pass(Sources.of(part, sides), steps, len(tolerances), kinds, grid.flat)
+        swept = sweep_pass(Sources.of(part, sides), steps, len(tolerances), grid.flat)
         joint = swept.joint
         # Elements within a tolerance are those of its own level and of all smaller ones.
         surface = (np.cumsum(swept.elements, axis=2) * areas).sum(axis=-1)
@@ -73,7 +73,6 @@ def sweep_pass(
     sources: Sources,
     steps: NDArray[np.int64],
     n_levels: int,
-    kinds: NDArray[np.uint64],
     flat: bool,
     room: int = 0,
 ) -> Swept:
@@ -83,7 +82,6 @@ def sweep_pass(
         sources: the label maps.
         steps: (n, 4), columns dz, dy, dx, level, nearest first.
         n_levels: number of levels.
-        kinds: the kind of every neighbour code.
         flat: the maps are one slice, doubled.
         room: for how many elements beyond reach there is room on either side; 0 notes none.
     """
@@ -91,7 +89,7 @@ def sweep_pass(
     n_planes = sources.maps[0].shape[0] + 1
     reach = tuple(int(r) for r in np.abs(steps[:, :3]).max(axis=0))
     joint = np.zeros((n, n), dtype=np.int64)
-    elements = np.zeros((2, n, n_levels + 1, int(kinds.max()) + 1), dtype=np.int64)
+    elements = np.zeros((2, n, n_levels + 1, 256), dtype=np.int64)
     n_words = plane_layout(sources.maps[0].shape, reach)[3] // 8 if room else 0
     seen = np.zeros((n_planes, -(-n_words // 64)), dtype=np.uint64)
     far = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
@@ -104,7 +102,6 @@ def sweep_pass(
         reach,
         steps,
         (1, 1) if flat else (0, n_planes - 1),
-        kinds,
         joint,
         (elements[0], elements[1]),
         far,
@@ -113,6 +110,6 @@ def sweep_pass(
     )
     most = max(int(n[0]) for n in n_far)
     if room and most > room:
-        return sweep_pass(sources, steps, n_levels, kinds, flat, most)
+        return sweep_pass(sources, steps, n_levels, flat, most)
     noted = tuple(f[: int(n[0])] for f, n in zip(far, n_far, strict=True))
     return Swept(joint // 2 if flat else joint, elements, reach, (noted[0], noted[1]), seen)

@@ -54,12 +54,10 @@ class Grid:
         squares = (steps[:, np.argsort(self.order)] * np.asarray(self.spacing_mm)) ** 2
         return np.asarray(np.sqrt((squares[:, 0] + squares[:, 1]) + squares[:, 2]))
 
-    def kinds(self) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """The kind of each neighbour code, and the surface (contour) of each kind."""
+    def areas(self) -> NDArray[np.float64]:
+        """Surface (contour) of each neighbour code."""
         z, y, x = (self.spacing_mm[axis] for axis in self.order)
-        areas = contour_lengths((y, x)) if self.flat else surface_areas((z, y, x))
-        values, kinds = np.unique(areas, return_inverse=True)
-        return kinds.astype(np.uint64), values
+        return contour_lengths((y, x)) if self.flat else surface_areas((z, y, x))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ the processor's cache whatever the size of the volumes:
    eight neighbours agree;
 3. for every corner of the new corner plane, one byte says whether its eight voxels differ;
 4. as soon as the ring holds all planes within reach, every differing corner is looked at: for each
-   class there, its kind (the area that its neighbour code stands for) is counted under the level
-   of the nearest step that leads to a surface of the same class in the other map. A level is a
-   tolerance, or a distance of its own where distances are asked for;
+   class there, its neighbour code is counted under the level of the nearest step that leads to a
+   surface of the same class in the other map. A level is a tolerance, or, where distances are
+   asked for, a distance of its own;
 5. where distances are asked for, elements that no step brings to a surface are written down.
 
 All counters are integers, so results do not depend on axis order, flips, padding or cropping.
@@ -185,7 +185,6 @@ def count_side(
     marks: Bytes,
     stride: Any,
     moves: Any,
-    kinds: Any,
     near: Any,
     found: Any,
 ) -> Any:
@@ -201,28 +200,26 @@ def count_side(
         open_bytes &= ~code
         other = neighbour_code(other_word, label)
         if other != _NONE and other != _BYTE:
-            found[label, 0, kinds[code]] += 1
+            found[label, 0, code] += 1
             continue
         level = moves[0, 3]
         if near[label]:
             level = nearest_level(label, position, ring, marks, stride, moves)
-        found[label, level, kinds[code]] += 1
+        found[label, level, code] += 1
         if level == moves[0, 3]:
             far |= code
     return far
 
 
 @compiled
-def note_far(open_bytes: Any, word: Any, place: Any, kinds: Any, far: Any, n_far: Any) -> None:
+def note_far(open_bytes: Any, word: Any, place: Any, far: Any, n_far: Any) -> None:
     """Write down the elements of these bytes of a corner's word, as far as there is room."""
     while open_bytes != _NONE:
         label = (word >> _LOWEST[open_bytes]) & _BYTE
         code = neighbour_code(word, label)
         open_bytes &= ~code
         if n_far[0] < far.size:
-            far[n_far[0]] = (
-                (np.int64(place) << 16) | np.int64(label << np.uint64(8)) | np.int64(kinds[code])
-            )
+            far[n_far[0]] = np.int64(place << np.uint64(16) | label << np.uint64(8) | code)
         n_far[0] += 1
 
 
@@ -233,7 +230,6 @@ def count_corners(
     plane: Any,
     stride: Any,
     moves: Any,
-    kinds: Any,
     base: Any,
     seen: Any,
     near: Any,
@@ -251,14 +247,13 @@ def count_corners(
         moves: uint64 (n, 4), for every step within reach, nearest first: what to add to a
             position in a plane to get to the planes before and after the corner that the step
             leads to, the step's level, and the level that means beyond reach.
-        kinds: the kind of every neighbour code.
         base: number of the plane's first position among those of all planes.
         seen: uint64, a bit for every eight corners of this plane, set where one is marked; or
             empty.
         near: for either side, which classes have voxels within reach.
         far: room for either side's elements beyond reach (see `sweep`).
         n_far: how many of them either side has.
-        found: counters (class, level, kind) of either side, and (class, kind) of elements that
+        found: counters (class, level, code) of either side, and (class, code) of elements that
             are the same on both sides.
     """
     near_a, near_b = near
@@ -288,20 +283,20 @@ def count_corners(
                     label = (word_a >> _LOWEST[open_bytes]) & _BYTE
                     code = neighbour_code(word_a, label)
                     open_bytes &= ~code
-                    found_both[label, kinds[code]] += 1
+                    found_both[label, code] += 1
                 continue
             if marks_a[after] != 0:
                 beyond = count_side(
-                    word_a, word_b, position, ring_b, marks_b, stride, moves, kinds, near_b, found_a
+                    word_a, word_b, position, ring_b, marks_b, stride, moves, near_b, found_a
                 )
                 if beyond != _NONE:
-                    note_far(beyond, word_a, base + position, kinds, far[0], n_far[0])
+                    note_far(beyond, word_a, base + position, far[0], n_far[0])
             if marks_b[after] != 0:
                 beyond = count_side(
-                    word_b, word_a, position, ring_a, marks_a, stride, moves, kinds, near_a, found_b
+                    word_b, word_a, position, ring_a, marks_a, stride, moves, near_a, found_b
                 )
                 if beyond != _NONE:
-                    note_far(beyond, word_b, base + position, kinds, far[1], n_far[1])
+                    note_far(beyond, word_b, base + position, far[1], n_far[1])
 
 
 @compiled
@@ -336,7 +331,6 @@ def sweep(
     reach: Any,
     steps: Any,
     corners: Any,
-    kinds: Any,
     joint: Any,
     found: Any,
     far: Any,
@@ -356,13 +350,12 @@ def sweep(
         reach: longest step along z, y, x in voxels.
         steps: int64 (n, 4), rows dz, dy, dx, level, nearest first; row 0 is the corner itself.
         corners: first and last corner plane to look at.
-        kinds: uint64 (256), the kind of every neighbour code.
         joint: int64 (classes + 1, classes + 1), voxel counts to add to.
-        found: for either side int64 (classes + 1, levels + 1, kinds), surface elements by class,
-            level (the last one is: beyond reach) and kind, to add to.
+        found: for either side int64 (classes + 1, levels + 1, 256), surface elements by class,
+            level (the last one is: beyond reach) and code, to add to.
         far: for either side int64, to be filled with the elements that no step brought to a
             surface, as many as fit:
-            place * 65536 + class * 256 + kind, where place = corner plane * bytes of a padded
+            place * 65536 + class * 256 + code, where place = corner plane * bytes of a padded
             plane + position in it (`plane_layout`).
         n_far: for either side int64 (1), how many of them there are. Where there are many, not
             all steps are tried, unless `seen` is left out.
@@ -382,12 +375,13 @@ def sweep(
     rings = (ring_a.reshape(-1), ring_b.reshape(-1))
     marks = (marks_a.reshape(-1), marks_b.reshape(-1))
     moves = np.empty((steps.shape[0], 4), dtype=np.uint64)
-    n_classes, n_levels, n_kinds = found[0].shape
-    found_both = np.zeros((n_classes, n_kinds), dtype=np.int64)
-    # The last plane that held voxels of a class, so that nobody looks for what is not there.
+    n_classes, n_levels, n_codes = found[0].shape
+    found_both = np.zeros((n_classes, n_codes), dtype=np.int64)
+    # The last plane that held voxels of a class, so that nobody looks far for what is not there.
+    distances = seen.shape[1] > 0
     joint_before = np.zeros_like(joint)
-    last_a = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
-    last_b = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
+    last_a = np.full(n_classes, -(n_slots + 1) if distances else n_z + 1, dtype=np.int64)
+    last_b = last_a.copy()
     pad = (pad_y, pad_x)
     n_moves, n_before = moves.shape[0], 0
     for p in range(n_z + 1 + reach_z):
@@ -397,7 +391,8 @@ def sweep(
             load_plane(sources[0][p], lookups[0], plain[0], top[0], ring_a[slot], stride, pad)
             load_plane(sources[1][p], lookups[1], plain[1], top[1], ring_b[slot], stride, pad)
             count_voxels(ring_a[slot], ring_b[slot], joint)
-            note_presence(joint, joint_before, p, last_a, last_b)
+            if distances:
+                note_presence(joint, joint_before, p, last_a, last_b)
         else:
             ring_a[slot] = 0
             ring_b[slot] = 0
@@ -419,7 +414,7 @@ def sweep(
                 moves[m, 1] = np.uint64(after * size + shift)
                 moves[m, 2] = np.uint64(steps[m, 3])
                 moves[m, 3] = np.uint64(n_levels - 1)
-            if seen.shape[1]:
+            if distances:
                 # Where most of a plane is out of reach, looking further is left to those who
                 # work out the far elements anyway.
                 n_now = n_far[0][0] + n_far[1][0]
@@ -433,7 +428,6 @@ def sweep(
                 plane,
                 np.uint64(stride),
                 moves[:n_moves],
-                kinds,
                 np.uint64(k * size),
                 seen[k],
                 near,

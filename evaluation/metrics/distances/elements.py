@@ -80,12 +80,12 @@ def element_distances(
     shape = (reference or prediction)[0].shape
     grid = Grid.of((reference or prediction)[0], spacing_mm)
     steps, lengths = distance_steps(grid, shape)
-    kinds, areas = grid.kinds()
+    areas = grid.areas()
     sides = unsigned_layers(reference, grid), unsigned_layers(prediction, grid)
     found: dict[int, PairDistances] = {}
     for part in plan_passes(pairs):
         sources = Sources.of(part, sides)
-        swept = sweep_pass(sources, steps, len(lengths), kinds, grid.flat, _ROOM_FOR_FAR)
+        swept = sweep_pass(sources, steps, len(lengths), grid.flat, _ROOM_FOR_FAR)
         near = swept.elements @ areas
         far = _far_elements(swept, sources, grid)
         for number, member in enumerate(part.members, start=1):
@@ -111,9 +111,9 @@ def _distribution(
     if far is None:
         # A surface that is everywhere out of reach has nothing to be near to.
         return Distribution.of(np.append(lengths, math.inf), near)
-    distances, kinds = far
+    distances, codes = far
     return Distribution.of(
-        np.concatenate([lengths, distances]), np.concatenate([near[:-1], areas[kinds]])
+        np.concatenate([lengths, distances]), np.concatenate([near[:-1], areas[codes]])
     )
 
 
@@ -121,7 +121,7 @@ Far = dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
 def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
-    """Distance in mm and kind of every element beyond reach, by (side, class)."""
+    """Distance in mm and neighbour code of every element beyond reach, by (side, class)."""
     pad_y, pad_x, stride, size = layout = plane_layout(sources.maps[0].shape, swept.reach)
     counts = swept.elements.sum(axis=(2, 3))
     found: Far = {}
