@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.grid import Grid, Sources, unsigned_layers
 from evaluation.metrics.passes import plan_passes
+from evaluation.metrics.planes import plane_layout
 from evaluation.metrics.records import ClassPair, Counts
-from evaluation.metrics.sweep import plane_layout, sweep
+from evaluation.metrics.sweep import sweep
 from evaluation.volumes.image_files import Array
 
 

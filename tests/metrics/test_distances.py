@@ -20,6 +20,7 @@ from evaluation.metrics.distances.arrays import (
     score_masks,
 )
 from evaluation.metrics.distances.definitions import DEFINITIONS, find_definition
+from evaluation.metrics.distances.distribution import field_diagonal_mm
 from evaluation.metrics.distances.elements import distance_steps, element_distances
 from evaluation.metrics.distances.transform import nearest_distances
 from evaluation.metrics.grid import Grid
@@ -341,6 +342,8 @@ def test_the_number_of_steps_does_not_hang_on_spacing_or_tolerance():
     assert found["nsd@1000"] == 1
     assert found["nsd@5"] == 0
     assert found["hd"] == pytest.approx(86 * math.sqrt(3))
+    # No distance within a scan is longer than the diagonal of its field.
+    assert found["hd"] < field_diagonal_mm(a.shape, (1, 1, 1)) == pytest.approx(96 * math.sqrt(3))
 
 
 def test_names_of_metrics_are_read():

@@ -12,29 +12,29 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics.compiled import compiled
-from evaluation.metrics.sweep import load_plane
+from evaluation.metrics.planes import load_plane
 
 _NONE = np.uint64(0)
 
 
 @compiled
 def border_plane(before: Any, here: Any, after: Any, stride: int, flat: bool, flags: Any) -> None:
-    """Set `flags` to non-zero at the border voxels of a plane; with `flat` within the plane."""
+    """Set `flags` to non-zero where a voxel and a neighbour differ; with `flat` in the plane only.
+
+    Of the voxels of a class, these are its border.
+    """
     first = stride + 1
     n = here.size - 2 * first
-    own = here[first:]
+    own, earlier, later = here[first:], before[first:], after[first:]
     left, right = here[first - 1 :], here[first + 1 :]
     above, below = here[first - stride :], here[first + stride :]
     target = flags[first:]
     for i in range(n):
-        differing = (own[i] ^ left[i]) | (own[i] ^ right[i])
-        differing |= (own[i] ^ above[i]) | (own[i] ^ below[i])
-        target[i] = np.uint8(differing != 0) & np.uint8(own[i] != 0)
+        within = (own[i] ^ left[i]) | (own[i] ^ right[i])
+        target[i] = within | (own[i] ^ above[i]) | (own[i] ^ below[i])
     if not flat:
-        earlier, later = before[first:], after[first:]
         for i in range(n):
-            differing = (own[i] ^ earlier[i]) | (own[i] ^ later[i])
-            target[i] |= np.uint8(differing != 0) & np.uint8(own[i] != 0)
+            target[i] |= (own[i] ^ earlier[i]) | (own[i] ^ later[i])
 
 
 @compiled
@@ -85,8 +85,8 @@ def list_borders(
             if words[i] == _NONE:
                 continue
             for place in range(8 * i, 8 * i + 8):
-                if flags[place]:
-                    label = here[place]
+                label = here[place]
+                if label and flags[place]:
                     row = n_found[label]
                     n_found[label] += 1
                     if places.shape[0]:
@@ -155,7 +155,7 @@ def count_bands(
             )  # fmt: skip
         k = p - 1 - reach
         if first <= k <= last:
-            if not near_any_border(flags, spread, stride, reach):
+            if not near_any_border(flags, spread, k, stride, reach):
                 continue
             for i in range(words.size):
                 if words[i] == _NONE:
@@ -173,18 +173,18 @@ def count_bands(
 
 
 @compiled
-def near_any_border(flags: Any, spread: Any, stride: int, reach: int) -> bool:
-    """Spread the borders of both sides over the box of all steps; whether there are any.
+def near_any_border(flags: Any, spread: Any, plane: int, stride: int, reach: int) -> bool:
+    """Spread the borders near a plane over the box of all steps; whether there are any.
 
     `spread[0]` becomes non-zero where a voxel can be near a border at all.
     """
     here, other = spread[0], spread[1]
     here[:] = 0
     for side in range(2):
-        for slot in range(flags.shape[1]):
-            plane = flags[side, slot]
+        for z in range(plane - reach, plane + reach + 1):
+            bordering = flags[side, z % flags.shape[1]]
             for i in range(here.size):
-                here[i] |= plane[i]
+                here[i] |= bordering[i]
     for apart in (1, stride):
         other[:] = here
         for k in range(1, reach + 1):

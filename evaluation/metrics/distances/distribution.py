@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,14 @@ class Distribution:
         )
 
 
-NONE = Distribution(np.empty(0), np.empty(0))
+def field_diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
+    """Length of the diagonal of a scan's field: what a missed structure may be made to cost.
+
+    Args:
+        shape: voxels along each axis.
+        spacing_mm: voxel size along each axis in mm.
+    """
+    return math.hypot(*(n * s for n, s in zip(shape, spacing_mm, strict=True)))
 
 
 @dataclass(frozen=True)

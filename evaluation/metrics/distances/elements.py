@@ -22,8 +22,8 @@ from evaluation.metrics.distances.transform import Points, nearest_distances
 from evaluation.metrics.engine import Swept, sweep_pass
 from evaluation.metrics.grid import Grid, Sources, unsigned_layers
 from evaluation.metrics.passes import plan_passes
+from evaluation.metrics.planes import plane_layout
 from evaluation.metrics.records import ClassPair
-from evaluation.metrics.sweep import plane_layout
 from evaluation.volumes.image_files import Array
 
 MOST_STEPS = 500

@@ -103,7 +103,8 @@ def brats_2026(
 
     26-connected components of both sides, one to one with the largest sum of DSC, any overlap
     counts. Distances are between border voxels, percentiles pooled, NSD by side at the smallest
-    spacing. Counts and F1 are of all instances.
+    spacing. Counts and F1 are of all instances, `global_*` of the two masks as a whole, in
+    voxels whatever the spacing, with NSD at half a voxel (without any overlap: 0, 373, 0).
 
     All tasks but metastases: `lesionwise_*` are over matched lesions only; without a match DSC and
     NSD are 0 and HD95 is infinite, as the challenge has it.
@@ -141,6 +142,7 @@ def brats_2026(
         "precision": ratio(tp, tp + fp),
         "recall": ratio(tp, tp + fn),
         "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        **_whole_2026(reference, prediction),
     }
     if not metastases:
         values = list(matched.values())
@@ -160,9 +162,23 @@ def brats_2026(
             f"{name}_tp": hits if own else math.nan,
             f"{name}_fp": fp if own else math.nan,
             f"{name}_fn": len(own) - hits if own else math.nan,
+            f"{name}_precision": (hits / (hits + fp) if hits else 0.0) if own else math.nan,
+            f"{name}_recall": ratio(hits, len(own)),
             f"{name}_f1": 2 * hits / (2 * hits + fp + len(own) - hits) if own else math.nan,
         }
     return scores
+
+
+def _whole_2026(reference: Mask, prediction: Mask) -> Scores:
+    """DSC, HD95 and NSD of the two masks as a whole; distances in voxels, NSD at half of one."""
+    dsc, hd95, nsd = 0.0, PENALTY_2026_MM, 0.0
+    if not (reference.any() or prediction.any()):
+        dsc = hd95 = nsd = math.nan
+    elif (reference & prediction).any():
+        sides = np.pad(reference, 1), np.pad(prediction, 1)
+        surface = mask_distances(*sides, (1.0, 1.0, 1.0), "voxel-pooled")
+        dsc, hd95, nsd = _dsc(reference, prediction), surface.hd_percentile(95), surface.nsd(0.5)
+    return {"global_dsc": dsc, "global_hd95": hd95, "global_nsd": nsd}
 
 
 def _summary(values: Sequence[tuple[float, ...]], none: tuple[float, ...]) -> Scores:
