@@ -231,6 +231,15 @@ def test_order_of_metrics_and_one_mask_alone(case, definition):
             }
 
 
+@settings(parent=quick, max_examples=15)
+@given(label_pairs(), st.sampled_from(NAMES), st.sampled_from((np.uint16, np.int16, np.int32)))
+def test_the_type_and_the_values_of_labels_change_nothing(case, definition, kind):
+    a, b, spacing, classes = case
+    wide = [np.where(m > 0, m.astype(kind) * 300, 0).astype(kind) for m in (a, b)]
+    after = scored(*wide, spacing, [300 * value for value in classes], definition)
+    assert_same(scored(*case, definition), {v // 300: found for v, found in after.items()}, 1e-12)
+
+
 @quick
 @given(st.integers(0, 2**32), st.permutations(range(3)))
 def test_the_transform_finds_the_nearest_of_all_points(seed, order):

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.metrics.instances.brats import brats_2023, brats_2026
-from evaluation.metrics.instances.components import connected
-from evaluation.metrics.instances.matching import instance_voxels, match_instances
+from evaluation.metrics.instances.matching import match_instances
 from evaluation.metrics.instances.pairs import pair_instances
+from evaluation.metrics.instances.regions import cc_metrics
 from evaluation.metrics.instances.scores import instance_scores
 from evaluation.volumes.image_files import Array
 
@@ -53,38 +52,6 @@ def f1_iou50(reference: Array, prediction: Array, spacing_mm: Sequence[float]) -
         "fn": scores.fn,
         "f1": scores.f1,
         "dsc_tp": scores.dsc_tp if scores.tp else 0.0,
-    }
-
-
-def cc_metrics(reference: Array, prediction: Array, spacing_mm: Sequence[float]) -> Scores:
-    """DSC in the Voronoi regions of the reference's components (CC-Metrics, arXiv 2410.18684).
-
-    Every voxel belongs to the nearest 26-connected component of the reference, counted in voxels
-    whatever the spacing, ties going to the component that comes first; `cc_dsc` is the mean over
-    components of the DSC within their regions. An empty reference counts 1 if the prediction is
-    empty, else 0.
-    """
-    del spacing_mm
-    lesions = connected(reference.astype(bool, copy=False))
-    predicted = np.argwhere(prediction)
-    if not len(lesions):
-        return {"cc_dsc": float(not len(predicted))}
-    own = lesions.labels[tuple(predicted.T)]
-    index = np.zeros(int(lesions.labels.max()) + 1, dtype=np.int64)
-    index[lesions.numbers] = np.arange(len(lesions))
-    region = index[own]
-    outside = np.flatnonzero(own == 0)
-    if len(outside):
-        places, owners = instance_voxels(lesions)
-        tree = KDTree(places)
-        away = tree.query(predicted[outside])[0]
-        # Squared distances are whole numbers, so this takes exactly the nearest ones.
-        tied = tree.query_ball_point(predicted[outside], np.sqrt(np.rint(away**2) + 0.25))
-        region[outside] = [owners[near].min() for near in tied]
-    n = len(lesions)
-    inside = np.bincount(region[own > 0], minlength=n)
-    return {
-        "cc_dsc": float(np.mean(2 * inside / (lesions.voxels + np.bincount(region, minlength=n))))
     }
 
 
@@ -157,7 +124,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             "cc-metrics",
             "CC-Metrics",
-            "DSC within the Voronoi regions of the reference's components, mean over components",
+            "DSC and distances within the Voronoi regions of the reference's components, in "
+            "voxels, mean over components",
             cc_metrics,
         ),
         Protocol(
