@@ -8,60 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.errors import BenchError
-from evaluation.metrics.areas import contour_lengths, surface_areas
-from evaluation.metrics.offsets import corner_steps
-from evaluation.metrics.passes import Numbers, Pass, plan_passes
-from evaluation.metrics.peers import singleton_axis
+from evaluation.metrics.grid import Grid, Sources, unsigned_layers
+from evaluation.metrics.passes import plan_passes
+from evaluation.metrics.planes import plane_layout
 from evaluation.metrics.records import ClassPair, Counts
 from evaluation.metrics.sweep import sweep
 from evaluation.volumes.image_files import Array
 
-_NARROW = (np.uint8, np.uint16, np.int16)
-LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
-
 
 @dataclass(frozen=True)
-class _Planes:
-    """How the axes of the layers are turned so that memory order becomes (z, y, x)."""
+class Swept:
+    """What a sweep found of one pass.
 
-    order: tuple[int, int, int]
-    flips: tuple[slice, slice, slice]
-    flat: bool
-    spacing_mm: tuple[float, float, float]
+    Voxel counts (class in the reference, class in the prediction); surface elements (side, class,
+    level, code), the last level being beyond reach; the steps' reach along z, y, x; of either side
+    the elements beyond reach; and where surfaces were seen (see `sweep.sweep`).
+    """
 
-    @classmethod
-    def of(cls, layer: Array, spacing_mm: tuple[float, float, float]) -> _Planes:
-        """The arrangement in which `layer` needs no copy; the axis of flat data comes first."""
-        single = singleton_axis(layer.shape)
-        z, y, x = sorted(range(3), key=lambda a: (a != single, -abs(layer.strides[a])))
-        flips = [slice(None, None, -1 if layer.strides[a] < 0 else 1) for a in (z, y, x)]
-        return cls((z, y, x), (flips[0], flips[1], flips[2]), single is not None, spacing_mm)
-
-    def arrange(self, layer: LabelMap) -> LabelMap:
-        """The layer as a contiguous array (z, y, x); a flat one twice, on top of itself."""
-        turned = layer.transpose(self.order)[self.flips]
-        return np.ascontiguousarray(np.concatenate([turned, turned]) if self.flat else turned)
-
-    def steps(self, tolerances_mm: Sequence[float], shape: Sequence[int]) -> NDArray[np.int64]:
-        """`corner_steps` with columns dz, dy, dx, level."""
-        # Flat data have corners in one plane only.
-        shape = [0 if self.flat and axis == self.order[0] else n for axis, n in enumerate(shape)]
-        steps = corner_steps(self.spacing_mm, tolerances_mm, shape)
-        return np.ascontiguousarray(steps[:, [*self.order, 3]])
-
-    def areas(self) -> NDArray[np.float64]:
-        """Surface (contour) of each neighbour code."""
-        z, y, x = (self.spacing_mm[axis] for axis in self.order)
-        return contour_lengths((y, x)) if self.flat else surface_areas((z, y, x))
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Layers of one side, unsigned; `signed` says that values stand for two's complement."""
-
-    layers: list[LabelMap]
-    signed: list[bool]
+    joint: NDArray[np.int64]
+    elements: NDArray[np.int64]
+    reach: tuple[int, ...]
+    far: tuple[NDArray[np.int64], NDArray[np.int64]]
+    seen: NDArray[np.uint64]
 
 
 def measure_sweep(
@@ -77,111 +45,72 @@ def measure_sweep(
     and only the corners between the two copies are looked at, which are its contour.
     """
     shape = (reference or prediction)[0].shape
-    grid = _Planes.of((reference or prediction)[0], spacing_mm)
+    grid = Grid.of((reference or prediction)[0], spacing_mm)
     tolerances = sorted(set(tolerances_mm))
     steps = grid.steps(tolerances, shape)
     areas = grid.areas()
     levels = [tolerances.index(t) for t in tolerances_mm]
-    sides = _unsigned(reference, grid), _unsigned(prediction, grid)
+    sides = unsigned_layers(reference, grid), unsigned_layers(prediction, grid)
     found: dict[int, Counts] = {}
     for part in plan_passes(pairs):
-        joint, *elements = _sweep_pass(part, sides, steps, len(tolerances), grid.flat)
+        swept = sweep_pass(Sources.of(part, sides), steps, len(tolerances), grid.flat)
+        joint = swept.joint
         # Elements within a tolerance are those of its own level and of all smaller ones.
-        surface = [(np.cumsum(e, axis=0) * areas).sum(axis=-1) for e in elements]
+        surface = (np.cumsum(swept.elements, axis=2) * areas).sum(axis=-1)
         for number, member in enumerate(part.members, start=1):
             found[member] = Counts(
                 reference_voxels=int(joint[number].sum()),
                 prediction_voxels=int(joint[:, number].sum()),
                 intersection_voxels=int(joint[number, number]),
-                reference_total=float(surface[0][-1, number]),
-                prediction_total=float(surface[1][-1, number]),
-                reference_within=tuple(float(surface[0][level, number]) for level in levels),
-                prediction_within=tuple(float(surface[1][level, number]) for level in levels),
+                reference_total=float(surface[0][number, -1]),
+                prediction_total=float(surface[1][number, -1]),
+                reference_within=tuple(float(surface[0][number, level]) for level in levels),
+                prediction_within=tuple(float(surface[1][number, level]) for level in levels),
             )
     return [found[position] for position in range(len(pairs))]
 
 
-def _sweep_pass(
-    part: Pass, sides: tuple[_Side, _Side], steps: NDArray[np.int64], n_levels: int, flat: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Joint voxel counts, and surface elements (level, class, code) of both sides."""
-    a, lookup_a = _source(part.numbers[0], sides[0])
-    b, lookup_b = _source(part.numbers[1], sides[1])
-    if a is None or b is None:
-        # An empty side: any map of the right shape, looked up in a table of zeros.
-        stand_in = a if b is None else b
-        if stand_in is None:
-            stand_in = (sides[0].layers or sides[1].layers)[0]
-        a, b = (stand_in if source is None else source for source in (a, b))
-    if a.dtype != b.dtype:
-        a, b = (source.astype(np.uint16, copy=False) for source in (a, b))
-    size = int(np.iinfo(a.dtype).max) + 1
-    lookups = tuple(np.pad(table, (0, size - table.size)) for table in (lookup_a, lookup_b))
-    n = len(part.members) + 1
+def sweep_pass(
+    sources: Sources,
+    steps: NDArray[np.int64],
+    n_levels: int,
+    flat: bool,
+    room: int = 0,
+) -> Swept:
+    """Sweep all classes of one pass.
+
+    Args:
+        sources: the label maps.
+        steps: (n, 4), columns dz, dy, dx, level, nearest first.
+        n_levels: number of levels.
+        flat: the maps are one slice, doubled.
+        room: for how many elements beyond reach there is room on either side; 0 notes none.
+    """
+    n = sources.n_classes + 1
+    n_planes = sources.maps[0].shape[0] + 1
+    reach = tuple(int(r) for r in np.abs(steps[:, :3]).max(axis=0))
     joint = np.zeros((n, n), dtype=np.int64)
-    elements = np.zeros((2, n_levels + 1, n, 256), dtype=np.int64)
+    elements = np.zeros((2, n, n_levels + 1, 256), dtype=np.int64)
+    n_words = plane_layout(sources.maps[0].shape, reach)[3] // 8 if room else 0
+    seen = np.zeros((n_planes, -(-n_words // 64)), dtype=np.uint64)
+    far = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    n_far = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
     sweep(
-        (a, b),
-        lookups,
-        tuple(_is_plain(table) for table in lookups),
-        tuple(a.dtype.type(table.max()) for table in lookups),
-        tuple(int(r) for r in np.abs(steps[:, :3]).max(axis=0)),
+        sources.maps,
+        sources.lookups,
+        sources.plain,
+        sources.top,
+        reach,
         steps,
-        (1, 1) if flat else (0, a.shape[0]),
+        (1, 1) if flat else (0, n_planes - 1),
         joint,
         (elements[0], elements[1]),
+        far,
+        n_far,
+        seen,
     )
-    return joint // 2 if flat else joint, elements[0], elements[1]
-
-
-def _source(numbers: Numbers, side: _Side) -> tuple[LabelMap | None, NDArray[np.uint8]]:
-    """The label map of one side of a pass and its look-up table."""
-    tables = {layer: _table(values, side, layer) for layer, values in numbers.items()}
-    if len(tables) == 1:
-        ((layer, table),) = tables.items()
-        return side.layers[layer], table
-    joined: NDArray[np.uint8] | None = None
-    for layer, table in tables.items():
-        mask = table[side.layers[layer]]
-        joined = mask if joined is None else np.maximum(joined, mask)
-    return joined, np.arange(256 if joined is not None else 0, dtype=np.uint8) * (
-        joined is not None
-    )
-
-
-def _table(values: dict[int, int], side: _Side, layer: int) -> NDArray[np.uint8]:
-    size = int(np.iinfo(side.layers[layer].dtype).max) + 1
-    low, high = (-size // 2, size // 2) if side.signed[layer] else (0, size)
-    table = np.zeros(size, dtype=np.uint8)
-    for value, number in values.items():
-        if low <= value < high:
-            table[value % size] = number
-    return table
-
-
-def _is_plain(table: NDArray[np.uint8]) -> bool:
-    """Whether values up to the largest class number stay as they are and all others become 0."""
-    top = int(table.max())
-    return bool(np.array_equal(table[: top + 1], np.arange(top + 1)) and not table[top + 1 :].any())
-
-
-def _unsigned(layers: Sequence[Array], grid: _Planes) -> _Side:
-    """Layers as contiguous unsigned 8- or 16-bit arrays, without a copy where possible."""
-    arranged: list[LabelMap] = []
-    signed: list[bool] = []
-    for layer in layers:
-        narrow = layer
-        if layer.dtype not in (np.uint8, np.uint16, np.int16):
-            low, high = int(layer.min()), int(layer.max())
-            fitting = [t for t in _NARROW if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
-            if not fitting:
-                raise BenchError(
-                    "label values do not fit into 16 bits",
-                    found=f"{low} to {high}",
-                    expected="0 to 65535, or -32768 to 32767",
-                    hint="renumber the labels",
-                )
-            narrow = layer.astype(fitting[0])
-        signed.append(narrow.dtype == np.int16)
-        arranged.append(grid.arrange(narrow.view(np.uint16) if signed[-1] else narrow))
-    return _Side(arranged, signed)
+    most = max(int(n[0]) for n in n_far)
+    if room and most > room:
+        return sweep_pass(sources, steps, n_levels, flat, most)
+    noted = tuple(f[: int(n[0])] for f, n in zip(far, n_far, strict=True))
+    return Swept(joint // 2 if flat else joint, elements, reach, (noted[0], noted[1]), seen)

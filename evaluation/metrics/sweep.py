@@ -8,9 +8,11 @@ the processor's cache whatever the size of the volumes:
 2. voxels are counted by (class in the reference, class in the prediction), eight at a time where
    eight neighbours agree;
 3. for every corner of the new corner plane, one byte says whether its eight voxels differ;
-4. as soon as the ring holds all planes within the tolerance, every differing corner is looked at:
-   for each class there, its neighbour code is counted under the nearest tolerance within which
-   the other map has a surface of the same class.
+4. as soon as the ring holds all planes within reach, every differing corner is looked at: for each
+   class there, its neighbour code is counted under the level of the nearest step that leads to a
+   surface of the same class in the other map. A level is a tolerance, or, where distances are
+   asked for, a distance of its own;
+5. where distances are asked for, elements that no step brings to a surface are written down.
 
 All counters are integers, so results do not depend on axis order, flips, padding or cropping.
 Arrays here are (z, y, x) in memory order: x is whichever axis is contiguous. A plane of the ring
@@ -23,17 +25,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluation.metrics.compiled import compiled
-
-Bytes = NDArray[np.uint8]
+from evaluation.metrics.planes import Bytes, count_voxels, load_plane, mark_plane, plane_layout
 
 _ONES = np.uint64(0x0101010101010101)
 _LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _GATHER = np.uint64(0x0102040810204080)
 _BYTE = np.uint64(0xFF)
 _NONE = np.uint64(0)
+# A plane with so many elements out of reach is followed by one where only few steps are tried.
+_MANY_FAR, _FEW_MOVES = 2000, 30
 # Position of the lowest set bit of a byte, times 8.
 _LOWEST = np.array([8 * ((n & -n).bit_length() - 1) if n else 0 for n in range(256)], np.uint64)
 
@@ -67,94 +69,6 @@ def corner_word(ring: Bytes, before: Any, after: Any, stride: Any) -> Any:
 
 
 @compiled
-def load_plane(
-    source: Any, lookup: Bytes, plain: bool, top: Any, plane: Bytes, stride: int, pad: Any
-) -> None:
-    """Copy one plane (y, x) of source values into the ring, turned into class numbers.
-
-    Where the look-up is `plain`, values up to `top` stay as they are and larger ones are dropped,
-    which the processor does for many voxels at once. Otherwise the table is asked, once for each
-    run of equal voxels (8-bit maps: of equal groups of eight).
-    """
-    pad_y, pad_x = pad
-    rows, columns = source.shape
-    whole = columns // 8 if source.itemsize == 1 else 0
-    last_word, new_word = _NONE, np.uint64(lookup[0]) * _ONES
-    last = source[0, 0]
-    new = lookup[last]
-    for y in range(rows):
-        start = (y + pad_y) * stride + pad_x
-        target = plane[start : start + columns]
-        row = source[y]
-        if plain:
-            for x in range(columns):
-                value = row[x]
-                target[x] = np.uint8(value) if value <= top else np.uint8(0)
-            continue
-        if whole:
-            for x in range(8 * whole):
-                target[x] = np.uint8(row[x])
-            words = plane[start : start + 8 * whole].view(np.uint64)
-            for i in range(whole):
-                if words[i] != last_word:
-                    last_word = words[i]
-                    for x in range(8 * i, 8 * i + 8):
-                        target[x] = lookup[row[x]]
-                    new_word = words[i]
-                else:
-                    words[i] = new_word
-        for x in range(8 * whole, columns):
-            value = row[x]
-            if value != last:
-                last = value
-                new = lookup[value]
-            target[x] = new
-
-
-@compiled
-def mark_plane(
-    before: Bytes, after: Bytes, edges_before: Bytes, edges: Bytes, stride: int, marks: Bytes
-) -> None:
-    """Say which corners between two planes have a surface.
-
-    `edges` becomes non-zero where the four voxels of the plane `after` round a corner differ,
-    `marks` where the eight voxels of both planes do; `edges_before` are the edges of `before`.
-    """
-    first = stride + 1
-    n = after.size - first
-    here = after[first:]
-    left = after[first - 1 :]
-    above = after[first - stride :]
-    above_left = after[first - stride - 1 :]
-    target = edges[first:]
-    for i in range(n):
-        target[i] = (here[i] ^ left[i]) | (above[i] ^ above_left[i]) | (here[i] ^ above[i])
-    for i in range(marks.size):
-        marks[i] = edges_before[i] | edges[i] | (before[i] ^ after[i])
-
-
-@compiled
-def count_voxels(plane_a: Bytes, plane_b: Bytes, joint: Any) -> None:
-    """Add this plane's voxels to `joint[class in a, class in b]`; `[0, 0]` is not kept."""
-    words_a = plane_a.view(np.uint64)
-    words_b = plane_b.view(np.uint64)
-    for i in range(words_a.size):
-        a = words_a[i]
-        b = words_b[i]
-        if (a | b) == np.uint64(0):
-            continue
-        first_a = a & _BYTE
-        first_b = b & _BYTE
-        if a == first_a * _ONES and b == first_b * _ONES:
-            joint[first_a, first_b] += 8
-        else:
-            for _ in range(8):
-                joint[a & _BYTE, b & _BYTE] += 1
-                a >>= np.uint64(8)
-                b >>= np.uint64(8)
-
-
-@compiled
 def nearest_level(
     label: Any, position: Any, ring: Bytes, marks: Bytes, stride: Any, moves: Any
 ) -> Any:
@@ -181,9 +95,14 @@ def count_side(
     marks: Bytes,
     stride: Any,
     moves: Any,
+    near: Any,
     found: Any,
-) -> None:
-    """Count every class at one corner of one side; `ring` and `marks` are the other side's."""
+) -> Any:
+    """Count every class at one corner of one side; `ring` and `marks` are the other side's.
+
+    Returns the bytes of the word whose classes have no surface within reach, a bit each.
+    """
+    far = _NONE
     open_bytes = _BYTE ^ neighbour_code(word, _NONE)
     while open_bytes != _NONE:
         label = (word >> _LOWEST[open_bytes]) & _BYTE
@@ -191,14 +110,43 @@ def count_side(
         open_bytes &= ~code
         other = neighbour_code(other_word, label)
         if other != _NONE and other != _BYTE:
-            found[0, label, code] += 1
-        else:
+            found[label, 0, code] += 1
+            continue
+        level = moves[0, 3]
+        if near[label]:
             level = nearest_level(label, position, ring, marks, stride, moves)
-            found[level, label, code] += 1
+        found[label, level, code] += 1
+        if level == moves[0, 3]:
+            far |= code
+    return far
 
 
 @compiled
-def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, found: Any) -> None:
+def note_far(open_bytes: Any, word: Any, place: Any, far: Any, n_far: Any) -> None:
+    """Write down the elements of these bytes of a corner's word, as far as there is room."""
+    while open_bytes != _NONE:
+        label = (word >> _LOWEST[open_bytes]) & _BYTE
+        code = neighbour_code(word, label)
+        open_bytes &= ~code
+        if n_far[0] < far.size:
+            far[n_far[0]] = np.int64(place << np.uint64(16) | label << np.uint64(8) | code)
+        n_far[0] += 1
+
+
+@compiled
+def count_corners(
+    rings: Any,
+    marks: Any,
+    plane: Any,
+    stride: Any,
+    moves: Any,
+    base: Any,
+    seen: Any,
+    near: Any,
+    far: Any,
+    n_far: Any,
+    found: Any,
+) -> None:
     """Look at every corner of one corner plane at which one of the maps has a surface.
 
     Args:
@@ -206,15 +154,22 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
         marks: the flat ring of either side's marks.
         plane: where this corner plane's marks start and how many there are.
         stride: bytes of a row of a plane, uint64.
-        moves: uint64 (n, 4), for every step within the largest tolerance, nearest first: what to
-            add to a position in a plane to get to the planes before and after the corner that the
-            step leads to, the step's level, and the level that means beyond every tolerance.
-        found: counters (level, class, code) of either side, and (class, code) of elements that
+        moves: uint64 (n, 4), for every step within reach, nearest first: what to add to a
+            position in a plane to get to the planes before and after the corner that the step
+            leads to, the step's level, and the level that means beyond reach.
+        base: number of the plane's first position among those of all planes.
+        seen: uint64, a bit for every eight corners of this plane, set where one is marked; or
+            empty.
+        near: for either side, which classes have voxels within reach.
+        far: room for either side's elements beyond reach (see `sweep`).
+        n_far: how many of them either side has.
+        found: counters (class, level, code) of either side, and (class, code) of elements that
             are the same on both sides.
     """
+    near_a, near_b = near
+    found_a, found_b, found_both = found
     ring_a, ring_b = rings
     marks_a, marks_b = marks
-    found_a, found_b, found_both = found
     # Kept out of the loop, where the compiler must assume that counting changes them.
     to_before, to_after = moves[0, 0], moves[0, 1]
     words_a = marks_a[plane[0] : plane[0] + plane[1]].view(np.uint64)
@@ -223,6 +178,8 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
         marked = words_a[i] | words_b[i]
         if marked == _NONE:
             continue
+        if seen.size:
+            seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
         open_corners = _BYTE ^ neighbour_code(marked, _NONE)
         while open_corners != _NONE:
             position = np.uint64(i * 8) + (_LOWEST[open_corners] >> np.uint64(3))
@@ -239,9 +196,28 @@ def count_corners(rings: Any, marks: Any, plane: Any, stride: Any, moves: Any, f
                     found_both[label, code] += 1
                 continue
             if marks_a[after] != 0:
-                count_side(word_a, word_b, position, ring_b, marks_b, stride, moves, found_a)
+                beyond = count_side(
+                    word_a, word_b, position, ring_b, marks_b, stride, moves, near_b, found_a
+                )
+                if beyond != _NONE:
+                    note_far(beyond, word_a, base + position, far[0], n_far[0])
             if marks_b[after] != 0:
-                count_side(word_b, word_a, position, ring_a, marks_a, stride, moves, found_b)
+                beyond = count_side(
+                    word_b, word_a, position, ring_a, marks_a, stride, moves, near_a, found_b
+                )
+                if beyond != _NONE:
+                    note_far(beyond, word_b, base + position, far[1], n_far[1])
+
+
+@compiled
+def note_presence(joint: Any, before: Any, plane: int, last_a: Any, last_b: Any) -> None:
+    """Note the plane as the last one of all classes that gained voxels since `before`."""
+    for a in range(joint.shape[0]):
+        for b in range(joint.shape[1]):
+            if joint[a, b] != before[a, b]:
+                before[a, b] = joint[a, b]
+                last_a[a] = plane
+                last_b[b] = plane
 
 
 @compiled
@@ -255,6 +231,9 @@ def sweep(
     corners: Any,
     joint: Any,
     found: Any,
+    far: Any,
+    n_far: Any,
+    seen: Any,
 ) -> None:
     """Count voxels and surface elements of all classes of one pass.
 
@@ -270,16 +249,20 @@ def sweep(
         steps: int64 (n, 4), rows dz, dy, dx, level, nearest first; row 0 is the corner itself.
         corners: first and last corner plane to look at.
         joint: int64 (classes + 1, classes + 1), voxel counts to add to.
-        found: for either side int64 (levels + 1, classes + 1, 256), surface elements by level
-            (the last one is: beyond every tolerance), class and neighbour code, to add to.
+        found: for either side int64 (classes + 1, levels + 1, 256), surface elements by class,
+            level (the last one is: beyond reach) and code, to add to.
+        far: for either side int64, to be filled with the elements that no step brought to a
+            surface, as many as fit:
+            place * 65536 + class * 256 + code, where place = corner plane * bytes of a padded
+            plane + position in it (`plane_layout`).
+        n_far: for either side int64 (1), how many of them there are. Where there are many, not
+            all steps are tried, unless `seen` is left out.
+        seen: uint64 (corner planes, n), to be filled with a bit for every eight positions of the
+            padded planes, set where either side has a surface; (corner planes, 0) to leave out.
     """
-    reach_z, reach_y, reach_x = reach
-    n_z, n_y, n_x = sources[0].shape
-    pad_y = reach_y + 1
-    # A multiple of 8 keeps words of eight voxels aligned; corners go one beyond the last voxel.
-    pad_x = ((reach_x + 8) // 8) * 8
-    stride = ((pad_x + n_x + reach_x + 8) // 8) * 8
-    size = (n_y + 2 * pad_y + 1) * stride
+    reach_z = reach[0]
+    n_z = sources[0].shape[0]
+    pad_y, pad_x, stride, size = plane_layout(sources[0].shape, reach)
     n_slots = 2 * reach_z + 2
     ring_a = np.zeros((n_slots, size), dtype=np.uint8)
     ring_b = np.zeros((n_slots, size), dtype=np.uint8)
@@ -290,8 +273,15 @@ def sweep(
     rings = (ring_a.reshape(-1), ring_b.reshape(-1))
     marks = (marks_a.reshape(-1), marks_b.reshape(-1))
     moves = np.empty((steps.shape[0], 4), dtype=np.uint64)
-    found_both = np.zeros(found[0].shape[1:], dtype=np.int64)
+    n_classes, n_levels, n_codes = found[0].shape
+    found_both = np.zeros((n_classes, n_codes), dtype=np.int64)
+    # The last plane that held voxels of a class, so that nobody looks far for what is not there.
+    distances = seen.shape[1] > 0
+    joint_before = np.zeros_like(joint)
+    last_a = np.full(n_classes, -(n_slots + 1) if distances else n_z + 1, dtype=np.int64)
+    last_b = last_a.copy()
     pad = (pad_y, pad_x)
+    n_moves, n_before = moves.shape[0], 0
     for p in range(n_z + 1 + reach_z):
         slot = p % n_slots
         new, old = p % 2, (p + 1) % 2
@@ -299,6 +289,8 @@ def sweep(
             load_plane(sources[0][p], lookups[0], plain[0], top[0], ring_a[slot], stride, pad)
             load_plane(sources[1][p], lookups[1], plain[1], top[1], ring_b[slot], stride, pad)
             count_voxels(ring_a[slot], ring_b[slot], joint)
+            if distances:
+                note_presence(joint, joint_before, p, last_a, last_b)
         else:
             ring_a[slot] = 0
             ring_b[slot] = 0
@@ -319,9 +311,27 @@ def sweep(
                 moves[m, 0] = np.uint64(before * size + shift)
                 moves[m, 1] = np.uint64(after * size + shift)
                 moves[m, 2] = np.uint64(steps[m, 3])
-                moves[m, 3] = np.uint64(found[0].shape[0] - 1)
+                moves[m, 3] = np.uint64(n_levels - 1)
+            if distances:
+                # Where most of a plane is out of reach, looking further is left to those who
+                # work out the far elements anyway.
+                n_now = n_far[0][0] + n_far[1][0]
+                n_moves = _FEW_MOVES if n_now - n_before > _MANY_FAR else moves.shape[0]
+                n_before = n_now
             plane = ((k % n_slots) * size, size)
-            counters = (found[0], found[1], found_both)
-            count_corners(rings, marks, plane, np.uint64(stride), moves, counters)
-    found[0][0] += found_both
-    found[1][0] += found_both
+            near = (last_a >= k - reach_z - 1, last_b >= k - reach_z - 1)
+            count_corners(
+                rings,
+                marks,
+                plane,
+                np.uint64(stride),
+                moves[:n_moves],
+                np.uint64(k * size),
+                seen[k],
+                near,
+                far,
+                n_far,
+                (found[0], found[1], found_both),
+            )
+    found[0][:, 0] += found_both
+    found[1][:, 0] += found_both

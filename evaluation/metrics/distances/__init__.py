@@ -1,0 +1,1 @@
+"""Distances between surfaces, exactly: every class of a pair, in a definition that has a name."""

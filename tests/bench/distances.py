@@ -1,0 +1,192 @@
+"""All distance metrics of a pair of label maps, against DSC + NSD alone and against its peers.
+
+    python -m tests.bench.distances [--shape 512 512 400] [--labels 100] [--rounds 3] [--shift 0.3]
+
+Everything runs warm, in one thread of one process, and takes turns, so that a busy machine slows
+all alike: read the ratios. Peers that take minutes are timed on a few classes, spread evenly over
+the classes sorted by size, and extrapolated: once on masks cropped to the box of both, which is
+what a careful user does, and once on masks of the whole volume, as they are called by most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from evaluation.metrics.distances.arrays import score_label_maps
+from evaluation.metrics.distances.definitions import DefinitionName
+from evaluation.metrics.engine import measure_sweep
+from evaluation.metrics.instances.pairs import pair_instances_by_class
+from evaluation.metrics.records import ClassPair
+from evaluation.volumes.segmentation import ClassPlace, Part
+from tests.bench.bodies import whole_body_pair
+
+Mask = NDArray[np.bool_]
+Labels = NDArray[Any]
+Spacing = tuple[float, float, float]
+ALL = (
+    "dsc", "hd", "hd95", "hd99", "assd", "masd", "nsd@1", "nsd@2", "volume_difference",
+    "relative_volume_error",
+)  # fmt: skip
+
+
+def surface_distance_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
+    """HD95, mean distances and NSD by the package `surface-distance`."""
+    import surface_distance as peer
+
+    found = peer.compute_surface_distances(a, b, spacing)
+    return {
+        "hd95": peer.compute_robust_hausdorff(found, 95),
+        "masd": float(np.mean(peer.compute_average_surface_distance(found))),
+        "nsd@1": peer.compute_surface_dice_at_tolerance(found, 1.0),
+    }
+
+
+def monai_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
+    """HD95 and ASSD by MONAI."""
+    import torch
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+    from monai.metrics.surface_distance import compute_average_surface_distance
+
+    one, other = [torch.from_numpy(m[None, None].astype(np.float32)) for m in (b, a)]
+    return {
+        "hd95": float(compute_hausdorff_distance(one, other, percentile=95, spacing=spacing)),
+        "assd": float(
+            compute_average_surface_distance(one, other, symmetric=True, spacing=spacing)
+        ),
+    }
+
+
+def scipy_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
+    """HD95 and ASSD as MedPy computes them: erosion and two transforms."""
+    borders = [np.pad(m, 1) & ~ndimage.binary_erosion(np.pad(m, 1)) for m in (a, b)]
+    there, back = (
+        ndimage.distance_transform_edt(~other, sampling=spacing)[own]
+        for own, other in (borders, borders[::-1])
+    )
+    both = np.concatenate([there, back])
+    return {"hd95": float(np.percentile(both, 95)), "assd": float(both.mean())}
+
+
+Peer = Callable[[Mask, Mask, Spacing], dict[str, float]]
+PEERS: dict[str, tuple[Peer, DefinitionName]] = {
+    "surface_distance": (surface_distance_peer, "surface-element"),
+    "monai": (monai_peer, "voxel-larger"),
+    "scipy": (scipy_peer, "voxel-pooled"),
+}
+
+
+def _whole(peer: Peer, a: Labels, b: Labels, value: int, spacing: Spacing) -> dict[str, float]:
+    return peer(a == value, b == value, spacing)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call gives and the CPU seconds that it took."""
+    start = time.process_time()
+    result = call()
+    return result, time.process_time() - start
+
+
+def run(
+    shape: tuple[int, int, int], n_labels: int, rounds: int, drawn: int, shift_mm: float
+) -> dict[str, Any]:
+    """Medians of CPU seconds, ratios and largest differences."""
+    spacing: Spacing = (0.8, 0.8, 1.5)
+    a, b = whole_body_pair(shape, spacing, n_labels, shift_mm)
+    sizes = np.bincount(a.ravel(order="K"), minlength=n_labels + 1)
+    classes = [v for v in np.argsort(sizes, kind="stable").tolist() if v and sizes[v]]
+    picked = [classes[int((i + 0.5) * len(classes) / drawn)] for i in range(drawn)]
+    places = [ClassPlace(kind="direct", parts=(Part(layer=0, values=(v,)),)) for v in classes]
+    pairs = [ClassPair(str(v), p, p) for v, p in zip(classes, places, strict=True)]
+
+    def ours(definition: DefinitionName, *more: str) -> Callable[[], dict[int, dict[str, float]]]:
+        return lambda: score_label_maps(a, b, spacing, (*ALL, *more), classes, definition)
+
+    contenders: dict[str, Callable[[], Any]] = {
+        "DSC + NSD": lambda: measure_sweep([a], [b], pairs, spacing, [1.0]),
+        "all distances, surface-element": ours("surface-element"),
+        "all distances and boundary IoU": ours("surface-element", "boundary_iou"),
+        "all distances, voxel-larger": ours("voxel-larger"),
+        "instances": lambda: pair_instances_by_class(a, b, spacing, classes),
+    }
+    answers: dict[str, Any] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for call in contenders.values():
+        call()
+    found = [ndimage.find_objects(m, n_labels) for m in (a, b)]
+    middle = picked[len(picked) // 2]
+    differences: dict[str, float] = {}
+    peers = {name: peer for name, peer in PEERS.items() if find_spec(name)}
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            answers[name], spent = timed(call)
+            seconds[name].append(spent)
+        for name, (peer, definition) in peers.items():
+            total = 0.0
+            own = answers["all distances, surface-element"]
+            if definition != "surface-element":
+                own = score_label_maps(a, b, spacing, ALL, picked, definition)
+            for value in picked:
+                boxes = [side[value - 1] for side in found]
+                if None in boxes:
+                    continue
+                box = tuple(
+                    slice(min(s.start for s in at), max(s.stop for s in at))
+                    for at in zip(*boxes, strict=True)
+                )
+                masks = [m[box] == value for m in (a, b)]
+                theirs, spent = timed(partial(peer, masks[0], masks[1], spacing))
+                total += spent
+                for metric, number in theirs.items():
+                    off = abs(number - own[value][metric])
+                    differences[name] = max(differences.get(name, 0.0), off)
+            seconds.setdefault(name, []).append(total * len(classes) / len(picked))
+    for name, (peer, _) in peers.items():
+        _, spent = timed(partial(_whole, peer, a, b, middle, spacing))
+        seconds[f"{name}, whole volume"] = [spent * len(classes)]
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    base, everything = medians["DSC + NSD"], medians["all distances, surface-element"]
+    scores = answers["all distances, surface-element"].values()
+    return {
+        "shape": shape,
+        "classes": len(classes),
+        "classes drawn for peers": len(picked),
+        "mean DSC": float(np.nanmean([s["dsc"] for s in scores])),
+        "mean NSD at 1 mm": float(np.nanmean([s["nsd@1"] for s in scores])),
+        "CPU seconds": medians,
+        "times DSC + NSD": {name: medians[name] / base for name in contenders},
+        "peers, times all distances": {
+            name: value / everything for name, value in medians.items() if name not in contenders
+        },
+        "largest difference": differences,
+    }
+
+
+def main() -> None:
+    """Print one benchmark as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 400))
+    parser.add_argument("--labels", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--drawn", type=int, default=5)
+    parser.add_argument("--shift", type=float, default=0.3, help="of the prediction, in mm")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    figures = run(tuple(args.shape), args.labels, args.rounds, args.drawn, args.shift)
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
