@@ -59,7 +59,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = tmp_path / "results" / "toy"
     paths = RunPaths(run)
     config = RunConfig(
-        name="toy", data_kind="real", raw_root="raw", entries=[ENTRY, PLAIN],
+        name="toy", study="sat", data_kind="real", raw_root="raw", entries=[ENTRY, PLAIN],
         models=["mine", "oracle"], classes={ENTRY: [LEFT, RIGHT]}, shard_size=150,
     )  # fmt: skip
     freeze(config, paths.config)

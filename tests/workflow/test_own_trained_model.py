@@ -22,6 +22,7 @@ TRAINED = "results/own/runs/brightness/msd_spleen.json"
 MODEL = "brightness"
 CONFIG = {
     "name": "own",
+    "study": "sat",
     "data_kind": "synthetic",
     "raw_root": "results/own/raw",
     "cohort": {"patients": 3, "test_patients": 1},

@@ -38,7 +38,13 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
 
 
 def configured(**values: Any) -> RunConfig:
-    base = {"name": "r", "data_kind": "real", "raw_root": ".", "entries": list(ENTRIES)}
+    base = {
+        "name": "r",
+        "study": "sat",
+        "data_kind": "real",
+        "raw_root": ".",
+        "entries": list(ENTRIES),
+    }
     return RunConfig.model_validate(base | {"models": ["sat-nano", "multi-decoder"]} | values)
 
 
