@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from evaluation.files.records import Record
+from evaluation.metrics.distances.distribution import SurfaceDistances
 
 Direction: TypeAlias = Literal["higher", "lower", "none"]
 
@@ -24,7 +25,8 @@ class Measurement:
     """What is measured of one pair of masks at one tolerance, whatever metrics are asked for.
 
     Surfaces are areas in mm², of one-slice data contour lengths in mm; `within` is the part of a
-    side's surface that lies within the tolerance of the other side's.
+    side's surface that lies within the tolerance of the other side's. `distances` are all of them,
+    where a metric that was asked for needs them, and None otherwise.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -36,6 +38,13 @@ class Measurement:
     surface_reference_within_mm2: float
     surface_prediction_total_mm2: float
     surface_prediction_within_mm2: float
+    distances: SurfaceDistances | None = None
+
+    @property
+    def surface(self) -> SurfaceDistances:
+        """The distances, for a metric with `needs_distances`."""
+        assert self.distances is not None
+        return self.distances
 
     @property
     def voxel_ml(self) -> float:
@@ -62,6 +71,9 @@ class Metric(Record):
     percent: bool = Field(default=False, description="printed in percent")
     parameter: Literal["", "tolerance_mm"] = Field(
         default="", description="column that it hangs on besides the masks"
+    )
+    needs_distances: bool = Field(
+        default=False, description="made of the distances between the surfaces themselves"
     )
     both_empty: Annotated[float, Field(description="what two empty sides count under `paper`")]
     reference_empty: float | None = Field(description="what a false positive counts under `paper`")

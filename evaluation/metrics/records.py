@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from evaluation.metrics.distances.distribution import SurfaceDistances
 from evaluation.metrics.metric import Measurement, Metric
 from evaluation.protocol import Status
 from evaluation.volumes.image_files import Array
@@ -111,7 +112,9 @@ class Scoring:
     version: str
 
 
-def class_scores(pair: ClassPair, counts: Counts, scoring: Scoring) -> list[ClassScore]:
+def class_scores(
+    pair: ClassPair, counts: Counts, scoring: Scoring, distances: SurfaceDistances | None = None
+) -> list[ClassScore]:
     """One record per tolerance from what an engine measured of a pair."""
     known = pair.reference is not None, pair.prediction is not None
     status = _status(pair, counts, scoring.missing)
@@ -128,6 +131,7 @@ def class_scores(pair: ClassPair, counts: Counts, scoring: Scoring) -> list[Clas
             counts.reference_within[index],
             counts.prediction_total,
             counts.prediction_within[index],
+            distances,
         )
         scores.append(
             ClassScore(

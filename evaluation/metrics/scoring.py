@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.metrics.catalogue import find_metrics
-from evaluation.metrics.records import ClassPair, ClassScore, Engine, Scoring, class_scores
+from evaluation.metrics.metric import Metric
+from evaluation.metrics.records import (
+    ClassPair,
+    ClassScore,
+    Counts,
+    Engine,
+    Scoring,
+    class_scores,
+)
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
+if TYPE_CHECKING:
+    # Compiled code, which takes a second to load: only where something is measured.
+    from evaluation.metrics.distances.elements import PairDistances
+
 EngineName = Literal["sweep", "surface-distance", "monai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
+FAR = 2000
+"""Voxels within a tolerance from which on distances are measured instead."""
 
 
 def score(
@@ -86,6 +101,12 @@ def score_pairs(
     spacing = _checked_spacing(spacing_mm)
     tolerances = checked_tolerances(tolerances_mm)
     measure, implementation, release = find_engine(engine)
+    if engine != "sweep" and _needs_distances(asked):
+        names = [metric.id for metric in asked if metric.needs_distances]
+        raise BenchError(
+            f"the engine `{engine}` measures no distances", found=", ".join(names),
+            hint="leave these metrics out, or take the engine `sweep`",
+        )  # fmt: skip
     a = [_labels(layer) for layer in reference]
     b = [_labels(layer) for layer in prediction or ()]
     shapes = {layer.shape for layer in (*a, *b)}
@@ -101,12 +122,44 @@ def score_pairs(
     if 1 in a[0].shape:
         implementation += "-2d"
     scoring = Scoring(asked, spacing, tolerances, prediction is None, implementation, release)
+    if engine == "sweep" and (_needs_distances(asked) or _reaches_far(spacing, tolerances)):
+        # Exact at any distance, at a cost that does not grow with it.
+        from evaluation.metrics.distances.elements import element_distances
+
+        found = element_distances(a, b, pairs, spacing)
+        return [
+            record
+            for pair, one in zip(pairs, found, strict=True)
+            for record in class_scores(pair, _counts(one, tolerances), scoring, one.surface)
+        ]
     counts = measure(a, b, pairs, spacing, tolerances)
     return [
         record
         for pair, found in zip(pairs, counts, strict=True)
         for record in class_scores(pair, found, scoring)
     ]
+
+
+def _needs_distances(asked: Sequence[Metric]) -> bool:
+    return any(metric.needs_distances for metric in asked)
+
+
+def _reaches_far(spacing: Sequence[float], tolerances: Sequence[float]) -> bool:
+    """Whether the ball of the largest tolerance holds more voxels than a sweep should try."""
+    return 4 / 3 * math.pi * max(tolerances) ** 3 > FAR * math.prod(spacing)
+
+
+def _counts(found: PairDistances, tolerances: Sequence[float]) -> Counts:
+    reference, prediction = found.surface.sides
+    return Counts(
+        found.reference_voxels,
+        found.prediction_voxels,
+        found.intersection_voxels,
+        reference.total,
+        prediction.total,
+        tuple(reference.within(tolerance) for tolerance in tolerances),
+        tuple(prediction.within(tolerance) for tolerance in tolerances),
+    )
 
 
 def find_engine(name: str) -> tuple[Engine, str, str]:
