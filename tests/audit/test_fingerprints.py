@@ -5,13 +5,13 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+
+from evaluation.audit import symmetry
 from evaluation.audit.fingerprint import fingerprint_of
 from evaluation.audit.grids import isotropic
 from evaluation.audit.keypoints import find_keypoints
 from evaluation.audit.matching import find_matches
 from evaluation.audit.sketch import voxel_sketch
-
-from evaluation.audit import symmetry
 from evaluation.errors import BenchError
 from evaluation.volumes.image_files import Volume
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import satbench
 import torch
 from typer.testing import CliRunner
 
+import satbench
 from evaluation.api import runs, scoring, segmenting
 from evaluation.cli import build
 from evaluation.config import Cohort, RunConfig, freeze

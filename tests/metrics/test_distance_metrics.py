@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
-import satbench
 import surface_distance
 
+import satbench
 from evaluation.errors import BenchError
 
 SPACING = (0.9, 1.1, 2.5)
