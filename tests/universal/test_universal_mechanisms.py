@@ -1,7 +1,10 @@
 """Heads, prompts and losses of the joint systems against their published values."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from baselines.universal.losses import (
     clip_driven_loss,
@@ -14,6 +17,7 @@ from baselines.universal.networks.clip_driven import TextHead
 from baselines.universal.networks.dodnet import TaskHead
 from baselines.universal.networks.dynamic import dynamic_head
 from baselines.universal.networks.uniseg import PromptFusion, with_task_map
+from evaluation.training.lamb import Lamb
 from tests.universal.conformance import deviation, fill, numbers
 
 PAGE = "probes_mechanisms"
@@ -25,9 +29,7 @@ CONTROLLER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def pages(shared):
-    """The values of the pages."""
+pytestmark = pytest.mark.usefixtures("shared")
 
 
 def check(tables):
@@ -186,3 +188,48 @@ def test_a_batch_without_any_annotation_is_zero(loss, logits, targets):
     total.backward()
     assert total == 0
     assert not logits.grad.any()
+
+
+def lamb_steps():
+    """The published steps: gradients and parameters after each."""
+    parameters = {
+        "a": nn.Parameter(numbers("a", (3, 4))),
+        "b": nn.Parameter(torch.zeros(5, dtype=torch.float64)),
+        "c": nn.Parameter(0.01 * numbers("c", (2,))),
+    }
+    optimiser = Lamb(parameters.values(), 0.002, weight_decay=0.05)
+    for step in (1, 2, 3):
+        for name, parameter in parameters.items():
+            scale = 0.05 if step == 3 else 0.8
+            parameter.grad = scale * numbers(f"grad {name} {step}", parameter.shape)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters.values()])
+        optimiser.step()
+        yield step, norm, {name: p.detach().clone() for name, p in parameters.items()}
+
+
+def test_lamb():
+    tables = {"lamb gradient norm before clipping": torch.zeros(4, dtype=torch.float64)}
+    for step, norm, parameters in lamb_steps():
+        tables["lamb gradient norm before clipping"][step] = norm
+        for name, value in parameters.items():
+            tables[f"lamb parameter {name} after step {step}"] = value
+    check(tables)
+
+
+def test_lamb_resumes_bit_by_bit():
+    weight = nn.Parameter(torch.randn(4, 3))
+    gradients = torch.randn(4, 4, 3)
+
+    def steps(optimiser, parameter, some):
+        for gradient in some:
+            parameter.grad = gradient.clone()
+            optimiser.step()
+
+    first = Lamb([weight], 0.01)
+    steps(first, weight, gradients[:2])
+    other = nn.Parameter(weight.detach().clone())
+    second = Lamb([other], 0.01)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    steps(first, weight, gradients[2:])
+    steps(second, other, gradients[2:])
+    assert torch.equal(weight, other)

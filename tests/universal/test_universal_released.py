@@ -14,7 +14,7 @@ PRINTED = {"hermes_r": 59_612_032, "hermes_m": 44_497_600}
 
 
 @pytest.fixture(scope="module")
-def releases():
+def releases(shared):
     """Empty tensors of the released names: names and shapes need no values."""
     return {
         system: {
@@ -101,6 +101,7 @@ def test_an_unknown_system_is_refused():
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("shared")
 def test_resunet_gives_the_published_values():
     network = load_released("resunet", state_dict("resunet"))
     image = numbers("image", (1, 1, 36, 44, 40))
@@ -112,6 +113,7 @@ def test_resunet_gives_the_published_values():
 
 @pytest.mark.long
 @torch.no_grad()
+@pytest.mark.usefixtures("shared")
 def test_hermes_r_gives_the_published_values():
     network = load_released("hermes_r", state_dict("hermes_r"))
     image = numbers("image", (2, 1, 36, 44, 32))
