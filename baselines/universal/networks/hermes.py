@@ -10,9 +10,10 @@ Equation 3, the feature of the posteriors: `PriorFusion.feature_queries_tokens`,
     F  <-  F + attention(query = F, key and value = p),  then  F <- F + MLP(F).
 
 Equation 4, both at once from one matrix of scores, is the bidirectional attention that MedFormer
-has anyway: Hermes-M hands its tokens to it, Hermes-R has equations 2 and 3.
+has anyway (`bidirectional.py`): Hermes-M hands its tokens to it, Hermes-R has equations 2 and 3.
 
-The mask of a task is the dot product of its posterior prototype with the decoder's feature.
+A LayerNorm stands before every attention (one for each side) and every MLP. The mask of a task is
+the dot product of its posterior prototype with the decoder's feature.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class FusedResUNet(nn.Module):
             feature = fused(stage(feature)) if meets else stage(feature)
             skips.append(feature)
         features = []
-        skips.pop()
+        skips.pop()  # the deepest is not a skip
         for stage, meets in zip(self.decoder.stages, (True, True, False, False), strict=True):
             feature = stage(feature, skips.pop())
             feature = fused(feature) if meets else feature
