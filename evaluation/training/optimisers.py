@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from evaluation.training.lamb import Lamb
 from evaluation.training.settings import Training
 
 
@@ -21,6 +22,8 @@ def new_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> tor
         return torch.optim.SGD(
             parameters, rate, training.momentum, weight_decay=decay, nesterov=nesterov
         )
+    if training.optimiser == "lamb":
+        return Lamb(parameters, rate, weight_decay=decay)
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 

@@ -141,7 +141,7 @@ class Training(Record):
     pad_to: Literal["stride", "patch"] = Field(
         description="zeros at the far end up to a multiple of the stride, or the whole patch"
     )
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "sgd", "lamb"] = "adamw"
     learning_rate: float = Field(gt=0)
     momentum: float = Field(default=0.99, ge=0, lt=1, description="of `sgd`, Nesterov's")
     weight_decay: float = Field(ge=0)
