@@ -1,0 +1,1 @@
+"""The networks of universal segmentation systems: plain torch modules, each piece once."""
