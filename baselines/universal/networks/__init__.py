@@ -1,1 +1,0 @@
-"""The networks of universal segmentation systems: plain torch modules, each piece once."""
