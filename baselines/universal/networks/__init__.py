@@ -1,0 +1,1 @@
+"""The networks of the universal systems, each from its published description."""
