@@ -1,7 +1,8 @@
 """Bidirectional attention (B-MHA): voxels and a few tokens look at each other by the same scores.
 
 MedFormer's tokens are a semantic map, 64 weighted sums of voxels. Hermes-M appends its priors to
-them. Instance norms have no weights; convolutions have no bias.
+them: this is the document's equation 4. Instance norms have no weights, but for squeeze-excitation
+no convolution has a bias; sizes stay as they are, but for `PatchMerging`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-NORM_EPS = 1e-5
-CONV_NORM_EPS = 1e-4  # of the convolution blocks, shared with the residual blocks
-EXPANSION = 4
-SQUEEZE = 4
+from baselines.universal.networks.attention import heads_of
+from baselines.universal.networks.resunet import NORM_EPS as CONV_EPS
+from baselines.universal.networks.resunet import PreActivated
 
-
-def pre_activated(channels: int, out_channels: int, kernel: int, groups: int = 1) -> nn.Sequential:
-    """Instance norm (eps 1e-4, no weights), ReLU, convolution without bias; size unchanged."""
-    return nn.Sequential(
-        nn.InstanceNorm3d(channels, eps=CONV_NORM_EPS),
-        nn.ReLU(),
-        nn.Conv3d(channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False),
-    )
+_EXPANSION = 4
+_SQUEEZE = 4
 
 
 class SeparableConv(nn.Sequential):
@@ -39,7 +33,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.norm = nn.InstanceNorm3d(8 * channels, eps=NORM_EPS)
+        self.norm = nn.InstanceNorm3d(8 * channels)
         self.reduction = SeparableConv(8 * channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +62,7 @@ class MapNorm(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, C), normalised along T."""
-        return nn.functional.instance_norm(tokens.transpose(1, 2), eps=NORM_EPS).transpose(1, 2)
+        return nn.functional.instance_norm(tokens.transpose(1, 2)).transpose(1, 2)
 
 
 class BidirectionalAttention(nn.Module):
@@ -81,14 +75,13 @@ class BidirectionalAttention(nn.Module):
     Args:
         channels: of the feature that comes in.
         width: of the tokens and of what comes out.
-        heads: number of heads; their width is `width / heads`.
         project_tokens: whether the tokens' update passes a linear layer.
     """
 
-    def __init__(self, channels: int, width: int, heads: int, project_tokens: bool = True) -> None:
+    def __init__(self, channels: int, width: int, project_tokens: bool = True) -> None:
         super().__init__()
-        self.heads = heads
-        self.scale = (width // heads) ** -0.5
+        self.heads = heads_of(width)
+        self.scale = (width // self.heads) ** -0.5
         self.feature_in = SeparableConv(channels, 2 * width)
         self.feature_out = SeparableConv(width, width)
         self.tokens_in = nn.Linear(width, 2 * width, bias=False)
@@ -115,9 +108,9 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.Conv3d(channels, channels // SQUEEZE, 1),
+            nn.Conv3d(channels, channels // _SQUEEZE, 1),
             nn.ReLU(),
-            nn.Conv3d(channels // SQUEEZE, channels, 1),
+            nn.Conv3d(channels // _SQUEEZE, channels, 1),
             nn.Sigmoid(),
         )
 
@@ -132,11 +125,11 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        inner = EXPANSION * channels
-        self.expand = pre_activated(channels, inner, kernel=1)
-        self.depthwise = pre_activated(inner, inner, kernel=3, groups=inner)
+        inner = _EXPANSION * channels
+        self.expand = PreActivated(channels, inner, kernel=1)
+        self.depthwise = PreActivated(inner, inner, kernel=3, groups=inner)
         self.squeeze = SqueezeExcitation(inner)
-        self.norm = nn.InstanceNorm3d(inner, eps=CONV_NORM_EPS)
+        self.norm = nn.InstanceNorm3d(inner, eps=CONV_EPS)
         self.reduce = nn.Conv3d(inner, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +142,7 @@ class BidirectionalBlock(nn.Module):
     """B-MHA of normalised voxels and tokens, and the voxels' feed-forward; each with a residual.
 
     Args:
-        channels, width, heads, project_tokens: see `BidirectionalAttention`.
+        channels, width, project_tokens: see `BidirectionalAttention`.
         layer_norm: the tokens pass a LayerNorm (Hermes-M) instead of `MapNorm` (MedFormer).
     """
 
@@ -157,17 +150,16 @@ class BidirectionalBlock(nn.Module):
         self,
         channels: int,
         width: int,
-        heads: int,
         *,
         layer_norm: bool = False,
         project_tokens: bool = True,
     ) -> None:
         super().__init__()
-        self.norm = nn.InstanceNorm3d(channels, eps=NORM_EPS)
-        self.token_norm = nn.LayerNorm(width, eps=NORM_EPS) if layer_norm else MapNorm()
-        self.attention = BidirectionalAttention(channels, width, heads, project_tokens)
+        self.norm = nn.InstanceNorm3d(channels)
+        self.token_norm = nn.LayerNorm(width) if layer_norm else MapNorm()
+        self.attention = BidirectionalAttention(channels, width, project_tokens)
         self.shortcut = (
-            nn.Identity() if channels == width else pre_activated(channels, width, kernel=1)
+            nn.Identity() if channels == width else PreActivated(channels, width, kernel=1)
         )
         self.feed_forward = FeedForward(width)
 

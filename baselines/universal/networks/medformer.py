@@ -1,8 +1,8 @@
 """MedFormer: convolutions at the two fine resolutions, bidirectional attention at the coarse ones.
 
-Five resolutions, 1x to 16x. Each attention stage of the encoder makes a semantic map of 64 tokens
+Five resolutions, 1x to 16x. Each attention stage of the encoder makes a semantic map of 64 tokens,
 which its blocks update together with the voxels; the three maps are fused and serve the decoder.
-`MedFormerBody` has no output layer: `MedFormer` adds one, Hermes-M compares it with prototypes.
+`MedFormerBody` has no output: `MedFormer` adds one, Hermes-M compares features with prototypes.
 """
 
 from __future__ import annotations
@@ -10,223 +10,211 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from pydantic import Field
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from baselines.universal.networks.attention import BidirectionalBlock, PatchMerging, SemanticMap
+from baselines.universal.networks.attention import MLP_NORM_EPS
+from baselines.universal.networks.bidirectional import (
+    BidirectionalBlock,
+    PatchMerging,
+    SemanticMap,
+)
 from baselines.universal.networks.map_fusion import MapFusion
-from baselines.universal.networks.residual import ResidualBlock
+from baselines.universal.networks.priors import BodyAnswer
+from baselines.universal.networks.resunet import WIDTHS, ResidualBlock, Stem, upsampled
 from evaluation.files.records import Record
 
 STRIDE = 16
-FUSION_EPS = 1e-5  # of the LayerNorms of plain MedFormer's map fusion; Hermes-M has 1e-4
+COARSE_STRIDE = 4
+_FUSION_EPS = 1e-5  # of the map fusion's LayerNorms in plain MedFormer
 
 
 class MedFormerSizes(Record):
     """Sizes of the network; the defaults make the one of 43.20 M weights."""
 
     widths: tuple[int, int, int, int, int] = Field(
-        (32, 64, 128, 256, 320), description="channels at 1x, 2x, 4x, 8x, 16x"
+        WIDTHS, description="channels at 1x, 2x, 4x, 8x, 16x"
     )
     encoder_blocks: tuple[int, int, int] = Field((2, 4, 8), description="B-MHA at 4x, 8x, 16x")
     decoder_blocks: tuple[int, int] = Field((4, 2), description="B-MHA at 8x, 4x")
-    residual_blocks: int = Field(2, ge=1, description="of each stage at 1x and 2x")
-    head_width: int = Field(32, ge=1, description="channels of an attention head")
     map_tokens: int = Field(64, ge=1, description="tokens of a semantic map")
     fusion_width: int = Field(320, ge=1, description="channels of the map fusion")
     fusion_layers: int = Field(2, ge=1, description="Transformer layers of the map fusion")
 
-    @property
-    def attention_widths(self) -> tuple[int, int, int, int, int]:
-        """Channels of the attention stages: encoder 4x, 8x, 16x, decoder 8x, 4x."""
-        return *self.widths[2:], self.widths[3], self.widths[2]
 
+class AttentionStage(nn.ModuleList):
+    """The B-MHA blocks of a stage.
 
-class MedFormerFeatures(NamedTuple):
-    """What the body makes of an image.
-
-    Attributes:
-        fine: decoder feature at 1x, (B, widths[0], X, Y, Z).
-        coarse: decoder feature at 4x, (B, widths[2], X / 4, Y / 4, Z / 4).
-        posteriors: what became of the prior tokens, in the order of the stages; without priors
-            tensors of no tokens.
+    Args:
+        channels: of the feature that comes in.
+        width: of the map and of what comes out.
+        blocks: number of blocks.
+        with_priors: see `MedFormerBody`.
+        last: the tokens' update in the last block is not projected any more.
     """
 
-    fine: Tensor
-    coarse: Tensor
-    posteriors: list[Tensor]
-
-
-class AttentionBlocks(nn.ModuleList):
-    """The B-MHA blocks of a stage."""
-
     def __init__(
-        self,
-        channels: int,
-        width: int,
-        sizes: MedFormerSizes,
-        n_blocks: int,
-        *,
-        layer_norm: bool,
-        last: bool = False,
+        self, channels: int, width: int, blocks: int, *, with_priors: bool, last: bool = False
     ) -> None:
         super().__init__(
             BidirectionalBlock(
                 width if block else channels,
                 width,
-                width // sizes.head_width,
-                layer_norm=layer_norm,
-                project_tokens=not (last and block == n_blocks - 1),
+                layer_norm=with_priors,
+                project_tokens=not last or block < blocks - 1,
             )
-            for block in range(n_blocks)
+            for block in range(blocks)
         )
 
-    def forward(self, x: Tensor, semantic: Tensor, prior: Tensor | None) -> list[Tensor]:
-        """Feature, map and posterior tokens of a stage.
+    def forward(
+        self, feature: Tensor, semantic: Tensor, priors: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Feature, map and posteriors of the stage.
 
         Args:
-            x: (B, channels, X, Y, Z).
-            semantic: the map, (B, tokens, width).
-            prior: (B, n, width), appended to the map in this stage; None for none.
+            feature: (B, channels, X, Y, Z).
+            semantic: the map, (B, T, width).
+            priors: (B, n, width), appended to the map within this stage; None for no token.
         """
-        tokens = semantic if prior is None else cat((semantic, prior), dim=1)
+        tokens = semantic if priors is None else torch.cat([semantic, priors], dim=1)
         for block in self:
-            x, tokens = block(x, tokens)
-        size = semantic.shape[1]
-        return [x, tokens[:, :size], tokens[:, size:]]
+            feature, tokens = block(feature, tokens)
+        return feature, tokens[:, : semantic.shape[1]], tokens[:, semantic.shape[1] :]
 
 
 class MedFormerBody(nn.Module):
     """Encoder, map fusion and decoder.
 
     Args:
-        sizes: sizes of the network.
-        layer_norm: LayerNorm for map and tokens (Hermes-M) instead of a norm without weights.
-        fusion_eps: eps of the LayerNorms in the map fusion.
+        sizes: of the network.
+        with_priors: the norms of Hermes-M: tokens pass a LayerNorm in each block, the LayerNorms
+            of the map fusion have eps 1e-4. Otherwise the map is normalised without weights.
     """
 
-    def __init__(
-        self, sizes: MedFormerSizes, *, layer_norm: bool = False, fusion_eps: float = FUSION_EPS
-    ) -> None:
+    def __init__(self, sizes: MedFormerSizes, *, with_priors: bool = False) -> None:
         super().__init__()
         w1, w2, w4, w8, w16 = sizes.widths
-
-        def residual(channels: int, width: int) -> nn.Sequential:
-            inputs = (channels, *(width,) * (sizes.residual_blocks - 1))
-            return nn.Sequential(*(ResidualBlock(i, width) for i in inputs))
-
-        self.stem = nn.Sequential(
-            nn.Conv3d(1, w1, 3, padding=1, bias=False), ResidualBlock(w1, w1)
-        )
-        self.merging = nn.ModuleList(
-            PatchMerging(i, o) for i, o in zip(sizes.widths[:-1], sizes.widths[1:], strict=True)
-        )
-        self.encoder_2x = residual(w2, w2)
+        self.token_widths: Sequence[int] = (w4, w8, w16, w8, w4)
+        self.width, self.coarse_width = w1, w4
+        self.stem = Stem(w1)
+        self.merging = nn.ModuleList(map(PatchMerging, sizes.widths[:-1], sizes.widths[1:]))
+        self.encoder_2x = nn.Sequential(ResidualBlock(w2, w2), ResidualBlock(w2, w2))
         self.maps = nn.ModuleList(SemanticMap(w, sizes.map_tokens) for w in (w4, w8, w16))
         self.encoder = nn.ModuleList(
-            AttentionBlocks(w, w, sizes, n, layer_norm=layer_norm)
-            for w, n in zip((w4, w8, w16), sizes.encoder_blocks, strict=True)
+            AttentionStage(w, w, blocks, with_priors=with_priors)
+            for w, blocks in zip((w4, w8, w16), sizes.encoder_blocks, strict=True)
         )
-        self.map_fusion = MapFusion(
-            (w4, w8, w16),
-            sizes.fusion_width,
-            sizes.fusion_width // sizes.head_width,
-            sizes.fusion_layers,
-            fusion_eps,
-        )
+        eps = MLP_NORM_EPS if with_priors else _FUSION_EPS
+        self.map_fusion = MapFusion((w4, w8, w16), sizes.fusion_width, sizes.fusion_layers, eps)
         self.map_reduction = nn.ModuleList(
-            nn.Linear(below + width, width, bias=False) for below, width in ((w16, w8), (w8, w4))
+            [nn.Linear(w16 + w8, w8, bias=False), nn.Linear(w8 + w4, w4, bias=False)]
         )
+        blocks_8x, blocks_4x = sizes.decoder_blocks
         self.decoder = nn.ModuleList(
-            AttentionBlocks(below + w, w, sizes, n, layer_norm=layer_norm, last=last)
-            for below, w, n, last in zip(
-                (w16, w8), (w8, w4), sizes.decoder_blocks, (False, True), strict=True
-            )
+            [
+                AttentionStage(w16 + w8, w8, blocks_8x, with_priors=with_priors),
+                AttentionStage(w8 + w4, w4, blocks_4x, with_priors=with_priors, last=True),
+            ]
         )
-        self.decoder_2x = residual(w4 + w2, w2)
-        self.decoder_1x = residual(w2 + w1, w1)
+        self.decoder_2x = nn.Sequential(ResidualBlock(w4 + w2, w2), ResidualBlock(w2, w2))
+        self.decoder_1x = nn.Sequential(ResidualBlock(w2 + w1, w1), ResidualBlock(w1, w1))
 
-    def forward(self, image: Tensor, priors: Sequence[Tensor] = ()) -> MedFormerFeatures:
-        """Features of an image, with the posterior tokens where there are priors.
+    def forward(self, image: Tensor, priors: Sequence[Tensor] = ()) -> BodyAnswer:
+        """Features of an image, and the posteriors of the five attention stages.
+
+        Patch merging needs multiples of 16. To any other size zeros, the mean of a normalised
+        image, are added behind the image, and features end where it ends.
 
         Args:
-            image: (B, 1, X, Y, Z), sizes multiples of 16.
-            priors: tokens (B, n, C) of encoder 4x, 8x, 16x, decoder 8x, 4x, or none.
+            image: (B, 1, X, Y, Z), each axis above 16.
+            priors: (B, n, C) for each attention stage; none for plain MedFormer, whose
+                posteriors have no tokens.
         """
-        given = iter(priors or [None] * 5)
+        given = iter(priors or [None] * len(self.token_widths))
         posteriors: list[Tensor] = []
-        skips, maps = [self.stem(image)], []
+        maps: list[Tensor] = []
+        skips = [self.stem(_padded(image))]
         skips.append(self.encoder_2x(self.merging[0](skips[-1])))
-        for merging, fresh_map, blocks in zip(
+        for merging, fresh_map, stage in zip(
             self.merging[1:], self.maps, self.encoder, strict=True
         ):
-            x = merging(skips[-1])
-            x, semantic, posterior = blocks(x, fresh_map(x), next(given))
-            skips.append(x)
+            merged = merging(skips[-1])
+            feature, semantic, posterior = stage(merged, fresh_map(merged), next(given))
+            skips.append(feature)
             maps.append(semantic)
             posteriors.append(posterior)
         maps = self.map_fusion(maps)
-        x, semantic = skips.pop(), maps.pop()
-        for reduction, blocks in zip(self.map_reduction, self.decoder, strict=True):
-            semantic = reduction(cat((semantic, maps.pop()), dim=2))
-            x, semantic, posterior = blocks(joined(x, skips.pop()), semantic, next(given))
+        feature, semantic = skips.pop(), maps.pop()
+        for reduction, stage in zip(self.map_reduction, self.decoder, strict=True):
+            semantic = reduction(torch.cat([semantic, maps.pop()], dim=2))
+            feature, semantic, posterior = stage(
+                _joined(feature, skips.pop()), semantic, next(given)
+            )
             posteriors.append(posterior)
-        fine = self.decoder_2x(joined(x, skips.pop()))
-        fine = self.decoder_1x(joined(fine, skips.pop()))
-        return MedFormerFeatures(fine, x, posteriors)
+        fine = self.decoder_2x(_joined(feature, skips.pop()))
+        fine = self.decoder_1x(_joined(fine, skips.pop()))
+        return BodyAnswer(
+            _cropped(fine, image, 1), _cropped(feature, image, COARSE_STRIDE), posteriors
+        )
+
+
+class MedFormerAnswer(NamedTuple):
+    """All that the network says of a batch.
+
+    Attributes:
+        logits: (B, outputs, X, Y, Z).
+        auxiliary: the same from the 4x decoder, upsampled; None without auxiliary head.
+    """
+
+    logits: Tensor
+    auxiliary: Tensor | None
 
 
 class MedFormer(nn.Module):
-    """MedFormer with one output channel for each label.
+    """The network of one dataset: one output for each label.
 
     Args:
-        outputs: number of labels, background included.
-        sizes: sizes of the network.
-        auxiliary: whether there is a second output on the decoder's 4x feature, for training.
+        outputs: channels of the last convolution; with exclusive labels the first is background.
+        sizes: of the network.
+        auxiliary: a second head on the 4x decoder, for the training.
     """
 
     def __init__(
-        self, outputs: int, sizes: MedFormerSizes | None = None, *, auxiliary: bool = False
+        self, outputs: int, sizes: MedFormerSizes | None = None, *, auxiliary: bool = True
     ) -> None:
         super().__init__()
-        sizes = sizes or MedFormerSizes()
-        self.body = MedFormerBody(sizes)
-        self.output = nn.Conv3d(sizes.widths[0], outputs, 1)
-        self.auxiliary_output = nn.Conv3d(sizes.widths[2], outputs, 1) if auxiliary else None
+        self.body = MedFormerBody(sizes or MedFormerSizes())
+        self.head = nn.Conv3d(self.body.width, outputs, 1)
+        self.auxiliary_head = nn.Conv3d(self.body.coarse_width, outputs, 1) if auxiliary else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, outputs, X, Y, Z) of an image (B, 1, X, Y, Z) of any size from 32 voxels."""
-        logits: Tensor = self.output(self.body(padded(image)).fine)
-        return cropped(logits, image)
+        """Image (B, 1, X, Y, Z) to logits (B, outputs, X, Y, Z)."""
+        logits: Tensor = self.head(self.body(image).feature)
+        return logits
 
-    def training_logits(self, image: Tensor) -> list[Tensor]:
-        """The logits and, where there is an auxiliary output, its logits at the image's size."""
-        features = self.body(padded(image))
-        logits = [self.output(features.fine)]
-        if self.auxiliary_output is not None:
-            logits.append(enlarged(self.auxiliary_output(features.coarse), logits[0]))
-        return [cropped(one, image) for one in logits]
-
-
-def enlarged(x: Tensor, like: Tensor) -> Tensor:
-    """Trilinear upsampling of (B, C, X, Y, Z), corners aligned, to the size of `like`."""
-    return nn.functional.interpolate(
-        x, size=like.shape[2:], mode="trilinear", align_corners=True
-    )
+    def answer(self, image: Tensor) -> MedFormerAnswer:
+        """Everything at once, for an image (B, 1, X, Y, Z)."""
+        seen = self.body(image)
+        auxiliary = None
+        if self.auxiliary_head is not None:
+            auxiliary = upsampled(self.auxiliary_head(seen.coarse), image)
+        return MedFormerAnswer(self.head(seen.feature), auxiliary)
 
 
-def joined(below: Tensor, skip: Tensor) -> Tensor:
+def _joined(below: Tensor, skip: Tensor) -> Tensor:
     """The upsampled feature from below, then the skip's, along the channels."""
-    return cat((enlarged(below, skip), skip), dim=1)
+    return torch.cat([upsampled(below, skip), skip], dim=1)
 
 
-def padded(image: Tensor) -> Tensor:
-    """The image with zeros (its mean) behind it, up to the next multiple of 16 on every axis."""
+def _padded(image: Tensor) -> Tensor:
+    """With zeros behind it, up to the next multiple of 16 on every axis."""
     behind = [amount for size in reversed(image.shape[2:]) for amount in (0, -size % STRIDE)]
-    return nn.functional.pad(image, behind) if any(behind) else image
+    return functional.pad(image, behind) if any(behind) else image
 
 
-def cropped(logits: Tensor, image: Tensor) -> Tensor:
-    """The part of the logits that belongs to the image, not to what was padded behind it."""
-    x, y, z = image.shape[2:]
-    return logits[:, :, :x, :y, :z]
+def _cropped(feature: Tensor, image: Tensor, stride: int) -> Tensor:
+    """The part of a feature that belongs to the image, at one voxel for `stride` of the image."""
+    x, y, z = (-(-size // stride) for size in image.shape[2:])
+    return feature[:, :, :x, :y, :z]
