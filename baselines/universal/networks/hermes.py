@@ -190,8 +190,9 @@ def hermes_r(sizes: PriorSizes, widths: Sequence[int] = WIDTHS) -> Hermes:
 
 
 def weights_as_printed(network: Hermes) -> int:
-    """Weights as the document's Table 1 counts them: without what only a training needs (modality
-    and auxiliary head), and without the task tables.
+    """Weights as the document's Table 1 counts them.
+
+    Without what only a training needs (modality and auxiliary head), and without the task tables.
     """
     left_out = ("modality_head.", "auxiliary_head.")
     return sum(

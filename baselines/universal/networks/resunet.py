@@ -8,6 +8,7 @@ the skip. Start values are torch's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class Encoder(nn.Module):
         self.stem = Stem(widths[0])
         self.stages = nn.ModuleList(
             nn.Sequential(nn.MaxPool3d(2), ResidualBlock(above, width), ResidualBlock(width, width))
-            for above, width in zip(widths, widths[1:], strict=False)
+            for above, width in pairwise(widths)
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:
