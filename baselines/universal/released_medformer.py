@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
-
-def _lower(prefix: str, first: int) -> Callable[[re.Match[str]], str]:
-    """Stages are counted from `first` there and from 0 here."""
-    return lambda match: f"{prefix}.{int(match[1]) - first}."
-
-
-# Pattern of a released name and its replacement, in this order.
-BODY_RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
-    (r"^inc\.conv1\.", "body.stem.0."),
-    (r"^inc\.conv2\.", "body.stem.1."),
-    (r"^down1\.conv_blocks\.", "body.encoder_2x."),
-    (r"^down([1-4])\.patch_merging\.", _lower("body.merging", 1)),
-    (r"^down([2-4])\.map_gen\.", _lower("body.maps", 2)),
-    (r"^down([2-4])\.trans_blocks\.blocks\.", _lower("body.encoder", 2)),
-    (r"^up([12])\.trans_blocks\.blocks\.", _lower("body.decoder", 1)),
-    (r"^up([12])\.map_reduction\.", _lower("body.map_reduction", 1)),
-    (r"^up3\.conv_blocks\.", "body.decoder_2x."),
-    (r"^up4\.conv_blocks\.", "body.decoder_1x."),
-    (r"\.base_proj\.", ".values."),
-    (r"\.semantic_proj\.", ".scores."),
-    (r"^map_fusion\.in_proj\.", "body.map_fusion.project_in."),
-    (r"^map_fusion\.out_proj\.", "body.map_fusion.project_out."),
-    (r"^map_fusion\.fusion\.", "body.map_fusion."),
-    (r"\.fn\.to_qkv\.", ".query_key_value."),
-    (r"\.fn\.to_out\.", ".out."),
-    (r"\.fn\.fc", ".mlp.fc"),
-    (r"\.norm2\.", ".token_norm."),
-    (r"\.attn\.feat_qv\.", ".attention.feature_in."),
-    (r"\.attn\.feat_out\.", ".attention.feature_out."),
-    (r"\.attn\.map_qv\.", ".attention.tokens_in."),
-    (r"\.attn\.map_out\.", ".attention.tokens_out."),
-    (r"\.feedforward\.expand_proj\.", ".feed_forward.expand."),
-    (r"\.feedforward\.depthwise\.", ".feed_forward.depthwise."),
-    (r"\.feedforward\.se\.excitation\.", ".feed_forward.squeeze.gate."),
-    (r"\.feedforward\.pointwise\.conv\.", ".feed_forward.reduce."),
-    (r"\.depthwise\.weight$", ".0.weight"),
-    (r"\.pointwise\.weight$", ".1.weight"),
+# A part of our name and what it is called there, replaced in this order.
+BODY_RENAMES: tuple[tuple[str, str], ...] = (
+    ("body.stem.0.", "inc.conv1."),
+    ("body.stem.1.", "inc.conv2."),
+    ("body.encoder_2x.", "down1.conv_blocks."),
+    *((f"body.merging.{i}.", f"down{i + 1}.patch_merging.") for i in range(4)),
+    *((f"body.maps.{i}.", f"down{i + 2}.map_gen.") for i in range(3)),
+    *((f"body.encoder.{i}.", f"down{i + 2}.trans_blocks.blocks.") for i in range(3)),
+    *((f"body.decoder.{i}.", f"up{i + 1}.trans_blocks.blocks.") for i in range(2)),
+    *((f"body.map_reduction.{i}.", f"up{i + 1}.map_reduction.") for i in range(2)),
+    ("body.decoder_2x.", "up3.conv_blocks."),
+    ("body.decoder_1x.", "up4.conv_blocks."),
+    ("body.map_fusion.project_in.", "map_fusion.in_proj."),
+    ("body.map_fusion.project_out.", "map_fusion.out_proj."),
+    ("body.map_fusion.", "map_fusion.fusion."),
+    (".query_key_value.", ".fn.to_qkv."),
+    (".out.", ".fn.to_out."),
+    (".mlp.fc", ".fn.fc"),
+    (".values.", ".base_proj."),
+    (".scores.", ".semantic_proj."),
+    (".token_norm.", ".norm2."),
+    (".attention.feature_in.", ".attn.feat_qv."),
+    (".attention.feature_out.", ".attn.feat_out."),
+    (".attention.tokens_in.", ".attn.map_qv."),
+    (".attention.tokens_out.", ".attn.map_out."),
+    (".feed_forward.expand.", ".feedforward.expand_proj."),
+    (".feed_forward.depthwise.", ".feedforward.depthwise."),
+    (".feed_forward.squeeze.gate.", ".feedforward.se.excitation."),
+    (".feed_forward.reduce.", ".feedforward.pointwise.conv."),
+    *((f".{name}.0.", f".{name}.depthwise.") for name in ("reduction", "feat_qv", "feat_out")),
+    *((f".{name}.1.", f".{name}.pointwise.") for name in ("reduction", "feat_qv", "feat_out")),
 )
-# Hermes-M keeps the tables of a level within its stage, encoder 4x to 16x and then decoder 8x, 4x.
-TABLE_RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = tuple(
-    (rf"^{stage}\.prior_selection\.{theirs}_prior$", f"priors.{level}.{ours}")
-    for level, stage in enumerate(("down2", "down3", "down4", "up1", "up2"))
-    for theirs, ours in (("task", "tasks"), ("modality", "modalities"))
-)
-OUTPUT_RULES = ((r"^outc\.", "head."), (r"^aux_out\.", "auxiliary_head."))
+# Where Hermes-M keeps the token tables of encoder 4x, 8x, 16x, decoder 8x, 4x.
+TABLES = tuple(f"{stage}.prior_selection" for stage in ("down2", "down3", "down4", "up1", "up2"))

@@ -128,7 +128,7 @@ class MedFormerBody(nn.Module):
         image, are added behind the image, and features end where it ends.
 
         Args:
-            image: (B, 1, X, Y, Z), each axis above 16.
+            image: (B, 1, X, Y, Z), at least one axis longer than 16.
             priors: (B, n, C) for each attention stage; none for plain MedFormer, whose
                 posteriors have no tokens.
         """
