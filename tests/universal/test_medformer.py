@@ -1,6 +1,7 @@
 """MedFormer and Hermes-M: numbers of weights, published values, and what must hold at any size."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from baselines.universal.networks.medformer import MedFormer, MedFormerBody, Med
 from baselines.universal.networks.priors import PriorSizes
 from baselines.universal.released import load_released
 from evaluation.training.counting import count_weights, weightless
-from tests.universal.conformance import deviation, numbers, state_dict
+from tests.universal.conformance import deviation, numbers, rows, shape_of, state_dict
+
+close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)  # float32
 
 SMALL = MedFormerSizes(
     widths=(8, 8, 16, 16, 64), encoder_blocks=(1, 1, 2), decoder_blocks=(1, 2), map_tokens=5,
@@ -33,17 +36,17 @@ STAGES = ("encoder 4x", "encoder 8x", "encoder 16x", "decoder 8x", "decoder 4x")
 @pytest.fixture
 def small() -> MedFormer:
     torch.manual_seed(2)
-    return MedFormer(3, SMALL).double().eval()
+    return MedFormer(3, SMALL).eval()
 
 
 @pytest.fixture
 def small_hermes():
     torch.manual_seed(3)
-    return hermes_m(TABLES, SMALL).double().eval()
+    return hermes_m(TABLES, SMALL).eval()
 
 
 def _image(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 # Numbers of weights
@@ -143,7 +146,11 @@ def test_hermes_m_gives_the_published_values():
 
 
 def test_the_auxiliary_output_may_be_missing():
-    release = {key: value.float() for key, value in state_dict("medformer", training=False).items()}
+    release = {
+        row["key"]: torch.empty(shape_of(row["shape"]), device="meta")
+        for row in rows("keys_medformer")
+        if row["part"] != "training"
+    }
     network = load_released("medformer", release)
     assert count_weights(network) == 43_198_640
     assert network.auxiliary_head is None
@@ -156,7 +163,7 @@ def test_the_auxiliary_output_may_be_missing():
 def test_bidirectional_attention_is_two_softmaxes_of_one_score_matrix():
     torch.manual_seed(0)
     channels, heads, voxels = 64, 2, (2, 3, 2)
-    attention = BidirectionalAttention(channels, channels, project_tokens=False).double()
+    attention = BidirectionalAttention(channels, channels, project_tokens=False)
     x, tokens = _image(1, channels, *voxels), _image(1, 7, channels)
     feature, updated = attention(x, tokens)
     joint = attention.feature_in(x)[0].flatten(1).T
@@ -170,42 +177,42 @@ def test_bidirectional_attention_is_two_softmaxes_of_one_score_matrix():
         by_voxel[:, mine] = scores.softmax(dim=1) @ token_value[:, mine]
         by_token[:, mine] = scores.T.softmax(dim=1) @ voxel_value[:, mine]
     expected = attention.feature_out(by_voxel.T.unflatten(1, voxels)[None])
-    torch.testing.assert_close(feature, expected)
-    torch.testing.assert_close(updated[0], by_token)
+    close(feature, expected)
+    close(updated[0], by_token)
 
 
 @torch.no_grad()
 def test_a_token_of_the_map_is_a_weighted_mean_of_voxels():
-    fresh = SemanticMap(4, 3).double()
+    fresh = SemanticMap(4, 3)
     nn.init.zeros_(fresh.scores.weight)
     x = _image(2, 4, 3, 4, 5)
     expected = fresh.values(x).mean(dim=(2, 3, 4))
-    torch.testing.assert_close(fresh(x), expected[:, None].expand(2, 3, 4))
+    close(fresh(x), expected[:, None].expand(2, 3, 4))
 
 
 def test_the_map_norm_takes_each_channel_over_all_tokens():
     normalised = MapNorm()(3 * _image(2, 9, 4) + 5)
-    torch.testing.assert_close(normalised.mean(dim=1), torch.zeros(2, 4).double())
+    close(normalised.mean(dim=1), torch.zeros(2, 4))
     spread = normalised.var(dim=1, unbiased=False)
-    torch.testing.assert_close(spread, torch.ones(2, 4).double(), atol=1e-4, rtol=0)
+    close(spread, torch.ones(2, 4))
 
 
 @torch.no_grad()
 def test_patch_merging_joins_the_eight_voxels_of_a_cube():
-    merging = PatchMerging(1, 8).double()
+    merging = PatchMerging(1, 8)
     merging.norm, merging.reduction = nn.Identity(), nn.Identity()
-    cube = torch.arange(8.0).double().view(1, 1, 2, 2, 2)
+    cube = torch.arange(8.0).view(1, 1, 2, 2, 2)
     assert merging(cube).flatten().tolist() == list(range(8))
 
 
 @torch.no_grad()
 def test_a_size_that_is_no_multiple_of_16_is_filled_with_zeros(small):
-    image = _image(1, 1, 20, 33, 40)
+    image = _image(2, 1, 20, 33, 40)
     padded = nn.functional.pad(image, (0, 8, 0, 15, 0, 12))
     answer = small.answer(image)
-    assert answer.logits.shape == answer.auxiliary.shape == (1, 3, 20, 33, 40)
-    torch.testing.assert_close(answer.logits, small(padded)[:, :, :20, :33, :40])
-    torch.testing.assert_close(small(image), answer.logits)
+    assert answer.logits.shape == answer.auxiliary.shape == (2, 3, 20, 33, 40)
+    close(answer.logits, small(padded)[:, :, :20, :33, :40])
+    close(small(image), answer.logits)
 
 
 @torch.no_grad()
@@ -221,17 +228,17 @@ def test_masks_follow_the_order_of_the_tasks(small_hermes):
     order = [2, 3, 0, 1]
     logits = small_hermes(image, TASKS, MODALITIES)
     turned = small_hermes(image, TASKS[:, order], MODALITIES)
-    torch.testing.assert_close(turned, logits[:, order])
+    close(turned, logits[:, order])
     alone = small_hermes(image[1:], TASKS[1:], MODALITIES[1:])
-    torch.testing.assert_close(alone, logits[1:])
+    close(alone, logits[1:])
 
 
 @torch.no_grad()
 def test_the_modality_changes_the_masks(small_hermes):
     image = _image(2, 1, 32, 32, 32)
     known, other = (small_hermes(image, TASKS, torch.tensor([m, -1])) for m in (0, 1))
-    assert (known[0] - other[0]).abs().max() > 1e-6
-    assert torch.equal(known[1], other[1])
+    assert (known[0] - other[0]).abs().max() > 1e-3
+    close(known[1], other[1])
 
 
 def test_everything_in_hermes_m_learns(small_hermes):
@@ -244,5 +251,5 @@ def test_everything_in_hermes_m_learns(small_hermes):
         if weights.grad is None or not weights.grad.any()
     }
     assert {name.split(".")[0] for name in still} == {"modality_head"}
-    rows = small_hermes.priors[0].tasks.grad.abs().sum(dim=1) > 0
-    assert rows.tolist() == [True, True, False, True, True, True]
+    used = small_hermes.priors[0].tasks.grad.abs().sum(dim=1) > 0
+    assert used.tolist() == [True, True, False, True, True, True]

@@ -7,7 +7,8 @@ which its blocks update together with the voxels; the three maps are fused and s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -132,7 +133,7 @@ class MedFormerBody(nn.Module):
             priors: (B, n, C) for each attention stage; none for plain MedFormer, whose
                 posteriors have no tokens.
         """
-        given = iter(priors or [None] * len(self.token_widths))
+        given: Iterator[Tensor | None] = iter(priors or repeat(None))
         posteriors: list[Tensor] = []
         maps: list[Tensor] = []
         skips = [self.stem(_padded(image))]
