@@ -42,7 +42,7 @@ def unet_renames(inside: str = "") -> Renames:
         (f"{inside}encoder.stem.0.", "inc.conv1."),
         (f"{inside}encoder.stem.1.", "inc.conv2."),
         *((f"{inside}encoder.stages.{i}.", f"down{i + 1}.conv.") for i in range(4)),
-        *((f"{inside}decoder.stages.{i}.", f"up{i + 1}.conv.") for i in range(4)),
+        *((f"{inside}decoder.stages.{i}.blocks.", f"up{i + 1}.conv.") for i in range(4)),
     )
 
 

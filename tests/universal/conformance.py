@@ -17,7 +17,7 @@ SALT = "open"
 
 
 def rows(name: str) -> list[dict[str, str]]:
-    """The rows of `<name>.csv`."""
+    """The rows of `<name>.csv`; without the pages, see the fixture `shared`."""
     with (PAGES / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 

@@ -28,7 +28,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """
 
     def split(tensor: Tensor) -> Tensor:
-        return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
+        parts: Tensor = tensor.unflatten(-1, (heads, -1))
+        return parts.transpose(1, 2)
 
     answer = functional.scaled_dot_product_attention(split(query), split(key), split(value))
     return answer.transpose(1, 2).flatten(2)

@@ -140,4 +140,5 @@ class ModalityHead(nn.Module):
 
 def likeness(prototypes: Tensor, feature: Tensor) -> Tensor:
     """Logits: the plain dot product of (B, n, C) and (B, C, X, Y, Z), as (B, n, X, Y, Z)."""
-    return torch.bmm(prototypes, feature.flatten(2)).unflatten(2, feature.shape[2:])
+    logits: Tensor = torch.bmm(prototypes, feature.flatten(2)).unflatten(2, feature.shape[2:])
+    return logits

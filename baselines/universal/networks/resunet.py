@@ -81,15 +81,18 @@ class Encoder(nn.Module):
         return features
 
 
-class DecoderStage(nn.Sequential):
+class DecoderStage(nn.Module):
     """Two residual blocks on the skip and the upsampled feature from below, in this order."""
 
     def __init__(self, below: int, width: int) -> None:
-        super().__init__(ResidualBlock(width + below, width), ResidualBlock(width, width))
+        super().__init__()
+        self.blocks = nn.Sequential(
+            ResidualBlock(width + below, width), ResidualBlock(width, width)
+        )
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """(B, below, ...) and (B, width, X, Y, Z) to (B, width, X, Y, Z)."""
-        answer: Tensor = super().forward(torch.cat([skip, upsampled(below, skip)], dim=1))
+        answer: Tensor = self.blocks(torch.cat([skip, upsampled(below, skip)], dim=1))
         return answer
 
 

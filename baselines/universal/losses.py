@@ -1,0 +1,142 @@
+"""The published losses of the joint systems.
+
+All take logits of masks that may overlap, targets of 0 and 1, and for each image which classes its
+entry annotates: a class without annotation enters no sum and no count, so it has no gradient. They
+differ in the Dice term and in what is averaged over what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evaluation.training.losses import LossParts
+
+_TINY = 1e-6
+_ALPHA = 0.2, 0.8
+_SMOOTH = 1.0
+_NO_COUNT = 1e-7
+
+
+def hermes_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> LossParts:
+    """Hermes: means over all annotated (image, task) pairs of the batch.
+
+    Args:
+        logits: (B, P, X, Y, Z).
+        targets: the same shape, 0 or 1.
+        valid: (B, P), false for null tokens.
+    """
+    crossed = voxelwise(logits, targets)
+    return _sum(_mean(crossed, valid), _mean(1 - tversky(logits, targets)[0], valid))
+
+
+def tversky(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Overlap whose weight of false positives is their share of all errors, 0.2 to 0.8.
+
+    Returns:
+        The overlap of each pair and the weight, (B, P); the weight is part of the gradient.
+    """
+    p, g = _flat(logits).sigmoid(), _flat(targets)
+    hits, false_positives, false_negatives = (
+        (p * g).sum(-1),
+        (p * (1 - g)).sum(-1),
+        ((1 - p) * g).sum(-1),
+    )
+    alpha = false_positives / (false_positives + false_negatives + _TINY)
+    alpha = alpha.clamp(*_ALPHA)
+    errors = alpha * false_positives + (1 - alpha) * false_negatives
+    return hits / (hits + errors + _TINY), alpha
+
+
+def dodnet_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> LossParts:
+    """DoDNet: mean over the images that have a class annotated, then over the classes that occur.
+
+    Args:
+        logits: (B, P, X, Y, Z), the same classes for every image.
+        targets: the same shape, 0 or 1; anything where not valid.
+        valid: (B, P).
+    """
+    occurs = valid.any(dim=0)
+
+    def reduced(values: Tensor) -> Tensor:
+        kept = torch.where(valid, values, torch.zeros_like(values))
+        return _mean(kept.sum(0) / valid.sum(0).clamp(min=1), occurs)
+
+    crossed = voxelwise(logits, targets)
+    return _sum(reduced(crossed), reduced(1 - smoothed_dice(logits, targets)))
+
+
+def clip_driven_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> LossParts:
+    """CLIP-driven: DoDNet's terms over the whole volume, mean over the (image, class) pairs.
+
+    Args:
+        logits: (B, P, X, Y, Z).
+        targets: the same shape, 0 or 1.
+        valid: (B, P).
+    """
+    crossed = voxelwise(logits, targets)
+    return _sum(_mean(crossed, valid), _mean(1 - smoothed_dice(logits, targets), valid))
+
+
+def smoothed_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    """2 sum(p g) / (sum p + sum g + 1) of each pair, (B, P): smoothed in the denominator only."""
+    p, g = _flat(logits).sigmoid(), _flat(targets)
+    return 2 * (p * g).sum(-1) / (p.sum(-1) + g.sum(-1) + _SMOOTH)
+
+
+def multitalent_loss(
+    outputs: Sequence[Tensor], targets: Sequence[Tensor], valid: Tensor
+) -> LossParts:
+    """MultiTalent: sums, not means, so it grows with the number of annotated classes.
+
+    Cross-entropy is the sum over (image, class) pairs of the mean over voxels; the Dice term is
+    *minus* the sum over classes of the overlap, whose counts are pooled over the batch.
+
+    Args:
+        outputs: logits (B, P, X, Y, Z), the same classes for every image; coarser resolutions
+            behind, which weigh 1/2, 1/4, ..., brought to a sum of 1.
+        targets: for each resolution, 0 or 1.
+        valid: (B, P).
+    """
+    shares = [0.5**i for i in range(len(outputs))]
+    cross_entropy = dice = torch.zeros_like(valid, dtype=outputs[0].dtype).sum()
+    for share, logits, target in zip(shares, outputs, targets, strict=True):
+        weight = share / sum(shares)
+        crossed, overlap = _multitalent_terms(logits, target, valid)
+        cross_entropy, dice = cross_entropy + weight * crossed, dice - weight * overlap
+    return _sum(cross_entropy, dice)
+
+
+def _multitalent_terms(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    weights = valid[..., None].to(_flat(logits).dtype)
+    p, g = _flat(logits).sigmoid(), _flat(targets)
+    hits, size = (p * g * weights).sum((0, 2)), ((p + g) * weights).sum((0, 2))
+    crossed = (voxelwise(logits, targets) * weights[..., 0]).sum()
+    return crossed, (2 * hits / size.clamp(min=_NO_COUNT)).sum()
+
+
+def voxelwise(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over the voxels of each pair, (B, P)."""
+    crossed = functional.binary_cross_entropy_with_logits(
+        _flat(logits), _flat(targets), reduction="none"
+    )
+    return crossed.mean(-1)
+
+
+def _flat(values: Tensor) -> Tensor:
+    """(B, P, voxels), in single precision unless it is double."""
+    values = values.flatten(2)
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Over what is valid; nothing valid is zero, its gradient too."""
+    kept = torch.where(valid, values, torch.zeros_like(values))
+    return kept.sum() / valid.sum().clamp(min=1)
+
+
+def _sum(cross_entropy: Tensor, dice: Tensor) -> LossParts:
+    return LossParts(cross_entropy + dice, cross_entropy, dice)
