@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.universal.networks.hermes import Hermes, hermes_r
+from baselines.universal.networks.hermes_m import hermes_m
+from baselines.universal.networks.medformer import MedFormer
 from baselines.universal.networks.priors import PriorSizes
 from baselines.universal.networks.resunet import ResUNet
+from baselines.universal.released_medformer import BODY_RENAMES, TABLES
 from evaluation.errors import BenchError
 
 # The averaged weights are the ones that the authors evaluate.
@@ -82,12 +85,25 @@ _FUSION_RENAMES: Renames = (
 
 
 def _resunet(tensors: Mapping[str, Tensor]) -> nn.Module:
+    return ResUNet(_outputs(tensors))
+
+
+def _medformer(tensors: Mapping[str, Tensor]) -> nn.Module:
+    auxiliary = any(key.startswith("aux_out.") for key in tensors)
+    return MedFormer(_outputs(tensors), auxiliary=auxiliary)
+
+
+def _outputs(tensors: Mapping[str, Tensor]) -> int:
     bias = tensors.get("outc.bias")
-    return ResUNet(1 if bias is None else bias.numel())
+    return 1 if bias is None else bias.numel()
 
 
 def _hermes_r(tensors: Mapping[str, Tensor]) -> nn.Module:
     return with_its_heads(hermes_r(prior_sizes(tensors, _FUSIONS[0])), tensors)
+
+
+def _hermes_m(tensors: Mapping[str, Tensor]) -> nn.Module:
+    return with_its_heads(hermes_m(prior_sizes(tensors, TABLES[0])), tensors)
 
 
 def prior_sizes(tensors: Mapping[str, Tensor], level: str) -> PriorSizes:
@@ -115,10 +131,14 @@ def with_its_heads(network: Hermes, tensors: Mapping[str, Tensor]) -> Hermes:
 
 RELEASES: dict[str, Release] = {
     "resunet": Release(_resunet, (*unet_renames(), ("head.", "outc."))),
+    "medformer": Release(
+        _medformer, (("auxiliary_head.", "aux_out."), ("head.", "outc."), *BODY_RENAMES)
+    ),
     "hermes_r": Release(
         _hermes_r,
         (*unet_renames("body."), *hermes_renames(_FUSIONS, "out"), *_FUSION_RENAMES),
     ),
+    "hermes_m": Release(_hermes_m, (*hermes_renames(TABLES, "out_classifier"), *BODY_RENAMES)),
 }
 
 
@@ -127,6 +147,11 @@ def released_name(system: str, name: str) -> str:
     for ours, theirs in RELEASES[system].renames:
         name = name.replace(ours, theirs, 1)
     return name
+
+
+def as_ours(value: Tensor, ours: Tensor) -> Tensor:
+    """The released tensor; what is a 1x1x1 convolution there and a linear layer here, as one."""
+    return value.flatten(1) if ours.dim() == 2 and value.shape[2:] == (1, 1, 1) else value
 
 
 def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -173,7 +198,7 @@ def load_released(system: str, state_dict: Mapping[str, Any]) -> nn.Module:
             faults.append(f"{key}: unknown")
         elif not isinstance(value, Tensor) or not value.is_floating_point():
             faults.append(f"{key}: no tensor of floating-point numbers")
-        elif value.shape != ours[names[key]].shape:
+        elif as_ours(value, ours[names[key]]).shape != ours[names[key]].shape:
             expected = tuple(ours[names[key]].shape)
             faults.append(f"{key}: shape {tuple(value.shape)} instead of {expected}")
     precisions = sorted({str(value.dtype) for value in tensors.values()})
@@ -185,6 +210,6 @@ def load_released(system: str, state_dict: Mapping[str, Any]) -> nn.Module:
             found=f"{len(faults)} faults:\n            " + "\n            ".join(faults),
             expected=f"{len(ours)} tensors, {sum(v.numel() for v in ours.values()):,} values",
         )
-    content = {names[key]: value for key, value in tensors.items()}
+    content = {names[k]: as_ours(value, ours[names[k]]) for k, value in tensors.items()}
     network.load_state_dict(content, strict=True, assign=True)
     return network.eval()

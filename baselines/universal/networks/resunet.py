@@ -19,12 +19,14 @@ NORM_EPS = 1e-4
 
 
 class PreActivated(nn.Module):
-    """Instance norm without weights, ReLU, 3x3x3 convolution without bias."""
+    """Instance norm without weights, ReLU, convolution without bias (3x3x3 by default)."""
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, kernel: int = 3, groups: int = 1) -> None:
         super().__init__()
         self.norm = nn.InstanceNorm3d(channels, eps=NORM_EPS)
-        self.conv = nn.Conv3d(channels, out_channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv3d(
+            channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False
+        )
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, channels, X, Y, Z) to (B, out_channels, X, Y, Z)."""
