@@ -116,6 +116,16 @@ class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
             raise BenchError(
                 "masks of one case lie on different grids", file=path, found=difference
             )
+        if len(values := sorted(distinct_values(volume.array) - {0})) > 1:
+            # Made binary, exchanged classes would score 1.
+            shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+            raise BenchError(
+                "the file holds several values: it is a label map, not the mask of one class",
+                file=path,
+                found=shown,
+                expected="0 and one other value",
+                hint="put the label maps of all cases into one folder, named by their cases",
+            )
         mask: NDArray[np.bool_] = volume.array != 0
         return mask
 

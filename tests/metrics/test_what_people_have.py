@@ -79,6 +79,13 @@ def test_a_dotted_class_takes_no_others_file(outcome):
     assert set(status) == {"kidney.left", "kidney.right"}
 
 
+def test_a_label_map_among_masks_is_never_made_binary(outcome):
+    """Both classes are exchanged: as one mask they would score 1."""
+    found = outcome("label_map_in_case_folder")
+    assert found.rows.empty
+    assert "several values" in found.failed["case_00000"]
+
+
 def test_two_values_of_one_name_are_one_class(outcome):
     rows = outcome("name_twice", "labels.json").rows
     assert list(rows["class"]) == ["tumor"]
