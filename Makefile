@@ -14,7 +14,7 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-changes test-slurm demo hippocampus ablation \
+.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
         bench-audit clean
 
@@ -44,11 +44,14 @@ format: $(READY) ## write the house format
 	$(BIN)/snakefmt $(SMK)
 
 test: $(READY) ## the quick tests, minutes on two cores
-	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not long and not slurm and not changes" \
+	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not long and not slurm and not changes and not faults" \
 		$(PYTEST_ARGS)
 
 test-long: $(READY) ## simulations and memory tests
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+test-faults: $(READY) ## bad inputs by entry point and faults by stage, with counts
+	$(BIN)/pytest -m faults $(PYTEST_ARGS)
 
 test-changes: $(READY) ## a run changed in many ways against fresh runs of the same
 	$(BIN)/pytest -m changes $(PYTEST_ARGS)
