@@ -27,7 +27,7 @@ PRIORITY = 20
 """The longest single jobs of a run should start first."""
 
 Train = Callable[[Path, Path], "Trained"]
-"""Trains in the folder of the training from a prepared store, as one process or as one of several."""
+"""Trains in the folder of the training from a prepared store, as one process or one of several."""
 
 
 def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
@@ -109,7 +109,7 @@ def _train(
             threads = min(threads, GPU_THREADS) if on_gpu else threads
             program = [
                 sys.argv[0], "train", "--run", str(run.paths.root), "--model", run.model,
-                "--stage", "train", *(["--unit", entry] if entry else []), "--threads", str(threads),
+                "--stage", "train", "--unit", entry or "", "--threads", str(threads),
             ]  # fmt: skip
             launch(program, processes, granted.nodes, threads)
             return None
