@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.universal.config import Preset, System, load_preset
+from baselines.universal.config import Preset, load_preset
 from baselines.universal.entries import UNKNOWN, Catalogue, Entry, Label
 from baselines.universal.networks.hermes import Hermes
 from baselines.universal.networks.priors import PriorTables
@@ -26,7 +26,7 @@ from evaluation.files.records import Record, read_mapping, validated
 from evaluation.training.checkpoints import read_checkpoint, save_content
 
 PRESET = "released"
-RELEASED: Mapping[System, str] = {
+RELEASED: Mapping[str, str] = {
     "resunet": "resunet",
     "medformer": "medformer",
     "hermes-r": "hermes_r",
@@ -68,7 +68,7 @@ def read_entries(path: Path) -> dict[str, ReleasedEntry]:
     return found
 
 
-def convert_released(system: System, file: Path, entries: Path, out: Path) -> int:
+def convert_released(system: str, file: Path, entries: Path, out: Path) -> int:
     """Write one checkpoint of a released state dict.
 
     Args:

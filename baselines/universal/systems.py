@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from baselines.universal.config import Preset, System
+from baselines.universal.config import Preset
 from baselines.universal.entries import Catalogue
 from baselines.universal.labels import (
     MedFormerModel,
@@ -27,9 +27,10 @@ from baselines.universal.masks import (
 )
 from baselines.universal.model import FORMAT, UniversalModel
 from evaluation.errors import BenchError
+from evaluation.models.card import load_object
 from evaluation.training.checkpoints import read_checkpoint
 
-MODELS: Mapping[System, type[UniversalModel]] = {
+MODELS: Mapping[str, type[UniversalModel]] = {
     "resunet": ResUNetModel,
     "medformer": MedFormerModel,
     "hermes-r": HermesModel,
@@ -43,8 +44,14 @@ MODELS: Mapping[System, type[UniversalModel]] = {
 
 
 def new_model(preset: Preset, known: Catalogue) -> UniversalModel:
-    """A model of the preset's system with random weights."""
-    return MODELS[preset.system](preset, known)
+    """A model of the preset's system with random weights.
+
+    Raises:
+        BenchError: a user's own system cannot be imported.
+    """
+    own = MODELS.get(preset.system) or load_object(preset.system, "the option `system` of the card")
+    model: UniversalModel = own(preset, known)
+    return model
 
 
 def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:
