@@ -14,7 +14,7 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus ablation \
+.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
         bench-audit clean
 
@@ -64,6 +64,9 @@ demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root="$(RAW_ROOT)"
+
+universal: $(READY) ## the nine universal systems beside both models, on virtual patients
+	$(SNAKEMAKE) --configfile config/universal.yaml
 
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat
