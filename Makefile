@@ -4,6 +4,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 CORES ?= 2
 RAW_ROOT ?= ../shared/data
+FOLDS ?= 1 2 3 4 5
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -14,7 +15,7 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal ablation \
+.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal universal-real ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
         bench-audit clean
 
@@ -67,6 +68,15 @@ hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 
 universal: $(READY) ## the nine universal systems beside both models, on virtual patients
 	$(SNAKEMAKE) --configfile config/universal.yaml
+
+universal-real: $(READY) ## one joint training on real scans of three regions, five folds: hours
+	for fold in $(FOLDS); do \
+	    $(SNAKEMAKE) --configfile config/universal-real.yaml \
+	        --config name=universal-real-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
+	done
+	$(BIN)/satbench join-folds $(FOLDS:%=results/universal-real-%) --out results/universal-real
+	$(BIN)/satbench aggregate --run results/universal-real
+	$(BIN)/satbench report --run results/universal-real
 
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat

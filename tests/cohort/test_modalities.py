@@ -51,7 +51,7 @@ def test_sequences_of_a_patient_show_one_anatomy_with_other_contrasts(
         # Which of liver and spleen is the brighter one, only the sequence says.
         for scan, liver_is_brighter in ((t1, True), (t2, False)):
             liver, spleen = (scan.image.array[labels(scan) == v].mean() for v in (LIVER, SPLEEN))
-            assert (liver > spleen) is liver_is_brighter
+            assert bool(liver > spleen) is liver_is_brighter
 
 
 def test_lesions_are_hot_and_not_everybody_has_one(tmp_path: Path) -> None:
