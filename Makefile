@@ -17,7 +17,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal universal-real ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
-        bench-audit clean
+        bench-audit bench-universal clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -84,7 +84,7 @@ ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve 
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 
-bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit: bench-%: $(READY)
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment
