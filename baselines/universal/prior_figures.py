@@ -55,7 +55,9 @@ def show_priors(paths: RunPaths, config: RunConfig, model: str) -> Iterator[Path
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
     yield folder / "similarity.csv"
     for kind in KINDS:
-        drawn = similarity_figure(table[table["kind"] == kind], f"{title}: cosine of {_WORDS[kind]}")
+        drawn = similarity_figure(
+            table[table["kind"] == kind], f"{title}: cosine of {_WORDS[kind]}"
+        )
         yield _save(drawn, folder / f"similarity-{kind}.png")
     for entry in loaded.known.entries:
         if not paths.split(entry.dataset).is_file():
@@ -88,7 +90,7 @@ def similarity_figure(table: pd.DataFrame, title: str) -> Figure:
         panel.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
         panel.set_yticks(range(len(names)), names, fontsize=6)
         if not many:
-            for (row, column) in ((i, j) for i in range(len(names)) for j in range(len(names))):
+            for row, column in ((i, j) for i in range(len(names)) for j in range(len(names))):
                 value = values[row, column]
                 ink = "white" if abs(value) > 0.6 * reach else "black"
                 panel.text(column, row, f"{value:.2f}", ha="center", va="center",
