@@ -120,6 +120,6 @@ def chosen_case(paths: RunPaths, dataset: str, names: Sequence[str], cases: Sequ
 
     def shown(case: str) -> int:
         _, reference = read_reference(paths.case(dataset, case))
-        return sum(name in reference.classes and reference.mask(name).any() for name in names)
+        return sum(name in reference.classes and bool(reference.mask(name).any()) for name in names)
 
     return max(cases, key=shown)

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from baselines.universal.entries import Catalogue
 from baselines.universal.networks.hermes import Hermes
+from baselines.universal.networks.priors import PriorTables
 
 Kind = Literal["modality", "task"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -60,9 +61,10 @@ def prior_levels(network: Hermes, kind: Kind) -> list[Tensor]:
 
     The tokens of a modality are averaged, as the modality head does it.
     """
+    tables = [level for level in network.priors if isinstance(level, PriorTables)]
     if kind == "task":
-        return [tables.tasks.detach()[:-1] for tables in network.priors]
-    return [tables.modalities.detach().mean(dim=1) for tables in network.priors]
+        return [level.tasks.detach()[:-1] for level in tables]
+    return [level.modalities.detach().mean(dim=1) for level in tables]
 
 
 def prior_names(known: Catalogue, kind: Kind) -> list[str]:
@@ -81,14 +83,14 @@ def similarities(network: Hermes, known: Catalogue) -> pd.DataFrame:
 
     The unknown modality is left out where no entry has it: its tokens were never trained.
     """
-    frames = []
+    rows: list[tuple[Kind, str, str, str, float]] = []
     unknown = any(entry.modality < 0 for entry in known.entries)
     for kind in KINDS:
         levels, names = prior_levels(network, kind), prior_names(known, kind)
         if kind == "modality" and not unknown:
             levels, names = [level[:-1] for level in levels], names[:-1]
         for rule, join in RULES.items():
-            values = pd.DataFrame(join(levels).cpu().numpy(), index=names, columns=names)
-            frame = values.rename_axis(index="prior", columns="other").stack().rename("cosine")
-            frames.append(frame.reset_index().assign(kind=kind, rule=rule))
-    return pd.concat(frames, ignore_index=True)[["kind", "rule", "prior", "other", "cosine"]]
+            for prior, cosines_of_it in zip(names, join(levels).tolist(), strict=True):
+                pairs = zip(names, cosines_of_it, strict=True)
+                rows += [(kind, rule, prior, other, cosine) for other, cosine in pairs]
+    return pd.DataFrame(rows, columns=["kind", "rule", "prior", "other", "cosine"])

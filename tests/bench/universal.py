@@ -101,12 +101,15 @@ def _printed_count(network: nn.Module) -> int:
 
 def report(found: dict[str, Any]) -> list[str]:
     """The table, and the ratios beside those of the document."""
-    lines = [
+    what = (
         f"forward pass of 1x1x{found['side']}^3, {found['threads']} thread, median of "
-        f"{found['rounds']} interleaved rounds; document: 2x1x128^3 on a GPU",
+        f"{found['rounds']} interleaved rounds; document: 2x1x128^3 on a GPU"
+    )
+    head = (
         f"{'':10}{'weights, M':>12}{'in full, M':>12}{'document, M':>13}{'peak, MiB':>11}"
-        f"{'document, GB':>14}{'CPU s':>8}{'document, s':>13}",
-    ]
+        f"{'document, GB':>14}{'CPU s':>8}{'document, s':>13}"
+    )
+    lines = [what, head]
     for row in found["rows"]:
         gigabytes, millions, seconds = PRINTED[row["model"]]
         lines.append(
