@@ -4,6 +4,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 CORES ?= 2
 RAW_ROOT ?= ../shared/data
+FOLDS ?= 1 2 3 4 5
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -14,9 +15,9 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus ablation \
+.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal universal-real ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
-        bench-audit clean
+        bench-audit bench-universal clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -65,13 +66,25 @@ demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root="$(RAW_ROOT)"
 
+universal: $(READY) ## the nine universal systems beside both models, on virtual patients
+	$(SNAKEMAKE) --configfile config/universal.yaml
+
+universal-real: $(READY) ## one joint training on real scans of three regions, five folds: hours
+	for fold in $(FOLDS); do \
+	    $(SNAKEMAKE) --configfile config/universal-real.yaml \
+	        --config name=universal-real-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
+	done
+	$(BIN)/satbench join-folds $(FOLDS:%=results/universal-real-%) --out results/universal-real
+	$(BIN)/satbench aggregate --run results/universal-real
+	$(BIN)/satbench report --run results/universal-real
+
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat
 	$(BIN)/satbench sat ablation --run results/ablation
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 
-bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit: bench-%: $(READY)
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment

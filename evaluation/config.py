@@ -123,6 +123,12 @@ class RunConfig(Record):
     )
     missing_data: Literal["skip", "error"] = "skip"
     seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)
+    fold: Annotated[int, Number] = Field(
+        default=1,
+        ge=1,
+        description="which patient is tested, in the order of their ids, of entries that leave one "
+        "out: a run for each, and `satbench join-folds` at the end",
+    )
     cohort: Cohort | None = Field(default=None, description="only for synthetic runs")
 
     @model_validator(mode="before")

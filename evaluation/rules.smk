@@ -2,7 +2,7 @@
 
 import re
 
-from evaluation.datasets.phantoms.cohort import RECIPE
+from evaluation.datasets.phantoms.patients import RECIPE
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import digest
 from evaluation.workflow.digests import (

@@ -29,9 +29,9 @@ adapter:
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    universal = typer.Typer(help="Universal systems: public releases.", no_args_is_help=True)
-    universal.callback()(lambda: None)
+    universal = typer.Typer(help="Universal systems: public releases, and what only they show.", no_args_is_help=True)
     universal.command("released")(released)
+    universal.command("priors")(priors)
     app.add_typer(universal, name="universal", rich_help_panel=MODELS)
 
 
@@ -77,3 +77,16 @@ def released(
         )
         write_text(path, text)
         typer.echo(f"{path}: satbench add {card} --run results/<run>")
+
+
+def priors(
+    run: Path = typer.Option(..., "--run", help="The run's folder, results/<name>."),
+    model: str = typer.Option("hermes-r", "--model", help="A trained Hermes of the run."),
+) -> None:
+    """Draw what only Hermes shows: heat maps of its prototypes, and how alike its priors are."""
+    from baselines.universal.prior_figures import show_priors
+    from evaluation.config import load_frozen
+    from evaluation.paths import RunPaths
+
+    for path in show_priors(RunPaths(run), load_frozen(run), model):
+        typer.echo(str(path))

@@ -19,7 +19,9 @@ from evaluation.studies.record import StudyId
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
 Access = Literal["open", "registration", "agreement", "unavailable"]
-SplitRule = Literal["published", "repaired", "official", "seeded", "inherited", "listed", "none"]
+SplitRule = Literal[
+    "published", "repaired", "official", "seeded", "inherited", "listed", "leave-one-out", "none"
+]  # fmt: skip
 
 
 class Licence(Record):
@@ -45,7 +47,8 @@ class Split(Record):
     test: int
     rule: SplitRule = Field(
         description="repaired: the published list with a patient moved off the wrong side; "
-        "listed: as a study's list has it; none: all cases are for testing"
+        "listed: as a study's list has it; leave-one-out: the run's `fold` says which patient is "
+        "tested, for counts of one fold; none: all cases are for testing"
     )
     note: str | None = None
 

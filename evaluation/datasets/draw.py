@@ -21,7 +21,12 @@ def silent(_message: str) -> None:
 
 
 def drawn_sides(
-    card: DatasetCard, rule: Split, seed: int, scans: Mapping[str, int], say: Say = silent
+    card: DatasetCard,
+    rule: Split,
+    seed: int,
+    scans: Mapping[str, int],
+    say: Say = silent,
+    fold: int = 1,
 ) -> dict[str, str]:
     """Side of every patient where no list exists, so that the rule's counts of scans hold.
 
@@ -35,10 +40,15 @@ def drawn_sides(
         seed: of the draw.
         scans: number of scans of every patient.
         say: called with one sentence for each departure from the card.
+        fold: which patient is left out, from 1 on, where the rule leaves one out; with more folds
+            than patients they come again.
     """
     total, asked = sum(scans.values()), rule.train + rule.test
     if rule.rule == "none":
         return dict.fromkeys(scans, "test")
+    if rule.rule == "leave-one-out":
+        left_out = sorted(scans)[(fold - 1) % len(scans)]
+        return {patient: "test" if patient == left_out else "train" for patient in scans}
     wanted = round(total * rule.test / max(1, asked))
     if total != asked:
         say(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = ("case", "patient", "split")
 EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
 LAYOUTS = (COLUMNS, EFFECTIVE_COLUMNS)
-DRAWN = ("seeded", "none")
+DRAWN = ("seeded", "leave-one-out", "none")
 """Rules that need no list; any other one promises it."""
 
 
@@ -224,7 +224,7 @@ def effective_split(
     if planned is not None:
         return _by_list(split_file(card.id, study), card, planned, present, say)
     people = Counter(who for _, who in (*present, *failed))
-    sides = drawn_sides(card, split_rule(card, study), config.seed, people, say)
+    sides = drawn_sides(card, split_rule(card, study), config.seed, people, say, config.fold)
     return [
         SplitRow(case, patient, sides[patient])
         for case, patient in sorted(present, key=lambda pair: natural_key(pair[0]))
@@ -253,6 +253,8 @@ def split_gap(card: DatasetCard, config: RunConfig, rows: Sequence[SplitRow]) ->
     """
     if planned_cases(card, config) is not None:
         return None
+    if split_rule(card, find_study(config.study)).rule == "leave-one-out":
+        return None  # exact by its patients, whatever number of scans they have
     found, rule = Counter(row.split for row in rows), split_rule(card, find_study(config.study))
     if (found["train"], found["test"]) == (rule.train, rule.test):
         return None

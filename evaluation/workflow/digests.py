@@ -54,7 +54,8 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
     study = find_study(config.study)
     listed, rule = split_file(card.id, study), split_rule(card, study)
     text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
-    return digest(rule, config.seed, config.cohort, config.missing_data, text)
+    fold = config.fold if rule.rule == "leave-one-out" else 1
+    return digest(rule, config.seed, fold, config.cohort, config.missing_data, text)
 
 
 def overlaps_digest(entries: Sequence[str]) -> str:

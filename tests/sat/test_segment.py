@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.datasets.phantoms.canvas import FieldOfView
-from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, write_chaos_ct
+from evaluation.datasets.phantoms.chaos import write_chaos_ct
+from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
 from evaluation.training.checkpoints import save_content
