@@ -95,7 +95,7 @@ class TestCommittedLists:
         ("case,split\na,train\n", "not a split list"),
         ("case,patient,split\na,a,val\n", "unknown side"),
         ("case,patient,split\na,a,train\na,a,train\n", "listed twice"),
-        ("case,patient,split\na1,a,train\na2,a,test\n", "on both sides"),
+        ("case,patient,split\na1,a,train\na2,a,test\n", "on two sides"),
     ],
 )
 def test_wrong_list_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -24,6 +24,8 @@ READERS: dict[str, str] = {
     "structures": "evaluation.datasets.readers.structures:StructuresReader",
     "dicom_png": "evaluation.datasets.readers.dicom_png:DicomPngReader",
     "dicom_nifti": "evaluation.datasets.readers.dicom_nifti:DicomNiftiReader",
+    "frames": "evaluation.datasets.readers.frames:FramesReader",
+    "probabilities": "evaluation.datasets.readers.probabilities:ProbabilitiesReader",
 }
 
 
