@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.classes.vocabulary import vocabulary
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
+from evaluation.datasets.registry import find_card
 from evaluation.published import (
     claims_for,
     published,
