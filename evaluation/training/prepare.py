@@ -142,10 +142,11 @@ def _write_array(path: Path, array: Array) -> None:
 
 
 def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex:
-    """Prepare the training and validation cases of a run on a grid, in the folder `store_folder(paths, grid)`.
+    """Prepare the training and validation cases of a run on a grid.
 
-    Cases already prepared from the same source are kept. Free disk space is compared with an
-    estimate first. While another process prepares the same store, this one waits.
+    They lie in the folder `store_folder(paths, grid)`; what was prepared from the same source is
+    kept. Free disk space is compared with an estimate first. While another process prepares the
+    same store, this one waits.
 
     Raises:
         BenchError: a case cannot be read or normalised, or the disk is too small.

@@ -14,7 +14,7 @@ from evaluation.cli import build
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.check import check_root, finding_lines
 from evaluation.datasets.regions import class_regions
-from evaluation.datasets.registry import entry_ids, find_card, load_cards
+from evaluation.datasets.registry import CARD_FOLDER, entry_ids, find_card, load_cards
 from evaluation.datasets.shards import read_rows, standardise_shard
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.splitting import write_split

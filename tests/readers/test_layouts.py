@@ -159,8 +159,7 @@ LABEL_MAPS: dict[str, list[tuple[str, str, str, str]]] = {
         (f"{folder}/SUV.nii.gz", f"{folder}/SEG.nii.gz", case, "PETCT_b11f3deafd")
         for folder, case in (
             (
-                "FDG-PET-CT-Lesions/PETCT_b11f3deafd/03-23-2003-NA-PET-CT Ganzkoerper  "
-                "primaer mit KM-10445",
+                "FDG-PET-CT-Lesions/PETCT_b11f3deafd/03-23-2003-NA-PET-CT Ganzkoerper  KM-10445",
                 "PETCT_b11f3deafd_03-23-2003_10445",
             ),
             ("FDG-PET-CT-Lesions/PETCT_b11f3deafd/study2", "PETCT_b11f3deafd_study2"),

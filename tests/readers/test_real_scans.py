@@ -190,4 +190,4 @@ def test_sunnybrook_in_the_layout_of_mnms(shared: Path, tmp_path: Path) -> None:
             assert record.sequence == "cine"
             millilitres = np.prod(record.spacing_mm) / 1000
             cavity = reference.mask("left ventricle cavity").sum() * millilitres
-            assert cavity == pytest.approx(float(row[f"lv_{phase}_ml"]), rel=0.02)
+            assert cavity == pytest.approx(float(row[f"{phase}_lv_ml"]), rel=0.02)

@@ -115,7 +115,7 @@ def test_the_papers_run_has_all_that_was_published() -> None:
     assert reproduces_paper(whole)
     pd.testing.assert_frame_equal(published_for(whole), published(SAT))
     assert set(claims_for(whole)["source"]) == {"sat-v1"}
-    listed = run_of([*load_cards(CARD_FOLDER), "my_knee"])
+    listed = run_of([*SAT.entries, "my_knee"])
     assert len(published_for(listed)) == len(published(SAT))
 
 
