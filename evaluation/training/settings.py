@@ -149,7 +149,10 @@ class Training(Record):
         default="cosine", description="of the rate from the end of the warm-up to the last step"
     )
     power: float = Field(default=0.9, gt=0, description="of `poly`: (1 - part done) ^ power")
-    warm_up: int = Field(ge=0, description="steps of linear rise before that")
+    warm_up: int = Field(ge=0, description="steps of rise before that")
+    warm_up_form: Literal["linear", "exponential"] = Field(
+        default="linear", description="exponential: rate e^(10 (part of the warm-up - 1)), Hermes'"
+    )
     clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     ema: float | None = Field(
         default=None, gt=0, lt=1, description="decay of a moving average of the weights, which is "

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.universal.multi_decoder.config import Preset, load_preset
+from baselines.universal.config import Preset, load_preset
 from evaluation.cases import CaseRecord, write_case
 from evaluation.classes.modality import Modality
 from evaluation.config import RunConfig, freeze
@@ -33,12 +33,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def tiny_preset(**training: object) -> Preset:
-    values = load_preset("smoke").model_dump()
-    values["network"] |= {"widths": (8, 16, 16)}
+def tiny_preset(system: str = "multi-decoder", **training: object) -> Preset:
+    """Small networks with patches as small as five resolutions allow."""
+    values = load_preset("smoke").of(system).model_dump()
     values["grid"] |= {"spacing_mm": (2.0, 2.0, 2.0)}
     sampling = values["training"]["sampling"] | dict(training.pop("sampling", {}))
     values["training"] |= {"checkpoint_every": 3, **training, "sampling": sampling}
+    values["training"]["patch"] = values["inference"]["patch"] = (32, 16, 16)
     values["inference"]["overlap"] = 0.5
     return Preset.model_validate(values)
 

@@ -1,4 +1,4 @@
-"""The multi-decoder in a run: prepare, train (killed and resumed), predict, measure."""
+"""Universal systems in a run: prepare, train (killed and resumed), predict, measure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines.universal.multi_decoder.adapter import MultiDecoder
-from baselines.universal.multi_decoder.config import MODEL
-from baselines.universal.multi_decoder.model import load_model, model_from
-from baselines.universal.multi_decoder.train import train
+from baselines.universal.adapter import UniversalSystem
+from baselines.universal.config import ONE_FOR_EACH_ENTRY, SYSTEMS
+from baselines.universal.systems import load_model, model_from
+from baselines.universal.train import train
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
 from evaluation.models.protocol import Model, ModelContext
@@ -30,15 +30,18 @@ from evaluation.training.launch import torchrun_command
 from evaluation.training.prepare import prepare_run
 from evaluation.training.store import store_folder
 
+MODEL = "multi-decoder"
+
 _KILLED = """
 import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from baselines.universal.multi_decoder.config import Preset
-from baselines.universal.multi_decoder.train import train
+from baselines.universal.config import Preset
+from baselines.universal.train import train
 work, store, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-train(work, store, Preset.model_validate_json(preset), 3, progress=False)
+entry = sys.argv[4] or None
+train(work, store, Preset.model_validate_json(preset), 3, entry=entry, progress=False)
 """
 
 
@@ -56,7 +59,7 @@ def prepared(run: Path, preset) -> tuple[Path, Path]:
 
 def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
     sampling = {"foreground_p": 1.0}
-    settings = preset(steps=30, batch=4, learning_rate=1e-2, sampling=sampling)
+    settings = preset(MODEL, steps=30, batch=4, learning_rate=1e-2, sampling=sampling)
     train(*prepared(tiny_run, settings), settings, 0, progress=False)
     scores = []
     for dataset in ("msd_hippocampus", "msd_spleen"):
@@ -71,11 +74,18 @@ def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
     assert rows["dsc"].min() > 0.6, rows[["class", "dsc"]]
 
 
-def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
-    settings = preset(steps=20)
-    work, store = prepared(tiny_run, settings)
+@pytest.mark.parametrize(
+    "system",
+    [s if s == "hermes-r" else pytest.param(s, marks=pytest.mark.long) for s in SYSTEMS],
+)
+def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, system):
+    settings = preset(system, steps=12)
+    _, store = prepared(tiny_run, settings)
+    entry = "msd_hippocampus" if system in ONE_FOR_EACH_ENTRY else None
+    work = RunPaths(tiny_run).model_run(system) / (entry or "")
     arguments = [sys.executable, "-c", _KILLED, str(work), str(store), settings.model_dump_json()]
-    process = subprocess.Popen(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*arguments, entry or ""], env=environment)
     deadline = time.monotonic() + 120
     while not (work / "last.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -83,17 +93,19 @@ def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
     process.wait()
     assert not (work / "checkpoint.pt").is_file(), "it was killed before the end"
     first = int(read_checkpoint(work / "last.pt")["step"])
-    assert 0 < first < 20
-    resumed = train(work, store, settings, 3, progress=False)
-    assert resumed.steps_now == 20 - first
+    assert 0 < first < 12
+    resumed = train(work, store, settings, 3, entry=entry, progress=False)
+    assert resumed.steps_now == 12 - first
     parts = weights(work)
     with (work / "metrics.csv").open() as stream:
-        assert [int(row["step"]) for row in csv.DictReader(stream)] == list(range(20))
+        assert [int(row["step"]) for row in csv.DictReader(stream)] == list(range(12))
     (work / "last.pt").unlink()
-    assert train(work, store, settings, 3, progress=False).steps_now == 20
+    assert train(work, store, settings, 3, entry=entry, progress=False).steps_now == 12
     whole = weights(work)
+    assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    assert train(work, store, settings, 3, progress=False).steps_now == 0, "nothing is left to do"
+    again = train(work, store, settings, 3, entry=entry, progress=False)
+    assert again.steps_now == 0, "nothing is left to do"
 
 
 def test_a_checkpoint_has_the_labels_of_each_entry(tiny_run, preset):
@@ -105,9 +117,9 @@ def test_a_checkpoint_has_the_labels_of_each_entry(tiny_run, preset):
     assert spleen.classes == {"spleen": (1,)}
     assert [*hippocampus.rows.tolist(), *spleen.rows.tolist()] == list(range(5)), "each its own"
     with torch.inference_mode():
-        answers = model.answers(torch.randn(2, 1, 16, 16, 16), hippocampus.rows)
-    assert answers.shape == (2, 3, 16, 16, 16)
-    assert torch.allclose(answers.sum(1), torch.ones(2, 16, 16, 16), atol=1e-5), "exclusive"
+        answers = model.answers(torch.randn(2, 1, 32, 16, 16), hippocampus.rows)
+    assert answers.shape == (2, 3, 32, 16, 16)
+    assert torch.allclose(answers.sum(1), torch.ones(2, 32, 16, 16), atol=1e-5), "exclusive"
 
 
 def test_validation_and_a_moving_average_choose_among_the_labels(tiny_run, preset):
@@ -132,8 +144,8 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from baselines.universal.multi_decoder.config import Preset
-from baselines.universal.multi_decoder.train import train
+from baselines.universal.config import Preset
+from baselines.universal.train import train
 work, store, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 train(work, store, Preset.model_validate_json(preset), 3, progress=False)
 """
@@ -182,18 +194,19 @@ def test_checkpoints_run_no_code_and_bad_ones_are_named(tmp_path, tiny_run, pres
         read_checkpoint(work / "last.pt")
     assert train(work, store, preset(), 0, progress=False).steps_now == 10, "it starts again"
     content = read_checkpoint(work / "checkpoint.pt")
-    with pytest.raises(BenchError, match="not a multi-decoder's"):
+    with pytest.raises(BenchError, match="not a universal system's"):
         model_from(content | {"weights": {}}, work / "checkpoint.pt")
 
 
 def test_untrained_entries_are_unsupported_with_the_reason(tiny_run, preset):
     work, store = prepared(tiny_run, preset())
     train(work, store, preset(), 0, progress=False)
-    model = MultiDecoder(
+    model = UniversalSystem(
         ModelContext(MODEL, RunPaths(tiny_run), load_frozen(tiny_run), work, None, {})
     )
     assert isinstance(model, Model)
-    assert set(model.classes("chaos_ct").values()) == {"there is no decoder for this entry"}
+    (reason,) = set(model.classes("chaos_ct").values())
+    assert reason == "the entry is not among those that the model was trained on"
     answer = model.classes("msd_hippocampus")
     assert answer["anterior hippocampus"] is None
     assert "union" in str(answer["hippocampus"])

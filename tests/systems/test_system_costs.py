@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baselines.universal.multi_decoder.config import MODEL, Preset
-from baselines.universal.multi_decoder.train import train
+from baselines.universal.config import Preset
+from baselines.universal.train import train
 from evaluation.cases import CASE_FILE
 from evaluation.config import freeze, load_frozen
 from evaluation.files.writing import write_text
@@ -24,6 +24,7 @@ from evaluation.spent import read_spent
 from evaluation.training.prepare import prepare_run
 from evaluation.training.store import store_folder
 
+MODEL = "multi-decoder"
 ENTRIES = ("msd_hippocampus", "msd_spleen")
 
 
@@ -63,7 +64,7 @@ def done(tiny_run: Path, preset: Callable[..., Preset]) -> tuple[Path, Preset]:
     config = load_frozen(tiny_run)
     presets = {MODEL: str(tiny_run / "preset.yaml")}
     settings = preset(steps=4)
-    write_text(tiny_run / "preset.yaml", settings.model_dump_json())
+    write_text(tiny_run / "preset.yaml", settings.model_dump_json(exclude={"system"}))
     freeze(config.model_copy(update={"presets": presets}), RunPaths(tiny_run).config)
     work_through(tiny_run, settings)
     return tiny_run, settings
