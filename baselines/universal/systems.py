@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from baselines.universal.config import Preset, System
 from baselines.universal.entries import Catalogue
@@ -57,6 +58,7 @@ def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:
             raise ValueError(f"format {content['format']} instead of {FORMAT}")
         preset = Preset.model_validate_json(content["preset"])
         model = new_model(preset, Catalogue.model_validate_json(content["known"]))
+        leave_out_heads(model.network, content["weights"])
         model.network.load_state_dict(content["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         raise BenchError(
@@ -66,6 +68,13 @@ def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:
             hint="train the model again",
         ) from error
     return model
+
+
+def leave_out_heads(network: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Take out the heads that only a training needs where a release has none of them."""
+    for head in ("auxiliary_head", "modality_head"):
+        if hasattr(network, head) and not any(name.startswith(f"{head}.") for name in weights):
+            setattr(network, head, None)
 
 
 def load_model(path: Path) -> UniversalModel:

@@ -156,7 +156,8 @@ def test_two_processes_learn_what_one_learns_though_each_leaves_decoders_out(
 ):
     # Whole steps of AdamW along gradients of nothing but rounding would differ: a small rate.
     plain = {"steps": 5, "warm_up": 0, "learning_rate": 1e-4, "accumulate": 2}
-    shared, alone = preset(**plain), preset(**plain | {"batch": 4})
+    # The loss is that of a batch: as large in both, and one process takes more turns.
+    shared, alone = preset(**plain), preset(**plain | {"accumulate": 4})
     _, store = prepared(tiny_run, shared)
     program = tmp_path / "program.py"
     program.write_text(_TWO)
@@ -167,7 +168,7 @@ def test_two_processes_learn_what_one_learns_though_each_leaves_decoders_out(
     train(one, store, alone, 3, progress=False)
     for key, value in weights(one).items():
         torch.testing.assert_close(value, weights(two)[key], rtol=0, atol=1e-5, msg=key)
-    apart = preset(**plain | {"batch": 2})
+    apart = preset(**plain | {"accumulate": 2})
     train(tmp_path / "half", store, apart, 3, progress=False)
     half = weights(tmp_path / "half")
     assert max(float((half[k] - v).abs().max()) for k, v in weights(one).items()) > 1e-4
