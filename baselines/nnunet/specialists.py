@@ -9,7 +9,7 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard, Specialist
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.datasets.splits import split_rule
+from evaluation.datasets.splits import has_training_side
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.published.specialists import PinnedPlan, pinned_plans
 from evaluation.studies.record import find_study
@@ -32,11 +32,10 @@ def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]
     A card without `specialists` (a user's own dataset) gets one for all of its classes; an entry
     that is only tested on has none.
     """
-    study = find_study(config.study)
-    if config.data_kind == "real" and not split_rule(card, study).train:
+    if not has_training_side(card, config):
         return []
     in_scope = {c.name for c in classes_in_scope(card, config) if c.kind == "annotated"}
-    plans, pinned = [], pinned_plans(study)
+    plans, pinned = [], pinned_plans(find_study(config.study))
     for specialist in card.specialists or (Specialist(id=card.id),):
         names = specialist.classes or tuple(c.name for c in card.annotated)
         classes = tuple(c.name for c in card.annotated if c.name in in_scope and c.name in names)

@@ -12,6 +12,7 @@ from baselines.universal.entries import Catalogue, Entry, catalogue
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import has_training_side
 from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
@@ -117,7 +118,8 @@ def _preset_of(model: str, run: Path) -> Preset:
 def networks_of(preset: Preset, config: RunConfig, datasets: Sequence[str]) -> dict[str, Catalogue]:
     """What each network of a system knows: one for each entry, or "" for all together."""
     # The store has its entries in alphabetical order.
-    scope = {d: [c.name for c in classes_in_scope(find_card(d), config)] for d in sorted(datasets)}
+    cards = [card for card in map(find_card, sorted(datasets)) if has_training_side(card, config)]
+    scope = {card.id: [c.name for c in classes_in_scope(card, config)] for card in cards}
     joint = catalogue(scope, preset.shares)
     if preset.system in ONE_FOR_EACH_ENTRY:
         return {e.dataset: catalogue({e.dataset: scope[e.dataset]}, {}) for e in joint.entries}

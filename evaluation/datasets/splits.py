@@ -195,6 +195,13 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
     return split_list(card, study)
 
 
+def has_training_side(card: DatasetCard, config: RunConfig) -> bool:
+    """Whether a run has, or plans, training cases of an entry: some are only tested on."""
+    if config.data_kind == "synthetic":
+        return True
+    return split_rule(card, find_study(config.study)).train > 0
+
+
 def split_list(card: DatasetCard, study: Study | None) -> list[SplitRow] | None:
     """The list of an entry; None if its rule has patients drawn, or no training side, without one.
 
