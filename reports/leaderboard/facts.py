@@ -21,7 +21,7 @@ def model_facts(source: RunSource, name: str, ids: BoardIds) -> dict[str, Any]:
     cost = _cost(source, name)
     trained = card.trained_on if card else ()
     own = training_sets(trained, source.study, list(ids.datasets))
-    contamination, linked = _contamination(source, own, ids)
+    contamination, linked = contamination_of(source, own, ids)
     words = ["training splits of this run"] if "run" in trained else []
     words += [source.dataset_title(dataset_of(name)) for name in trained if name != "run"]
     parameters, networks = source.parameters(name) or (None, 1)
@@ -59,7 +59,7 @@ def _cost(source: RunSource, name: str) -> dict[str, Any]:
     }
 
 
-def _contamination(
+def contamination_of(
     source: RunSource, trained: TrainingSets, ids: BoardIds
 ) -> tuple[dict[int, str], str]:
     """By entry: what of it, or of the scans it shares with others, the model was trained on.
