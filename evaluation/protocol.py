@@ -18,6 +18,7 @@ Status: TypeAlias = Literal[
     "not_annotated",
 ]
 Kind: TypeAlias = Literal["annotated", "direct", "union"]
+Side: TypeAlias = Literal["train", "validation", "test"]
 Space: TypeAlias = Literal["native", "resampled", "own"]
 Policy: TypeAlias = Literal["present-only", "paper"]
 View: TypeAlias = Literal["paper", "clean"]
@@ -29,6 +30,8 @@ Statistic: TypeAlias = Literal["entries", "classes", "regions", "scans", "patien
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SIDES: tuple[Side, ...] = get_args(Side)
+"""Of a split; a case for validation is neither trained on nor tested."""
 SPACES: tuple[Space, ...] = get_args(Space)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 VIEWS: tuple[View, ...] = get_args(View)

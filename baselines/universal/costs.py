@@ -8,10 +8,11 @@ from math import prod
 from pathlib import Path
 
 from baselines.universal.config import ONE_FOR_EACH_ENTRY, Preset, load_preset, system_of
-from baselines.universal.entries import Catalogue, catalogue
+from baselines.universal.entries import Catalogue, Entry, catalogue
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import has_training_side
 from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
@@ -117,7 +118,8 @@ def _preset_of(model: str, run: Path) -> Preset:
 def networks_of(preset: Preset, config: RunConfig, datasets: Sequence[str]) -> dict[str, Catalogue]:
     """What each network of a system knows: one for each entry, or "" for all together."""
     # The store has its entries in alphabetical order.
-    scope = {d: [c.name for c in classes_in_scope(find_card(d), config)] for d in sorted(datasets)}
+    cards = [card for card in map(find_card, sorted(datasets)) if has_training_side(card, config)]
+    scope = {card.id: [c.name for c in classes_in_scope(card, config)] for card in cards}
     joint = catalogue(scope, preset.shares)
     if preset.system in ONE_FOR_EACH_ENTRY:
         return {e.dataset: catalogue({e.dataset: scope[e.dataset]}, {}) for e in joint.entries}
@@ -130,26 +132,48 @@ def networks_of(preset: Preset, config: RunConfig, datasets: Sequence[str]) -> d
 
 def count_weights(preset: Preset, known: Catalogue) -> int:
     """Weights of a network; frozen vectors of text are none."""
-    from baselines.universal.systems import new_model
-
-    return counting.count_weights(weightless(lambda: new_model(preset, known)))
+    return _counted(_Alike(preset, known, known.entries[0]))[0]
 
 
 def forward_flops(preset: Preset, known: Catalogue, dataset: str) -> float:
     """One window of the training's patch, asked for all that it may be asked of an entry."""
-    return _forward_flops(preset.model_dump_json(), known.model_dump_json(), dataset)
+    entry = known.of(dataset)
+    assert entry is not None
+    return _counted(_Alike(preset, known, entry))[1]
 
 
-@lru_cache
-def _forward_flops(preset: str, known: str, dataset: str) -> float:
+class _Alike:
+    """A network and the entry that it is asked about; those of equal sizes are equal.
+
+    What a network is called with decides neither its weights nor its operations, so 41 entries
+    are counted by the few sizes that they have.
+    """
+
+    def __init__(self, preset: Preset, known: Catalogue, entry: Entry) -> None:
+        self.preset, self.known, self.entry = preset, known, entry
+        entries = tuple(self._size(each) for each in known.entries)
+        tables = known.n_tokens, len(known.modalities), len(known.prompts), known.text_width
+        self.sizes = preset.model_dump_json(), entries, tables, self._size(entry)
+
+    @staticmethod
+    def _size(entry: Entry) -> tuple[int, int]:
+        return len(entry.classes), len(entry.labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Alike) and self.sizes == other.sizes
+
+    def __hash__(self) -> int:
+        return hash(self.sizes)
+
+
+@lru_cache(maxsize=1024)
+def _counted(asked: _Alike) -> tuple[int, float]:
+    """Weights, and operations of one window."""
     from baselines.universal.systems import new_model
 
-    settings = Preset.model_validate_json(preset)
-    catalogue = Catalogue.model_validate_json(known)
-    model = weightless(lambda: new_model(settings, catalogue))
-    entry = catalogue.of(dataset)
-    assert entry is not None
-    rows = model.prompts_of(dataset).to("meta")
-    return counting.forward_flops(
-        lambda image: model.entry_answers(image, entry, rows), (1, 1, *settings.training.patch)
+    model = weightless(lambda: new_model(asked.preset, asked.known))
+    rows = model.prompts_of(asked.entry.dataset).to("meta")
+    patch = asked.preset.training.patch
+    return counting.count_weights(model), counting.forward_flops(
+        lambda image: model.entry_answers(image, asked.entry, rows), (1, 1, *patch)
     )

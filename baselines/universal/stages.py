@@ -12,6 +12,7 @@ from baselines.universal.config import ONE_FOR_EACH_ENTRY, load_preset, system_o
 from baselines.universal.entries import catalogue
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import has_training_side
 from evaluation.models.protocol import ModelContext
 from evaluation.models.stages import Stage
 from evaluation.training.stages import prepare_stage, train_stage
@@ -36,5 +37,6 @@ def stages(run: ModelContext) -> list[Stage]:
 
     if system not in ONE_FOR_EACH_ENTRY:
         return [prepare, training(None)]
-    scope = {d: [c.name for c in classes_in_scope(find_card(d), run.config)] for d in run.entries}
+    cards = [card for card in map(find_card, run.entries) if has_training_side(card, run.config)]
+    scope = {card.id: [c.name for c in classes_in_scope(card, run.config)] for card in cards}
     return [prepare, *(training(e.dataset) for e in catalogue(scope, {}).entries)]

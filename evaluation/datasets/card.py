@@ -40,17 +40,37 @@ class Source(Record):
     steps: str = Field(description="what to download and into which folder under raw_root")
 
 
+class Share(Record):
+    """A part of the training patients that a study also trains on, drawn several times."""
+
+    part: float = Field(gt=0, le=1)
+    draws: int = Field(default=1, ge=1)
+
+
 class Split(Record):
-    """Counts (cases) of the two sides, and by which rule they come about."""
+    """Counts (cases) of the sides, and by which rule they come about.
+
+    Validation cases choose checkpoints: they are neither trained on nor tested. Without any, a
+    training holds some of its own patients out.
+    """
 
     train: int
+    validation: int = 0
     test: int
     rule: SplitRule = Field(
         description="repaired: the published list with a patient moved off the wrong side; "
         "listed: as a study's list has it; leave-one-out: the run's `fold` says which patient is "
         "tested, for counts of one fold; none: all cases are for testing"
     )
+    shares: tuple[Share, ...] = Field(
+        default=(), description="smaller training sides, each within the next larger one"
+    )
     note: str | None = None
+
+    @property
+    def sides(self) -> dict[str, int]:
+        """Cases of each side by its name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 class CasePattern(Record):

@@ -72,8 +72,9 @@ class PythonObject(Record):
 class ModelCard(Card):
     """What is known of a model, and how to ask it.
 
-    `trained_on` lists dataset ids (contamination column); the special word `run` stands for the
-    training splits of the run itself. `role` keeps controls and references apart from entrants.
+    `trained_on` lists what it was trained on (contamination column): dataset ids, a dataset's
+    training side in a study as `<study>/<dataset>`, or the special word `run` for the training
+    splits of the run itself. `role` keeps controls and references apart from entrants.
     """
 
     id: ModelId

@@ -17,7 +17,8 @@ citation: Authors, title, venue, year
 licence: of the weights
 # Number of weights, or leave it out.
 # parameters: 31000000
-# Dataset ids that it was trained on, `run` for this run's training splits (contamination column).
+# Dataset ids that it was trained on, `STUDY/DATASET` for the training side of a study's split,
+# `run` for this run's training splits (contamination column).
 trained_on: []
 test_time_augmentation: none
 

@@ -124,12 +124,16 @@ class PrintedTable(Record):
 
 
 class Study(Record):
-    """One comparison. `splits` is a folder with a list `<entry>.csv` for entries that have one."""
+    """One comparison. `splits` is a folder with a list `<entry>.csv` for entries that have one.
+
+    `classes` names those of an entry that the study is about, where the entry has more.
+    """
 
     id: StudyId
     title: str
     document: Document
     entries: tuple[str, ...] = Field(min_length=1)
+    classes: dict[str, tuple[str, ...]] = Field(default={}, description="entry -> its classes")
     splits: str | None = None
     models: dict[str, StudyModel] = Field(default={}, description="model id -> printed name")
     protocol: StudyProtocol = StudyProtocol()

@@ -142,17 +142,24 @@ def _write_array(path: Path, array: Array) -> None:
 
 
 def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex:
-    """Prepare all training cases of a run on a grid, in the folder `store_folder(paths, grid)`.
+    """Prepare the training and validation cases of a run on a grid.
 
-    Cases already prepared from the same source are kept. Free disk space is compared with an
-    estimate first. While another process prepares the same store, this one waits.
+    They lie in the folder `store_folder(paths, grid)`; what was prepared from the same source is
+    kept. Free disk space is compared with an estimate first. While another process prepares the
+    same store, this one waits.
 
     Raises:
         BenchError: a case cannot be read or normalised, or the disk is too small.
     """
     store = store_folder(paths, grid)
     datasets = datasets_of_run(paths, config)
-    cases = {dataset: cases_of_split(paths, dataset, "train") for dataset in datasets}
+    cases = {
+        dataset: [
+            *cases_of_split(paths, dataset, "train"),
+            *cases_of_split(paths, dataset, "validation"),
+        ]
+        for dataset in datasets
+    }
     with _alone(store):
         _check_disk(store, _estimated_bytes(paths, cases, grid.spacing_mm))
         return _prepare_cases(paths, config, store, grid, cases)
@@ -195,7 +202,8 @@ def _prepare_cases(
     for dataset, names in cases.items():
         card = find_card(dataset)
         scope = tuple(entry.name for entry in classes_in_scope(card, config))
-        if not scope or not names:
+        patients = patients_of_split(paths, dataset, "train")
+        if not scope or not patients:
             continue
         entries.append(
             PreparedEntry(
@@ -203,8 +211,9 @@ def _prepare_cases(
                 modality=card.modality,
                 classes=scope,
                 specialists=card.subsets,
-                cases=tuple(names),
-                patients=patients_of_split(paths, dataset, "train"),
+                cases=tuple(name for name in names if name in patients),
+                validation=tuple(name for name in names if name not in patients),
+                patients=patients,
                 sources=sources[dataset],
             )
         )

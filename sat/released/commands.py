@@ -84,7 +84,7 @@ def _write_card(path: Path, name: str, checkpoint: Path) -> None:
 
     text = CARD.format(
         name=name,
-        datasets=", ".join(find_study("sat").entries),
+        datasets=", ".join(f"sat/{entry}" for entry in find_study("sat").entries),
         checkpoint=json.dumps(str(checkpoint.resolve())),
     )
     write_text(path, text)

@@ -48,7 +48,7 @@ def test_table_1(paper: Path) -> None:
         else:
             assert card.expected_cases == int(row.n_scans)
     assert sum(len(card.classes) for card in map(find_card, PAPER)) == 405
-    assert len(vocabulary()) == int(summary.n_classes)
+    assert len(vocabulary("sat")) == int(summary.n_classes)
     assert sum(card.expected_cases for card in map(find_card, PAPER)) == 11637
 
 
@@ -88,7 +88,7 @@ def test_table_7(paper: Path) -> None:
 
 def test_table_8(paper: Path) -> None:
     table = pd.read_csv(paper / "table8_classes.csv")
-    infos = vocabulary()
+    infos = vocabulary("sat")
     assert [i.printed for i in infos] == list(table["printed"])
     assert [(i.printed_modality, i.name) for i in infos] == list(
         zip(table["modality"], table["name"], strict=True)
@@ -128,9 +128,9 @@ def test_every_printed_row_has_its_region(paper: Path) -> None:
 
 
 def test_lesion_group_is_the_fourteen(paper: Path) -> None:
-    group = {i.key for i in vocabulary() if i.in_lesion_group}
+    group = {i.key for i in vocabulary("sat") if i.in_lesion_group}
     assert len(group) == 14
-    assert group == {i.key for i in vocabulary() if i.region == LESION}
+    assert group == {i.key for i in vocabulary("sat") if i.region == LESION}
     printed = pd.read_csv(paper / "table6_lesions.csv")["lesion"].unique()
     for lesion in printed:
         found = [i for i in vocabulary() if i.in_lesion_group and _leads_to(i.modality, lesion, i)]

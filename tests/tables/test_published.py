@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.classes.vocabulary import vocabulary
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
+from evaluation.datasets.registry import find_card
 from evaluation.published import (
     claims_for,
     published,
@@ -62,7 +62,7 @@ def test_keys_are_ours() -> None:
         known[key].in_lesion_group for key in zip(lesions["modality"], lesions["key"], strict=True)
     )
     entries = published(SAT, "dataset")
-    assert set(entries["key"]) == set(load_cards(CARD_FOLDER))
+    assert set(entries["key"]) == set(SAT.entries)
     for printed, key in zip(entries["printed_row"], entries["key"], strict=True):
         assert find_card(printed).id == key
     regions = {info.region for info in vocabulary()}
@@ -116,7 +116,7 @@ def test_the_papers_run_has_all_that_was_published() -> None:
     assert reproduces_paper(whole)
     pd.testing.assert_frame_equal(published_for(whole), published(SAT))
     assert set(claims_for(whole)["source"]) == {"sat-v1"}
-    listed = run_of([*load_cards(CARD_FOLDER), "my_knee"])
+    listed = run_of([*SAT.entries, "my_knee"])
     assert len(published_for(listed)) == len(published(SAT))
 
 

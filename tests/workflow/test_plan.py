@@ -9,18 +9,39 @@ from pathlib import Path
 import pytest
 import yaml
 
+from baselines.nnunet.specialists import specialists_of
 from baselines.universal.config import ONE_FOR_EACH_ENTRY, SYSTEMS
 from evaluation.config import json_schema
+from evaluation.datasets.registry import find_card
+from evaluation.studies.record import find_study
 from evaluation.workflow.configuration import load_config
+from evaluation.workflow.loads import run_loads
+from evaluation.workflow.plan import plan_entries
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLEEN = "nnunet/msd_spleen/model.json"
 
 
-@pytest.mark.parametrize("name", ["smoke", "demo", "hippocampus", "paper"])
+@pytest.mark.parametrize("name", ["smoke", "demo", "hippocampus", "paper", "hermes", "all"])
 def test_configurations_are_valid(name):
     config = load_config(ROOT / "config" / f"{name}.yaml")
     assert config.name == name
+
+
+def test_both_studies_on_one_board_are_41_entries_of_which_each_has_a_split():
+    config = load_config(ROOT / "config" / "all.yaml")
+    sat, hermes = find_study("sat"), find_study("hermes")
+    # The scans of LiTS and KiTS19 are there as MSD Liver and KiTS21.
+    only_hermes = set(hermes.entries) - set(sat.entries) - {"lits", "kits19"}
+    assert set(config.entries) == set(sat.entries) | only_hermes
+    assert len(config.entries) == 41
+    assert set(config.models) >= set(sat.models) | set(hermes.models)
+    assert plan_entries(config).entries == tuple(config.entries)
+    networks = [s.id for d in config.entries for s in specialists_of(find_card(d), config)]
+    assert len(networks) == len(set(networks)) == 36 + 8, "SegTHOR has nothing to train on"
+    loads, _ = run_loads(config, ["segthor", "chaos_mr", "kits21", "amos_ct"])
+    counts = [(load.n_train, load.n_test) for load in loads]
+    assert counts == [(0, 40), (48, 12), (239, 60), (200, 100)]
 
 
 def test_schema_file_is_the_exported_one():
