@@ -73,7 +73,7 @@ def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
                 "train_seconds": train_seconds(cost),
                 "predict_seconds_per_case": predict_seconds_per_case(cost, found.loads),
                 "peak_memory_mib": peak_memory_mib(cost),
-                "gpu_hours": sum(w.gpu_seconds for w in cost.work) / 3600,
+                "gpu_hours": sum(w.held_gpu_seconds for w in cost.work) / 3600,
                 "cpu_hours": sum(w.cpu_seconds for w in cost.work) / 3600,
                 "disk_gib": sum(w.disk_bytes for w in cost.work) / 2**30,
             }
@@ -92,7 +92,7 @@ def _text(found: Estimate) -> str:
             name,
             cost.networks,
             "" if math.isnan(cost.parameters) else f"{cost.parameters / 1e6:.1f} M",
-            sum(w.gpu_seconds for w in cost.work) / 3600,
+            sum(w.held_gpu_seconds for w in cost.work) / 3600,
             sum(w.cpu_seconds for w in cost.work) / 3600,
             cost.device,
         ]

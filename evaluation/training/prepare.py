@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from evaluation.training.grid import (
     triple,
 )
 from evaluation.training.settings import Grid, Millimetres
+from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
     INDEX_FILE,
@@ -141,11 +143,19 @@ def _write_array(path: Path, array: Array) -> None:
         np.save(stream, np.ascontiguousarray(array))
 
 
-def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex:
+def prepare_run(
+    paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1
+) -> PreparedIndex:
     """Prepare all training cases of a run on a grid, in the folder `store_folder(paths, grid)`.
 
     Cases already prepared from the same source are kept. Free disk space is compared with an
     estimate first. While another process prepares the same store, this one waits.
+
+    Args:
+        paths: of the run.
+        config: of the run.
+        grid: what is prepared.
+        jobs: cases at once, each in a process of its own.
 
     Raises:
         BenchError: a case cannot be read or normalised, or the disk is too small.
@@ -155,7 +165,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex
     cases = {dataset: cases_of_split(paths, dataset, "train") for dataset in datasets}
     with _alone(store):
         _check_disk(store, _estimated_bytes(paths, cases, grid.spacing_mm))
-        return _prepare_cases(paths, config, store, grid, cases)
+        return _prepare_cases(paths, config, store, grid, cases, jobs)
 
 
 @contextmanager
@@ -180,13 +190,15 @@ def _prepare_cases(
     store: Path,
     grid: Grid,
     cases: Mapping[str, Sequence[str]],
+    jobs: int,
 ) -> PreparedIndex:
     entries = []
     sources: dict[str, dict[str, str]] = {dataset: {} for dataset in cases}
     todo = [(dataset, case) for dataset in cases for case in cases[dataset]]
+    made = in_processes(partial(_prepare_from_run, paths, store, grid), todo, jobs)
     for dataset, case in tqdm(todo, desc="prepare", unit="case"):
         try:
-            sources[dataset][case] = _prepare_from_run(paths, store, dataset, case, grid)
+            sources[dataset][case] = next(made)
         except BenchError as error:
             raise BenchError(
                 f"training case `{case}` of `{dataset}` cannot be prepared: {error.one_line}",
@@ -214,7 +226,7 @@ def _prepare_cases(
     return index
 
 
-def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, settings: Grid) -> str:
+def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str, case: str) -> str:
     """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
     known, record = read_record(folder), read_case_record(source_folder)

@@ -19,8 +19,9 @@ from evaluation.errors import BenchError
 from evaluation.schema import COST, read_table
 from evaluation.training.counting import forward_flops, weightless
 from evaluation.workflow.configuration import load_config
-from evaluation.workflow.estimate import CPU_FLOPS, estimate, training_flops, windows
+from evaluation.workflow.estimate import estimate, training_flops, windows
 from evaluation.workflow.jobs import job_reports, log_foot, log_head
+from evaluation.workflow.speed import CPU_FLOPS
 from sat.architecture.network import SatNetwork
 from sat.config import load_preset as load_sat_preset
 
