@@ -143,9 +143,7 @@ def _write_array(path: Path, array: Array) -> None:
         np.save(stream, np.ascontiguousarray(array))
 
 
-def prepare_run(
-    paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1
-) -> PreparedIndex:
+def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1) -> PreparedIndex:
     """Prepare all training cases of a run on a grid, in the folder `store_folder(paths, grid)`.
 
     Cases already prepared from the same source are kept. Free disk space is compared with an
