@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from evaluation.models.stages import Resources
-from evaluation.workflow.estimate import Estimate
+from evaluation.workflow.estimate import Estimate, Work
 from evaluation.workflow.stages import StagePlan
 
 # Of the rules with shards; stages of a training state their own.
 RULES = {
     "standardise": Resources(mem_mb=8_000, runtime_min=120),
     "predict": Resources(mem_mb=16_000, runtime_min=240),
-    "predict_on_gpu": Resources(gpus=1, mem_mb=32_000, runtime_min=240),
+    "predict_on_gpu": Resources(gpus=1, mem_mb=32_000, runtime_min=720),
     "measure": Resources(mem_mb=4_000, runtime_min=120),
 }
 
@@ -63,17 +63,18 @@ def limits(found: Estimate, stages: StagePlan) -> Iterator[Limit]:
             int(planned.resource("threads") or 1),
             own.goes_on,
         )
+    jobs: dict[tuple[str, str, str], list[Work]] = {}
     for work in found.work:
-        if work.stage not in RULES:
-            continue
-        rule = (
-            f"{work.stage}_on_gpu" if work.stage == "predict" and work.gpu_seconds else work.stage
-        )
-        asked = RULES[rule]
-        yield Limit(
-            "/".join(filter(None, (work.stage, work.model, work.unit))),
-            work.wall_seconds(1) / 3600, asked.runtime_min / 60, work.threads, asked.threads, True,
-        )  # fmt: skip
+        if work.stage in RULES:
+            # A job does an entry's shard, whatever the specialists that a model has for it.
+            key = work.stage, work.model, work.unit.partition("-")[0]
+            jobs.setdefault(key, []).append(work)
+    for (rule, *names), parts in jobs.items():
+        on_gpu = rule == "predict" and any(part.gpu_seconds for part in parts)
+        asked = RULES[f"{rule}_on_gpu" if on_gpu else rule]
+        hours = sum(part.wall_seconds(1) for part in parts) / 3600
+        title = "/".join(filter(None, (rule, *names)))
+        yield Limit(title, hours, asked.runtime_min / 60, 1, asked.threads, True)
 
 
 def _hours(minutes: int | str | None) -> float:
