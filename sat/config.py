@@ -12,7 +12,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.files.records import PresetSource, Record, read_preset
+from evaluation.paths import RunPaths
 from evaluation.training.settings import Training, TrainingPreset, Triple
+from evaluation.training.store import INDEX_FILE, store_folder
 from sat.knowledge.settings import KnowledgeSettings, load_settings
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
@@ -198,6 +200,18 @@ class Preset(TrainingPreset):
         if self.trains_atlas and self.atlas is None:
             raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
         return self
+
+
+def atlas_index(work: Path) -> Path:
+    """The index of a run's own atlas on the model's grid; `work` is the model's folder."""
+    return work / ATLAS_FOLDER / "store" / INDEX_FILE
+
+
+def stage_2_store(paths: RunPaths, work: Path, preset: Preset) -> Path:
+    """What stage 2 reads: the atlas that the preset names, or the run's own training scans."""
+    if preset.atlas is not None and preset.atlas.volumes is not None:
+        return atlas_index(work).parent
+    return store_folder(paths, preset.grid)
 
 
 def load_preset(source: PresetSource = None) -> Preset:

@@ -29,7 +29,7 @@ from evaluation.workflow.estimate import (
     training_flops,
     windows,
 )
-from evaluation.workflow.loads import Load
+from evaluation.workflow.loads import VOXEL_MM3, VOXELS, Load
 from sat.config import ATLAS_FOLDER, MODEL, NetworkSizes, Preset, load_preset
 from sat.knowledge.settings import KnowledgeSettings, text_folder
 
@@ -44,6 +44,7 @@ CHECKPOINT_BYTES_PER_WEIGHT = 2 * 12.0
 # Definitions have 14 words in the middle, UMLS's are longer: 64 tokens; a step waits for the
 # tokenizer and for small kernels, groups of 32 texts one after the other (assumptions).
 TOKENS_OF_A_TEXT = 64
+PAPER_ATLAS = 321  # scans of e-Anatomy
 TEXT_STEP_SECONDS = 0.1
 # Interpolating the logits of a class to the native grid, linear: a tenth of the cubic spline.
 TO_NATIVE_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
@@ -65,6 +66,7 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     work = [
         Work("prepare", MODEL, "", 0.0, seconds, store, threads=prepare_threads(preset)),
         training_work(MODEL, training, flops, crops, training.processes, size),
+        *([_volumes(preset)] if preset.atlas and preset.atlas.volumes else []),
         *([_text(preset)] if preset.prompts.trains_text else []),
         *([_atlas(preset)] if preset.trains_atlas else []),
         *(_prediction(load, preset, on_gpu) for load in loads),
@@ -123,6 +125,22 @@ def _encoder_sizes(encoder: str) -> tuple[int, int]:
         return 12, 768
     known = json.loads(path.read_text(encoding="utf-8"))
     return int(known["num_hidden_layers"]), int(known["hidden_size"])
+
+
+def _volumes(preset: Preset) -> Work:
+    """An atlas of the user's on the own grid, as many volumes as its list has lines."""
+    assert preset.atlas is not None
+    path = Path(str(preset.atlas.volumes), "volumes.csv")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    count = max(0, len(lines) - 1) or PAPER_ATLAS
+    voxels = count * VOXELS["ct"]
+    own = voxels * VOXEL_MM3["ct"] / prod(preset.grid.spacing_mm)
+    seconds = SECONDS_PER_JOB + (voxels + own) * RESAMPLE_SECONDS_PER_VOXEL
+    threads = prepare_threads(preset)
+    return Work(
+        "prepare", MODEL, "", 0.0, seconds, own * STORE_BYTES_PER_VOXEL, threads=threads,
+        job="prepare-atlas",
+    )  # fmt: skip
 
 
 def _atlas(preset: Preset) -> Work:

@@ -37,6 +37,7 @@ from evaluation.training.grid import (
     resample_labels,
     triple,
 )
+from evaluation.training.points import EMPTY, Points, box_of, paint_points, points_on
 from evaluation.training.settings import Grid, Millimetres
 from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
@@ -51,7 +52,7 @@ from evaluation.training.store import (
     store_folder,
 )
 from evaluation.volumes.image_files import Array, Volume, read_volume
-from evaluation.volumes.segmentation import ClassPlace, Segmentation
+from evaluation.volumes.segmentation import ClassPlace, Segmentation, union_place
 
 POINTS_PER_CLASS = 1000
 LOCK_FILE = ".lock"
@@ -69,6 +70,7 @@ def prepare_case(
     *,
     not_annotated: Sequence[str] = (),
     source: str = "",
+    points: Points = EMPTY,
 ) -> PreparedRecord:
     """Put one case on the own grid and write it.
 
@@ -82,14 +84,25 @@ def prepare_case(
         settings: grid and intensities.
         not_annotated: classes that this case has no annotation for.
         source: fingerprint of what the case is made from.
+        points: of classes that are known at single places; the crop holds them all.
 
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
     grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    normalised, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
-    layers = np.stack([_small(resample_labels(layer, grid)[box]) for layer in reference.layers])
-    points, places = _sample_points(layers, reference.classes, case)
+    marked = points_on(grid, points)
+    resampled = resample_image(image.array, grid)
+    normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
+    parts = [resample_labels(layer, grid)[box] for layer in reference.layers]
+    start = np.array([side.start for side in box])
+    inside = {name: voxels - start for name, voxels in marked.items()}
+    painted, pointed = paint_points(inside, triple(normalised.shape), len(parts))
+    classes = dict(reference.classes)
+    for name, place in pointed.items():
+        both = [classes[name], place] if name in classes else [place]
+        classes[name] = union_place(both, "annotated")
+    layers = np.stack([_small(layer) for layer in (*parts, *painted)])
+    sampled, places = _sample_points(layers, classes, case)
     foreground = bounding_box(np.asarray((layers > 0).any(axis=0)))
     record = PreparedRecord(
         source=source,
@@ -97,7 +110,7 @@ def prepare_case(
         case=case,
         modality=modality,
         shape=triple(normalised.shape),
-        classes=dict(reference.classes),
+        classes=classes,
         not_annotated=tuple(not_annotated),
         points=places,
         label_size=triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
@@ -106,7 +119,7 @@ def prepare_case(
     (folder / RECORD_FILE).unlink(missing_ok=True)
     _write_array(folder / "image.npy", normalised.astype(np.float16))
     _write_array(folder / "layers.npy", layers)
-    _write_array(folder / "points.npy", points)
+    _write_array(folder / "points.npy", sampled)
     write_text(folder / RECORD_FILE, record.model_dump_json() + "\n")
     return record
 

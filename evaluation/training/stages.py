@@ -41,13 +41,16 @@ def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
         partial(_prepare, run, preset),
         (FORMAT, preset.grid, *(scope_digest(find_card(d), run.config) for d in run.entries)),
         needs=tuple(map(run.paths.split, run.entries)),
-        resources=Resources(
-            threads=(threads := prepare_threads(preset)),
-            mem_mb=max(16_000, PREPARE_MEM_MB * threads),
-            runtime_min=720,
-            goes_on=True,
-        ),
+        resources=prepare_resources(preset),
         priority=PRIORITY,
+    )
+
+
+def prepare_resources(preset: TrainingPreset) -> Resources:
+    """Of a job that puts cases on the preset's grid; it goes on with the next case."""
+    threads = prepare_threads(preset)
+    return Resources(
+        threads, mem_mb=max(16_000, PREPARE_MEM_MB * threads), runtime_min=720, goes_on=True
     )
 
 

@@ -17,7 +17,7 @@ Definitions = typer.Option(None, "--definitions", help="CSV with the columns con
 Types = typer.Option(
     [], "--tui", help="Semantic type of UMLS, such as T023; may be repeated. All by default."
 )
-Relations = typer.Option(None, "--relations", help="CSV with the columns head,relation,tail.")
+Relations = typer.Option(None, "--relations", help="Answers: CSV head,relation,tail, or text.")
 MaxTriplets = typer.Option(None, "--max-triplets", min=1, help="Draw so many of UMLS's relations.")
 Preset = typer.Option(None, "--preset", help="`quick` (default), `paper`, or a YAML file.")
 
@@ -72,25 +72,30 @@ def template(
     definitions: Path | None = typer.Option(
         None, "--definitions", help="CSV with the columns concept,definition: all of them."
     ),
+    template_file: Path | None = typer.Option(
+        None, "--template", help="A question of your own with {name} and {definition} in it."
+    ),
     out: Path | None = typer.Option(None, "--out", help="Write JSON Lines here, not to stdout."),
 ) -> None:
     """Print the question that a language model answers with a definition's relations.
 
     Without options the bare template; with --concept and --definition the question for one
     concept; with --definitions one line of JSON (concept_id, concept, prompt) for each. Collect
-    the answers in one CSV with the header head,relation,tail for `train --relations`.
+    the answers in one CSV with the header head,relation,tail for `train --relations`, or in a text
+    with one (head, relation, tail) a line, which other questions ask for.
     """
     from evaluation.errors import BenchError
     from evaluation.files.writing import write_text
     from sat.knowledge.relations import TEMPLATE_FILE, question, read_definitions
 
+    asked = template_file or TEMPLATE_FILE
     if definitions is not None:
         lines = [
             json.dumps(
                 {
                     "concept_id": pair.concept_id,
                     "concept": pair.name,
-                    "prompt": question(pair.name, pair.definition),
+                    "prompt": question(pair.name, pair.definition, asked),
                 },
                 ensure_ascii=False,
             )
@@ -98,9 +103,9 @@ def template(
         ]
         text = "\n".join(lines) + "\n"
     elif concept is not None and definition is not None:
-        text = question(concept, definition)
+        text = question(concept, definition, asked)
     elif concept is None and definition is None:
-        text = TEMPLATE_FILE.read_text(encoding="utf-8")
+        text = asked.read_text(encoding="utf-8")
     else:
         raise BenchError("one concept needs both --concept and --definition")
     if out is None:

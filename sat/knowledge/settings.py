@@ -36,7 +36,7 @@ class Sources(Record):
         default=PAPER_TRIPLETS, ge=1, description="drawn from UMLS; null: all"
     )
     definitions: str | None = Field(default=None, description="CSV with concept,definition")
-    relations: str | None = Field(default=None, description="CSV with head,relation,tail")
+    relations: str | None = Field(default=None, description="answers, as `read_relations` reads")
 
     @model_validator(mode="after")
     def _some(self) -> Sources:

@@ -137,10 +137,13 @@ def fitting(name: str, **changes: object) -> list[Limit]:
     return list(limits(estimate(config, entries, gpus=8, cores=64), stages))
 
 
-@pytest.mark.parametrize("preset", ["paper", "paper-umls", "paper-biomedical", "nano"])
+@pytest.mark.parametrize(
+    "preset", ["paper", "paper-umls", "paper-biomedical", "paper-atlas", "nano"]
+)
 def test_every_job_of_the_paper_fits_into_its_limit(preset):
     found = {x.title: x for x in fitting("paper", presets={"sat-nano": preset, "nnunet": "paper"})}
     stages = ["prepare", "text", "atlas", "train"] if preset != "nano" else ["prepare", "train"]
+    stages += ["prepare-atlas"] * (preset == "paper-atlas")
     assert {f"sat-nano/{stage}" for stage in stages} <= set(found)
     assert sum(title.startswith("nnunet/") for title in found) == 2 * 36
     assert sum(title.startswith("predict/") for title in found) == 4 * 32
