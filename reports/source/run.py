@@ -190,6 +190,28 @@ class RunSource(RunScope):
             found.append(theirs)
         return found
 
+    def own_grid(self, protocol: Protocol) -> tuple[Protocol, list[str]]:
+        """The study's protocol on the models' own grids, and whom it concerns.
+
+        Those are models whose printed numbers are from there and that the run measured there; under
+        another protocol than the study's, nobody.
+        """
+        own, theirs = replace(protocol, space="own"), self.study.protocol
+        frame = self.pick("overall", own)
+        if (protocol.space, protocol.policy) != (theirs.space, theirs.policy) or frame is None:
+            return own, []
+        measured = set(frame["model"])
+        known = self.study.models
+        return own, [
+            m for m in self.shown if m in known and known[m].space == "own" and m in measured
+        ]
+
+    def own_rows(self, protocol: Protocol, table: str, *keys: str) -> Rows:
+        """Rows of a table for `own_grid`, by (measure, further keys)."""
+        own, models = self.own_grid(protocol)
+        frame = self.region_means(own) if table == "region" else self.pick(table, own)
+        return rows_by(frame, *keys) if models and frame is not None else {}
+
     def suffix(self, protocol: Protocol) -> str:
         """For file names: empty for the headline, else such as `_resampled_paper`."""
         if protocol == self.protocols[0]:

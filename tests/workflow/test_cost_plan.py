@@ -148,7 +148,7 @@ def test_every_job_of_the_paper_fits_into_its_limit(preset):
     assert sum(title.startswith("nnunet/") for title in found) == 2 * 36
     assert sum(title.startswith("predict/") for title in found) == 4 * 32
     assert not [limit for limit in found.values() if not limit.fits]
-    assert all(found[f"sat-nano/{stage}"].planned_hours > 0.5 for stage in stages)
+    assert all(found[f"sat-nano/{stage}"].planned_hours > 0.1 for stage in stages)
 
 
 def test_a_job_that_is_planned_too_short_is_told(tmp_path):
