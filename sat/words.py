@@ -54,8 +54,8 @@ def _stage_1(preset: Preset, work: Path | None) -> str:
     else:
         own = settings.sources
         named = {
-            "the open definitions": own.open_set, "definitions": own.definitions,
-            "relations": own.relations, "UMLS": own.umls,
+            "the open definitions": own.open_set, "definitions of the user's": own.definitions,
+            "relations of the user's": own.relations, "UMLS": own.umls,
         }  # fmt: skip
         read = ", ".join(name for name, given in named.items() if given)
     instead = "" if settings.sources.umls else ", in place of UMLS"
