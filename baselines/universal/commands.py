@@ -29,7 +29,8 @@ adapter:
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
-    universal = typer.Typer(help="Universal systems: public releases, and what only they show.", no_args_is_help=True)
+    words = "Universal systems: public releases, and what only they show."
+    universal = typer.Typer(help=words, no_args_is_help=True)
     universal.command("released")(released)
     universal.command("priors")(priors)
     app.add_typer(universal, name="universal", rich_help_panel=MODELS)

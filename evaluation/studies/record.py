@@ -41,10 +41,14 @@ class Document(Record):
 
 
 class StudyModel(Record):
-    """A model that the document compares: its printed name and the preset that stands for it."""
+    """A model that the document compares: its printed name and the preset that stands for it.
+
+    `space` says where its printed numbers were measured, if not where the protocol says.
+    """
 
     title: str
     preset: str | None = None
+    space: Space | None = None
 
 
 class StudyProtocol(Record):

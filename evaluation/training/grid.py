@@ -106,11 +106,14 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     return box[0], box[1], box[2]
 
 
-def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tuple[Floats, Box]:
+def crop_and_normalise(
+    image: Floats, modality: Modality, settings: Grid, *, keep: Box | None = None
+) -> tuple[Floats, Box]:
     """Crop to the box of image > `crop_above`, clip and standardise (SAT's paper, section 4.2).
 
     CT is clipped to HU, by default [-500, 1000], every other modality to its percentiles,
-    background included; then the cropped volume gets mean 0 and deviation 1.
+    background included; then the cropped volume gets mean 0 and deviation 1. The box is extended to
+    hold `keep`.
 
     Returns:
         The normalised crop (float32) and its box in the own grid.
@@ -131,6 +134,9 @@ def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tup
             found=f"values from {image.min():g} to {image.max():g}",
             hint="check that the file is the image and that its modality is right",
         )
+    if keep is not None:
+        x_side, y_side, z_side = map(_joined, box, keep)
+        box = x_side, y_side, z_side
     crop = image[box]
     low, high = settings.ct_clip_hu
     # PET as MR: its uptake has no common scale over centres either.
@@ -145,6 +151,10 @@ def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tup
     if settings.rescale_unit:
         crop = (crop - crop.min()) / (crop.max() - crop.min())
     return crop, box
+
+
+def _joined(a: slice, b: slice) -> slice:
+    return slice(min(a.start, b.start), max(a.stop, b.stop))
 
 
 def triple(values: Sequence[int]) -> Triple:

@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ from evaluation.training.grid import (
     resample_labels,
     triple,
 )
+from evaluation.training.points import EMPTY, Points, box_of, paint_points, points_on
 from evaluation.training.settings import Grid, Millimetres
+from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
     INDEX_FILE,
@@ -49,7 +52,7 @@ from evaluation.training.store import (
     store_folder,
 )
 from evaluation.volumes.image_files import Array, Volume, read_volume
-from evaluation.volumes.segmentation import ClassPlace, Segmentation
+from evaluation.volumes.segmentation import ClassPlace, Segmentation, union_place
 
 POINTS_PER_CLASS = 1000
 LOCK_FILE = ".lock"
@@ -67,6 +70,7 @@ def prepare_case(
     *,
     not_annotated: Sequence[str] = (),
     source: str = "",
+    points: Points = EMPTY,
 ) -> PreparedRecord:
     """Put one case on the own grid and write it.
 
@@ -80,14 +84,25 @@ def prepare_case(
         settings: grid and intensities.
         not_annotated: classes that this case has no annotation for.
         source: fingerprint of what the case is made from.
+        points: of classes that are known at single places; the crop holds them all.
 
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
     grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    normalised, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
-    layers = np.stack([_small(resample_labels(layer, grid)[box]) for layer in reference.layers])
-    points, places = _sample_points(layers, reference.classes, case)
+    marked = points_on(grid, points)
+    resampled = resample_image(image.array, grid)
+    normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
+    parts = [resample_labels(layer, grid)[box] for layer in reference.layers]
+    start = np.array([side.start for side in box])
+    inside = {name: voxels - start for name, voxels in marked.items()}
+    painted, pointed = paint_points(inside, triple(normalised.shape), len(parts))
+    classes = dict(reference.classes)
+    for name, place in pointed.items():
+        both = [classes[name], place] if name in classes else [place]
+        classes[name] = union_place(both, "annotated")
+    layers = np.stack([_small(layer) for layer in (*parts, *painted)])
+    sampled, places = _sample_points(layers, classes, case)
     foreground = bounding_box(np.asarray((layers > 0).any(axis=0)))
     record = PreparedRecord(
         source=source,
@@ -95,7 +110,7 @@ def prepare_case(
         case=case,
         modality=modality,
         shape=triple(normalised.shape),
-        classes=dict(reference.classes),
+        classes=classes,
         not_annotated=tuple(not_annotated),
         points=places,
         label_size=triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
@@ -104,7 +119,7 @@ def prepare_case(
     (folder / RECORD_FILE).unlink(missing_ok=True)
     _write_array(folder / "image.npy", normalised.astype(np.float16))
     _write_array(folder / "layers.npy", layers)
-    _write_array(folder / "points.npy", points)
+    _write_array(folder / "points.npy", sampled)
     write_text(folder / RECORD_FILE, record.model_dump_json() + "\n")
     return record
 
@@ -141,12 +156,18 @@ def _write_array(path: Path, array: Array) -> None:
         np.save(stream, np.ascontiguousarray(array))
 
 
-def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex:
+def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1) -> PreparedIndex:
     """Prepare the training and validation cases of a run on a grid.
 
     They lie in the folder `store_folder(paths, grid)`; what was prepared from the same source is
     kept. Free disk space is compared with an estimate first. While another process prepares the
     same store, this one waits.
+
+    Args:
+        paths: of the run.
+        config: of the run.
+        grid: what is prepared.
+        jobs: cases at once, each in a process of its own.
 
     Raises:
         BenchError: a case cannot be read or normalised, or the disk is too small.
@@ -162,7 +183,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex
     }
     with _alone(store):
         _check_disk(store, _estimated_bytes(paths, cases, grid.spacing_mm))
-        return _prepare_cases(paths, config, store, grid, cases)
+        return _prepare_cases(paths, config, store, grid, cases, jobs)
 
 
 @contextmanager
@@ -187,13 +208,15 @@ def _prepare_cases(
     store: Path,
     grid: Grid,
     cases: Mapping[str, Sequence[str]],
+    jobs: int,
 ) -> PreparedIndex:
     entries = []
     sources: dict[str, dict[str, str]] = {dataset: {} for dataset in cases}
     todo = [(dataset, case) for dataset in cases for case in cases[dataset]]
+    made = in_processes(partial(_prepare_from_run, paths, store, grid), todo, jobs)
     for dataset, case in tqdm(todo, desc="prepare", unit="case"):
         try:
-            sources[dataset][case] = _prepare_from_run(paths, store, dataset, case, grid)
+            sources[dataset][case] = next(made)
         except BenchError as error:
             raise BenchError(
                 f"training case `{case}` of `{dataset}` cannot be prepared: {error.one_line}",
@@ -223,7 +246,7 @@ def _prepare_cases(
     return index
 
 
-def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, settings: Grid) -> str:
+def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str, case: str) -> str:
     """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
     known, record = read_record(folder), read_case_record(source_folder)

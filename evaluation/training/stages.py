@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from evaluation.training.train import Trained
 
 GPU_THREADS = 8
+PREPARE_THREADS = 8
+PREPARE_MEM_MB = 6_000
+"""Of each: a CT of 512 x 512 x 700 as float32 with its coordinates of one large class."""
 PRIORITY = 20
 """The longest single jobs of a run should start first."""
 
@@ -38,9 +41,22 @@ def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
         partial(_prepare, run, preset),
         (FORMAT, preset.grid, *(scope_digest(find_card(d), run.config) for d in run.entries)),
         needs=tuple(map(run.paths.split, run.entries)),
-        resources=Resources(mem_mb=16_000, runtime_min=720),
+        resources=prepare_resources(preset),
         priority=PRIORITY,
     )
+
+
+def prepare_resources(preset: TrainingPreset) -> Resources:
+    """Of a job that puts cases on the preset's grid; it goes on with the next case."""
+    threads = prepare_threads(preset)
+    return Resources(
+        threads, mem_mb=max(16_000, PREPARE_MEM_MB * threads), runtime_min=720, goes_on=True
+    )
+
+
+def prepare_threads(preset: TrainingPreset) -> int:
+    """Processes that prepare cases side by side: few for presets of a CPU, which are small."""
+    return PREPARE_THREADS if preset.training.device == "cuda" else 1
 
 
 def train_stage(
@@ -86,10 +102,10 @@ def training_resources(gpus: int, threads: int, mem_mb: int, days: int) -> Resou
     return Resources(threads, gpus, mem_mb=mem_mb, runtime_min=minutes, goes_on=True)
 
 
-def _prepare(run: ModelContext, preset: TrainingPreset, _granted: Granted) -> str:
+def _prepare(run: ModelContext, preset: TrainingPreset, granted: Granted) -> str:
     from evaluation.training.prepare import prepare_run
 
-    index = prepare_run(run.paths, run.config, preset.grid)
+    index = prepare_run(run.paths, run.config, preset.grid, jobs=granted.threads)
     cases = sum(len(entry.cases) for entry in index.entries)
     classes = sum(len(entry.classes) for entry in index.entries)
     return f"{cases} cases of {len(index.entries)} entries prepared, {classes} classes"

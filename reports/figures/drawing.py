@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -164,12 +164,15 @@ Entry = tuple[str, Look, bool]
 
 
 def model_entries(
-    source: RunSource, models: Sequence[str], published: Iterable[str] = (), words: str = ""
+    source: RunSource, models: Sequence[str], published: Mapping[str, str] | None = None
 ) -> list[Entry]:
-    """Entries of the run's models, and of published ones with these words in brackets."""
+    """Entries of the run's models, and of published ones with their words in brackets."""
     colours, titles = model_looks(source), published_models(source)
     ours = [(source.model_title(m), colours[m], False) for m in models]
-    return [*ours, *((f"{titles[m]} ({words})", colours[m], True) for m in published)]
+    theirs = [
+        (f"{titles[m]} ({words})", colours[m], True) for m, words in (published or {}).items()
+    ]
+    return [*ours, *theirs]
 
 
 def legend(figure: Figure, entries: Sequence[Entry], kind: str) -> None:

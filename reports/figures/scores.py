@@ -58,7 +58,7 @@ def regions_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     sizes = frame.groupby("region")["n_classes"].max()
     labels = [f"{region_title(r, short=True)}\n{int(sizes[r])} classes" for r in regions]
     theirs = [model for model, published in series if published]
-    entries = model_entries(source, source.shown, theirs, published_head(source))
+    entries = model_entries(source, source.shown, {m: published_head(source, m) for m in theirs})
     drawings = []
     for page in pages_of(source.measures, PANELS):
         height = 52.5 if len(page.measures) > 1 else 60
@@ -197,5 +197,7 @@ def _dots(
     labels = [f"{name} ({modality_title(modality)})" for _, modality, name in places]
     panels[0][0].set_yticks(range(len(places)), labels)
     published = [m for m in titles if m in beside]
-    legend(figure, model_entries(source, source.shown, published, "published"), "dot")
+    legend(
+        figure, model_entries(source, source.shown, dict.fromkeys(published, "published")), "dot"
+    )
     return figure, data

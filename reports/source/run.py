@@ -18,6 +18,7 @@ import pandas as pd
 from evaluation.config import RunConfig
 from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
+from evaluation.models.presets import preset_words
 from evaluation.paths import RunPaths
 from evaluation.protocol import HEADLINE, Protocol
 from evaluation.schema import TABLES
@@ -89,6 +90,11 @@ class RunSource(RunScope):
         """A model's printed name."""
         card = self.model_cards.get(model)
         return card.title if card else model
+
+    def preset_words(self, model: str) -> str:
+        """What the model says of its preset: the knowledge that it had, for instance."""
+        card = self.model_cards.get(model)
+        return "" if card is None else preset_words(self.paths, self.config, card)
 
     def parameters(self, model: str) -> tuple[float, int] | None:
         """Number of weights and of networks: the cost table's, else the card's.
@@ -183,6 +189,28 @@ class RunSource(RunScope):
         if theirs not in found and self.pick("overall", theirs) is not None:
             found.append(theirs)
         return found
+
+    def own_grid(self, protocol: Protocol) -> tuple[Protocol, list[str]]:
+        """The study's protocol on the models' own grids, and whom it concerns.
+
+        Those are models whose printed numbers are from there and that the run measured there; under
+        another protocol than the study's, nobody.
+        """
+        own, theirs = replace(protocol, space="own"), self.study.protocol
+        frame = self.pick("overall", own)
+        if (protocol.space, protocol.policy) != (theirs.space, theirs.policy) or frame is None:
+            return own, []
+        measured = set(frame["model"])
+        known = self.study.models
+        return own, [
+            m for m in self.shown if m in known and known[m].space == "own" and m in measured
+        ]
+
+    def own_rows(self, protocol: Protocol, table: str, *keys: str) -> Rows:
+        """Rows of a table for `own_grid`, by (measure, further keys)."""
+        own, models = self.own_grid(protocol)
+        frame = self.region_means(own) if table == "region" else self.pick(table, own)
+        return rows_by(frame, *keys) if models and frame is not None else {}
 
     def suffix(self, protocol: Protocol) -> str:
         """For file names: empty for the headline, else such as `_resampled_paper`."""

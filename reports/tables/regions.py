@@ -138,6 +138,8 @@ def _table(
         closing: notes after those of the document's own table.
     """
     printed = published_lookup(source, scope)
+    named = ("model", "region") if scope == "region" else ("model", "class", "modality")
+    own_rows = source.own_rows(protocol, scope, *named)
     lines: list[Line] = [(sizes[0], "", *sizes[1])]
     unranked, lower, blocks = {0}, set(), {0: "Size"}
     for measure in source.measures:
@@ -149,11 +151,16 @@ def _table(
                 lower.add(len(lines))
             values = [value_of(rows, measure, model, *key) for key in keys]
             lines.append((source.model_title(model), short(source, protocol), *values))
+        for model in source.own_grid(protocol)[1]:
+            unranked.add(len(lines))
+            values = [value_of(own_rows, measure, model, *key) for key in keys]
+            own = short(source, source.own_grid(protocol)[0])
+            lines.append((source.model_title(model), own, *values))
         for model, name in published_models(source).items():
             found = [published_value(printed, measure, model, *key) for key in keys]
             if any(value is not None for value in found):
                 unranked.add(len(lines))
-                lines.append((f"{name} (published)", published_head(source), *found))
+                lines.append((f"{name} (published)", published_head(source, model), *found))
     return ReportTable(
         name=f"{scope}s{source.suffix(protocol)}",
         title=source.numbered(scope, title),

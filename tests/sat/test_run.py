@@ -1,6 +1,7 @@
 """From a run's cases to predictions: prepare, train, the adapter."""
 
 import csv
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,6 +110,22 @@ def test_thresholds_are_tried_on_what_the_training_held_out(run, config, toy):
     found = diagnose_run(run, config, "sat-nano", part=1.0)
     assert found["calibration"]["cases"] == {DATASET: 3}
     assert "training.validation" in "\n".join(report_lines(found))
+
+
+def test_several_processes_prepare_the_same(run, config, toy):
+    grid = toy.preset().grid
+    first = prepare_run(run, config, grid)
+    store = store_folder(run, grid)
+    alone = {p.relative_to(store): p.read_bytes() for p in store.rglob("*.npy")}
+    shutil.rmtree(store)
+    assert prepare_run(run, config, grid, jobs=2) == first
+    assert {p.relative_to(store): p.read_bytes() for p in store.rglob("*.npy")} == alone
+    # What is wrong with a case comes back whole from its process.
+    shutil.rmtree(store)
+    image = run.case(DATASET, "spleen_1") / "image.nii.gz"
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(BenchError, match=r"training case `spleen_1` .* cannot be prepared"):
+        prepare_run(run, config, grid, jobs=2)
 
 
 def test_a_second_preparation_keeps_what_is_there(run, config, toy):

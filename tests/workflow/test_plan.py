@@ -55,8 +55,9 @@ def test_schema_file_is_the_exported_one():
 def test_paper_is_planned_without_data(clone, profile):
     output = clone.run("-n", "--quiet", "rules", *profile)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE))
-    # 36 specialists and SAT-Nano, each with a stage that prepares and one that trains.
-    assert int(counts["stage"]) == int(counts["stage_on_gpu"]) == 37
+    # 36 specialists and SAT-Nano, each with a stage that prepares and one that trains, and
+    # SAT-Nano's two stages of knowledge before that.
+    assert (int(counts["stage"]), int(counts["stage_on_gpu"])) == (37, 39)
     assert int(counts["split"]) == 32
     assert not (clone.folder / "results" / "paper").exists(), "a dry run writes nothing"
 
@@ -82,6 +83,9 @@ def test_sat_nano_asks_for_the_gpus_of_its_preset_or_those_that_are_there(clone)
     target = "results/paper/runs/sat-nano/checkpoint.pt"
     for arguments, gpus in (("--profile slurm", "8"), ("--cores 16 --resources gpu=1", "1")):
         output = clone.run("-n", *arguments.split(), "--", target)
+        for file in ("text/knowledge.json", "atlas/encoder.pt"):
+            assert f"output: results/paper/runs/sat-nano/{file}" in output
+        assert "FALLS BACK to the open definitions" in output, "and says so"
         assert {f"gpu={gpus}", "nodes=1"} <= asked_of(output, "stage_on_gpu")
 
 
