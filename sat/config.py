@@ -16,7 +16,7 @@ from evaluation.training.settings import Training, TrainingPreset, Triple
 from sat.knowledge.settings import KnowledgeSettings, load_settings
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
-DEFAULT_PRESET = "nano"
+DEFAULT_PRESET = "paper"
 MODEL = "sat-nano"
 ATLAS_FOLDER = "atlas"
 ENCODER_FILE = "encoder.pt"
@@ -118,12 +118,17 @@ class PromptSettings(Record):
 class AtlasTraining(Record):
     """Second stage of the knowledge injection (paper, section 4.1 and eq. 4).
 
-    Crops, batch size, patch, device and augmentation are those of the segmentation's `training`.
+    Crops, batch size, patch, device, readers and augmentation are those of the segmentation's
+    `training`; the volumes are the run's training scans, or an atlas.
     The paper fixes temperature, loss, and that a region is pooled from the encoder's output; the
     rest is the later pre-training code's choice where it has one (`sampling: label`; its
     `scales: all` is an option), or ours.
     """
 
+    volumes: str | None = Field(
+        default=None,
+        description="folder of an atlas of the user's (CONTRIBUTING.md); none: the run's own scans",
+    )
     steps: int = Field(ge=1)
     batches_per_step: int = Field(
         default=4, ge=1, description="batches of crops, of different entries, in one loss"

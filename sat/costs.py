@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 STORE_BYTES_PER_VOXEL = 5.0
 # A checkpoint holds weights and two moments of AdamW in float32; last and final are kept.
 CHECKPOINT_BYTES_PER_WEIGHT = 2 * 12.0
-# Definitions have 14 words in the middle, UMLS's are longer (assumption: 64 tokens); a step waits for
-# the tokenizer and for small kernels, 12 groups of 32 texts one after the other (assumption).
+# Definitions have 14 words in the middle, UMLS's are longer: 64 tokens; a step waits for the
+# tokenizer and for small kernels, groups of 32 texts one after the other (assumptions).
 TOKENS_OF_A_TEXT = 64
 TEXT_STEP_SECONDS = 0.1
 # Interpolating the logits of a class to the native grid, linear: a tenth of the cubic spline.

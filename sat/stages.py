@@ -5,6 +5,7 @@ Planning imports this, so torch is loaded only by what a stage does.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +23,12 @@ from evaluation.training.stages import (
 from evaluation.training.store import store_folder
 from sat.config import CROP_SETTINGS, Preset, load_preset
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings, text_folder
+from sat.words import fallbacks
 
 if TYPE_CHECKING:
     from evaluation.training.train import Trained
+
+_log = logging.getLogger(__name__)
 
 
 def stages(run: ModelContext) -> list[Stage]:
@@ -84,6 +88,8 @@ def _text(run: ModelContext, settings: KnowledgeSettings, granted: Granted) -> s
 
     torch.set_num_threads(granted.threads)
     out = text_folder(run.work)
+    for line in fallbacks(run.preset):
+        _log.warning(line)
     done = train_text(out, settings, run.config.seed)
     report_retrieval(out, None, settings.held_out, out / RETRIEVAL_FILE)
     return f"{settings.name}: {done.steps_now} steps in {done.seconds:.0f} s, {done.folder}"

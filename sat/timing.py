@@ -15,7 +15,6 @@ from sat.model import SatModel
 from sat.prompts.book import Key, PromptBook
 from sat.prompts.choice import CLASS_ID_WIDTH
 
-
 # Of a crop, where the preset does not limit them.
 PROMPTS = 32
 

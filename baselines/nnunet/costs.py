@@ -71,7 +71,7 @@ def measured_work(run: Path) -> list[MeasuredWork]:
         MeasuredWork(
             step,
             dataset,
-            record.get("seconds", NOT_MEASURED),
+            record.get("seconds") or NOT_MEASURED,
             record.get("peak_memory_mib") or NOT_MEASURED,
             "GPU" if record.get("device") == "cuda" else "CPU",
         )
@@ -119,7 +119,7 @@ def _specialist(
     store = train_voxels * PREPARED_BYTES_PER_VOXEL
     start = SECONDS_PER_JOB * folds
     return [
-        Work("prepare", MODEL, plan.id, 0.0, seconds, store),
+        Work("prepare", MODEL, plan.id, 0.0, seconds, store, threads=preset.workers),
         compute_work(MODEL, "train", plan.id, training, start, on_gpu, disk, 1),
         compute_work(
             MODEL, "predict", plan.id, prediction, export, on_gpu, layers, load.test_shards

@@ -30,9 +30,7 @@ def time_steps(model: SegmentationModel, batch: Batch, flops: float) -> TimedSte
     training = model.preset.training
     device = check_device(training)
     stepper = Stepper(model.to(device).train(), Team(), seed=0)
-    rows = [
-        stepper.step(number, iter([[batch]]), log=True) for number in range(WARM_UP + TIMED)
-    ]
+    rows = [stepper.step(number, iter([[batch]]), log=True) for number in range(WARM_UP + TIMED)]
     seconds = median(row.step_seconds for row in rows[WARM_UP:] if row is not None)
     on_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if on_gpu else f"this CPU ({platform.machine()})"

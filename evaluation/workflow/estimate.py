@@ -150,6 +150,12 @@ class Estimate:
     gpus: int
     cores: int
     speed: Speed
+    common: tuple[Work, ...]
+
+    @property
+    def work(self) -> tuple[Work, ...]:
+        """All kinds of jobs."""
+        return (*self.common, *(w for cost in self.models.values() for w in cost.work))
 
     @property
     def total(self) -> StageCost:
@@ -243,10 +249,11 @@ def estimate(
     """
     loads, measured = run_loads(config, entries)
     models = {name: _at(cost_of(find_model(name), config, loads), speed) for name in config.models}
-    work = common_work(config, loads) + [w for cost in models.values() for w in cost.work]
+    common = tuple(common_work(config, loads))
+    work = [*common, *(w for cost in models.values() for w in cost.work)]
     stages = [_stage(stage, work, gpus, cores) for stage in STAGES]
     found = tuple(stage for stage in stages if stage.jobs)
-    return Estimate(found, models, tuple(loads), measured, gpus, cores, speed)
+    return Estimate(found, models, tuple(loads), measured, gpus, cores, speed, common)
 
 
 def _at(cost: ModelCost, speed: Speed) -> ModelCost:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from evaluation.config import RunConfig
+from evaluation.errors import BenchError
+from evaluation.models.card import find_model, function_of
 
 # One training iteration of nnU-Net on MSD Hippocampus (5.6 M weights, patch 40 x 56 x 40, batch 7,
 # float32) took 12.5 CPU seconds, for which 0.80e12 operations are counted.
@@ -72,4 +77,31 @@ def speed_of(timed: TimedStep, model: str) -> Speed:
     )
     if timed.on_gpu:
         return Speed(gpu_flops=rate, gpu=timed.device, origin=origin)
-    return Speed(cpu_flops=rate / timed.threads, origin=f"{origin}; {ASSUMED.gpu} is {ASSUMED.origin}")
+    return Speed(
+        cpu_flops=rate / timed.threads, origin=f"{origin}; {ASSUMED.gpu} is {ASSUMED.origin}"
+    )
+
+
+def measured_speed(config: RunConfig) -> Speed:
+    """The speed of this machine, by the first of the run's models that can be timed here.
+
+    Raises:
+        BenchError: none can.
+    """
+    for model in config.models:
+        time: Callable[[RunConfig], TimedStep | None] | None = function_of(
+            find_model(model), "timing", "timed_step"
+        )
+        timed = None if time is None else time(config)
+        if timed is not None:
+            return speed_of(timed, model)
+    raise BenchError(
+        "no training step of this run can be timed here",
+        found="no model with a module `timing`, or its preset wants a GPU and torch sees none",
+        hint="calibrate on a machine with the GPU; elsewhere give --gpu-tflops what it said",
+    )
+
+
+def stated_speed(gpu_tflops: float) -> Speed:
+    """A GPU of so many TFLOP/s, as the user says."""
+    return Speed(gpu_tflops * 1e12, gpu="the GPU of --gpu-tflops", origin="as stated")

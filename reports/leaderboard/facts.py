@@ -22,6 +22,7 @@ def model_facts(source: RunSource, name: str, ids: BoardIds) -> dict[str, Any]:
     words = ["training splits of this run"] if "run" in trained else []
     words += [source.dataset_title(d) for d in trained if d != "run"]
     parameters, networks = source.parameters(name) or (None, 1)
+    words += filter(None, [source.preset_words(name)])
     preset = source.config.presets.get(name)
     return {
         "id": name,

@@ -18,6 +18,7 @@ import pandas as pd
 from evaluation.config import RunConfig
 from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
+from evaluation.models.presets import preset_words
 from evaluation.paths import RunPaths
 from evaluation.protocol import HEADLINE, Protocol
 from evaluation.schema import TABLES
@@ -89,6 +90,11 @@ class RunSource(RunScope):
         """A model's printed name."""
         card = self.model_cards.get(model)
         return card.title if card else model
+
+    def preset_words(self, model: str) -> str:
+        """What the model says of its preset: the knowledge that it had, for instance."""
+        card = self.model_cards.get(model)
+        return "" if card is None else preset_words(self.paths, self.config, card)
 
     def parameters(self, model: str) -> tuple[float, int] | None:
         """Number of weights and of networks: the cost table's, else the card's.

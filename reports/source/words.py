@@ -125,7 +125,13 @@ def kind(source: RunSource) -> str:
 
 def presets(source: RunSource) -> str:
     """Which models ran under a preset, as a sentence (empty if none)."""
-    words = [f"{source.model_title(m)} {p}" for m, p in source.config.presets.items()]
+    named = source.config.presets
+    words = []
+    for model in dict.fromkeys([*named, *source.models]):
+        more = source.preset_words(model)
+        if model in named or more:
+            preset = named.get(model, "as it comes")
+            words.append(f"{source.model_title(model)} {preset}" + f" ({more})" * bool(more))
     return f"Presets: {', '.join(words)}. " if words else ""
 
 

@@ -135,7 +135,9 @@ def _step(
     # bfloat16 has the range of float32, so no gradient needs scaling.
     amp = training.mixed_precision and training.device == "cuda"
     with torch.autocast(training.device, torch.bfloat16, enabled=amp):
-        found = encode_regions(model, chain.from_iterable(own), run.concepts, settings.minimum_voxels)
+        found = encode_regions(
+            model, chain.from_iterable(own), run.concepts, settings.minimum_voxels
+        )
     concept, kinds = found.concept, len(found.concept.unique())
     loss, norm, hits = math.nan, math.nan, math.nan
     if kinds > 1:

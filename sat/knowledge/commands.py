@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 RETRIEVAL_FILE = "retrieval.json"
 Umls = typer.Option(None, "--umls", help="META folder of a UMLS release or subset, in RRF.")
+Definitions = typer.Option(None, "--definitions", help="CSV with the columns concept,definition.")
 Types = typer.Option(
     [], "--tui", help="Semantic type of UMLS, such as T023; may be repeated. All by default."
 )
@@ -51,6 +52,7 @@ def _named(
     umls: Path | None,
     types: list[str],
     most: int | None,
+    definitions: Path | None,
     relations: Path | None,
     open_set: bool | None,
 ) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def _named(
         "umls": None if umls is None else str(umls),
         "semantic_types": tuple(types) or None,
         "max_triplets": most,
+        "definitions": None if definitions is None else str(definitions),
         "relations": None if relations is None else str(relations),
         "open_set": open_set,
     }
@@ -125,6 +128,7 @@ def train(
     umls: Path | None = Umls,
     tui: list[str] = Types,
     max_triplets: int | None = MaxTriplets,
+    definitions: Path | None = Definitions,
     relations: Path | None = Relations,
     open_set: bool | None = typer.Option(None, help="The definitions that come with SAT-Bench."),
     seed: int = typer.Option(0, help="Seed of draws, windows and dropout."),
@@ -139,7 +143,7 @@ def train(
     settings: KnowledgeSettings = _changed(
         preset,
         {"encoder": encoder, "trainable": layers, "steps": steps, "batch": batch, "loss": loss},
-        _named(umls, tui, max_triplets, relations, open_set),
+        _named(umls, tui, max_triplets, definitions, relations, open_set),
     )
     if dry_run:
         _show_sources(settings, seed)

@@ -36,6 +36,16 @@ def read_definitions(path: Path) -> list[Pair]:
     ]
 
 
+def own_definitions(path: Path) -> Knowledge:
+    """The definitions of a user's CSV, `concept,definition`.
+
+    Raises:
+        BenchError: see `read_rows`.
+    """
+    pairs = tuple(read_definitions(path))
+    return Knowledge(pairs, (), (f"definitions of {path.name}: {len(pairs):,}",))
+
+
 def read_relations(path: Path) -> Knowledge:
     """A CSV with exactly the columns `head,relation,tail`; repeated rows count once.
 
