@@ -16,6 +16,7 @@ from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
 from evaluation.files.records import Card, Record
 from evaluation.studies.record import StudyId
+from evaluation.volumes.axes import AS_STORED, AxisOrder
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
 Access = Literal["open", "registration", "agreement", "unavailable"]
@@ -137,6 +138,11 @@ class DatasetCard(Card):
     )
     case_patterns: tuple[CasePattern, ...] = Field(
         default=(), description="the first that fits a case decides what it says"
+    )
+    grid_axes: AxisOrder = Field(
+        default=AS_STORED,
+        description="axis order of grids whose voxels are no cubes: `ASR` puts the long side of "
+        "1 x 1 x 3 mm across sagittal slices",
     )
     regions: tuple[str, ...]
     has_anomaly: bool = False

@@ -73,6 +73,7 @@ def standardise_case(
         not_annotated=not_annotated,
         source_sha256=sources,
         sequence=card.sequence_of(raw.case, raw.sequence),
+        grid_axes=card.grid_axes,
         geometry=scan.image.remark,
         made_from=made_from(card, scope, raw, sources),
     )
@@ -123,7 +124,7 @@ def made_from(
     sources: Mapping[str, str],
 ) -> str:
     """What a case is made from: hashes of the source files, card (not its prose), and classes."""
-    fields = {"reader", "reader_args", "classes", "ignore_values", "patient_pattern"}
+    fields = {"reader", "reader_args", "classes", "ignore_values", "patient_pattern", "grid_axes"}
     names = [entry.name for entry in scope]
     scan = [card.modality_of(raw.case), card.sequence_of(raw.case, raw.sequence)]
     return digest(CASE, card.model_dump(mode="json", include=fields), names, scan, sources)

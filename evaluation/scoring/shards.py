@@ -85,7 +85,7 @@ def _made_from(pairs: RunPairs, case: str, status: PredictionStatus | None) -> s
     """
     try:
         record = read_case_record(pairs.paths.case(pairs.dataset, case))
-        reference = [record.labels, record.patient, record.modality]
+        reference = [record.labels, record.patient, record.modality, record.grid_axes]
     except BenchError:
         reference = []
     answer = [status.status, status.reason, status.masks] if status else []

@@ -38,7 +38,7 @@ from evaluation.training.grid import (
     triple,
 )
 from evaluation.training.points import EMPTY, Points, box_of, paint_points, points_on
-from evaluation.training.settings import Grid, Millimetres
+from evaluation.training.settings import Grid, Millimetres, Triple
 from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
@@ -50,6 +50,14 @@ from evaluation.training.store import (
     PreparedRecord,
     read_record,
     store_folder,
+)
+from evaluation.volumes.axes import (
+    AS_STORED,
+    AxisOrder,
+    along_ras,
+    turned,
+    turned_masks,
+    turned_points,
 )
 from evaluation.volumes.image_files import Array, Volume, read_volume
 from evaluation.volumes.segmentation import ClassPlace, Segmentation, union_place
@@ -71,6 +79,7 @@ def prepare_case(
     not_annotated: Sequence[str] = (),
     source: str = "",
     points: Points = EMPTY,
+    axes: AxisOrder = AS_STORED,
 ) -> PreparedRecord:
     """Put one case on the own grid and write it.
 
@@ -85,12 +94,14 @@ def prepare_case(
         not_annotated: classes that this case has no annotation for.
         source: fingerprint of what the case is made from.
         points: of classes that are known at single places; the crop holds them all.
+        axes: axis order of the own grid.
 
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
+    image, reference = turned(image, axes), turned_masks(reference, axes)
     grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    marked = points_on(grid, points)
+    marked = points_on(grid, {n: turned_points(found, axes) for n, found in points.items()})
     resampled = resample_image(image.array, grid)
     normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
     parts = [resample_labels(layer, grid)[box] for layer in reference.layers]
@@ -250,7 +261,9 @@ def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str
     """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
     known, record = read_record(folder), read_case_record(source_folder)
-    source = digest(FORMAT, record.image, record.labels, record.modality, settings)
+    source = digest(
+        FORMAT, record.image, record.labels, record.modality, record.grid_axes, settings
+    )
     outdated = known is not None and is_outdated(folder / RECORD_FILE, store / INDEX_FILE)
     if known is not None and known.source == source and not outdated:
         return source
@@ -268,6 +281,7 @@ def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str
         settings,
         not_annotated=record.not_annotated,
         source=source,
+        axes=record.grid_axes,
     )
     meter.write()
     return source
@@ -284,10 +298,14 @@ def _estimated_bytes(
 ) -> int:
     """Upper estimate: float16 image and uint8 layers of the uncropped own grid."""
     return sum(
-        int(np.prod(GridMap(record.shape, record.spacing_mm, own_mm).own_shape))
-        * (2 + record.n_layers)
+        int(np.prod(_own_shape(record, own_mm))) * (2 + record.n_layers)
         for record in _records(paths, cases)
     )
+
+
+def _own_shape(record: CaseRecord, own_mm: Millimetres) -> Triple:
+    sides = along_ras(own_mm, record.grid_axes)
+    return GridMap(record.shape, record.spacing_mm, sides).own_shape
 
 
 def _check_disk(store: Path, needed: int) -> None:

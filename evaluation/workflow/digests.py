@@ -44,7 +44,7 @@ def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
     Of the raw files sizes and times are looked at; the job itself compares contents.
     """
     fields = {"modality", "sequence", "case_patterns", "folder", "reader", "reader_args"}
-    fields |= {"classes", "ignore_values", "exclude", "patient_pattern", "markers"}
+    fields |= {"classes", "ignore_values", "exclude", "patient_pattern", "markers", "grid_axes"}
     kept = card.model_dump(mode="json", include=fields)
     return digest(CASE, kept, scope_digest(card, config), raw_state(card, config))
 
@@ -77,7 +77,7 @@ def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     """What a shard's score rows and judged sides depend on besides the masks."""
     classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
     study = find_study(config.study)
-    grid = study.protocol.spacing_mm if "resampled" in config.space else None
+    grid = study.protocol.grid_mm(card.grid_axes) if "resampled" in config.space else None
     metrics = versions_of(config.metrics)
     made = [SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, study.id, grid]
     return digest(made, classes)

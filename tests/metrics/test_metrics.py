@@ -161,3 +161,26 @@ def test_the_command_lists_them() -> None:
     assert set(listed) == set(all_metrics())
     assert listed["volume_difference"]["better"] == "none"
     assert listed["volume_difference"]["prediction missing"] == "undefined"
+
+
+def test_precision_and_recall_part_the_two_kinds_of_errors() -> None:
+    """A mask twice as large as the structure in it finds all and is half wrong."""
+    reference, prediction = np.zeros((8, 8, 8), bool), np.zeros((8, 8, 8), bool)
+    reference[2:4, 2:4, 2:4], prediction[2:6, 2:4, 2:4] = True, True
+    empty = np.zeros_like(reference)
+
+    def values(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        measured = Measurement(
+            (1, 1, 1), 1.0, int(reference.sum()), int(prediction.sum()),
+            int((reference & prediction).sum()), 0, 0, 0, 0,
+        )  # fmt: skip
+        return find_metric("precision").value(measured), find_metric("recall").value(measured)
+
+    assert values(reference, prediction) == (0.5, 1)
+    assert values(prediction, reference) == (1, 0.5)
+    precision, recall = values(reference, empty)
+    assert math.isnan(precision)
+    assert recall == 0
+    precision, recall = values(empty, prediction)
+    assert precision == 0
+    assert math.isnan(recall)
