@@ -11,7 +11,9 @@ from evaluation.paths import RunPaths
 from tests.bench.score_rows import synthetic_scores
 from tests.reports.conftest import shape_of, write_run
 
-LONG = "Hierarchically attentive residual encoder of heterogeneous scans, trained on all entries, v1.2"
+LONG = (
+    "Hierarchical attentive residual encoder of heterogeneous scans, trained on all entries, v1.2"
+)
 TITLES = (
     LONG,
     "多器官分割网络（腹部与胸部的通用模型，第二版）",
