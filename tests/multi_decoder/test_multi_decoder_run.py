@@ -71,6 +71,8 @@ def test_it_learns_and_is_measured_like_any_model(tiny_run, preset):
     assert rows["dsc"].min() > 0.6, rows[["class", "dsc"]]
 
 
+# The engine does the same for every model: `tests/training` has it among the quick ones.
+@pytest.mark.long
 def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, tmp_path):
     settings = preset(steps=20)
     work, store = prepared(tiny_run, settings)
@@ -139,6 +141,7 @@ train(work, store, Preset.model_validate_json(preset), 3, progress=False)
 """
 
 
+@pytest.mark.long
 def test_two_processes_learn_what_one_learns_though_each_leaves_decoders_out(
     tiny_run, preset, tmp_path
 ):
