@@ -21,7 +21,7 @@ WRAP_CHARACTERS = 34
 WRAP_WIDTH = "15em"
 LINE_BREAK = r"\\"
 # Of the text in footnote size; a table that is a third wider is still legible when scaled down.
-WIDTH_CHARACTERS = 105
+WIDTH_CHARACTERS = 130
 HEAD_COLUMNS = 24
 HEAD_LINES = 3
 FLOATS_BETWEEN_PAGES = 8
@@ -113,7 +113,7 @@ def _parts(table: ReportTable) -> list[ReportTable]:
         else 0
         for i, c in enumerate(table.columns)
     ]
-    heads = [min(columns_of_text(c.label), 12) for c in table.columns]
+    heads = [min(columns_of_text(c.label), 10) for c in table.columns]
     widths = [max(pair) + 2 for pair in zip(widths, heads, strict=True)]
     grouped = [i for i, c in enumerate(table.columns) if c.group]
     if sum(widths) <= WIDTH_CHARACTERS or not grouped:

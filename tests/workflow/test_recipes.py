@@ -48,7 +48,7 @@ def test_dockerfile_is_well_formed():
     assert re.fullmatch(r"[\w./-]+:[\w.-]+", base_image()), "the base image has a tag"
     assert [name for name, _ in steps][-1] == "CMD"
     users = [text for name, text in steps if name == "USER"]
-    assert users == ["satbench"], "no program runs as root"
+    assert users == ["1000"], "no program runs as root"
     for name, text in steps:
         if name == "COPY":
             assert "://" not in text
