@@ -24,11 +24,15 @@ help: ## list the targets
 
 setup: $(READY) ## install the locked environment into .venv
 
-$(READY): requirements.lock pyproject.toml
+# torch is not in the lock: its builds for CPUs and for each CUDA come from different places with
+# different hashes, and TORCH says which one this machine wants. All else is checked by hash, and
+# what is built is built with the locked setuptools.
+$(READY): requirements.lock requirements-build.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements-build.lock
+	$(BIN)/pip install --quiet --require-hashes --no-deps --no-build-isolation -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 lint: $(READY) ## ruff, mypy, snakefmt, hadolint and the import contract

@@ -75,7 +75,7 @@ class UniversalSystem:
         rows = model.prompts_of(case.dataset)
         if isinstance(model, LabelModel):
             labels = model.tasks.labels[case.dataset]
-            found = segment_labels(model, image, case.modality, rows)
+            found = segment_labels(model, image, case.modality, rows, axes=case.grid_axes)
             places = {
                 name: ClassPlace(kind="direct", parts=(Part(layer=0, values=labels.classes[name]),))
                 for name in classes
@@ -84,4 +84,6 @@ class UniversalSystem:
         entry = model.known.of(case.dataset)
         assert entry is not None
         numbers = [entry.classes.index(name) for name in classes]
-        return segment_masks(model, image, case.modality, list(classes), rows[numbers])
+        return segment_masks(
+            model, image, case.modality, list(classes), rows[numbers], axes=case.grid_axes
+        )

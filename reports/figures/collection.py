@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluation.classes.modality import MODALITIES
 from evaluation.datasets.card import DatasetCard
+from reports.figures.choice import label
 from reports.figures.drawing import Drawing, legend, log_axis, offsets, whole_numbers
 from reports.layout.style import COLOURS, Look, canvas, looks
 from reports.source.run import RunSource
@@ -167,4 +168,5 @@ def _bars_by_region(
 
 def _entry(card: DatasetCard) -> str:
     word = modality_title(card.modality)
-    return card.title if word in card.title.split("(")[-1] else f"{card.title} ({word})"
+    title = label(card.title)
+    return title if word in card.title.split("(")[-1] else f"{title} ({word})"

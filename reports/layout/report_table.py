@@ -52,7 +52,8 @@ class ReportTable:
     `rows` hold one value per column. A row that starts a block of rows has its name in `blocks`
     (row index → heading), printed as a line of its own in Markdown and LaTeX. With `downwards`,
     the rows of a block compete within each column; rows in `unranked` (published numbers,
-    controls, counts) never compete, and in rows in `lower` the lowest value is the best.
+    controls, counts) never compete, and in rows in `lower` the lowest value is the best. `bold`
+    are the best cells where they are known already: of some columns of a whole table.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ReportTable:
     downwards: bool = False
     unranked: frozenset[int] = frozenset()
     lower: frozenset[int] = frozenset()
+    bold: frozenset[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):
@@ -92,6 +94,8 @@ def best_cells(table: ReportTable) -> set[tuple[int, int]]:
 
     Values are compared as printed, so equal numbers are bold together; a lone value is not bold.
     """
+    if table.bold is not None:
+        return set(table.bold)
     competing: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
     block = 0
     for row_index, row in enumerate(table.rows):

