@@ -16,11 +16,13 @@ from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
 from evaluation.schema import scores_table, write_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
+from evaluation.scoring.finding import find_cases
 from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
-from evaluation.scoring.inputs import PairedFiles, find_cases
+from evaluation.scoring.inputs import PairedFiles, Source
 from evaluation.scoring.journal import Journal
 from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
 from evaluation.scoring.pipeline import in_threads, measure_cases
+from evaluation.volumes.segments import segments_of
 
 OUTPUT_SUFFIXES = (".parquet", ".csv")
 
@@ -35,7 +37,7 @@ class Outcome:
         unmatched: predictions without a reference.
         labels_from: where the classes come from, in words.
         reused: number of cases whose rows were there already.
-        unnamed: value or mask file that no class names -> the cases whose predictions hold it.
+        unnamed: what no class names (`value 7`, `reference: value 7`) -> the cases that hold it.
     """
 
     rows: pd.DataFrame
@@ -106,12 +108,15 @@ def evaluate(
     find_engine(settings.engine)
     find_metrics(settings.metrics)
     checked_tolerances(settings.tolerances_mm)
-    given, ignored = without_ignored(read_labels_file(labels_file)) if labels_file else (None, ())
+    known = (read_labels_file(labels_file), labels_file) if labels_file else find_labels(reference)
+    given, ignored = without_ignored(known[0]) if known else (None, ())
     cases, unmatched = find_cases(reference, prediction, given)
     with Journal(output, output.with_name(f".{output.name}.cases.jsonl")) as journal:
-        labels, labels_from = _labels(reference, cases, given, labels_file, jobs)
         if given is None:
-            labels, ignored = without_ignored(labels)
+            labels, labels_from = _labels(reference, cases, jobs)
+        else:
+            labels, labels_from = given, str(known[1] if known else "")
+        cases = _with_values(labels, cases)
         _check_labels(labels, cases)
         settings = replace(
             settings, labels=labels, ignored=ignored, answered=_answered(labels, cases)
@@ -160,21 +165,13 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
         raise BenchError("output cannot be written", file=path, found=error) from error
 
 
-def _labels(
-    reference: Path,
-    cases: list[PairedFiles],
-    given: Labels | None,
-    given_file: Path | None,
-    jobs: int,
-) -> tuple[Labels, str]:
-    if given is not None:
-        return given, str(given_file)
-    found = find_labels(reference)
-    if found is not None:
-        return found[0], str(found[1])
-    if all(case.reference.layout == "masks" for case in cases):
-        sound = [case.reference for case in cases if not case.reference.problem]
-        names = sorted({name for source in sound for name in source.masks()})
+def _labels(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Labels, str]:
+    """The classes, where nobody has named them."""
+    sound = [case.reference for case in cases if not case.reference.problem]
+    if segmented := [source for source in sound if source.layout == "segments"]:
+        return _segment_labels(segmented), "the names of the reference's segments"
+    if masks := [source for source in sound if source.layout == "masks"]:
+        names = sorted({name for source in masks for name in source.masks()})
         return {name: Label(file=name) for name in names}, "the names of the reference's masks"
 
     def values(case: PairedFiles) -> set[int] | str:
@@ -200,10 +197,41 @@ def _labels(
     return labels, "the values in the references"
 
 
+def _segment_labels(sources: list[Source]) -> Labels:
+    """Names of segments, with the value where it is the same in every reference."""
+    values: dict[str, set[int]] = {}
+    for source in sources:
+        for name, part in segments_of(source.path).items():
+            values.setdefault(name, set()).update(part.values if part.layer == 0 else (-1,))
+    return {
+        name: Label(values=tuple(found)) if len(found) == 1 and found != {-1} else Label(file=name)
+        for name, found in sorted(values.items())
+    }
+
+
+def _with_values(labels: Labels, cases: list[PairedFiles]) -> list[PairedFiles]:
+    """The cases; a label map among references of another layout cannot be read without values.
+
+    Such a stray file costs its own case, not all the others.
+    """
+    nameless = next((name for name, label in labels.items() if not label.values), None)
+    others = any(case.reference.layout != "label maps" for case in cases)
+    if nameless is None or not others:
+        return cases
+    problem = f"a label map among other references, and class `{nameless}` has no value"
+    return [
+        replace(case, reference=replace(case.reference, problem=problem))
+        if case.reference.layout == "label maps" and not case.reference.problem
+        else case
+        for case in cases
+    ]
+
+
 def _check_labels(labels: Labels, cases: list[PairedFiles]) -> None:
     """Label maps need values."""
     nameless = [name for name, label in labels.items() if not label.values]
-    maps = [s for c in cases for s in (c.reference, c.prediction) if s and s.layout == "label maps"]
+    sources = [s for c in cases for s in (c.reference, c.prediction) if s and not s.problem]
+    maps = [source for source in sources if source.layout == "label maps"]
     if maps and nameless:
         raise BenchError(
             f"class `{nameless[0]}` has no value, but there are label maps",
@@ -217,9 +245,13 @@ def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
     found: set[str] = set()
     for case in cases:
         source = case.prediction
-        if source is not None and source.layout == "masks" and not source.problem:
+        if source is None or source.problem:
+            continue
+        if source.layout == "masks":
             masks = source.masks()
             found |= {n for n, label in labels.items() if source.mask_of(n, label, masks)}
+        elif source.layout == "segments":
+            found |= segments_of(source.path).keys() & labels.keys()
     return frozenset(found)
 
 

@@ -90,7 +90,8 @@ def _labels_of(data: Mapping[Any, Any], path: Path) -> Labels:
         name = unicodedata.normalize("NFC", str(key))
         if name in labels:
             raise BenchError(f"the class `{name}` is there twice", file=path)
-        is_zero = value in (0, [0]) and value is not False
+        (only, *more) = value if isinstance(value, list) and value else [value]
+        is_zero = type(only) is int and only == 0 and not more
         if name.lower() == _IGNORED and not is_zero:
             labels[name] = replace(_label(name, value, path), ignored=True)
         elif name.lower() != _BACKGROUND and not is_zero:

@@ -8,8 +8,8 @@ key, NRRD's until an empty line; comments may be of any length.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -25,12 +25,16 @@ _NRRD = (".nrrd", ".nhdr")
 
 @dataclass(frozen=True)
 class TextHeader:
-    """Data files as the header names them (none: in the file itself), slices, and unit."""
+    """Data files as the header names them (none: in the file itself), slices, and unit.
+
+    `own` are keys that NRRD leaves to the program that wrote the file (`key:=value`).
+    """
 
     data: tuple[str, ...] = ()
     listed: bool = False
     size: tuple[int, ...] = ()
     unit: str = ""
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_text_header(path: Path) -> TextHeader | None:
@@ -43,7 +47,7 @@ def read_text_header(path: Path) -> TextHeader | None:
     if suffix not in _META + _NRRD or not path.is_file():
         return None
     with path.open("rb") as stream:
-        fields, rest = _fields(stream, path, nrrd=suffix in _NRRD)
+        fields, rest, own = _fields(stream, path, nrrd=suffix in _NRRD)
     if suffix in _META:
         named = fields.get("elementdatafile", "LOCAL")
         return TextHeader(
@@ -52,18 +56,23 @@ def read_text_header(path: Path) -> TextHeader | None:
         )  # fmt: skip
     named = fields.get("data file", fields.get("datafile", "LOCAL"))
     size, unit = _numbers(fields.get("sizes", "")), fields.get("space units", "")
-    return TextHeader(*_data_files(named, rest), size, unit or fields.get("units", ""))
+    return TextHeader(*_data_files(named, rest), size, unit or fields.get("units", ""), own)
 
 
-def _fields(stream: BinaryIO, path: Path, nrrd: bool) -> tuple[dict[str, str], list[str]]:
-    """Keys in lower case with their values, and the lines that follow a list of files."""
+def _fields(
+    stream: BinaryIO, path: Path, nrrd: bool
+) -> tuple[dict[str, str], list[str], dict[str, str]]:
+    """Keys in lower case with their values, lines that follow a list of files, and own keys."""
     fields: dict[str, str] = {}
+    own: dict[str, str] = {}
     for line in _lines(stream, path):
         text = line.strip()
         if nrrd and not text:
             break
-        # A NRRD comment, or a key of the user's own (`key:=value`).
         if nrrd and (text.startswith("#") or ":=" in text):
+            key, sign, value = text.partition(":=")
+            if sign and not text.startswith("#"):
+                own[key] = value
             continue
         key, sign, value = re.match(r"([^=:]*)([=:]?)(.*)", text).groups()  # type: ignore[union-attr]
         name = " ".join(key.lower().split())
@@ -71,10 +80,10 @@ def _fields(stream: BinaryIO, path: Path, nrrd: bool) -> tuple[dict[str, str], l
             fields[name] = value.strip()
         last = name in (("data file", "datafile") if nrrd else ("elementdatafile",))
         if last and value.strip().upper().startswith("LIST"):
-            return fields, [x.strip() for x in _lines(stream, path) if x.strip()]
+            return fields, [x.strip() for x in _lines(stream, path) if x.strip()], own
         if last and not nrrd:
             break
-    return fields, []
+    return fields, [], own
 
 
 def _lines(stream: BinaryIO, path: Path) -> Iterator[str]:
