@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$", max_length=64)]
 
 
+# 0 is the background everywhere.
+Value = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Values = Annotated[list[Value], Field(min_length=1)]
+
+
 class PredictionFolder(Record):
     """Predictions made elsewhere: `<folder>/<dataset>/<case>.nii.gz` or one mask per class.
 
@@ -45,7 +50,7 @@ class PredictionFolder(Record):
 
     kind: Literal["prediction-folder"]
     folder: str
-    labels: dict[str, dict[str, int | list[int]]] = Field(default={})
+    labels: dict[str, dict[str, Value | Values]] = Field(default={})
 
 
 class Command(Record):
@@ -57,8 +62,8 @@ class Command(Record):
 
     kind: Literal["command"]
     command: list[str] = Field(min_length=1)
-    labels: dict[str, dict[str, int | list[int]]] = Field(default={})
-    timeout_s: float = 24 * 3600.0
+    labels: dict[str, dict[str, Value | Values]] = Field(default={})
+    timeout_s: float = Field(default=24 * 3600.0, gt=0, allow_inf_nan=False)
 
 
 class PythonObject(Record):
@@ -183,11 +188,12 @@ def load_object(target: str, where: str) -> Any:
 def _module(name: str, where: str) -> ModuleType:
     try:
         return import_module(name)
-    except ImportError as error:
+    except Exception as error:
+        # It may be the user's own module: a fault in it is theirs to see, in one line.
         raise BenchError(
             f"cannot import `{name}`",
             file=where,
-            found=error,
+            found=f"{type(error).__name__}: {error}",
             hint="install the extra that the model needs, for example `pip install satbench[sat]`",
         ) from error
 

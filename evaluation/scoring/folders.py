@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from evaluation.errors import BenchError
-from evaluation.files.writing import atomic_path
-from evaluation.metrics.catalogue import all_metrics, find_metrics
+from evaluation.files.expressions import with_group, within_patience
+from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
-from evaluation.schema import scores_table, write_table
+from evaluation.schema import scores_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
 from evaluation.scoring.finding import find_cases
 from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
 from evaluation.scoring.inputs import PairedFiles, Source
 from evaluation.scoring.journal import Journal
 from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
+from evaluation.scoring.outputs import require_ours, write_rows
 from evaluation.scoring.pipeline import in_threads, measure_cases
 from evaluation.volumes.segments import segments_of
-
-OUTPUT_SUFFIXES = (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,7 @@ def evaluate(
     Raises:
         BenchError: the arguments are unusable, or the output cannot be written.
     """
-    if not output.name.lower().endswith(OUTPUT_SUFFIXES):
-        raise BenchError(
-            "unknown format of the output", file=output, expected=" or ".join(OUTPUT_SUFFIXES)
-        )
-    if output.is_dir():
-        raise BenchError("the output is a folder", file=output, hint="name a file in --out")
+    require_ours(output)
     patient = _pattern(patient_pattern)
     find_engine(settings.engine)
     find_metrics(settings.metrics)
@@ -111,6 +106,7 @@ def evaluate(
     known = (read_labels_file(labels_file), labels_file) if labels_file else find_labels(reference)
     given, ignored = without_ignored(known[0]) if known else (None, ())
     cases, unmatched = find_cases(reference, prediction, given)
+    patients = _patients(patient, (case.name for case in cases))
     with Journal(output, output.with_name(f".{output.name}.cases.jsonl")) as journal:
         if given is None:
             labels, labels_from = _labels(reference, cases, jobs)
@@ -146,23 +142,10 @@ def evaluate(
         table = scores_table(settings.metrics)
         frame = pd.DataFrame(rows, columns=table.names) if rows else table.empty()
         if rows:
-            frame["patient"] = [_patient(patient, case) for case in frame["case"]]
+            frame["patient"] = frame["case"].map(patients)
         write_rows(output, frame)
         journal.keep_only(keys.values())
     return Outcome(frame, failed, unmatched, labels_from, reused, unnamed)
-
-
-def write_rows(path: Path, frame: pd.DataFrame) -> None:
-    """Write score rows as Parquet or CSV, atomically."""
-    metrics = [name for name in all_metrics() if name in frame.columns]
-    try:
-        if path.name.lower().endswith(".csv"):
-            with atomic_path(path) as temporary:
-                frame.to_csv(temporary, index=False)
-        else:
-            write_table(path, frame, scores_table(metrics))
-    except OSError as error:
-        raise BenchError("output cannot be written", file=path, found=error) from error
 
 
 def _labels(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Labels, str]:
@@ -257,14 +240,16 @@ def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
 
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise BenchError("patient pattern is no regular expression", found=error) from error
-    if pattern.groups < 1:
-        raise BenchError("patient pattern has no group", found=text, hint="for example ^(p\\d+)_")
-    return pattern
+        return re.compile(with_group(text))
+    except ValueError as error:
+        raise BenchError(
+            "patient pattern has no group, or is no regular expression", found=error,
+            hint="for example ^(p\\d+)_",
+        ) from error  # fmt: skip
 
 
-def _patient(pattern: re.Pattern[str], case: str) -> str:
-    match = pattern.search(case)
-    return match.group(1) if match and match.group(1) else case
+def _patients(pattern: re.Pattern[str], cases: Iterable[str]) -> dict[str, str]:
+    """The patient of each case; a case that the pattern does not fit is one of its own."""
+    with within_patience(pattern.pattern):
+        found = {case: pattern.search(case) for case in cases}
+    return {case: match.group(1) or case if match else case for case, match in found.items()}

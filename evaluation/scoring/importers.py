@@ -74,9 +74,9 @@ def import_nnunet_summary(
 
 
 def _case_names(files: Sequence[str]) -> list[str]:
-    """Cases by their files' names; by their folders' where these name all files alike.
+    r"""Cases by their files' names; by their folders' where these name all files alike.
 
-    Paths may be of another system (`C:\\data\\case_1.nii.gz`).
+    Paths may be of another system (`C:\data\case_1.nii.gz`).
     """
     paths = [PureWindowsPath(file) for file in files]
     stems = [stem_of(Path(path.name)) for path in paths]
@@ -280,7 +280,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     # What pandas writes beside a table unless it is told not to: the numbers of its rows.
     if names and names[0] in ("", "Unnamed: 0") and len(names) > 1:
         frame = frame.drop(columns=frame.columns[0])
-    return frame.apply(lambda column: column.str.strip())
+    stripped: pd.DataFrame = frame.apply(lambda column: column.str.strip())
+    return stripped
 
 
 def _refuse_blank(
@@ -307,7 +308,7 @@ def _numbers(frame: pd.DataFrame, path: Path, metric: Metric) -> pd.DataFrame:
         raise BenchError(
             f"table holds values outside {metric.range_text}",
             file=path,
-            found=float(numbers.abs().max(axis=None)),
+            found=f"{numbers.abs().to_numpy().max():g}",
             hint="percentages? divide them by 100",
         )
     return numbers

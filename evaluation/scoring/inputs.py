@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evaluation.errors import BenchError
+from evaluation.errors import BenchError, printable
 from evaluation.scoring.labels import Label, Labels
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import has_volume_suffix, stem_of
@@ -90,8 +90,7 @@ def readable(name: str) -> str:
 
     Bytes that are not UTF-8 and control characters, which could steer a terminal, are escapes.
     """
-    text = os.fsencode(composed(name)).decode("utf-8", errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(os.fsencode(composed(name)).decode("utf-8", errors="backslashreplace"))
 
 
 def some_of(names: Iterable[str]) -> str:

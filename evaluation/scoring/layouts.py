@@ -36,10 +36,10 @@ from evaluation.volumes.image_files import (
 # TotalSegmentator's folder of masks inside a case's folder.
 _MASK_FOLDER = "segmentations"
 _DEEPEST = 4
-_IMAGE_NAMES = frozenset(
-    ("image", "imaging", "img", "scan", "volume", "ct", "mr", "mri", "pet", "adc", "dwi", "flair")
-    + ("t1", "t1w", "t1c", "t1ce", "t1n", "t1gd", "t2", "t2w", "t2f")
-)
+_IMAGE_NAMES = {
+    *("image", "imaging", "img", "scan", "volume", "ct", "mr", "mri", "pet", "adc", "dwi", "flair"),
+    *("t1", "t1w", "t1c", "t1ce", "t1n", "t1gd", "t2", "t2w", "t2f"),
+}
 # No label map of a body or brain holds more values; an image nearly always does.
 _MOST_VALUES = 255
 _SAMPLE = 200_000

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from evaluation.errors import BenchError
+from evaluation.errors import BenchError, printable
 from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
 from evaluation.volumes.image_files import checked_geometry, from_itk, require_memory
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
@@ -47,7 +47,8 @@ def segments_of(path: Path) -> dict[str, Part]:
             found.setdefault(match[1], {})[match[2]] = value
     segments: dict[str, Part] = {}
     for number, says in sorted(found.items(), key=lambda item: int(item[0])):
-        name = unicodedata.normalize("NFC", says.get("Name", f"Segment_{number}").strip())
+        called = says.get("Name", f"Segment_{number}").strip()
+        name = printable(unicodedata.normalize("NFC", called))
         try:
             part = Part(layer=int(says.get("Layer", "0")), values=(int(says["LabelValue"]),))
         except (KeyError, ValueError) as error:
