@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from evaluation.errors import BenchError
 
-PATIENCE_S = 5.0
+PATIENCE_S = 2.0
 """Seconds; an expression that needs them for a name tries exponentially many ways."""
 _LONGEST = 2000
 

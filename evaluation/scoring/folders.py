@@ -24,6 +24,7 @@ from evaluation.scoring.journal import Journal
 from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
 from evaluation.scoring.outputs import require_ours, write_rows
 from evaluation.scoring.pipeline import in_threads, measure_cases
+from evaluation.volumes.segmentation import Part
 from evaluation.volumes.segments import segments_of
 
 
@@ -151,20 +152,24 @@ def evaluate(
 def _labels(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Labels, str]:
     """The classes, where nobody has named them."""
     sound = [case.reference for case in cases if not case.reference.problem]
+    if not sound:
+        raise BenchError(
+            "no reference can be used", file=reference, found=cases[0].reference.problem
+        )
     if segmented := [source for source in sound if source.layout == "segments"]:
         return _segment_labels(segmented), "the names of the reference's segments"
     if masks := [source for source in sound if source.layout == "masks"]:
         names = sorted({name for source in masks for name in source.masks()})
         return {name: Label(file=name) for name in names}, "the names of the reference's masks"
 
-    def values(case: PairedFiles) -> set[int] | str:
+    def values(source: Source) -> set[int] | str:
         try:
-            return distinct_values(read_labels(case.reference.path).array)
+            return distinct_values(read_labels(source.path).array)
         except BenchError as error:
             # Reported again when the case itself is scored.
             return error.one_line
 
-    answers = list(in_threads(values, cases, jobs, "look for labels"))
+    answers = list(in_threads(values, sound, jobs, "look for labels"))
     everything = set().union(*(a for a in answers if isinstance(a, set))) - {0}
     if not everything:
         unreadable = [answer for answer in answers if isinstance(answer, str)]
@@ -184,12 +189,19 @@ def _segment_labels(sources: list[Source]) -> Labels:
     """Names of segments, with the value where it is the same in every reference."""
     values: dict[str, set[int]] = {}
     for source in sources:
-        for name, part in segments_of(source.path).items():
+        for name, part in _segments(source).items():
             values.setdefault(name, set()).update(part.values if part.layer == 0 else (-1,))
     return {
         name: Label(values=tuple(found)) if len(found) == 1 and found != {-1} else Label(file=name)
         for name, found in sorted(values.items())
     }
+
+
+def _segments(source: Source) -> dict[str, Part]:
+    try:
+        return segments_of(source.path)
+    except BenchError:
+        return {}  # said when the case itself is scored
 
 
 def _with_values(labels: Labels, cases: list[PairedFiles]) -> list[PairedFiles]:
@@ -234,7 +246,7 @@ def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
             masks = source.masks()
             found |= {n for n, label in labels.items() if source.mask_of(n, label, masks)}
         elif source.layout == "segments":
-            found |= segments_of(source.path).keys() & labels.keys()
+            found |= _segments(source).keys() & labels.keys()
     return frozenset(found)
 
 

@@ -23,11 +23,13 @@ class Source:
     """One segmentation: a label map, a folder of one mask file per class, or 3D Slicer's segments.
 
     `problem` says why it cannot be used, for example because two files have the case's name.
+    `images` are files beside masks that are the scan itself.
     """
 
     path: Path
     layout: Layout
     problem: str | None = None
+    images: frozenset[Path] = frozenset()
 
     def masks(self) -> dict[str, Path]:
         """Mask files of a folder by stem.
@@ -37,6 +39,8 @@ class Source:
         """
         found: dict[str, Path] = {}
         for path in volumes_in(self.path):
+            if path in self.images:
+                continue
             other = found.setdefault(composed(stem_of(path)), path)
             if other != path:
                 raise BenchError(

@@ -64,11 +64,12 @@ class Leaf:
 class Form:
     """How folders inside a folder are read.
 
-    `role` is that of the one label map in each case's folder.
+    `role` is that of the one label map in each case's folder, `images` are those of scans.
     """
 
     kind: Literal["masks", "case", "site"] = "masks"
     role: str | None = None
+    images: frozenset[str] = frozenset()
 
 
 def references_in(
@@ -99,7 +100,13 @@ def answers_in(folder: Path, form: Form | None, labels: Labels | None) -> dict[s
     if form is None:
         alone = all(len(leaf.files) == 1 for leaf in leaves)
         form = Form("case") if alone and not _named(leaves, labels) else Form()
-    return _sources(folder, leaves, form)
+    found = _sources(folder, leaves, form)
+    if form.kind == "case":
+        # References by case may be answered by site.
+        for leaf in leaves:
+            for name, source in _in_leaf(leaf, Form("site")) if len(leaf.files) > 1 else ():
+                found.setdefault(name, source)
+    return found
 
 
 def _sources(folder: Path, leaves: list[Leaf], form: Form) -> dict[str, Source]:
@@ -132,7 +139,8 @@ def _sources(folder: Path, leaves: list[Leaf], form: Form) -> dict[str, Source]:
 def _in_leaf(leaf: Leaf, form: Form) -> Iterator[tuple[str, Source]]:
     """What a folder holds, by the name of its case."""
     if form.kind == "masks" or leaf.masks:
-        source = Source(leaf.folder, "masks")
+        images = frozenset(file for file in leaf.files if leaf.role(file) in form.images)
+        source = Source(leaf.folder, "masks", images=images)
         try:
             source.masks()
         except BenchError as error:
@@ -169,15 +177,17 @@ def _form(leaves: list[Leaf], answers: Path, labels: Labels | None) -> Form:
     # A folder for each case names its files alike; looking into one of each kind is enough.
     alike = len(roles) < len(files) or len(leaves) == 1
     several = any(len(leaf.files) > 1 for leaf in leaves)
+    images: set[str] = set()
     if several:
         images = {role for role, file in roles.items() if _is_image(role, file)} if alike else set()
         files = [(leaf, file) for leaf, file in files if leaf.role(file) not in images]
         several = max(Counter(leaf.name for leaf, _ in files).values(), default=0) > 1
+    masks = Form("masks", images=frozenset(images))
     if not several:
         only = {leaf.role(file) for leaf, file in files}
         role = only.pop() if len(only) == 1 else None
         maps = labels is not None or any(_holds(file) == "several" for _, file in files)
-        return Form("case", role) if maps or not _answered_alike(files, answers) else Form("masks")
+        return Form("case", role) if maps or not _answered_alike(files, answers) else masks
     if labels is not None:
         return Form("site")
     looked = [roles[role] for role in {leaf.role(f) for leaf, f in files}] if alike else None
@@ -185,9 +195,9 @@ def _form(leaves: list[Leaf], answers: Path, labels: Labels | None) -> Form:
     if alike and len(leaves) > 1:
         # Several label maps of one case, each with values of its own: read as masks, they are
         # refused case by case.
-        return Form("masks")
+        return masks
     maps = kinds.count("several") > len(kinds) / 2 if alike else "several" in kinds
-    return Form("site") if maps else Form("masks")
+    return Form("site") if maps else masks
 
 
 def _answered_alike(files: list[tuple[Leaf, Path]], answers: Path) -> bool:

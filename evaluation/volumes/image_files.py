@@ -22,7 +22,11 @@ from numpy.typing import NDArray
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, is_hidden
 from evaluation.volumes.geometry import nifti_affine, refuse_shear, unit_in_mm
-from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
+from evaluation.volumes.headers import (
+    read_text_header,
+    refuse_broken_zlib,
+    refuse_foreign_voxels,
+)
 from evaluation.volumes.inflate import Arena, beginning, inflate
 
 Array = NDArray[Any]
@@ -222,9 +226,7 @@ def require_memory(path: Path, size: int) -> None:
 def _read_itk(path: Path) -> Volume:
     header = read_text_header(path)
     refuse_foreign_voxels(path, header)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = itk_reader(path)
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     # One point in time is a volume.
     alone = len(size) == 4 and size[3] == 1
@@ -237,6 +239,7 @@ def _read_itk(path: Path) -> Volume:
         )
     bytes_each = sitk.GetArrayViewFromImage(sitk.Image([1, 1], reader.GetPixelID())).itemsize
     require_memory(path, prod(size) * bytes_each)
+    refuse_broken_zlib(path, header, prod(size) * bytes_each)
     if alone:
         reader.SetExtractSize([*size[:3], 0])
     image = reader.Execute()
@@ -247,6 +250,19 @@ def _read_itk(path: Path) -> Volume:
         return volume
     scaled = np.diag([factor, factor, factor, 1.0]) @ volume.affine
     return Volume(volume.array, scaled, _unit_remark(factor))
+
+
+def itk_reader(path: Path) -> Any:
+    """A reader that has read the header of a MetaImage or NRRD file; its ending may be in capitals.
+
+    Raises:
+        RuntimeError: it is no such file.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
 
 
 def from_itk(image: Any) -> Volume:

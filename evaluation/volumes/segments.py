@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from evaluation.errors import BenchError, printable
 from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
-from evaluation.volumes.image_files import checked_geometry, from_itk, require_memory
+from evaluation.volumes.image_files import checked_geometry, from_itk, itk_reader, require_memory
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 SUFFIX = ".seg.nrrd"
@@ -29,9 +29,10 @@ def has_segments(path: Path) -> bool:
     if not path.name.lower().endswith(SUFFIX):
         return False
     try:
-        return bool(segments_of(path))
+        header = read_text_header(path)
     except (BenchError, OSError):
         return False  # said where it is read
+    return header is not None and any(map(_KEY.fullmatch, header.own))
 
 
 def segments_of(path: Path) -> dict[str, Part]:
@@ -73,9 +74,7 @@ def read_segments(path: Path) -> Segmentation:
     header, segments = read_text_header(path), segments_of(path)
     refuse_foreign_voxels(path, header)
     try:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
+        reader = itk_reader(path)
         one = sitk.Image([1] * 3, reader.GetPixelID(), reader.GetNumberOfComponents())
         require_memory(path, prod(reader.GetSize()) * sitk.GetArrayViewFromImage(one).nbytes)
         image = reader.Execute()
