@@ -126,13 +126,30 @@ def find_model(name: str) -> ModelCard:
             hint=did_you_mean(name, model_ids()) + " (`satbench new model NAME` writes a card)",
         )
     try:
-        return _read(stamped(own[0]))
+        card = _read(stamped(own[0]))
+        _refuse_strangers(card, own[0])
+        return card
     except BenchError:
         run = run_at_work()
         if len(own) == 1 or run is None or name not in read_added(run):
             raise
         log.warning("%s is not valid; the run's copy %s is used", *own)
         return _read(stamped(own[1]))
+
+
+def _refuse_strangers(card: ModelCard, file: Path) -> None:
+    """Refuse labels of a dataset that nobody knows: a slip of the pen would leave it out."""
+    from evaluation.datasets.registry import load_cards
+
+    adapter = card.adapter
+    labels = {} if isinstance(adapter, PythonObject) else adapter.labels
+    known = load_cards() if labels else {}
+    for name in labels:
+        if name not in known:
+            raise BenchError(
+                f"labels of a dataset that has no card: `{name}`", file=file,
+                hint=did_you_mean(name, list(known)),
+            )  # fmt: skip
 
 
 @lru_cache(maxsize=256)

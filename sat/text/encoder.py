@@ -11,12 +11,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from evaluation.errors import BenchError
@@ -92,7 +90,9 @@ def _offline(folder: Path) -> Iterator[None]:
         logging.set_verbosity_error()
         try:
             yield
-        except (OSError, ValueError, RuntimeError, KeyError, UnpicklingError, SafetensorError) as e:
+        except BenchError:
+            raise
+        except Exception as e:  # a strange configuration makes the library raise anything
             raise BenchError(
                 "the text encoder cannot be read",
                 file=folder,
