@@ -33,7 +33,7 @@ def checked(text: str) -> str:
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"`{text[:200]}` is no regular expression: {error}") from error
+        raise ValueError(f"`{text[:200]}` is not a regular expression: {error}") from error
     return text
 
 

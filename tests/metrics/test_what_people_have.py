@@ -95,6 +95,38 @@ def test_two_values_of_one_name_are_one_class(outcome):
 
 
 @pytest.mark.parametrize(
+    ("reference", "prediction"),
+    [
+        ("site{site}/c{case}.nii.gz", "site{site}/c{case}.nii.gz"),
+        ("s/c{case}/label.nii.gz", "s/c{case}/prediction.nii.gz"),
+        ("c{case}/label.nii.gz", "c{case}.nii.gz"),
+    ],
+)
+def test_folders_of_label_maps_by_site_and_case(tmp_path, reference, prediction):
+    """Classes exchanged; a case of one organ, beside an image, is a label map like the others."""
+    array = np.zeros((8, 8, 8), np.uint8)
+    array[1:4], array[4:7] = 1, 2
+    exchanged = np.choose(array, [0, 2, 1]).astype(np.uint8)
+    for case in range(3):
+        for side, place, voxels in (
+            ("ref", reference, np.where(array == 1, 1, 0).astype(np.uint8) if case == 0 else array),
+            ("pred", prediction, exchanged),
+        ):
+            path = tmp_path / side / place.format(case=case, site=case % 2)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+            if side == "ref" and path.stem.startswith("label"):
+                image = np.arange(512, dtype=np.int16).reshape(8, 8, 8) - 300
+                nib.save(nib.Nifti1Image(image, np.eye(4)), path.with_name("imaging.nii.gz"))
+    settings = Settings(labels={}, answered=frozenset())
+    found = evaluate(tmp_path / "ref", tmp_path / "pred", tmp_path / "o.csv", settings)
+    assert len(found.rows) == 6
+    assert set(found.rows["class"]) == {"1", "2"}
+    assert set(found.rows["dsc"].dropna()) == {0.0}
+    assert not found.missing
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ('{"liver": false}', "no usable label"),

@@ -158,7 +158,7 @@ def pixels_of(item: Any, file: Path) -> Array:
 def _rescaling(item: Any, tag: str, default: float, file: Path) -> float:
     """A number of the rescaling; an empty element says as little as none."""
     if tag not in item or item[tag].value in (None, ""):
-        return default
+        return float(default)
     return float(_numbers(item, tag, 1, file)[0])
 
 
