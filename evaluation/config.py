@@ -60,6 +60,7 @@ Once = AfterValidator(_once)
 Listed = BeforeValidator(_listed)
 Empty = BeforeValidator(_nothing_is_empty)
 Number = BeforeValidator(_no_boolean)
+Some = Annotated[list[str], Field(min_length=1)]
 ToleranceMm = Annotated[float, Field(ge=0, le=WIDEST_TOLERANCE_MM, allow_inf_nan=False), Number]
 
 
@@ -67,7 +68,7 @@ class Cohort(Record):
     """A virtual cohort that the run writes itself, in the raw layouts of its entries."""
 
     patients: Annotated[int, Number] = Field(
-        default=14, ge=2, description="virtual patients of each entry"
+        default=14, ge=2, le=10_000, description="virtual patients of each entry"
     )
     test_patients: Annotated[int, Number] = Field(
         default=4, ge=1, description="how many of them are the test split"
@@ -95,11 +96,13 @@ class RunConfig(Record):
         "the path of a study's YAML file, relative to where the work is done"
     )
     data_kind: Literal["synthetic", "real"]
-    raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
+    raw_root: str = Field(
+        min_length=1, description="folder that holds the raw datasets; relative to the clone"
+    )
     entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
         Field(default="all", description="ids of datasets; `all` are the study's entries")
     )
-    classes: Annotated[dict[str, Annotated[list[str], Listed, Once]], Empty] = Field(
+    classes: Annotated[dict[str, Annotated[Some, Listed, Once]], Empty] = Field(
         default={},
         description="restrict an entry to some of its annotated classes; `-name` leaves one out",
     )

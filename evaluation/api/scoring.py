@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError, one_of
@@ -20,6 +20,7 @@ from evaluation.files.writing import write_json
 from evaluation.metrics import ClassScore, EngineName
 from evaluation.metrics import score as score_segmentations
 from evaluation.metrics.reading import as_labels
+from evaluation.metrics.values import distinct_values
 from evaluation.protocol import DEFAULT_METRICS, POLICIES
 from evaluation.scoring.folder_pairs import Settings
 from evaluation.scoring.folders import evaluate as evaluate_folders
@@ -214,9 +215,10 @@ def _segmentation(
         return side
     affine = np.diag([*spacing_mm, 1.0])
     if isinstance(side, Mapping):
-        return pack_masks(
-            {n: np.asarray(mask, dtype=bool) for n, mask in side.items()}, affine, kind
-        )
+        masks = {name: _mask(name, np.asarray(mask)) for name, mask in side.items()}
+        if len(shapes := {mask.shape for mask in masks.values()}) > 1:
+            raise BenchError("masks of one side have different shapes", found=sorted(shapes))
+        return pack_masks(masks, affine, kind)
     if not isinstance(classes, Mapping):
         raise BenchError(
             "a label map needs the value of each class",
@@ -230,6 +232,18 @@ def _segmentation(
         for name, values in classes.items()
     }
     return Segmentation((as_labels(np.asarray(side), "label map"),), affine, places)
+
+
+def _mask(name: str, array: NDArray[Any]) -> NDArray[np.bool_]:
+    """A mask; several values would be a label map, and exchanged classes would score 1."""
+    labels = as_labels(array, f"mask `{name}`") if array.size else array
+    if len(values := sorted(distinct_values(labels) - {0})) > 1:
+        raise BenchError(
+            f"the mask `{name}` holds several values", found=", ".join(map(str, values[:8])),
+            expected="0 and one other value",
+        )  # fmt: skip
+    mask: NDArray[np.bool_] = labels != 0
+    return mask
 
 
 def _several(numbers: float | Sequence[float]) -> Sequence[float]:

@@ -97,7 +97,7 @@ def _columns(named: list[str]) -> dict[str, str]:
 def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
     from evaluation.classes.modality import MODALITIES
     from evaluation.protocol import POLICIES
-    from evaluation.scoring.folders import write_rows
+    from evaluation.scoring.outputs import write_rows
 
     one_of("--policy", policy, POLICIES)
     one_of("--modality", modality, (*MODALITIES, "unknown"))

@@ -128,8 +128,8 @@ def list_metrics(
 
 def _notes(outcome: Outcome) -> Iterator[str]:
     """What is no error, but should be known."""
+    from evaluation.scoring.folder_pairs import REFERENCE
     from evaluation.scoring.inputs import some_of
-    from evaluation.volumes.image_files import has_volume_suffix
 
     for tolerance, n in outcome.finer_than_voxels.items():
         yield (
@@ -145,11 +145,11 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             f"note: no prediction has a mask of {n} classes, which count as unsupported and are in "
             f"no mean: {some_of(outcome.unsupported)}"
         )
-    for value, cases in outcome.unnamed.items():
-        what = "mask file" if has_volume_suffix(Path(value)) else "value"
+    for what, cases in outcome.unnamed.items():
+        side = "references" if what.startswith(REFERENCE) else "predictions"
         yield (
-            f"note: {what} {value} belongs to no class and counts as background in "
-            f"{len(cases)} predictions: {some_of(cases)}"
+            f"note: {what.removeprefix(REFERENCE)} belongs to no class and counts as background in "
+            f"{len(cases)} {side}: {some_of(cases)}"
         )
     if outcome.unmatched:
         n = len(outcome.unmatched)

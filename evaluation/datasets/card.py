@@ -7,13 +7,15 @@ names). Unknown keys are refused. New Python is needed only for a new file layou
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from evaluation.classes.entry import ClassEntry
 from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
+from evaluation.files.expressions import Expression, WithGroup, within_patience
 from evaluation.files.records import Card, Record
 from evaluation.studies.record import StudyId
 from evaluation.volumes.axes import AS_STORED, AxisOrder
@@ -55,9 +57,9 @@ class Split(Record):
     training holds some of its own patients out.
     """
 
-    train: int
-    validation: int = 0
-    test: int
+    train: int = Field(ge=0)
+    validation: int = Field(default=0, ge=0)
+    test: int = Field(ge=0)
     rule: SplitRule = Field(
         description="repaired: the published list with a patient moved off the wrong side; "
         "listed: as a study's list has it; leave-one-out: the run's `fold` says which patient is "
@@ -74,6 +76,12 @@ class Split(Record):
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
+def _below(pattern: str) -> str:
+    if not pattern or PurePath(pattern).is_absolute() or ".." in PurePath(pattern).parts:
+        raise ValueError(f"`{pattern}` is no pattern of names below the dataset's folder")
+    return pattern
+
+
 class CasePattern(Record):
     """What the names of some cases say of their scans: modality, sequence or both.
 
@@ -81,16 +89,12 @@ class CasePattern(Record):
     normalised and prompted by its own modality; tables file the whole entry under the card's.
     """
 
-    cases: str
+    cases: Expression
     modality: Modality | None = None
     sequence: str | None = Field(default=None, description="T1, T2, cine, ...")
 
     @model_validator(mode="after")
     def _says_something(self) -> CasePattern:
-        try:
-            re.compile(self.cases)
-        except re.error as error:
-            raise ValueError(f"`{self.cases}` is no regular expression: {error}") from error
         if self.modality is None and self.sequence is None:
             raise ValueError(f"pattern `{self.cases}`: give modality, sequence or both")
         return self
@@ -152,7 +156,7 @@ class DatasetCard(Card):
     source: Source
     citation: str
     folder: str
-    markers: tuple[str, ...] = Field(
+    markers: tuple[Annotated[str, AfterValidator(_below)], ...] = Field(
         default=(),
         description="glob patterns below `folder`, one of which must match, where several "
         "entries share a folder",
@@ -164,13 +168,13 @@ class DatasetCard(Card):
     reader_args: dict[str, Any] = Field(default={})
     classes: tuple[ClassEntry, ...]
     ignore_values: tuple[int, ...] = ()
-    patient_pattern: str = Field(
+    patient_pattern: WithGroup = Field(
         default=r"^(.*)$", description="regular expression; its first group is the patient id"
     )
     split: Split | None = Field(default=None, description="where a study has no rule for it")
     splits: dict[StudyId, Split] = Field(default={}, description="the rule of each study")
-    expected_cases: int
-    expected_patients: int
+    expected_cases: int = Field(ge=0)
+    expected_patients: int = Field(ge=0)
     exclude: dict[str, str] = Field(default={}, description="case id -> why it is left out")
     faults: tuple[str, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
@@ -185,13 +189,20 @@ class DatasetCard(Card):
 
     def modality_of(self, case: str) -> Modality:
         """The modality of a case, by its name."""
-        named = (p.modality for p in self.case_patterns if re.search(p.cases, case))
+        named = (pattern.modality for pattern in self._patterns_of(case))
         return next((modality for modality in named if modality), self.modality)
 
     def sequence_of(self, case: str, read: str | None = None) -> str | None:
         """The sequence of a case: by its name, else what the reader found, else the card's."""
-        named = (p.sequence for p in self.case_patterns if re.search(p.cases, case))
+        named = (pattern.sequence for pattern in self._patterns_of(case))
         return next((sequence for sequence in named if sequence), read or self.sequence)
+
+    def _patterns_of(self, case: str) -> list[CasePattern]:
+        found = []
+        for pattern in self.case_patterns:
+            with within_patience(pattern.cases):
+                found += [pattern] if re.search(pattern.cases, case) else []
+        return found
 
     @property
     def annotated(self) -> tuple[ClassEntry, ...]:

@@ -25,6 +25,7 @@ from evaluation.datasets.card import DatasetCard, Split
 from evaluation.datasets.draw import Say, drawn_sides, silent
 from evaluation.errors import BenchError
 from evaluation.files.card_places import CardFile, split_place, stamped
+from evaluation.files.reading import text_of
 from evaluation.protocol import SIDES
 from evaluation.studies.record import Study, find_study, study_ids
 
@@ -144,14 +145,22 @@ def read_split_file(path: Path) -> list[SplitRow]:
     Raises:
         BenchError: wrong columns, an unknown side, a case twice, a patient on two sides.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
+    reader = csv.DictReader(text_of(path).splitlines())
+    if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
+        raise BenchError(
+            "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
+        )
+    columns = tuple(reader.fieldnames)
+    lines = list(reader)
+    for line in lines:
+        if None in line or not (line["case"] and line["patient"]):
             raise BenchError(
-                "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
-            )
-        columns = tuple(reader.fieldnames)
-        rows = [SplitRow(**{name: row[name] or "" for name in columns}) for row in reader]
+                "a row of the split list has too many or too few cells", file=path,
+                found=", ".join(str(v) for v in line.values()), expected=",".join(columns),
+            )  # fmt: skip
+    rows = [SplitRow(**{name: line[name] or "" for name in columns}) for line in lines]
+    if not rows:
+        raise BenchError("the split list lists no case", file=path)
     sides: dict[str, str] = {}
     seen: set[str] = set()
     for row in rows:

@@ -18,6 +18,7 @@ from evaluation.classes.entry import ClassEntry
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
+from evaluation.files.expressions import within_patience
 from evaluation.files.identity import CASE, FileHashes, digest
 from evaluation.files.writing import TEMPORARY_PREFIX, write_json
 from evaluation.volumes.headers import companions
@@ -247,7 +248,8 @@ def patient_of(card: DatasetCard, case: str) -> str:
     Raises:
         BenchError: the rule does not fit, or the id cannot name a folder.
     """
-    match = re.match(card.patient_pattern, case)
+    with within_patience(card.patient_pattern):
+        match = re.match(card.patient_pattern, case)
     if match is None or not match[1]:
         raise BenchError(
             f"card `{card.id}`: patient_pattern does not fit a case",

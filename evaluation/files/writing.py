@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evaluation.errors import BenchError
+
 TEMPORARY_PREFIX = ".partial-"
 # What file managers, archives and network drives leave in folders besides hidden files.
 _CLUTTER = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found"})
@@ -48,6 +50,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     is removed and `path` stays as it was. A leftover of a killed process starts with `.partial-`
     and is ignored by every reader of a folder.
     """
+    if path.exists() and not path.is_file():
+        raise BenchError(
+            "not written: a folder or a device is there", file=path, hint="name another file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
     # Its end keeps the suffixes; the whole of a long name would be too long for a name.

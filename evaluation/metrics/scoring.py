@@ -110,7 +110,7 @@ def score_pairs(
     a = [_labels(layer) for layer in reference]
     b = [_labels(layer) for layer in prediction or ()]
     shapes = {layer.shape for layer in (*a, *b)}
-    if len(shapes) != 1 or len(a[0].shape) != 3:
+    if len(shapes) != 1 or len(a[0].shape) != 3 or 0 in a[0].shape:
         raise BenchError(
             "reference and prediction are not volumes of one shape",
             found=sorted(shapes),

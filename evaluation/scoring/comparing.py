@@ -74,8 +74,8 @@ class Comparison:
         asked: the classes to score.
         missing: why there is no prediction.
         note: what else is to be known of all rows that have one.
-        unnamed: values (or mask files) of the prediction that belong to no class: they count as
-            background, and whoever made them should know.
+        unnamed: what belongs to no class (`value 7`, `mask file lung.nii.gz`): it counts as
+            background, and whoever made it should know.
     """
 
     case: str

@@ -18,8 +18,8 @@ from evaluation.metrics import EngineName
 from evaluation.metrics.catalogue import versions_of
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.scoring.comparing import Asked, Comparison, Measuring
-from evaluation.scoring.inputs import PairedFiles
-from evaluation.scoring.labels import Labels
+from evaluation.scoring.inputs import PairedFiles, Source
+from evaluation.scoring.labels import Label, Labels
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.scoring.segmentations import on_one_grid, read_segmentation, unnamed_in
 from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, geometry_remark
@@ -27,6 +27,8 @@ from evaluation.volumes.segmentation import Segmentation
 
 NO_PREDICTION = "no prediction of this name"
 GEOMETRY = "geometry of the reference: "
+REFERENCE = "reference: "
+"""Before what belongs to no class in a reference."""
 RESAMPLED = "prediction resampled (nearest) to the reference's grid"
 
 
@@ -66,19 +68,20 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         BenchError: the reference cannot be used, so that there is nothing to score.
     """
     memory = thread_memory("reference")[0], thread_memory("prediction")[0]
-    reference = read_segmentation(case.reference, settings.labels, memory[0])
+    within = settings.grid_tolerance_mm
+    reference = read_segmentation(case.reference, settings.labels, memory[0], within)
     prediction: Segmentation | None = None
     missing, resampled = NO_PREDICTION, False
-    unnamed: tuple[str, ...] = ()
+    unnamed = _unnamed(case.reference, reference, settings, REFERENCE)
     if case.prediction is not None:
         try:
-            answer = read_segmentation(case.prediction, settings.labels, memory[1])
-            unnamed = unnamed_in(case.prediction, answer, settings.labels)
+            answer = read_segmentation(case.prediction, settings.labels, memory[1], within)
+            unnamed += _unnamed(case.prediction, answer, settings)
             reference, prediction, resampled = on_one_grid(
                 reference,
                 answer,
                 case.prediction.path,
-                settings.grid_tolerance_mm,
+                within,
                 settings.resample == "nearest",
             )
             if settings.ignored:
@@ -99,6 +102,15 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         "; ".join(filter(None, [RESAMPLED if resampled else "", _geometry(case)])),
         unnamed,
     )
+
+
+def _unnamed(
+    source: Source, segmentation: Segmentation, settings: Settings, side: str = ""
+) -> tuple[str, ...]:
+    """What no class names, nor is ignored; `side` stands before it."""
+    ignored = Label(values=settings.ignored)
+    found = unnamed_in(source, segmentation, settings.labels | {"": ignored})
+    return tuple(side + what for what in found)
 
 
 def _blank(segmentation: Segmentation, ignored: NDArray[np.bool_]) -> Segmentation:

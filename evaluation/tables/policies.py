@@ -58,7 +58,8 @@ def policy_values(
         status: codes as from `status_codes`; `ABSENT` is never scored.
         reference_voxels: size of the reference; negative = unknown, taken for present so that a
             missing prediction is never excused. Broadcasts against `status`.
-        prediction_voxels: size of the prediction, for what `paper` makes of `not_annotated`.
+        prediction_voxels: size of the prediction, for what `paper` makes of `not_annotated`;
+            negative = unknown.
         policy: `present-only` or `paper`.
         unsupported_zero: unsupported counts as missing wherever the class would be scored.
 
@@ -71,9 +72,10 @@ def policy_values(
         values[status == CODE["both_empty"]] = metric.both_empty
         _fill(values, raw, status == CODE["reference_empty"], metric.reference_empty)
         unknown = status == CODE["not_annotated"]
-        silent = np.broadcast_to(prediction_voxels, status.shape) == 0
-        values[unknown & silent] = metric.both_empty
-        _fill(values, raw, unknown & ~silent, metric.reference_empty)
+        predicted = np.broadcast_to(prediction_voxels, status.shape)
+        values[unknown & (predicted == 0)] = metric.both_empty
+        # Of another tool's scores nobody may know (negative): such a pair stays out.
+        _fill(values, raw, unknown & (predicted > 0), metric.reference_empty)
     lost = is_missing(status, reference_voxels, policy)
     if unsupported_zero:
         lost |= is_missing(status, reference_voxels, policy, "unsupported")

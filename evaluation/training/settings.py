@@ -6,14 +6,16 @@ checkpoint, so a prediction never depends on a file that changed since the train
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from evaluation.files.records import Record
 
 Triple = tuple[int, int, int]
-Millimetres = tuple[float, float, float]
+# Finer than any scanner of bodies, and coarser than any organ.
+VoxelMm = Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)]
+Millimetres = tuple[VoxelMm, VoxelMm, VoxelMm]
 Range = tuple[float, float]
 Probability = float
 

@@ -10,6 +10,8 @@ import io
 import math
 from dataclasses import dataclass, field
 
+from evaluation.files.spreadsheets import cell
+
 Value = float | int | str | None
 
 
@@ -129,7 +131,11 @@ def to_csv(table: ReportTable) -> str:
         block = table.blocks.get(index, block)
         values = [entry.value if isinstance(entry, ReportCell) else entry for entry in row]
         cleaned = [
-            "" if v is None or (isinstance(v, float) and math.isnan(v)) else _plain_number(v)
+            cell(v)
+            if isinstance(v, str)
+            else ""
+            if v is None or (isinstance(v, float) and math.isnan(v))
+            else _plain_number(v)
             for v in values
         ]
         writer.writerow([*([block] if blocks else []), *cleaned])
