@@ -13,6 +13,7 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import shows_run
+from evaluation.files.sums import discard, watch
 from evaluation.files.writing import write_json, write_text
 from reports.export import write_export
 from reports.figures.catalogue import write_figures
@@ -67,7 +68,8 @@ def render_report(
     source = load_source(run)
     before = _earlier(out, source)
     record = out / RECORD
-    record.unlink(missing_ok=True)
+    watch(out)
+    discard(record)
     needs_rows = {"figures", "gallery", "leaderboard"} & set(parts)
     rows = load_case_rows(source.paths) if needs_rows else None
     results: dict[str, Part] = {}
@@ -165,7 +167,7 @@ def _remove_stale(out: Path, before: dict[str, Part], now: dict[str, Part]) -> N
     for name in files(before) - files(now):
         path = (out / name).resolve()
         if path.is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
+            discard(path)
 
 
 def _index(source: RunSource, results: dict[str, Part], out: Path) -> list[Path]:

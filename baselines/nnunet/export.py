@@ -15,6 +15,7 @@ from baselines.nnunet.specialists import SpecialistPlan
 from evaluation.cases import CaseRecord, read_case_record, read_reference
 from evaluation.classes.leaves import leaf_map
 from evaluation.errors import BenchError
+from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
@@ -94,7 +95,7 @@ def export_cases(
     """
     if not cases:
         raise BenchError(f"specialist `{plan.id}` has no training case")
-    shutil.rmtree(raw, ignore_errors=True)
+    discard(raw)
     folder = raw / dataset_name(plan)
     (folder / "imagesTr").mkdir(parents=True)
     counts = np.zeros(len(plan.leaves) + 1, dtype=np.int64)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict, n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, made_again
+from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.asking import answers_of
@@ -184,7 +184,7 @@ def _keep(
             return _ok(record)
         except BenchError as error:
             answer = error
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
     reason = (
         answer.one_line
         if isinstance(answer, BenchError)
@@ -273,7 +273,7 @@ def failures(run: Path, models: Sequence[str], datasets: Sequence[str]) -> list[
                 n_cases += len(rows)
                 failed += bad
                 if bad:
-                    path.unlink(missing_ok=True)
+                    discard(path)
             if failed:
                 lines.append(
                     f"{model} on {dataset}: {len(failed)} of {n_cases} cases failed, they are "
