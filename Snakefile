@@ -107,6 +107,7 @@ rule all:
         # Not only the ends: whatever is deleted is made again, with all that hangs on it. The
         # prepared training data are left out; they may go when a training is done.
         [shard_outputs(dataset) for dataset in PLAN.entries],
+        [PATHS.split(dataset) for dataset in PLAN.entries],
         [
             model_files(model, dataset)
             for model in RUN.models

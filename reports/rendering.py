@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import shows_run
+from evaluation.files.reading import json_of
 from evaluation.files.sums import discard, watch
 from evaluation.files.writing import write_json, write_text
 from reports.export import write_export
@@ -136,7 +136,10 @@ def _drawn(folder: Path) -> list[Picture]:
     path = folder / MANIFEST
     if not path.is_file():
         return []
-    return [Picture(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    try:
+        return [Picture(**item) for item in json_of(path)]
+    except (BenchError, TypeError):
+        return []  # damaged: no page shows what it does not name
 
 
 def _earlier(out: Path, source: RunSource) -> dict[str, Part]:
@@ -148,16 +151,21 @@ def _earlier(out: Path, source: RunSource) -> dict[str, Part]:
     path = out / RECORD
     if not path.is_file():
         return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if (record["run"], record["data_kind"]) != (source.config.name, source.config.data_kind):
+    try:
+        record = json_of(path)
+        parts = {n: Part(p["items"], p["missing"]) for n, p in record["parts"].items()}
+        made = record["run"], record["data_kind"]
+    except (BenchError, KeyError, TypeError, AttributeError):
+        return {}  # damaged: all is rendered anew
+    if made != (source.config.name, source.config.data_kind):
         raise BenchError(
             "this folder holds the report of another run",
             file=out,
-            found=f"{record['run']} ({record['data_kind']})",
+            found=f"{made[0]} ({made[1]})",
             expected=f"{source.config.name} ({source.config.data_kind})",
             hint="choose another folder with --out",
         )
-    return {n: Part(p["items"], p["missing"]) for n, p in record["parts"].items()}
+    return parts
 
 
 def _remove_stale(out: Path, before: dict[str, Part], now: dict[str, Part]) -> None:

@@ -17,7 +17,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from baselines.nnunet.export import check_disk, dataset_number, estimated_bytes, export_cases
+from baselines.nnunet.export import (
+    check_disk,
+    dataset_name,
+    dataset_number,
+    estimated_bytes,
+    export_cases,
+)
 from baselines.nnunet.jobs import (
     MODEL,
     Job,
@@ -34,6 +40,7 @@ from evaluation.classes.leaves import places_of
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
+from evaluation.files.reading import json_of
 from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import visible, write_json
 from evaluation.paths import RunPaths
@@ -247,7 +254,8 @@ def _read_prepared(job: Job) -> dict[str, Any]:
             file=path,
             hint=f"run `satbench train --run {job.paths.root} --model {MODEL}`",
         )
-    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    # What nnU-Net writes lies under this name, whatever the record says.
+    prepared: dict[str, Any] = {**json_of(path), "dataset_name": dataset_name(job.plan)}
     return prepared
 
 

@@ -23,6 +23,7 @@ from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import CONFUSIONS, digest, is_outdated
 from evaluation.files.lines import sealed, whole_lines
+from evaluation.files.reading import rows_of
 from evaluation.files.writing import atomic_path, visible, write_text
 from evaluation.models.running import PredictionStatus, read_status, read_support
 from evaluation.paths import RunPaths
@@ -77,8 +78,7 @@ def judge_shard(
 
 def read_judged(path: Path) -> list[tuple[str, Judgement]]:
     """Case and judgement of each row of a shard."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))[1:]
+    rows = [tuple(row.values()) for row in rows_of(path, COLUMNS)]
     return [(case, Judgement(*values)) for case, *values in rows]
 
 

@@ -31,8 +31,8 @@ class CaseRows:
 class Journal:
     """One line of JSON for each finished case: what it is made from, its rows, what was noticed.
 
-    A line that was cut off by a kill or altered is ignored, and its case is measured again. While the journal
-    is open, no other process may write the same output.
+    A line that was cut off by a kill or altered is ignored, and its case is measured again. While
+    the journal is open, no other process may write the same output.
 
     Args:
         output: file of score rows.

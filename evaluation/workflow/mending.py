@@ -50,7 +50,7 @@ def mend(root: Path, report: Path) -> list[str]:
                 if folder == root and _is_only_copy(damage):
                     raise _put_aside(root / damage.file)
                 if _make_way(folder, damage) or not _is_watched(damage):
-                    lines.append(f"  {folder / damage}; what hangs on it is made again")
+                    lines.append(f"  {folder}/{damage}; what hangs on it is made again")
     finally:
         lock.release()
     more = len(lines) - _SHOWN
