@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.identity import array_digest, digest
-from evaluation.files.reading import text_of
+from evaluation.files.reading import is_folder_name, text_of
 from evaluation.files.records import Record
 from evaluation.files.writing import write_text
 from evaluation.volumes.axes import AS_STORED, AxisOrder
@@ -23,6 +23,7 @@ from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 CASE_FILE = "case.json"
 PREDICTION_FILE = "prediction.json"
+MOST_LAYERS = 65_536
 
 
 R = TypeVar("R", bound=Record)
@@ -30,7 +31,7 @@ R = TypeVar("R", bound=Record)
 
 def _file_name(name: str) -> str:
     """A case's files lie under its name: one that leads elsewhere would be written elsewhere."""
-    if name in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in name):
+    if not is_folder_name(name):
         raise ValueError("not a name of one folder")
     return name
 
@@ -56,7 +57,7 @@ class CaseRecord(Record):
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     source_orientation: str
-    n_layers: int
+    n_layers: int = Field(ge=0, le=MOST_LAYERS)
     classes: dict[str, ClassPlace]
     not_annotated: tuple[str, ...] = ()
     source_sha256: dict[str, str] = Field(default={})
@@ -81,9 +82,9 @@ class PredictionRecord(Record):
     model: FolderName
     dataset: FolderName
     case: FolderName
-    n_layers: int
+    n_layers: int = Field(ge=0, le=MOST_LAYERS)
     classes: dict[str, ClassPlace]
-    own_n_layers: int = 0
+    own_n_layers: int = Field(default=0, le=MOST_LAYERS)
     own_classes: dict[str, ClassPlace] = Field(default={})
     made_from: str = ""
     masks: str = ""

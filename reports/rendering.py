@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import shows_run
+from evaluation.files.reading import json_of
+from evaluation.files.sums import discard, watch
 from evaluation.files.writing import write_json, write_text
 from reports.export import write_export
 from reports.figures.catalogue import write_figures
@@ -76,7 +77,8 @@ def render_report(
             )
     before = _earlier(out, source)
     record = out / RECORD
-    record.unlink(missing_ok=True)
+    watch(out)
+    discard(record)
     needs_rows = {"figures", "gallery", "leaderboard"} & set(parts)
     rows = load_case_rows(source.paths) if needs_rows else None
     results: dict[str, Part] = {}
@@ -146,7 +148,10 @@ def _drawn(folder: Path) -> list[Picture]:
     path = folder / MANIFEST
     if not path.is_file():
         return []
-    return [Picture(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    try:
+        return [Picture(**item) for item in json_of(path)]
+    except (BenchError, TypeError):
+        return []  # damaged: no page shows what it does not name
 
 
 def _earlier(out: Path, source: RunSource) -> dict[str, Part]:
@@ -158,16 +163,21 @@ def _earlier(out: Path, source: RunSource) -> dict[str, Part]:
     path = out / RECORD
     if not path.is_file():
         return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if (record["run"], record["data_kind"]) != (source.config.name, source.config.data_kind):
+    try:
+        record = json_of(path)
+        parts = {n: Part(p["items"], p["missing"]) for n, p in record["parts"].items()}
+        made = record["run"], record["data_kind"]
+    except (BenchError, KeyError, TypeError, AttributeError):
+        return {}  # damaged: all is rendered anew
+    if made != (source.config.name, source.config.data_kind):
         raise BenchError(
             "this folder holds the report of another run",
             file=out,
-            found=f"{record['run']} ({record['data_kind']})",
+            found=f"{made[0]} ({made[1]})",
             expected=f"{source.config.name} ({source.config.data_kind})",
             hint="choose another folder with --out",
         )
-    return {n: Part(p["items"], p["missing"]) for n, p in record["parts"].items()}
+    return parts
 
 
 def _remove_stale(out: Path, before: dict[str, Part], now: dict[str, Part]) -> None:
@@ -177,7 +187,7 @@ def _remove_stale(out: Path, before: dict[str, Part], now: dict[str, Part]) -> N
     for name in files(before) - files(now):
         path = (out / name).resolve()
         if path.is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
+            discard(path)
 
 
 def _index(source: RunSource, results: dict[str, Part], out: Path) -> list[Path]:

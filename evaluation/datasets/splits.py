@@ -25,7 +25,7 @@ from evaluation.datasets.card import DatasetCard, Split
 from evaluation.datasets.draw import Say, drawn_sides, silent
 from evaluation.errors import BenchError
 from evaluation.files.card_places import CardFile, split_place, stamped
-from evaluation.files.reading import text_of
+from evaluation.files.reading import require_folder_name, text_of
 from evaluation.protocol import SIDES
 from evaluation.studies.record import Study, find_study, study_ids
 
@@ -171,6 +171,7 @@ def read_split_file(path: Path) -> list[SplitRow]:
                 found=row.split,
                 expected=", ".join(SIDES),
             )
+        require_folder_name(row.case, path)
         if row.case in seen:
             raise BenchError(f"case `{row.case}` is listed twice", file=path)
         if sides.setdefault(row.patient, row.split) != row.split:

@@ -20,6 +20,7 @@ from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
 from evaluation.files.expressions import within_patience
 from evaluation.files.identity import CASE, FileHashes, digest
+from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import TEMPORARY_PREFIX, write_json
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import Array, Volume, orientation_of, to_ras
@@ -84,6 +85,7 @@ def standardise_case(
         write_json(temporary / SOURCES_FILE, hashes.used)
         remove_case(folder)
         temporary.rename(folder)
+        remember_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return record
@@ -92,8 +94,7 @@ def standardise_case(
 def remove_case(folder: Path) -> None:
     """Delete a case folder; its record goes first, so that a half-deleted one is not taken."""
     (folder / CASE_FILE).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
+    discard(folder)
 
 
 def kept_case(

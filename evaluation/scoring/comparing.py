@@ -76,6 +76,8 @@ class Comparison:
         note: what else is to be known of all rows that have one.
         unnamed: what belongs to no class (`value 7`, `mask file lung.nii.gz`): it counts as
             background, and whoever made it should know.
+        lasting: whether the same files say the same next time. A prediction that could not be
+            read is looked at again.
     """
 
     case: str
@@ -88,6 +90,7 @@ class Comparison:
     missing: str = ""
     note: str = ""
     unnamed: tuple[str, ...] = ()
+    lasting: bool = True
 
 
 def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from evaluation import __version__
 from evaluation.errors import BenchError
-from evaluation.files.identity import state_of
+from evaluation.files.sums import state_of
 from evaluation.metrics import EngineName
 from evaluation.metrics.catalogue import versions_of
 from evaluation.protocol import DEFAULT_METRICS
@@ -101,6 +102,7 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         missing,
         "; ".join(filter(None, [RESAMPLED if resampled else "", _geometry(case)])),
         unnamed,
+        lasting=prediction is not None or case.prediction is None,
     )
 
 
@@ -144,8 +146,12 @@ def key_of(case: PairedFiles, settings: Settings) -> str:
     known = asdict(settings) | {"answered": sorted(settings.answered)}
     parts: list[Any] = [__version__, case.name, known, versions_of(settings.metrics)]
     for source in (case.reference, case.prediction):
-        files = source.files() if source else ()
-        parts += [[str(file), *(state_of(file) if file.is_file() else [])] for file in files]
+        try:
+            files = source.files() if source else ()
+            parts += [[str(file), *(state_of(file) if file.is_file() else [])] for file in files]
+        except (BenchError, OSError):
+            # A header that cannot be read: the case's rows say so, and are of this call alone.
+            parts.append(secrets.token_hex())
         parts.append(source.problem if source else "missing")
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -91,10 +91,9 @@ def pairs_of(pairs: RunPairs, case: str) -> Iterator[Comparison]:
     answer = pairs.paths.prediction(pairs.model, pairs.dataset, case)
     prediction = None
     if status == "ok":
-        try:
-            prediction = read_prediction(answer, arenas=thread_memory("prediction"))[1]
-        except BenchError as error:
-            reason = error.one_line
+        # It was whole when it was written: what is lost or damaged since is no answer of the
+        # model, and never becomes its score.
+        prediction = read_prediction(answer, arenas=thread_memory("prediction"))[1]
     for space in pairs.config.space:
         both = _in_space(pairs.study, space, answer, reference, prediction, record.grid_axes)
         if both is None:

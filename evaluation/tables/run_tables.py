@@ -21,6 +21,7 @@ from evaluation.datasets.sharding import n_test_shards, read_split
 from evaluation.datasets.splits import SplitRow, split_gap
 from evaluation.errors import BenchError
 from evaluation.files.card_places import shows_run
+from evaluation.files.reading import rows_of
 from evaluation.files.writing import write_json
 from evaluation.metrics.catalogue import find_metric
 from evaluation.models.card import model_cards
@@ -60,8 +61,8 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
     cards = _cards(config)
     not_run = {}
     if paths.not_run.is_file():
-        frame = pd.read_csv(paths.not_run, dtype=str, keep_default_na=False)
-        not_run = dict(zip(frame["dataset"], frame["reason"], strict=True))
+        rows = rows_of(paths.not_run, ("dataset", "reason"))
+        not_run = {row["dataset"]: row["reason"] for row in rows}
     splits, n_shards, gaps = {}, {}, {}
     for card in cards:
         n_shards[card.id], gaps[card.id] = _plan_of(card, config)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from evaluation.classes import Regions
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path
+from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.schema import SCORES, scores_table
@@ -24,6 +26,7 @@ USED = (
 )  # fmt: skip
 
 
+_ROUNDING = 1e-9
 # By these a row is judged to belong to the run.
 _KEYS = ("case", "class", "space", "tolerance_mm")
 
@@ -182,7 +185,9 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
         if files[model, dataset] == [target]:
             continue
         with atomic_path(target) as temporary:
-            pq.write_table(table.cast(schema), temporary, compression="zstd")
+            pq.write_table(
+                table.cast(schema), temporary, compression="zstd", write_page_checksum=True
+            )
     for what, where in _undeclared(paths, expected):
         left_out.setdefault(what, []).append(where)
     return [
@@ -232,12 +237,37 @@ def _read(path: Path, columns: list[str], metrics: Sequence[str]) -> tuple[pa.Ta
     try:
         there = set(pq.read_schema(path).names)
         lacking = [name for name in metrics if name in columns and name not in there]
-        table = pq.read_table(path, columns=[name for name in columns if name not in lacking])
+        known = [name for name in columns if name not in lacking]
+        table = pq.read_table(path, columns=known, page_checksum_verification=True)
         nothing = pa.nulls(len(table), pa.float64()).fill_null(float("nan"))
         for name in lacking:
             table = table.append_column(name, nothing)
-        return table.select(columns).cast(schema), lacking
+        table = table.select(columns).cast(schema)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BenchError(
             "not a file of score rows", file=path, found=error, expected=", ".join(columns)
         ) from error
+    _require_possible(table, path, [name for name in metrics if name in columns])
+    return table, lacking
+
+
+def _require_possible(table: pa.Table, path: Path, metrics: Sequence[str]) -> None:
+    """Refuse score rows with values that no measurement gives.
+
+    Raises:
+        BenchError: names the column and the value.
+    """
+    ranges = {name: (find_metric(name).low, find_metric(name).high) for name in metrics}
+    counts = [c.name for c in SCORES.columns if c.type == "count" and c.name in table.column_names]
+    for name, (low, high) in {**ranges, **dict.fromkeys(counts, (-1.0, np.inf))}.items():
+        # NaN, not defined, is in no range and outside of none.
+        found = table[name].to_numpy()
+        wrong = found[(found < low - _ROUNDING) | (found > high + _ROUNDING)]
+        if len(wrong):
+            raise BenchError(
+                f"score rows hold a `{name}` that no pair of masks has",
+                file=path,
+                found=f"{wrong[0]:g}",
+                expected=f"{low:g} to {high:g}",
+                hint="delete the file and run the same command again: it is measured anew",
+            )
