@@ -39,6 +39,11 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 COMPOSITIONS: tuple[Composition, ...] = get_args(Composition)
 DEFAULT_METRICS = ("dsc", "nsd")
 """What is measured where nothing else is asked for."""
+INSTANCE_METRICS = (
+    "lesion_dsc", "lesion_f1", "lesion_precision", "lesion_recall", "panoptic_quality",
+    "false_lesions", "false_lesion_volume",
+)  # fmt: skip
+"""What is measured where lesions are counted one by one."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import pandas as pd
 
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path
-from evaluation.metrics.catalogue import all_metrics, find_metrics
+from evaluation.metrics.catalogue import find_metrics, metrics_among
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
-from evaluation.schema import scores_table, write_table
+from evaluation.schema import INSTANCES, Table, scores_table, write_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
 from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
 from evaluation.scoring.inputs import PairedFiles, find_cases
@@ -36,6 +36,7 @@ class Outcome:
         labels_from: where the classes come from, in words.
         reused: number of cases whose rows were there already.
         unnamed: value or mask file that no class names -> the cases whose predictions hold it.
+        instances: rows of single structures, where a metric counts them; else None.
     """
 
     rows: pd.DataFrame
@@ -44,6 +45,7 @@ class Outcome:
     labels_from: str
     reused: int
     unnamed: dict[str, list[str]]
+    instances: pd.DataFrame | None
 
     @property
     def missing(self) -> dict[str, str]:
@@ -140,22 +142,32 @@ def evaluate(
         rows = [row for found in done.values() if found for row in found.rows]
         table = scores_table(settings.metrics)
         frame = pd.DataFrame(rows, columns=table.names) if rows else table.empty()
+        instances = [row for found in done.values() if found for row in found.instances]
         if rows:
             frame["patient"] = [_patient(patient, case) for case in frame["case"]]
         write_rows(output, frame)
+        counted = None
+        if any(metric.needs_instances for metric in find_metrics(settings.metrics)):
+            counted = pd.DataFrame(instances, columns=INSTANCES.names)
+            write_rows(instances_file(output), counted, INSTANCES)
         journal.keep_only(keys.values())
-    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed)
+    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed, counted)
 
 
-def write_rows(path: Path, frame: pd.DataFrame) -> None:
-    """Write score rows as Parquet or CSV, atomically."""
-    metrics = [name for name in all_metrics() if name in frame.columns]
+def instances_file(output: Path) -> Path:
+    """Where the single structures are written: beside the score rows, in the same format."""
+    return output.with_name(f"instances{output.suffix.lower()}")
+
+
+def write_rows(path: Path, frame: pd.DataFrame, table: Table | None = None) -> None:
+    """Write score rows, or those of another table, as Parquet or CSV, atomically."""
     try:
         if path.name.lower().endswith(".csv"):
             with atomic_path(path) as temporary:
                 frame.to_csv(temporary, index=False)
         else:
-            write_table(path, frame, scores_table(metrics))
+            names = [metric.id for metric in metrics_among(frame.columns)]
+            write_table(path, frame, table or scores_table(names))
     except OSError as error:
         raise BenchError("output cannot be written", file=path, found=error) from error
 

@@ -17,10 +17,11 @@ from evaluation.scoring.rows import Row
 
 @dataclass(frozen=True)
 class CaseRows:
-    """Score rows of one case, and what its predictions hold that no class names."""
+    """Score rows of one case, its single structures, and what no class names in predictions."""
 
     rows: list[Row]
     unnamed: list[str] = field(default_factory=list)
+    instances: list[Row] = field(default_factory=list)
 
 
 class Journal:
@@ -86,7 +87,7 @@ class Journal:
                 try:
                     entry = json.loads(line)
                     if entry["made_from"] in wanted:
-                        rows = CaseRows(entry["rows"], entry["unnamed"])
+                        rows = CaseRows(entry["rows"], entry["unnamed"], entry["instances"])
                         self._done[entry["made_from"]] = rows
                 except (ValueError, KeyError, TypeError):
                     continue
@@ -109,4 +110,4 @@ class Journal:
 
 
 def _line(key: str, rows: CaseRows) -> str:
-    return json.dumps({"made_from": key, "rows": rows.rows, "unnamed": rows.unnamed}) + "\n"
+    return json.dumps({"made_from": key, **vars(rows)}) + "\n"

@@ -183,6 +183,7 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
             continue
         with atomic_path(target) as temporary:
             pq.write_table(table.cast(schema), temporary, compression="zstd")
+        _join_instances(paths, model, dataset, files[model, dataset])
     for what, where in _undeclared(paths, expected):
         left_out.setdefault(what, []).append(where)
     return [
@@ -190,6 +191,16 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
         + (f" and {len(where) - 5} more" if len(where) > 5 else "")
         for what, where in left_out.items()
     ]
+
+
+def _join_instances(paths: RunPaths, model: str, dataset: str, shards: Sequence[Path]) -> None:
+    """Write `instances/<model>/<entry>.parquet` where the shards have single lesions."""
+    single = [paths.instance_shard(model, dataset, path.stem) for path in shards]
+    if parts := [pq.read_table(path) for path in single if path.is_file()]:
+        target = paths.instances(model, dataset)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as temporary:
+            pq.write_table(pa.concat_tables(parts), temporary, compression="zstd")
 
 
 def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]]:
@@ -215,11 +226,12 @@ def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]
 
 def measured_by(paths: RunPaths, expected: Expected) -> list[str]:
     """Which code measured a run, from all of its score files: `sweep 1.0`, ..., sorted."""
-    columns = ["implementation", "version"]
+    columns = ["implementation", "version", "definition"]
     names = set()
     for *_, table, _ in read_scores(paths, expected, columns):
-        pairs = table.group_by(columns).aggregate([]).to_pylist()
-        names |= {f"{pair['implementation']} {pair['version']}".strip() for pair in pairs}
+        for one in table.group_by(columns).aggregate([]).to_pylist():
+            surfaces = f" ({one['definition']} surfaces)" if one["definition"] else ""
+            names.add(f"{one['implementation']} {one['version']}{surfaces}".strip())
     return sorted(names - {""})
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from evaluation.metrics.catalogue import all_metrics, find_metric
+from evaluation.metrics.catalogue import find_metric, metrics_among
 from evaluation.protocol import HEADLINE
 from evaluation.schema import SENSITIVITY
 from evaluation.tables.ranking import kendall_tau
@@ -37,7 +37,8 @@ def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> 
         The table `sensitivity`; only models that have the headline's full set, each value by a
         prediction, are compared.
     """
-    ranked = [metric.id for metric in all_metrics().values() if metric.ranked]
+    measured = tables["overall"]["metric"].unique()
+    ranked = [metric.id for metric in metrics_among(measured) if metric.ranked]
     tables = {
         name: frame[frame["model"].isin(models) & frame["metric"].isin(ranked)]
         for name, frame in tables.items()

@@ -204,8 +204,9 @@ class RunSource(RunScope):
         expected = expected_of(self.paths.root, self.config)[0]
         names: set[str] = set()
         for path in chain.from_iterable(score_files(self.paths, expected).values()):
-            rows = read_table(
-                path, TABLES["scores"], ["implementation", "version"], categories=True
-            ).drop_duplicates()
-            names |= {f"{r.implementation} {r.version}" for r in rows.itertuples()}
+            columns = ["implementation", "version", "definition"]
+            rows = read_table(path, TABLES["scores"], columns, categories=True).drop_duplicates()
+            for row in rows.itertuples():
+                surfaces = f" ({row.definition} surfaces)" if row.definition else ""
+                names.add(f"{row.implementation} {row.version}{surfaces}")
         return ", ".join(sorted(names)) or "implementation not recorded"
