@@ -19,7 +19,7 @@ Status: TypeAlias = Literal[
 ]
 Kind: TypeAlias = Literal["annotated", "direct", "union"]
 Space: TypeAlias = Literal["native", "resampled", "own"]
-Policy: TypeAlias = Literal["present-only", "paper"]
+Policy: TypeAlias = Literal["present-only", "paper", "field-diagonal"]
 View: TypeAlias = Literal["paper", "clean"]
 Coverage: TypeAlias = Literal["supported", "common", "zero"]
 Aggregation: TypeAlias = Literal["macro", "scans", "patients"]

@@ -50,8 +50,9 @@ class Evaluation:
 
         Args:
             policy: what empty masks count. `present-only`: a class that the reference lacks is
-                not scored; `paper`: both sides empty count 1. A missing prediction counts 0
-                wherever its class is scored.
+                not scored; `field-diagonal`: the same, and a distance of a missed class counts the
+                diagonal of the scan's field instead of being left out; `paper`: both sides empty
+                count 1. A missing prediction counts 0 wherever its class is scored.
 
         Returns:
             One row for each class: `n` scores in the mean, `dsc` and `nsd` by tolerance (0..1),

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf, nan
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -77,8 +77,8 @@ class Metric(Record):
     A metric without a direction is shown and never ranked. `reference_empty` and
     `prediction_empty` are what it counts where exactly that side is empty; None leaves it to the
     function, which then must not divide by that side. NaN stands for undefined: such a pair
-    enters no mean, and the number of values beside the mean says so. `missing` may be None too:
-    a missing prediction then counts what an empty one was measured to.
+    enters no mean, and the number of values beside the mean says so. `both_empty` and `missing` may
+    be left to the function too; a missing prediction is measured as an empty one.
     """
 
     id: str = Field(
@@ -104,7 +104,7 @@ class Metric(Record):
     needs_instances: bool = Field(
         default=False, description="made of structures counted one by one, such as lesions"
     )
-    both_empty: Annotated[float, Field(description="what two empty sides count under `paper`")]
+    both_empty: float | None = Field(description="what two empty sides count under `paper`")
     reference_empty: float | None = Field(description="what a false positive counts under `paper`")
     prediction_empty: float | None = Field(description="what an empty prediction counts")
     missing: float | None = Field(description="what a missing or failed prediction counts")
@@ -156,7 +156,7 @@ class Metric(Record):
     def value(self, measured: Measurement) -> float:
         """Its value in a score row; NaN where both sides are empty, which policies fill in."""
         if not measured.reference_voxels and not measured.prediction_voxels:
-            return math.nan
+            return math.nan if self.both_empty is not None else self.function(measured)
         if not measured.reference_voxels and self.reference_empty is not None:
             return self.reference_empty
         if not measured.prediction_voxels and self.prediction_empty is not None:
@@ -223,7 +223,7 @@ def instance_metric(
         direction=direction,
         percent=share,
         needs_instances=True,
-        both_empty=nan if share else 0,
+        both_empty=None,
         reference_empty=None,
         prediction_empty=None,
         missing=None,

@@ -154,7 +154,9 @@ def class_scores(
                 status=status,
                 values={
                     metric.id: metric.value(measured)
-                    if has_value or (unanswered and metric.missing is None)
+                    if has_value
+                    or (unanswered and metric.missing is None)
+                    or (status == "both_empty" and metric.both_empty is None)
                     else math.nan
                     for metric in scoring.metrics
                 },

@@ -37,7 +37,7 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
 
     Args:
         rows: score rows of one model and one dataset.
-        policy: `present-only` or `paper`.
+        policy: `present-only`, `field-diagonal` or `paper`.
     """
     metrics = metrics_among(rows.columns)
     frame = rows[["class", "tolerance_mm", "status"]].copy()
@@ -80,7 +80,8 @@ def _values(rows: pd.DataFrame, metric: Metric, policy: str) -> NDArray[np.float
         return np.full(len(raw), np.nan)
     reference = rows["reference_voxels"].to_numpy(dtype=np.int64)
     predicted = rows["prediction_voxels"].to_numpy(dtype=np.int64)
-    return policy_values(metric, raw, status, reference, predicted, policy)
+    field_mm = rows["field_mm"].to_numpy(dtype=np.float64)
+    return policy_values(metric, raw, status, reference, predicted, policy, field_mm)
 
 
 def _column(metric: Metric, tolerance_mm: float) -> str:

@@ -147,6 +147,7 @@ def entry_values(
         reference,
         entry.prediction_voxels,
         policy,
+        entry.field_mm[:, None, None],
         unsupported_zero=coverage == "zero",
     )
     missing = is_missing(entry.status, reference, policy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,6 +22,7 @@ from evaluation.schema import SCORES, scores_table
 USED = (
     "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "reason",
     "tolerance_mm", "space", "spacing_mm", "reference_voxels", "prediction_voxels",
+    "field_mm",
 )  # fmt: skip
 
 
@@ -226,28 +228,30 @@ def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]
 
 def measured_by(paths: RunPaths, expected: Expected) -> list[str]:
     """Which code measured a run, from all of its score files: `sweep 1.0`, ..., sorted."""
-    columns = ["implementation", "version", "definition"]
+    columns = ["implementation", "version"]
     names = set()
     for *_, table, _ in read_scores(paths, expected, columns):
-        for one in table.group_by(columns).aggregate([]).to_pylist():
-            surfaces = f" ({one['definition']} surfaces)" if one["definition"] else ""
-            names.add(f"{one['implementation']} {one['version']}{surfaces}".strip())
+        pairs = table.group_by(columns).aggregate([]).to_pylist()
+        names |= {f"{pair['implementation']} {pair['version']}".strip() for pair in pairs}
     return sorted(names - {""})
 
 
 def _read(path: Path, columns: list[str], metrics: Sequence[str]) -> tuple[pa.Table, list[str]]:
     """Columns of a file of score rows, and the metrics that it lacks: they are NaN everywhere.
 
-    Rows that were brought in may know only some of the metrics that a run asks for.
+    Rows that were brought in may know only some of the metrics that a run asks for, and neither
+    the definition of surfaces nor the scan's field.
     """
     schema = pa.schema([scores_table(metrics).schema.field(name) for name in columns])
     try:
         there = set(pq.read_schema(path).names)
         lacking = [name for name in metrics if name in columns and name not in there]
-        table = pq.read_table(path, columns=[name for name in columns if name not in lacking])
-        nothing = pa.nulls(len(table), pa.float64()).fill_null(float("nan"))
-        for name in lacking:
-            table = table.append_column(name, nothing)
+        unknown = [name for name in ("definition", "field_mm") if name in {*columns} - there]
+        absent = {*lacking, *unknown}
+        table = pq.read_table(path, columns=[name for name in columns if name not in absent])
+        for name in absent:
+            nothing: Any = "" if name == "definition" else float("nan")
+            table = table.append_column(name, pa.array([nothing] * len(table)))
         return table.select(columns).cast(schema), lacking
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BenchError(

@@ -206,7 +206,7 @@ class RunSource(RunScope):
         for path in chain.from_iterable(score_files(self.paths, expected).values()):
             columns = ["implementation", "version", "definition"]
             rows = read_table(path, TABLES["scores"], columns, categories=True).drop_duplicates()
-            for row in rows.itertuples():
-                surfaces = f" ({row.definition} surfaces)" if row.definition else ""
-                names.add(f"{row.implementation} {row.version}{surfaces}")
+            for code, release, definition in rows.astype(str).itertuples(index=False, name=None):
+                surfaces = f" ({definition} surfaces)" if definition else ""
+                names.add(f"{code} {release}{surfaces}")
         return ", ".join(sorted(names)) or "implementation not recorded"
