@@ -43,18 +43,24 @@ def measure_all(
     wanted = any(
         m.needs_distances or (m.has_tolerance and not by_elements) for m in scoring.metrics
     )
+    widths = {m.band_voxels for m in scoring.metrics if m.band_voxels is not None}
     surfaces: Sequence[SurfaceDistances | None] = [None] * len(pairs)
     if (wanted and by_elements) or _reaches_far(scoring):
         # Exact at any distance, at a cost that does not grow with it.
-        found = element_distances(*layers, pairs, spacing)
+        found = element_distances(*layers, pairs, spacing, 1.0 in widths)
         counts = [_counts(one, scoring.tolerances_mm) for one in found]
         surfaces = [one.surface for one in found]
     else:
-        counts = measure_sweep(*layers, pairs, spacing, scoring.tolerances_mm)
+        counts = measure_sweep(*layers, pairs, spacing, scoring.tolerances_mm, 1.0 in widths)
     if wanted and not by_elements:
         surfaces = voxel_distances(*layers, pairs, spacing, scoring.definition)
-    widths = {m.band_voxels for m in scoring.metrics if m.band_voxels is not None}
-    bands = {width: boundary_ious(*layers, pairs, width) for width in sorted(widths)}
+    bands = {
+        # Bands of one voxel are the borders themselves, which the sweep counts on its way.
+        width: [_iou(one.borders) for one in counts]
+        if width == 1
+        else boundary_ious(*layers, pairs, width)
+        for width in sorted(widths)
+    }
     further = [
         Further(surface, {width: values[i] for width, values in bands.items()})
         for i, surface in enumerate(surfaces)
@@ -81,4 +87,11 @@ def _counts(found: PairDistances, tolerances: Sequence[float]) -> Counts:
         prediction.total,
         tuple(reference.within(tolerance) for tolerance in tolerances),
         tuple(prediction.within(tolerance) for tolerance in tolerances),
+        found.borders,
     )
+
+
+def _iou(borders: tuple[int, int, int] | None) -> float:
+    """IoU of border voxels; NaN where there are none."""
+    a, b, both = borders or (0, 0, 0)
+    return both / (a + b - both) if a + b else math.nan

@@ -36,7 +36,8 @@ class Counts:
 
     Voxel numbers, and surface areas in mm² (contour lengths in mm for one-slice data): the total
     of each side and, for each tolerance, the part of it that lies within the tolerance of the
-    other side's surface.
+    other side's surface. `borders` are the border voxels of the reference, of the prediction and of
+    both, where they were asked for.
     """
 
     reference_voxels: int
@@ -46,6 +47,7 @@ class Counts:
     prediction_total: float
     reference_within: tuple[float, ...]
     prediction_within: tuple[float, ...]
+    borders: tuple[int, int, int] | None = None
 
 
 class Engine(Protocol):
