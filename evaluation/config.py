@@ -19,6 +19,7 @@ from evaluation.files.card_places import work_on
 from evaluation.files.reading import text_of
 from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
+from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.protocol import DEFAULT_METRICS, Space
 
 T = TypeVar("T")
@@ -122,7 +123,10 @@ class RunConfig(Record):
     metrics: Annotated[list[str], Listed, Once] = Field(
         default=list(DEFAULT_METRICS),
         min_length=1,
-        description="what is measured; `satbench metrics` lists them",
+        description="what is measured, such as hd95 or nsd@0.5; `satbench metrics` lists them",
+    )
+    definition: DefinitionName = Field(
+        default=DEFAULT_DEFINITION, description="of surfaces and their distances"
     )
     missing_data: Literal["skip", "error"] = "skip"
     seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)

@@ -20,7 +20,7 @@ Status: TypeAlias = Literal[
 Kind: TypeAlias = Literal["annotated", "direct", "union"]
 Side: TypeAlias = Literal["train", "validation", "test"]
 Space: TypeAlias = Literal["native", "resampled", "own"]
-Policy: TypeAlias = Literal["present-only", "paper"]
+Policy: TypeAlias = Literal["present-only", "paper", "field-diagonal"]
 View: TypeAlias = Literal["paper", "clean"]
 Coverage: TypeAlias = Literal["supported", "common", "zero"]
 Aggregation: TypeAlias = Literal["macro", "scans", "patients"]
@@ -42,6 +42,11 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 COMPOSITIONS: tuple[Composition, ...] = get_args(Composition)
 DEFAULT_METRICS = ("dsc", "nsd")
 """What is measured where nothing else is asked for."""
+INSTANCE_METRICS = (
+    "lesion_dsc", "lesion_f1", "lesion_precision", "lesion_recall", "panoptic_quality",
+    "false_lesions", "false_lesion_volume",
+)  # fmt: skip
+"""What is measured where lesions are counted one by one."""
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,8 @@ _MEASURED = (
     Column("surface_prediction_within_mm2", "number", "of it, within the tolerance", "mm2"),
     Column("implementation", "text", "engine that measured"),
     Column("version", "text", "its version"),
+    Column("definition", "text", "of surfaces and their distances (empty = unknown)"),
+    Column("field_mm", "number", "diagonal of the scan's field (nan = unknown)", "mm"),
 )
 
 
@@ -172,6 +174,25 @@ def scores_table(metrics: Sequence[str] = DEFAULT_METRICS) -> Table:
 
 
 SCORES = scores_table()
+INSTANCES = Table(
+    "instances",
+    "one lesion (or other single structure) of the reference, or a predicted one matched to none",
+    (
+        *_ABOUT[:-2],
+        _SPACE,
+        Column("side", "text", "whose structure", allowed=("reference", "prediction")),
+        Column("instance", "count", "number on its side, in the order of first voxels"),
+        Column("volume_ml", "number", "its volume", "ml"),
+        Column("matched_to", "text", "numbers of the predicted structures that stand for it"),
+        Column("detected", "flag", "of the reference, and matched"),
+        Column("iou", "number", "with all of these together", "0..1"),
+        Column("dsc", "number", "with all of these together; missed: 0", "0..1"),
+        Column("hd95_mm", "number", "95th percentile of the distances to them", "mm"),
+        _ABOUT[-2],
+        Column("matching", "text", "how structures are told apart and matched"),
+        Column("definition", "text", "of the distances"),
+    ),
+)
 DATASET = Table(
     "dataset",
     "a model's mean on one entry",

@@ -83,7 +83,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         with FileLock(job.folder / ".lock", timeout=LOCK_WAIT_S):
             if not goes_on:
                 for name in ("raw", "preprocessed"):
-                    shutil.rmtree(job.folder / name, ignore_errors=True)
+                    discard(job.folder / name)
                 write_json(begun, {"made_from": made_from})
             exported = export_cases(
                 cases, job.plan, job.folder / "raw", unit_spacing=job.unit_spacing

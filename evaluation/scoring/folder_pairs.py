@@ -17,6 +17,8 @@ from evaluation.errors import BenchError
 from evaluation.files.sums import state_of
 from evaluation.metrics import EngineName
 from evaluation.metrics.catalogue import versions_of
+from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
+from evaluation.metrics.instances.rules import DEFAULT_MATCHING, Matching
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.scoring.comparing import Asked, Comparison, Measuring
 from evaluation.scoring.inputs import PairedFiles, Source
@@ -47,6 +49,8 @@ class Settings:
     tolerances_mm: tuple[float, ...] = (1.0,)
     metrics: tuple[str, ...] = DEFAULT_METRICS
     engine: EngineName = "sweep"
+    definition: DefinitionName = DEFAULT_DEFINITION
+    matching: Matching = DEFAULT_MATCHING
     resample: Literal["refuse", "nearest"] = "refuse"
     grid_tolerance_mm: float = GEOMETRY_TOLERANCE_MM
     model: str = "prediction"
@@ -57,7 +61,15 @@ class Settings:
     @property
     def measuring(self) -> Measuring:
         """What all rows have in common."""
-        return Measuring(self.model, self.dataset, self.tolerances_mm, self.metrics, self.engine)
+        return Measuring(
+            self.model,
+            self.dataset,
+            self.tolerances_mm,
+            self.metrics,
+            self.engine,
+            self.definition,
+            matching=self.matching,
+        )
 
 
 def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:

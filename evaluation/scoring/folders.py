@@ -15,14 +15,14 @@ from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
-from evaluation.schema import scores_table
+from evaluation.schema import INSTANCES, scores_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
 from evaluation.scoring.finding import find_cases
 from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
 from evaluation.scoring.inputs import PairedFiles, Source
 from evaluation.scoring.journal import Journal
 from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
-from evaluation.scoring.outputs import require_ours, write_rows
+from evaluation.scoring.outputs import instances_file, require_ours, write_rows
 from evaluation.scoring.pipeline import in_threads, measure_cases
 from evaluation.volumes.segmentation import Part
 from evaluation.volumes.segments import segments_of
@@ -39,6 +39,7 @@ class Outcome:
         labels_from: where the classes come from, in words.
         reused: number of cases whose rows were there already.
         unnamed: what no class names (`value 7`, `reference: value 7`) -> the cases that hold it.
+        instances: rows of single structures, where a metric counts them; else None.
     """
 
     rows: pd.DataFrame
@@ -47,6 +48,7 @@ class Outcome:
     labels_from: str
     reused: int
     unnamed: dict[str, list[str]]
+    instances: pd.DataFrame | None
 
     @property
     def missing(self) -> dict[str, str]:
@@ -142,11 +144,16 @@ def evaluate(
         rows = [row for found in done.values() if found for row in found.rows]
         table = scores_table(settings.metrics)
         frame = pd.DataFrame(rows, columns=table.names) if rows else table.empty()
+        instances = [row for found in done.values() if found for row in found.instances]
         if rows:
             frame["patient"] = frame["case"].map(patients)
         write_rows(output, frame)
+        counted = None
+        if any(metric.needs_instances for metric in find_metrics(settings.metrics)):
+            counted = pd.DataFrame(instances, columns=INSTANCES.names)
+            write_rows(instances_file(output), counted, INSTANCES)
         journal.keep_only(keys.values())
-    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed)
+    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed, counted)
 
 
 def _labels(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Labels, str]:

@@ -79,7 +79,10 @@ def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     study = find_study(config.study)
     grid = study.protocol.grid_mm(card.grid_axes) if "resampled" in config.space else None
     metrics = versions_of(config.metrics)
-    made = [SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, study.id, grid]
+    made = [
+        SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, config.definition,
+        study.id, grid,
+    ]  # fmt: skip
     return digest(made, classes)
 
 

@@ -241,8 +241,9 @@ class RunSource(RunScope):
         expected = expected_of(self.paths.root, self.config)[0]
         names: set[str] = set()
         for path in chain.from_iterable(score_files(self.paths, expected).values()):
-            rows = read_table(
-                path, TABLES["scores"], ["implementation", "version"], categories=True
-            ).drop_duplicates()
-            names |= {f"{r.implementation} {r.version}" for r in rows.itertuples()}
+            columns = ["implementation", "version", "definition"]
+            rows = read_table(path, TABLES["scores"], columns, categories=True).drop_duplicates()
+            for code, release, definition in rows.astype(str).itertuples(index=False, name=None):
+                surfaces = f" ({definition} surfaces)" if definition else ""
+                names.add(f"{code} {release}{surfaces}")
         return ", ".join(sorted(names)) or "implementation not recorded"
