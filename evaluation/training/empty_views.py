@@ -94,7 +94,9 @@ def _windows(group: Group, preset: TrainingPreset, store: Path) -> Iterator[bool
 
 
 def _layers(store: Path, record: PreparedRecord) -> Array:
-    return np.load(store / record.dataset / record.case / "layers.npy", mmap_mode="r")
+    path = store / record.dataset / record.case / "layers.npy"
+    layers: Array = np.load(path, mmap_mode="r")
+    return layers
 
 
 def _is_empty(layers: Array, record: PreparedRecord, group: Group, place: Sequence[slice]) -> bool:

@@ -121,7 +121,7 @@ def score_values(
             value = value_of(rows[0], measure, model, *key)
             row = rows[0].get((measure.key, model, *key), {})
             note = f"{missing} missing" if (missing := row.get("n_missing")) else ""
-            note = undefined(source, rows, measure, model, *key) or note
+            note = undefined(source, rows[0], measure, model, *key) or note
             values.append(ReportCell(value, note) if note else value)
         values += [
             value_of(rows[1], measure, model, *key) for model in source.own_grid(protocol)[1]
