@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -22,19 +22,18 @@ PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "paper"
 STRIDE = 16
 
-System = Literal[
+SYSTEMS = (
     "resunet", "medformer", "hermes-r", "hermes-m", "multi-decoder", "dodnet", "clip-driven",
     "uniseg", "multitalent",
-]  # fmt: skip
-SYSTEMS: tuple[System, ...] = get_args(System)
+)  # fmt: skip
 # The traditional way: a network for each entry, which sees no other.
-ONE_FOR_EACH_ENTRY: tuple[System, ...] = ("resunet", "medformer")
+ONE_FOR_EACH_ENTRY = ("resunet", "medformer")
 
 
 class Preset(TrainingPreset):
     """Everything that decides the training of one system, apart from data and seed."""
 
-    system: System
+    system: str = Field(description="one of `SYSTEMS`, or `module:object` of a user's own")
     network: NetworkSizes = NetworkSizes()
     shares: dict[str, str] = Field(
         default={},
@@ -86,11 +85,18 @@ class Presets(Record):
     inference: dict[str, Any]
     shares: dict[str, Any] = Field(default={})
     text: str = "minilm"
-    systems: dict[System, dict[str, Any]] = Field(
+    systems: dict[str, dict[str, Any]] = Field(
         default={}, description="sections are merged key by key with the common ones"
     )
 
-    def of(self, system: System) -> Preset:
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for system in self.systems:
+            if system not in SYSTEMS and ":" not in system:
+                raise ValueError(f"systems.{system}: {did_you_mean(system, SYSTEMS)}")
+        return self
+
+    def of(self, system: str) -> Preset:
         """The preset of one system.
 
         Raises:
@@ -110,8 +116,10 @@ def load_preset(source: PresetSource = None) -> Presets:
     return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, Presets, "universal")
 
 
-def system_of(model: str, options: Mapping[str, object] | None = None) -> System:
+def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
     """The system of a model: the option `system` of its card, otherwise its id.
+
+    A user's own is named as `module:object`, a subclass of `MaskModel` or `LabelModel`.
 
     Raises:
         BenchError: there is no such system.
@@ -120,12 +128,12 @@ def system_of(model: str, options: Mapping[str, object] | None = None) -> System
         adapter = find_model(model).adapter
         options = adapter.options if adapter.kind == "python" else {}
     name = str(options.get("system", model))
-    for system in SYSTEMS:
-        if system == name:
-            return system
+    if name in SYSTEMS or ":" in name:
+        return name
     raise BenchError(
         f"no universal system `{name}`",
         file=f"card {model}",
-        expected="an option `system` in the card, or an id, that is one of " + ", ".join(SYSTEMS),
-        hint=did_you_mean(name, list(SYSTEMS)),
+        expected="an option `system` in the card (or an id) that is `module:object` or one of "
+        + ", ".join(SYSTEMS),
+        hint=did_you_mean(name, SYSTEMS),
     )

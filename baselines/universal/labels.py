@@ -81,7 +81,8 @@ class MultiDecoderModel(ResUNetModel):
 
     def logits(self, image: Tensor, dataset: str) -> Tensor:
         """Logits (B, labels, X, Y, Z) of the entry's own branch."""
-        return self.network(image, [dataset] * len(image))[dataset][1]
+        found: Tensor = self.network(image, [dataset] * len(image))[dataset][1]
+        return found
 
     def loss(self, batch: Batch) -> StepLoss:
         """The mean over the entries of the batch, each as heavy as its crops are many."""
@@ -106,7 +107,8 @@ class UniSegModel(LabelModel):
 
     def logits(self, image: Tensor, dataset: str) -> Tensor:
         """Logits (B, labels, X, Y, Z) of one task."""
-        return self.network(image, list(self.outputs).index(dataset))
+        found: Tensor = self.network(image, list(self.outputs).index(dataset))
+        return found
 
     def loss(self, batch: Batch) -> StepLoss:
         """Of a batch of one task.

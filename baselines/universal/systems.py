@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
-from baselines.universal.config import Preset, System
+from baselines.universal.config import Preset
 from baselines.universal.entries import Catalogue
 from baselines.universal.labels import (
     MedFormerModel,
@@ -26,9 +27,10 @@ from baselines.universal.masks import (
 )
 from baselines.universal.model import FORMAT, UniversalModel
 from evaluation.errors import BenchError
+from evaluation.models.card import load_object
 from evaluation.training.checkpoints import read_checkpoint
 
-MODELS: Mapping[System, type[UniversalModel]] = {
+MODELS: Mapping[str, type[UniversalModel]] = {
     "resunet": ResUNetModel,
     "medformer": MedFormerModel,
     "hermes-r": HermesModel,
@@ -42,8 +44,14 @@ MODELS: Mapping[System, type[UniversalModel]] = {
 
 
 def new_model(preset: Preset, known: Catalogue) -> UniversalModel:
-    """A model of the preset's system with random weights."""
-    return MODELS[preset.system](preset, known)
+    """A model of the preset's system with random weights.
+
+    Raises:
+        BenchError: a user's own system cannot be imported.
+    """
+    own = MODELS.get(preset.system) or load_object(preset.system, "the option `system` of the card")
+    model: UniversalModel = own(preset, known)
+    return model
 
 
 def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:
@@ -57,6 +65,7 @@ def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:
             raise ValueError(f"format {content['format']} instead of {FORMAT}")
         preset = Preset.model_validate_json(content["preset"])
         model = new_model(preset, Catalogue.model_validate_json(content["known"]))
+        leave_out_heads(model.network, content["weights"])
         model.network.load_state_dict(content["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         raise BenchError(
@@ -66,6 +75,13 @@ def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:
             hint="train the model again",
         ) from error
     return model
+
+
+def leave_out_heads(network: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Take out the heads that only a training needs where a release has none of them."""
+    for head in ("auxiliary_head", "modality_head"):
+        if hasattr(network, head) and not any(name.startswith(f"{head}.") for name in weights):
+            setattr(network, head, None)
 
 
 def load_model(path: Path) -> UniversalModel:

@@ -10,9 +10,10 @@ from baselines.universal.entries import catalogue
 from baselines.universal.masks import by_task
 from baselines.universal.model import MaskModel, UniversalModel
 from baselines.universal.systems import new_model
-from evaluation.datasets.registry import find_card
 from evaluation.training.crops import Batch, Sample, stack
+from evaluation.training.predict import blended_probabilities
 from evaluation.training.tasks import Targets
+from evaluation.training.windows import prompts_at_once
 
 PATCH = (32, 16, 16)
 ENTRIES = ("acdc", "msd_spleen", "totalsegmentator")
@@ -155,4 +156,30 @@ def test_the_answer_for_one_task_does_not_depend_on_what_else_is_asked(system):
         whole = model.answers(window, rows)
         apart = torch.cat([model.answers(window, row[None]) for row in rows], dim=1)
     torch.testing.assert_close(apart, whole, rtol=0, atol=1e-6)
-    assert find_card("acdc").modality == "mri"
+
+
+@pytest.mark.parametrize("system", ["hermes-r", "multitalent"])
+def test_memory_of_a_prediction_does_not_grow_with_the_tasks(system, monkeypatch):
+    """Hermes' tokens all meet the image, but masks are made a few at a time."""
+    model = model_of(system, ("totalsegmentator",)).eval()
+    made = []
+    answers = type(model).answers
+
+    def watched(self, window, prompts):
+        found = answers(self, window, prompts)
+        made.append(found.shape[1])
+        return found
+
+    monkeypatch.setattr(type(model), "answers", watched)
+    crop, rows = torch.randn(40, 20, 18), model.prompts_of("totalsegmentator")
+    every = {}
+    for memory in (1, 64):
+        inference = model.preset.inference.model_copy(
+            update={"memory_mib": memory, "window_batch": 8}
+        )
+        model.preset = model.preset.model_copy(update={"inference": inference})
+        made.clear()
+        every[memory] = torch.stack([p for _, p in blended_probabilities(model, crop, rows)])
+        assert max(made) == min(len(rows), prompts_at_once(inference, 40 * 20 * 18, 32 * 16 * 16))
+    assert max(made) == len(rows) > 1
+    torch.testing.assert_close(every[1], every[64], rtol=0, atol=1e-6)

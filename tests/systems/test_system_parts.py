@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from torch import nn
 
-from baselines.universal.config import PRESET_FOLDER, SYSTEMS, load_preset
+from baselines.universal.config import PRESET_FOLDER, SYSTEMS, load_preset, system_of
 from baselines.universal.costs import model_cost
+from baselines.universal.entries import catalogue
 from baselines.universal.networks.multi_decoder import MultiDecoder
 from baselines.universal.networks.resunet import ResUNet
 from baselines.universal.networks.sizes import NetworkSizes
+from baselines.universal.systems import model_from, new_model
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files.records import preset_names
+from evaluation.models.card import ModelCard
 from evaluation.paths import RunPaths
 from evaluation.training.counting import count_weights, weightless
+from evaluation.training.crops import Sample, stack
 from evaluation.training.store import store_folder
+from evaluation.training.tasks import Targets
 from evaluation.workflow.loads import Load
 from sat.config import load_preset as sat_preset
 
@@ -93,3 +101,23 @@ def test_cost_counts_every_training_and_its_weights(system, networks):
     stages = sorted(work.stage for work in cost.work)
     assert stages == sorted(["prepare", *["train"] * networks, "predict", "predict"])
     assert all(w.cpu_seconds > 0 and w.gpu_seconds == 0 for w in cost.work)
+
+
+def test_the_guides_own_system_is_whole(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    card, code = re.search(
+        r"tenth.yaml <<'END'\n(.*?)\nEND\ncat > tenth.py <<'END'\n(.*?)\nEND", guide, re.DOTALL
+    ).groups()
+    (tmp_path / "tenth.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ModelCard.model_validate(yaml.safe_load(card)).adapter.options
+    preset = load_preset("smoke").of(system_of("tenth", options))
+    model = new_model(preset, catalogue({"acdc": ["myocardium"], "msd_spleen": ["spleen"]}, {}))
+    rows, image = model.prompts_of("acdc"), torch.randn(1, 1, 32, 16, 16)
+    targets = Targets(image[0] > 0, rows, torch.tensor([True]))
+    model.loss(stack([Sample("acdc", image[0], targets)])).total.backward()
+    gradient = model.network.vectors.weight.grad
+    assert (gradient[0] != 0).any()
+    assert (gradient[1] == 0).all()
+    again = model_from(model.content(), tmp_path)
+    torch.testing.assert_close(again.answers(image, rows), model.answers(image, rows))

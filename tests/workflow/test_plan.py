@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from baselines.universal.config import ONE_FOR_EACH_ENTRY, SYSTEMS
 from evaluation.config import json_schema
 from evaluation.workflow.configuration import load_config
 
@@ -158,3 +159,22 @@ def test_a_bad_card_is_named_once_and_stops_no_other_run(clone):
     done = clone.snakemake(*smoke, "--config", "models=[half, oracle]", "presets=")
     assert done.returncode != 0
     assert "file cannot be read as YAML" in done.stdout + done.stderr
+
+
+def test_all_nine_universal_systems_are_planned_from_one_store(clone):
+    path = clone.folder / "config" / "smoke.yaml"
+    values = yaml.safe_load(path.read_text())
+    presets = dict.fromkeys(SYSTEMS, "smoke")
+    path.write_text(yaml.safe_dump(values | {"models": list(SYSTEMS), "presets": presets}))
+    output = clone.run("-n", "--configfile", "config/smoke.yaml")
+    stages = re.findall(r"rule stage:\n +input: .*\n +output: (\S+)", output)
+    work = "results/smoke/runs"
+    joint = {f"{work}/{s}/checkpoint.pt" for s in SYSTEMS if s not in ONE_FOR_EACH_ENTRY}
+    alone = {
+        f"{work}/{s}/{entry}/checkpoint.pt"
+        for s in ONE_FOR_EACH_ENTRY
+        for entry in ("acdc", "msd_spleen")
+    }
+    (store,) = set(stages) - joint - alone
+    assert store.startswith("results/smoke/prepared/")
+    assert len(stages) == 1 + 7 + 4
