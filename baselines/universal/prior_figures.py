@@ -76,7 +76,9 @@ def similarity_figure(table: pd.DataFrame, title: str) -> Figure:
     names = list(dict.fromkeys(table["prior"]))
     many = len(names) > 8
     side = max(2.2, 0.17 * len(names))
-    figure = Figure(figsize=(3 * side + (3.4 if many else 2.0), side + 1.6), layout="constrained")
+    labels = 0.06 * max(map(len, names))  # inches that the longest name takes
+    size = (3 * side + labels + 1.6, side + labels + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(RULES), sharey=True, squeeze=False)[0]
     # The diagonal is 1 everywhere: the scale is that of the others.
     others = table[table["prior"] != table["other"]]["cosine"].abs()
@@ -107,7 +109,7 @@ def heat_map_figure(maps: HeatMaps, title: str) -> Figure:
 
     order = sorted(range(len(maps.names)), key=lambda t: -int(maps.references[t].sum()))
     tasks = sorted(order[:MOST_TASKS])
-    figure = Figure(figsize=(1.7 * len(tasks) + 1.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(max(3.2, 1.7 * len(tasks) + 1.0), 4.2), layout="constrained")
     axes = figure.subplots(2, len(tasks), squeeze=False)
     spacing = maps.spacing_mm
     for column, task in enumerate(tasks):
@@ -133,7 +135,7 @@ def heat_map_figure(maps: HeatMaps, title: str) -> Figure:
     axes[0, 0].set_ylabel("image", fontsize=7)
     axes[1, 0].set_ylabel("prototype · feature", fontsize=7)
     figure.suptitle(
-        f"{title}: {maps.dataset}, case {maps.case}; green: reference, black: map = 0", fontsize=8
+        f"{title}\n{maps.dataset}, case {maps.case}\ngreen: reference, black: map = 0", fontsize=7
     )
     return figure
 
