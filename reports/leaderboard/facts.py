@@ -96,10 +96,10 @@ def contamination_of(
     pairs = pairs[pairs["split"] == "test"]
     seen = [trained.has(*map(str, r)) for r in pairs[[f"other_{n}" for n in other]].to_numpy()]
     pairs = pairs[np.array(seen, dtype=bool)].drop_duplicates(["dataset", "case"])
-    for dataset, count in pairs["dataset"].value_counts().items():
-        if dataset in ids.datasets:
-            marks[ids.datasets[str(dataset)]] = (
-                f"linked: {count} test scans of {source.dataset_title(str(dataset))} appear in "
+    for name, count in pairs["dataset"].astype(str).value_counts().items():
+        if name in ids.datasets:
+            marks[ids.datasets[str(name)]] = (
+                f"linked: {count} test scans of {source.dataset_title(str(name))} appear in "
                 "training data"
             )
     return marks, f"{len(pairs)} test scans" if len(pairs) else "none found"
