@@ -25,7 +25,6 @@ def model_facts(source: RunSource, name: str, ids: BoardIds) -> dict[str, Any]:
     words = ["training splits of this run"] if "run" in trained else []
     words += [source.dataset_title(dataset_of(name)) for name in trained if name != "run"]
     parameters, networks = source.parameters(name) or (None, 1)
-    words += filter(None, [source.preset_words(name)])
     preset = source.config.presets.get(name)
     return {
         "id": name,
@@ -97,10 +96,10 @@ def contamination_of(
     pairs = pairs[pairs["split"] == "test"]
     seen = [trained.has(*map(str, r)) for r in pairs[[f"other_{n}" for n in other]].to_numpy()]
     pairs = pairs[np.array(seen, dtype=bool)].drop_duplicates(["dataset", "case"])
-    for linked, count in pairs["dataset"].value_counts().items():
-        if linked in ids.datasets:
-            marks[ids.datasets[str(linked)]] = (
-                f"linked: {count} test scans of {source.dataset_title(str(linked))} appear in "
+    for name, count in pairs["dataset"].astype(str).value_counts().items():
+        if name in ids.datasets:
+            marks[ids.datasets[str(name)]] = (
+                f"linked: {count} test scans of {source.dataset_title(str(name))} appear in "
                 "training data"
             )
     return marks, f"{len(pairs)} test scans" if len(pairs) else "none found"

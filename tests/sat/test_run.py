@@ -90,6 +90,21 @@ def test_prepare_train_predict(run, config, toy):
     write_prediction(run.prediction("sat-nano", DATASET, "spleen_3"), "sat-nano", case, answer)
 
 
+def test_a_validation_side_is_prepared_and_never_trained_on(run, config, toy):
+    path = run.split(DATASET)
+    path.write_text(
+        path.read_text().replace("spleen_2,spleen_2,train", "spleen_2,spleen_2,validation")
+    )
+    preset = toy.preset(steps=2, validation={"part": 0.5, "every": 2})
+    (entry,) = prepare_run(run, config, preset.grid).entries
+    assert (entry.cases, entry.validation) == (("spleen_0", "spleen_1"), ("spleen_2",))
+    index = read_index(store_folder(run, preset.grid))
+    assert held_out_cases(index, preset.training.validation) == {DATASET: ("spleen_2",)}
+    work = run.model_run("sat-nano")
+    train(work, store_folder(run, preset.grid), preset, seed=0, progress=False)
+    assert (work / "validation.csv").is_file()
+
+
 def test_thresholds_are_tried_on_what_the_training_held_out(run, config, toy):
     work = run.model_run("sat-nano")
     preset = toy.preset(steps=2, validation={"part": 0.3, "every": 2})
