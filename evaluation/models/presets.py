@@ -86,9 +86,12 @@ def preset_in_use(paths: RunPaths, config: RunConfig, model: str) -> PresetSourc
 
 
 def preset_words(paths: RunPaths, config: RunConfig, card: ModelCard) -> str:
-    """What a model says of its preset beside the name, such as the knowledge it had; or nothing."""
+    """What a model says of its preset beside the name, such as the knowledge it had.
+
+    Nothing, if it says nothing, or the run knows no preset of it: it may be from elsewhere.
+    """
     say = function_of(card, "words", "in_words")
-    if say is None:
+    if say is None or (card.id not in config.presets and not paths.preset(card.id).is_file()):
         return ""
     try:
         return str(say(preset_in_use(paths, config, card.id), paths.model_run(card.id)))

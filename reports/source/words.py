@@ -136,7 +136,7 @@ def presets(source: RunSource) -> str:
     for model in dict.fromkeys([*named, *source.models]):
         more = source.preset_words(model)
         if model in named or more:
-            preset = named.get(model, "as it comes")
+            preset = named.get(model, "by default")
             words.append(f"{source.model_title(model)} {preset}" + f" ({more})" * bool(more))
     return f"Presets: {', '.join(words)}. " if words else ""
 
