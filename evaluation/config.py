@@ -61,7 +61,6 @@ Once = AfterValidator(_once)
 Listed = BeforeValidator(_listed)
 Empty = BeforeValidator(_nothing_is_empty)
 Number = BeforeValidator(_no_boolean)
-Some = Annotated[list[str], Field(min_length=1)]
 ToleranceMm = Annotated[float, Field(ge=0, le=WIDEST_TOLERANCE_MM, allow_inf_nan=False), Number]
 
 
@@ -103,7 +102,7 @@ class RunConfig(Record):
     entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
         Field(default="all", description="ids of datasets; `all` are the study's entries")
     )
-    classes: Annotated[dict[str, Annotated[Some, Listed, Once]], Empty] = Field(
+    classes: Annotated[dict[str, Annotated[list[str], Listed, Once]], Empty] = Field(
         default={},
         description="restrict an entry to some of its annotated classes; `-name` leaves one out",
     )
