@@ -199,6 +199,48 @@ def test_axis_order_reflection_and_padding_change_nothing(case, definition, orde
     assert_same(scored(*case, definition), after, 1e-12)
 
 
+@pytest.mark.long
+@settings(parent=quick, max_examples=1000)
+@given(
+    label_pairs(),
+    st.sampled_from(NAMES),
+    st.permutations(range(3)),
+    st.tuples(*[st.booleans()] * 3),
+    st.sampled_from((0.25, 2.0, 8.0)),
+)
+def test_a_thousand_pairs_keep_every_symmetry(case, definition, order, flips, factor):
+    """Sides exchanged, moved, turned, reflected, padded and scaled, all at once and one by one."""
+    a, b, spacing, classes = case
+    before = scored(*case, definition)
+    moved = [np.pad(m, ((3, 1), (0, 2), (5, 0))) for m in (b, a)]
+    flipped = tuple(slice(None, None, -1 if f else 1) for f in flips)
+    turned = [m.transpose(order)[flipped] for m in moved]
+    wide = tuple(spacing[axis] * factor for axis in order)
+    names = [
+        f"nsd@{float(name[4:]) * factor}" if name.startswith("nsd") else name for name in METRICS
+    ]
+    after = scored(*turned, wide, classes, definition, names)
+    for value, metrics in before.items():
+        for name, other in zip(METRICS, names, strict=True):
+            scale = factor if name.startswith(("hd", "assd", "masd")) else 1
+            assert after[value][other] == pytest.approx(
+                metrics[name] * scale, rel=1e-9, abs=1e-9, nan_ok=True
+            ), name
+
+
+@quick
+@given(label_pairs())
+def test_border_voxels_of_the_sweep_are_the_bands_of_one_voxel(case):
+    a, b, *_ = case
+    for value, found in scored(*case, metrics=("boundary_iou", "hd")).items():
+        masks = [m == value for m in (a, b)]
+        borders = [m & ~ndimage.binary_erosion(np.pad(m, 1))[1:-1, 1:-1, 1:-1] for m in masks]
+        union = (borders[0] | borders[1]).sum()
+        expected = (borders[0] & borders[1]).sum() / union if union else math.nan
+        if all(m.any() for m in masks) or not union:
+            assert found["boundary_iou"] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
 @quick
 @given(label_pairs(), st.sampled_from(NAMES), st.sampled_from((0.25, 2.0, 8.0)))
 def test_distances_scale_with_the_spacing(case, definition, factor):
