@@ -12,7 +12,7 @@ from evaluation.datasets.registry import find_card
 
 def card(**changes: object) -> DatasetCard:
     values = find_card("acdc").model_dump(mode="json")
-    return DatasetCard.model_validate(values | {"id": "own", **changes})
+    return DatasetCard.model_validate(values | {"id": "own", "sequence": None, **changes})
 
 
 def test_a_pattern_before_the_reader_before_the_card() -> None:
