@@ -27,6 +27,7 @@ from evaluation.workflow.slurm import ask_until_answered, remember_submission
 from evaluation.workflow.watchdog import announce_workflow
 from evaluation.workflow.announce import announce, announce_notes, say
 from evaluation.workflow.forced import mark_forced
+from evaluation.workflow.mending import mend
 from evaluation.workflow.plan import plan_entries, start_run
 from evaluation.workflow.stages import STEP, plan_stages
 
@@ -40,6 +41,8 @@ if not workflow.overwrite_configfiles:
 try:
     CONFIGURED = config_from(config, workflow.configfiles)
     ROOT = Path("results") / CONFIGURED.name
+    if workflow.is_main_process and not is_dry_run(sys.argv):
+        say(mend(ROOT, Path("reports/out") / CONFIGURED.name))
     # All rules see the models that `satbench add` put into the run beside the configured ones.
     RUN, ADDED = with_added(CONFIGURED, ROOT)
     PLAN = plan_entries(RUN)
@@ -104,6 +107,7 @@ rule all:
         # Not only the ends: whatever is deleted is made again, with all that hangs on it. The
         # prepared training data are left out; they may go when a training is done.
         [shard_outputs(dataset) for dataset in PLAN.entries],
+        [PATHS.split(dataset) for dataset in PLAN.entries],
         [
             model_files(model, dataset)
             for model in RUN.models

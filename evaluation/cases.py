@@ -13,15 +13,17 @@ from pydantic import AfterValidator, Field, ValidationError
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.identity import array_digest, digest
-from evaluation.files.reading import text_of
+from evaluation.files.reading import is_folder_name, text_of
 from evaluation.files.records import Record
 from evaluation.files.writing import write_text
+from evaluation.volumes.axes import AS_STORED, AxisOrder
 from evaluation.volumes.image_files import Affine, Volume, read_volume, same_grid, write_volume
 from evaluation.volumes.inflate import Arena
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
 CASE_FILE = "case.json"
 PREDICTION_FILE = "prediction.json"
+MOST_LAYERS = 65_536
 
 
 R = TypeVar("R", bound=Record)
@@ -29,7 +31,7 @@ R = TypeVar("R", bound=Record)
 
 def _file_name(name: str) -> str:
     """A case's files lie under its name: one that leads elsewhere would be written elsewhere."""
-    if name in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in name):
+    if not is_folder_name(name):
         raise ValueError("not a name of one folder")
     return name
 
@@ -55,11 +57,14 @@ class CaseRecord(Record):
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     source_orientation: str
-    n_layers: int
+    n_layers: int = Field(ge=0, le=MOST_LAYERS)
     classes: dict[str, ClassPlace]
     not_annotated: tuple[str, ...] = ()
     source_sha256: dict[str, str] = Field(default={})
     sequence: str | None = None
+    grid_axes: AxisOrder = Field(
+        default=AS_STORED, description="along which directions the sides of a common grid lie"
+    )
     geometry: str = Field(default="", description="how a header that says two things was read")
     made_from: str = ""
     image: str = ""
@@ -77,9 +82,9 @@ class PredictionRecord(Record):
     model: FolderName
     dataset: FolderName
     case: FolderName
-    n_layers: int
+    n_layers: int = Field(ge=0, le=MOST_LAYERS)
     classes: dict[str, ClassPlace]
-    own_n_layers: int = 0
+    own_n_layers: int = Field(default=0, le=MOST_LAYERS)
     own_classes: dict[str, ClassPlace] = Field(default={})
     made_from: str = ""
     masks: str = ""
@@ -90,7 +95,8 @@ class PredictionRecord(Record):
 class ImageCase:
     """What a model is given: the image and its geometry, never a label.
 
-    The image is read on demand and never cached; `content` is a digest of it.
+    The image is read on demand and never cached; `content` is a digest of it. It is given towards
+    R, A, S; a network whose voxels are no cubes turns it by `grid_axes` (evaluation.volumes.axes).
     """
 
     dataset: str
@@ -101,6 +107,7 @@ class ImageCase:
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
     content: str = ""
+    grid_axes: AxisOrder = AS_STORED
 
     def image(self) -> Volume:
         """The image (x, y, z) in RAS orientation with its affine."""
@@ -213,6 +220,7 @@ def read_image_case(folder: Path) -> ImageCase:
         spacing_mm=record.spacing_mm,
         shape=record.shape,
         content=record.image,
+        grid_axes=record.grid_axes,
     )
 
 

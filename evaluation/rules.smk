@@ -2,7 +2,7 @@
 
 import re
 
-from evaluation.datasets.phantoms.cohort import RECIPE
+from evaluation.datasets.phantoms.patients import RECIPE
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import digest
 from evaluation.workflow.digests import (
@@ -258,8 +258,9 @@ rule aggregate:
         # Virtual patients share no scan by construction.
         PATHS.table("audit") if RUN.data_kind == "real" else [],
     output:
+        # Good tables stay until there are new ones, also if making them fails.
         [
-            PATHS.table(name)
+            update(PATHS.table(name))
             for name in (
                 "overall",
                 "dataset",
@@ -269,8 +270,8 @@ rule aggregate:
                 "confusions",
             )
         ],
-        [PATHS.scores(m, d) for m in RUN.models for d in PLAN.entries],
-        PATHS.notes,
+        [update(PATHS.scores(m, d)) for m in RUN.models for d in PLAN.entries],
+        update(PATHS.notes),
     log:
         f"{PATHS.log_folder}/aggregate.log",
     benchmark:
@@ -289,8 +290,8 @@ rule record:
         settings("record", "all", lambda: digest(ADDED.models)),
         rules.aggregate.output,
     output:
-        f"{ROOT}/run.json",
-        [PATHS.table(name) for name in ("runtime", "cost")],
+        update(f"{ROOT}/run.json"),
+        [update(PATHS.table(name)) for name in ("runtime", "cost")],
     log:
         f"{PATHS.log_folder}/record.log",
     resources:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,13 @@ from markupsafe import Markup
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import shows_run
+from evaluation.files.reading import json_of
+from evaluation.files.sums import discard, watch
 from evaluation.files.writing import write_json, write_text
 from reports.export import write_export
 from reports.figures.catalogue import write_figures
 from reports.gallery.cases import MANIFEST, PICTURE_BUDGET, Picture, choose_pictures, write_gallery
+from reports.layout.latex import document
 from reports.layout.pages import render
 from reports.layout.report_table import to_html, to_markdown
 from reports.leaderboard.page import write_leaderboard
@@ -52,6 +54,7 @@ def render_report(
     parts: Sequence[str] = PARTS,
     pictures: int = PICTURE_BUDGET,
     progress: Progress = lambda _: None,
+    show: Sequence[str] = (),
 ) -> Path:
     """Render a run into `out`; returns `report.json`, which is written last.
 
@@ -59,15 +62,23 @@ def render_report(
     that are not made again are removed; nothing else in `out` is touched.
 
     Raises:
-        BenchError: no such part, no such run, no tables, or mixed data kinds.
+        BenchError: no such part, run or model, no tables, or mixed data kinds.
     """
     for part in parts:
         if part not in PARTS:
             raise BenchError(f"no report part `{part}`", hint=did_you_mean(part, PARTS))
-    source = load_source(run)
+    source = replace(load_source(run), asked_for=tuple(show))
+    for model in show:
+        if model not in source.shown:
+            raise BenchError(
+                f"no model `{model}` can be shown in figures",
+                expected="an entrant of the run",
+                hint=did_you_mean(model, source.shown),
+            )
     before = _earlier(out, source)
     record = out / RECORD
-    record.unlink(missing_ok=True)
+    watch(out)
+    discard(record)
     needs_rows = {"figures", "gallery", "leaderboard"} & set(parts)
     rows = load_case_rows(source.paths) if needs_rows else None
     results: dict[str, Part] = {}
@@ -104,6 +115,9 @@ def _render_part(
         tables, part.missing = all_tables(source)
         for table in tables:
             part.add(table.title, write_report_table(table, out / "tables"), out, name=table.name)
+        whole = out / "tables" / "all.tex"
+        write_text(whole, document([table.name for table in tables]))
+        part.add("All tables (LuaLaTeX)", [whole], out, name="all")
     elif name == "export":
         part.add("Tidy data and RO-Crate", write_export(source, out / "export"), out)
     elif rows is not None:
@@ -134,7 +148,10 @@ def _drawn(folder: Path) -> list[Picture]:
     path = folder / MANIFEST
     if not path.is_file():
         return []
-    return [Picture(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    try:
+        return [Picture(**item) for item in json_of(path)]
+    except (BenchError, TypeError):
+        return []  # damaged: no page shows what it does not name
 
 
 def _earlier(out: Path, source: RunSource) -> dict[str, Part]:
@@ -146,16 +163,21 @@ def _earlier(out: Path, source: RunSource) -> dict[str, Part]:
     path = out / RECORD
     if not path.is_file():
         return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if (record["run"], record["data_kind"]) != (source.config.name, source.config.data_kind):
+    try:
+        record = json_of(path)
+        parts = {n: Part(p["items"], p["missing"]) for n, p in record["parts"].items()}
+        made = record["run"], record["data_kind"]
+    except (BenchError, KeyError, TypeError, AttributeError):
+        return {}  # damaged: all is rendered anew
+    if made != (source.config.name, source.config.data_kind):
         raise BenchError(
             "this folder holds the report of another run",
             file=out,
-            found=f"{record['run']} ({record['data_kind']})",
+            found=f"{made[0]} ({made[1]})",
             expected=f"{source.config.name} ({source.config.data_kind})",
             hint="choose another folder with --out",
         )
-    return {n: Part(p["items"], p["missing"]) for n, p in record["parts"].items()}
+    return parts
 
 
 def _remove_stale(out: Path, before: dict[str, Part], now: dict[str, Part]) -> None:
@@ -165,7 +187,7 @@ def _remove_stale(out: Path, before: dict[str, Part], now: dict[str, Part]) -> N
     for name in files(before) - files(now):
         path = (out / name).resolve()
         if path.is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
+            discard(path)
 
 
 def _index(source: RunSource, results: dict[str, Part], out: Path) -> list[Path]:

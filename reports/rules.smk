@@ -10,7 +10,7 @@ rule report:
         rules.aggregate.output,
         rules.record.output,
     output:
-        f"reports/out/{RUN.name}/report.json",
+        update(f"reports/out/{RUN.name}/report.json"),
     log:
         f"{PATHS.log_folder}/report.log",
     benchmark:

@@ -50,7 +50,7 @@ TEXT_STEP_SECONDS = 0.1
 TO_NATIVE_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
 
 
-def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+def model_cost(_model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """Stages 1 and 2 where the preset has them, one joint training, and all predictions."""
     preset = load_preset(config.presets.get(MODEL))
     training, weights = preset.training, count_weights(preset)
@@ -74,12 +74,12 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     return ModelCost(tuple(work), 1, float(weights), GPU_NAME if on_gpu else "CPU")
 
 
-def trained_networks(run: Path) -> tuple[int, int]:
+def trained_networks(_model: str, run: Path) -> tuple[int, int]:
     """One network and its weights, without the text encoder."""
     return 1, count_weights(_preset_of(run))
 
 
-def measured_work(run: Path) -> list[MeasuredWork]:
+def measured_work(_model: str, run: Path) -> list[MeasuredWork]:
     """What preparing each entry and training took, with stages 1 and 2 where the run has them."""
     preset = _preset_of(run)
     work = RunPaths(run).model_run(MODEL)

@@ -6,7 +6,6 @@ layers of one prediction (TotalSegmentator has five), and every class is a look-
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -24,6 +23,7 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files.identity import file_digest
+from evaluation.files.reading import json_of
 from evaluation.models.protocol import ModelContext
 from evaluation.volumes.image_files import Affine, read_volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
@@ -119,8 +119,15 @@ class NnunetSpecialists:
                     file=path,
                     hint="train it first; the workflow's target does so",
                 )
-            model: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            models.append(model | {"folder": str((path.parent / model["folder"]).resolve())})
+            model: dict[str, Any] = json_of(path)
+            folder = (path.parent / model["folder"]).resolve()
+            if not folder.is_relative_to(path.parent.resolve()):
+                raise BenchError(
+                    f"the record of specialist `{plan.id}` names a folder that is not its own",
+                    file=path, found=model["folder"],
+                    hint="delete the record and run snakemake again, which writes it",
+                )  # fmt: skip
+            models.append(model | {"folder": str(folder)})
         return models
 
     def _one_process(

@@ -77,18 +77,36 @@ def save_whole_checkpoints() -> None:
     """
     import torch
 
+    from evaluation.files.writing import atomic_path
+
     plain: Callable[..., None] = torch.save
 
     def save(value: Any, target: Any, *args: Any, **kwargs: Any) -> None:
         if not isinstance(target, str | os.PathLike):
             plain(value, target, *args, **kwargs)
             return
-        path = Path(target)
-        temporary = path.with_name(f".partial-{path.name}")
-        plain(value, temporary, *args, **kwargs)
-        temporary.replace(path)
+        with atomic_path(Path(target)) as temporary:
+            plain(value, temporary, *args, **kwargs)
 
     torch.save = save  # type: ignore[assignment]
+
+
+def drop_damaged(folder: Path) -> None:
+    """Delete checkpoints that are cut off or altered: nnU-Net goes on from the next best one.
+
+    In its order these are the final one, the latest and the best; without any it starts anew.
+    """
+    import zipfile
+
+    for path in sorted(folder.glob("checkpoint_*.pth")):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                part = archive.testzip()
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            part = str(error)
+        if part is not None:
+            say_plain(f"{path} is damaged ({part}) and deleted; the training goes on without it")
+            path.unlink()
 
 
 def load_only_weights() -> None:
@@ -202,6 +220,7 @@ def train(request: Request) -> None:
             continue_training=True,
             device=device,
         )
+        drop_damaged(Path(trainer.output_folder))
         maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = False
@@ -230,6 +249,8 @@ def predict(request: Request) -> None:
 
     import numpy as np
     import torch
+
+    from evaluation.files.writing import full_disk
 
     device = torch.device(request["device"])
     torch.set_num_threads(request["threads"])
@@ -260,6 +281,8 @@ def predict(request: Request) -> None:
                 labels = predictor.predict_single_npy_array(image, properties)
                 np.save(Path(case["output"]) / f"{index}.npy", labels.astype(np.uint8).T)
         except Exception as error:  # whatever happens is this case's status
+            if full_disk(error, Path(case["output"]) / "probe") is not None:
+                sys.exit(f"the disk of {case['output']} is full")
             answer(case=case["case"], error=f"{type(error).__name__}: {error}")
         else:
             answer(case=case["case"], seconds=time.perf_counter() - start)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from baselines.nnunet.export import check_disk, dataset_number, estimated_bytes, export_cases
+from baselines.nnunet.export import (
+    check_disk,
+    dataset_name,
+    dataset_number,
+    estimated_bytes,
+    export_cases,
+)
 from baselines.nnunet.jobs import (
     MODEL,
     Job,
@@ -35,6 +40,8 @@ from evaluation.classes.leaves import places_of
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
+from evaluation.files.reading import json_of
+from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import visible, write_json
 from evaluation.paths import RunPaths
 from evaluation.spent import peak_memory_mib
@@ -76,7 +83,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         with FileLock(job.folder / ".lock", timeout=LOCK_WAIT_S):
             if not goes_on:
                 for name in ("raw", "preprocessed"):
-                    shutil.rmtree(job.folder / name, ignore_errors=True)
+                    discard(job.folder / name)
                 write_json(begun, {"made_from": made_from})
             exported = export_cases(
                 cases, job.plan, job.folder / "raw", unit_spacing=job.unit_spacing
@@ -124,6 +131,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "versions": versions(),
     }
+    remember_folder(job.folder / "preprocessed")
     write_json(copy, record)
     write_json(done, record)
     made_again(done)
@@ -148,9 +156,10 @@ def train_specialist(
     made_from = training_digest(job, prepared)
     target, copy = job.folder / "model.json", job.folder / "trained" / KEPT_FILE
     started = job.folder / "started.json"
-    if _read(started).get("digest") != made_from or is_outdated(started, target):
+    begun = _read(started) or _read(copy)
+    if begun.get("digest") != made_from or is_outdated(started, target):
         target.unlink(missing_ok=True)
-        shutil.rmtree(job.folder / "trained", ignore_errors=True)
+        discard(job.folder / "trained")
         write_json(started, {"digest": made_from})
     elif (kept := _read(copy)) and kept["folds"] == list(job.preset.folds):
         if _read(target) != kept:
@@ -176,7 +185,7 @@ def train_specialist(
         "lock_wait_s": LOCK_WAIT_S,
     }
     answers = _ask(job, "train", request, variables, epochs=settings.get("epochs", 1000))
-    begun = json.loads(started.read_text(encoding="utf-8"))
+    begun = _read(started) or {"digest": made_from}
     # Not in the record: what is made again from the same training reads the same.
     if sum(answer.pop("epochs_now") for answer in answers):
         begun["peak_memory_mib"] = max(peak_memory_mib(), begun.get("peak_memory_mib", 0.0))
@@ -205,6 +214,7 @@ def train_specialist(
         "digest": made_from,
         "versions": versions(),
     }
+    remember_folder(job.folder / "trained")
     write_json(copy, record)
     write_json(target, record)
     made_again(target)
@@ -253,7 +263,8 @@ def _read_prepared(job: Job) -> dict[str, Any]:
             file=path,
             hint=f"run `satbench train --run {job.paths.root} --model {MODEL}`",
         )
-    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    # What nnU-Net writes lies under this name, whatever the record says.
+    prepared: dict[str, Any] = {**json_of(path), "dataset_name": dataset_name(job.plan)}
     return prepared
 
 

@@ -89,6 +89,10 @@ def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
         "run": settings.name,
         "entries": len(found.loads),
         "entries_with_measured_sizes": found.measured_sizes,
+        "licences": {
+            load.card.id: {"access": load.card.access, "licence": load.card.licence.name}
+            for load in found.loads
+        },
         "gpus": found.gpus,
         "cores": found.cores,
         "speed": asdict(found.speed),
@@ -142,7 +146,20 @@ def _text(found: Estimate) -> str:
         tabulate(rows, headers=head, floatfmt=",.2f"),
         tabulate(models, headers=columns, floatfmt=",.2f"),
     )
-    return "\n\n".join((*tables, notes))
+    return "\n\n".join((*tables, notes, "\n".join(_licences(found))))
+
+
+def _licences(found: Estimate) -> list[str]:
+    """Which entries want which licence, by how one comes to them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for load in found.loads:
+        licence = load.card.licence
+        words = licence.name + ("" if licence.verified else " (unverified)")
+        groups.setdefault((load.card.access, words), []).append(load.card.id)
+    return [
+        f"{access}: {licence}: {', '.join(sorted(names))}"
+        for (access, licence), names in sorted(groups.items())
+    ]
 
 
 def jobs(

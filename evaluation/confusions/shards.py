@@ -7,10 +7,8 @@ on the way. Entries without any such structures are not read.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,8 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import CONFUSIONS, digest, is_outdated
+from evaluation.files.lines import sealed, whole_lines
+from evaluation.files.reading import rows_of
 from evaluation.files.writing import atomic_path, visible, write_text
 from evaluation.models.running import PredictionStatus, read_status, read_support
 from evaluation.paths import RunPaths
@@ -78,8 +78,7 @@ def judge_shard(
 
 def read_judged(path: Path) -> list[tuple[str, Judgement]]:
     """Case and judgement of each row of a shard."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))[1:]
+    rows = [tuple(row.values()) for row in rows_of(path, COLUMNS)]
     return [(case, Judgement(*values)) for case, *values in rows]
 
 
@@ -102,7 +101,8 @@ def _judge_all(
             done[made_from[case]] = judged
             stream.write(_line(made_from[case], judged))
             stream.flush()
-    write_text(journal, "".join(_line(key, done[key]) for key in made_from.values()))
+    lines = "".join(_line(key, done[key]) for key in made_from.values())
+    write_text(journal, lines, noted=False)
     return done
 
 
@@ -110,8 +110,7 @@ def _judge(j: _Judging, case: str) -> list[Judgement]:
     reference = read_reference(j.paths.case(j.dataset, case))[1]
     prediction = None
     if case in j.status and j.status[case].status == "ok":
-        with suppress(BenchError):  # its score rows say why
-            prediction = read_prediction(j.paths.prediction(j.model, j.dataset, case))[1]
+        prediction = read_prediction(j.paths.prediction(j.model, j.dataset, case))[1]
     return judge(reference, prediction, j.names)
 
 
@@ -126,13 +125,9 @@ def _made_from(j: _Judging, case: str) -> str:
 
 
 def _line(key: str, judged: list[Judgement]) -> str:
-    return json.dumps({"made_from": key, "rows": [astuple(row) for row in judged]}) + "\n"
+    return sealed({"made_from": key, "rows": [astuple(row) for row in judged]})
 
 
 def _known(journal: Path) -> Iterator[tuple[str, list[Judgement]]]:
-    for line in journal.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # a kill in the middle of a line; that case is judged again
+    for entry in whole_lines(journal):
         yield entry["made_from"], [Judgement(*values) for values in entry["rows"]]

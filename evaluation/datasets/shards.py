@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,7 +34,8 @@ from evaluation.datasets.standardise import (
 )
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, made_again
-from evaluation.files.writing import TEMPORARY_PREFIX, write_text
+from evaluation.files.reading import rows_of
+from evaluation.files.writing import FULL, TEMPORARY_PREFIX, write_text
 from evaluation.paths import RunPaths
 
 Status = Literal["ok", "failed", "excluded"]
@@ -128,8 +129,8 @@ def write_rows(path: Path, rows: Sequence[StandardisedCase]) -> None:
 
 def read_rows(path: Path) -> list[StandardisedCase]:
     """Read the table of a shard."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [StandardisedCase(**row) for row in csv.DictReader(stream)]  # type: ignore[arg-type]
+    rows = rows_of(path, COLUMNS, named="case")
+    return [StandardisedCase(**row) for row in rows]  # type: ignore[arg-type]
 
 
 def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[StandardisedCase]:
@@ -137,7 +138,7 @@ def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[StandardisedCase]:
         yield from map(_standardise, tasks)
         return
     alone: list[_Task] = []
-    with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
+    with ProcessPoolExecutor(min(jobs, len(tasks))) as pool, _no_more_if_stopped(pool):
         waiting: dict[Future[StandardisedCase], _Task] = {
             pool.submit(_standardise, t): t for t in tasks
         }
@@ -157,6 +158,16 @@ def _outcomes(tasks: Sequence[_Task], jobs: int) -> Iterator[StandardisedCase]:
                 yield _row(task.card, task.raw.case, task.raw.sequence, "failed", reason)
 
 
+@contextmanager
+def _no_more_if_stopped(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Whoever ends the block early does not wait for what has not begun."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
 def _standardise(task: _Task) -> StandardisedCase:
     card, raw = task.card, task.raw
     try:
@@ -168,7 +179,7 @@ def _standardise(task: _Task) -> StandardisedCase:
     except BenchError as error:
         return _row(card, raw.case, raw.sequence, "failed", error.one_line)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise BenchError(
                 "the disk is full",
                 file=task.folder,

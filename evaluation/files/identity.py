@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from evaluation.files.writing import is_hidden, sha256
+from evaluation.files.sums import sha256, state_of
+from evaluation.files.writing import is_hidden
 
 CASE = 1
 """Version of a standardised case: raised when the same files and card give another case."""
@@ -30,7 +31,7 @@ CASE = 1
 PREDICTION = 1
 """Version of a kept answer: raised when answers are checked or written in another way."""
 
-SCORES = 2
+SCORES = 3
 """Version of score rows: raised when the same masks give other rows."""
 
 CONFUSIONS = 1
@@ -61,15 +62,6 @@ def array_digest(arrays: Iterable[NDArray[Any]], *values: object) -> str:
         # Volumes come in Fortran order: seen this way round, they need no copy.
         content.update(np.ascontiguousarray(native.T).data)
     return content.hexdigest()[:16]
-
-
-def state_of(path: Path) -> list[int]:
-    """Size, and the times (ns) when a file was last written and last put in its place.
-
-    The second one nobody can set: a file that was replaced by one of the same size and time shows.
-    """
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def file_digest(path: Path) -> str:

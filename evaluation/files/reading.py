@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,62 @@ def json_of(path: Path) -> Any:
     except (json.JSONDecodeError, RecursionError) as error:
         found = "values nested too deep" if isinstance(error, RecursionError) else error
         raise BenchError("file is not JSON", file=path, found=found, expected="JSON") from error
+
+
+def rows_of(path: Path, columns: Sequence[str], named: str = "") -> list[dict[str, str]]:
+    """The rows of a CSV file that a step has written.
+
+    Args:
+        path: the file.
+        columns: that it has, in order.
+        named: a column whose cells name folders.
+
+    Raises:
+        BenchError: as `text_of`; or it has other columns, a row is cut off, or a name leads out
+            of the folder that it lies in.
+    """
+    reader = csv.DictReader(io.StringIO(text_of(path), newline=""))
+    rows = []
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise _other_table(path, error, columns) from error
+    if tuple(reader.fieldnames or ()) != tuple(columns):
+        raise _other_table(path, ",".join(reader.fieldnames or ()), columns)
+    for row in rows:
+        if None in row or None in row.values():
+            raise _other_table(path, f"a row of other length: {list(row.values())}", columns)
+        if named:
+            require_folder_name(row[named], path)
+    return rows
+
+
+def _other_table(path: Path, found: object, columns: Sequence[str]) -> BenchError:
+    return BenchError(
+        "file is damaged, or of another version",
+        file=path,
+        found=found,
+        expected=f"a table with the columns {','.join(columns)}",
+        hint="delete it and run snakemake again, which makes it",
+    )
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether an id may name a folder: one that leads elsewhere would be written elsewhere."""
+    return name not in ("", ".", "..") and all(c not in "/\\" and c.isprintable() for c in name)
+
+
+def require_folder_name(name: str, file: Path) -> None:
+    """Refuse an id that is no name of one folder.
+
+    Raises:
+        BenchError: names the file that holds it.
+    """
+    if not is_folder_name(name):
+        raise BenchError(
+            "an id cannot be the name of a folder", file=file, found=repr(name),
+            expected="one name, without `/`, `..` and control characters",
+        )  # fmt: skip
 
 
 def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def write_table(path: Path, frame: pd.DataFrame, table: Table) -> None:
     """Check a frame against its table and write it as Parquet, atomically."""
     arrow = to_arrow(frame, table, path)
     with atomic_path(path) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd")
+        pq.write_table(arrow, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(
@@ -174,7 +174,8 @@ def read_table(
         BenchError: no such file, not Parquet, or other columns or types.
     """
     try:
-        arrow = pq.read_table(path, columns=list(columns) if columns is not None else None)
+        chosen = list(columns) if columns is not None else None
+        arrow = pq.read_table(path, columns=chosen, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise BenchError(
             f"table `{table.name}` is not there", file=path, hint="run `satbench aggregate`"

@@ -5,7 +5,7 @@ Readers of folders look at visible files only, by one rule (`is_hidden`).
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
 import os
 import secrets
@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from evaluation.errors import BenchError
+from evaluation.files.sums import note, note_state, watched
+from evaluation.files.sums import sha256 as sha256
 
 TEMPORARY_PREFIX = ".partial-"
 # What file managers, archives and network drives leave in folders besides hidden files.
@@ -39,7 +43,7 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, noted: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     The temporary name keeps the suffixes (writers choose the format by them) and holds the
@@ -47,17 +51,64 @@ def atomic_path(path: Path) -> Iterator[Path]:
     place beforehand. What is renamed is on the disk first. If the block fails, the temporary file
     is removed and `path` stays as it was. A leftover of a killed process starts with `.partial-`
     and is ignored by every reader of a folder.
+
+    Args:
+        path: of the file.
+        noted: whether its content sum is noted in a watched folder (`evaluation.files.sums`); not
+            of files that are also written in other ways.
+
+    Raises:
+        OSError: it cannot be written; of a full disk always with its number, whatever the block
+            raised.
     """
+    if path.exists() and not path.is_file():
+        raise BenchError(
+            "not written: a folder or a device is there", file=path, hint="name another file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
     # Its end keeps the suffixes; the whole of a long name would be too long for a name.
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{token}-{path.name[-80:]}")
+    root = watched(path) if noted else None
     try:
         yield temporary
         _sync(temporary)
+        if root is not None:
+            note(root, path, temporary)
         temporary.replace(path)
+        if root is not None:
+            note_state(root, path)
+    except Exception as error:
+        if (number := full_disk(error, temporary)) is not None:
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the errors that say: there is no room for more."""
+_PROBE = b"\0" * (1 << 16)
+
+
+def full_disk(error: Exception, file: Path) -> int | None:
+    """The number of the error if a file could not be written for want of room, else None.
+
+    torch, numpy and ITK say in other words, or not at all, why they could not write: then it is
+    tried whether a little more could be added to the file.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in FULL else None
+    if not isinstance(error, OSError | RuntimeError):
+        return None
+    try:
+        with file.open("ab") as stream:
+            stream.write(_PROBE)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as probed:
+        return probed.errno if probed.errno in FULL else None
+    return None
 
 
 def _sync(path: Path) -> None:
@@ -69,21 +120,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, noted: bool = True) -> None:
     """Write `text` (UTF-8) atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, noted=noted) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

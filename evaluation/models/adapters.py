@@ -126,7 +126,19 @@ class CommandModel:
             labels = self.adapter.labels.get(cases[0].dataset)
             for case in cases:
                 try:
+                    _require_own_files(outputs, answer_files(outputs, case, labels, classes))
                     yield case, read_answer(outputs, case, labels, classes), seconds
                 except BenchError as error:
                     # A failed command explains a missing answer better than the missing file.
                     yield case, failure or error, seconds
+
+
+def _require_own_files(outputs: Path, files: Sequence[Path]) -> None:
+    """Refuse an answer that a program has laid elsewhere: a link may lead to the references."""
+    for path in {outputs, *files, *(file.parent for file in files)}:
+        if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
+            raise BenchError(
+                "the model's command answered with a link or a device, which is not followed",
+                file=path,
+                expected="files of its own in the folder that it was given",
+            )

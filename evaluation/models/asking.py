@@ -11,6 +11,7 @@ import numpy as np
 
 from evaluation.cases import ImageCase
 from evaluation.errors import BenchError
+from evaluation.files.writing import FULL
 from evaluation.models.protocol import BatchModel, Model
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,20 @@ def answers_of(
         answer: object
         try:
             answer = model.predict(case, classes)
+        except SystemExit as end:
+            answer = BenchError("the model ended its process", found=f"SystemExit({end.code!r})")
         except Exception as error:
+            _go_on_after(error)
             # Whatever a model raises is that case's status; the other cases go on.
             log.warning("%s failed on %s", case.dataset, case.case, exc_info=True)
             answer = error
         yield case, answer, time.perf_counter() - start
+
+
+def _go_on_after(error: Exception) -> None:
+    """A full disk is no fault of the model: the next case would fail as well."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        raise error
 
 
 def _of_batch(
@@ -54,6 +64,7 @@ def _of_batch(
             del waiting[case.case]
             yield case, answer, seconds
     except Exception as error:
+        _go_on_after(error)
         if len(waiting) == len(cases) and isinstance(error, BenchError):
             raise
         log.warning("the model stopped", exc_info=True)

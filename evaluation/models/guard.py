@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -35,34 +34,45 @@ def main() -> None:
         if request:
             closed = threading.Thread(target=_end_when_closed, daemon=True)
             closed.start()
-            _say(json.dumps(_run(Path(folder), **json.loads(request))))
+            _say(json.dumps(_run(**json.loads(request))))
             closed.join()
     finally:
         _end_all()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(folder: Path, command: list[str], timeout_s: float) -> dict[str, Any]:
-    said = folder / "stderr.txt"
-    with said.open("wb") as stream:
-        try:
-            program = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stream,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            return {"fault": str(error)}
-        code: int | None
-        try:
-            code = program.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            code = None
+def _run(command: list[str], timeout_s: float) -> dict[str, Any]:
+    try:
+        program = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except (OSError, ValueError) as error:
+        return {"fault": str(error)}
+    last = bytearray()
+    listener = threading.Thread(target=_listen, args=(program, last), daemon=True)
+    listener.start()
+    code: int | None
+    try:
+        code = program.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        code = None
     # What it left in the background could still write into the answers.
     _end_all()
-    return {"code": code, "said": said.read_text("utf-8", "replace").strip()[-_SAID:]}
+    listener.join(timeout=5)
+    return {"code": code, "said": bytes(last).decode("utf-8", "replace").strip()[-_SAID:]}
+
+
+def _listen(program: subprocess.Popen[bytes], last: bytearray) -> None:
+    """Keep the end of what a program says: some never stop, and would fill the disk."""
+    assert program.stderr is not None
+    while piece := program.stderr.read(1 << 16):
+        last += piece
+        del last[: -4 * _SAID]
 
 
 def _end_when_closed() -> None:

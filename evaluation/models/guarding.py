@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,4 +67,11 @@ def guarded() -> Iterator[Guard]:
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        yield Guard(Path(process.stdout.readline().rstrip("\n")), process)
+        folder = process.stdout.readline().rstrip("\n")
+        if not folder:
+            raise BenchError(
+                "a folder for the model's command cannot be made",
+                file=tempfile.gettempdir(),
+                hint="free some space, or name a larger disk in the environment variable TMPDIR",
+            )
+        yield Guard(Path(folder), process)

@@ -8,13 +8,12 @@ would be made from the same image, model and classes; a case that failed is trie
 from __future__ import annotations
 
 import csv
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from evaluation.cases import (
@@ -31,6 +30,8 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict, n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, made_again
+from evaluation.files.reading import rows_of, text_of
+from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.asking import answers_of
@@ -184,7 +185,7 @@ def _keep(
             return _ok(record)
         except BenchError as error:
             answer = error
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
     reason = (
         answer.one_line
         if isinstance(answer, BenchError)
@@ -204,15 +205,20 @@ def _support_path(shard_status: Path) -> Path:
 def read_support(paths: RunPaths, model_id: str, dataset: str, shard: int) -> dict[str, str | None]:
     """For each class what the model said: None if supported, otherwise why not."""
     path = _support_path(paths.prediction_shard(model_id, dataset, shard))
-    support: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))
-    return support
+    try:
+        return TypeAdapter(dict[str, str | None]).validate_json(text_of(path))
+    except ValidationError as error:
+        raise BenchError(
+            "file is damaged: it does not say which classes the model supports", file=path,
+            hint=f"delete {path.parent} and run snakemake again; predictions are kept",
+        ) from error  # fmt: skip
 
 
 def read_status(path: Path) -> list[PredictionStatus]:
     """The status table of a shard or of an entry.
 
     Raises:
-        BenchError: it is not there.
+        BenchError: it is not there, or damaged.
     """
     if not path.is_file():
         raise BenchError(
@@ -220,13 +226,14 @@ def read_status(path: Path) -> list[PredictionStatus]:
             file=path,
             hint="run `satbench predict` on this shard first; the workflow does so",
         )
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    texts = [column for column in STATUS_COLUMNS if column != "seconds"]
-    return [
-        PredictionStatus(**{name: row[name] for name in texts}, seconds=float(row["seconds"]))
-        for row in rows
-    ]
+    rows = rows_of(path, STATUS_COLUMNS, named="case")
+    try:
+        return [PredictionStatus(**{**row, "seconds": float(row["seconds"])}) for row in rows]  # type: ignore[arg-type]
+    except ValueError as error:
+        raise BenchError(
+            "file is damaged: no number of seconds", file=path, found=error,
+            hint="delete it and run snakemake again, which makes it",
+        ) from error  # fmt: skip
 
 
 def _write_status(path: Path, status: Sequence[PredictionStatus]) -> None:
@@ -273,7 +280,7 @@ def failures(run: Path, models: Sequence[str], datasets: Sequence[str]) -> list[
                 n_cases += len(rows)
                 failed += bad
                 if bad:
-                    path.unlink(missing_ok=True)
+                    discard(path)
             if failed:
                 lines.append(
                     f"{model} on {dataset}: {len(failed)} of {n_cases} cases failed, they are "

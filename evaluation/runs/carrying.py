@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from os.path import normpath
 from pathlib import Path
@@ -13,8 +12,10 @@ from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
 from evaluation.files.card_places import STUDY_FILE, USER_FOLDER, carried_study
 from evaluation.files.records import read_card
+from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path
 from evaluation.models.card import ModelCard, model_cards
+from evaluation.models.training_sets import dataset_of
 from evaluation.paths import RunPaths
 from evaluation.studies.record import find_study, study_ids
 
@@ -37,7 +38,7 @@ def carry_cards(paths: RunPaths, config: RunConfig) -> None:
         if listed.is_file():
             _copy(listed, copy)
         elif card.is_file() or not (paths.cards / "datasets" / card.name).is_file():
-            copy.unlink(missing_ok=True)
+            discard(copy)
         if card.is_file():
             _copy(card, paths.cards / "datasets" / card.name)
     _carry_study(paths, config)
@@ -72,7 +73,7 @@ def _datasets(config: RunConfig) -> set[str]:
     for name in sorted(names & set(known)):
         names |= {overlap.dataset for overlap in known[name].overlaps}
     for card in model_cards(config.models).values():
-        names |= set(card.trained_on)
+        names |= {dataset_of(name) for name in card.trained_on}
     return names
 
 
@@ -94,7 +95,7 @@ def _carry_study(paths: RunPaths, config: RunConfig) -> None:
     folder = carried_study(paths, config.study)
     for other in (paths.cards / "studies").glob("[!.]*/"):
         if other != folder:
-            shutil.rmtree(other)
+            discard(other)
     study = find_study(config.study)
     if config.study in study_ids() or study.is_carried:
         return
@@ -105,7 +106,7 @@ def _carry_study(paths: RunPaths, config: RunConfig) -> None:
         _copy(file, folder / name)
     for copy in folder.glob("[!.]*"):
         if copy.name not in (STUDY_FILE, *files):
-            copy.unlink()
+            discard(copy)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -118,4 +119,4 @@ def _copy(source: Path, target: Path) -> None:
 def _prune(folder: Path, names: set[str]) -> None:
     for path in folder.glob("*"):
         if path.stem not in names:
-            path.unlink()
+            discard(path)

@@ -5,7 +5,6 @@ Whatever else lies in the run's folder is left over: it is named, and shown nowh
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids
 from evaluation.errors import BenchError
 from evaluation.files.card_places import work_on
+from evaluation.files.reading import rows_of
 from evaluation.models.added import read_added
 from evaluation.models.card import find_model
 from evaluation.paths import RunPaths
@@ -112,8 +112,7 @@ def entries_with_data(paths: RunPaths, config: RunConfig) -> list[str]:
     """Declared entries but for those that had no data when the run was planned."""
     missing: set[str] = set()
     if paths.not_run.is_file():
-        with paths.not_run.open(newline="", encoding="utf-8") as stream:
-            missing = {row["dataset"] for row in csv.DictReader(stream)}
+        missing = {row["dataset"] for row in rows_of(paths.not_run, ("dataset", "reason"))}
     return [name for name in entry_ids(config) if name not in missing]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,23 +10,30 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from evaluation.errors import BenchError
+from evaluation.files.lines import sealed, whole_lines
 from evaluation.files.writing import write_text
 from evaluation.scoring.rows import Row
 
 
 @dataclass(frozen=True)
 class CaseRows:
-    """Score rows of one case, and what its predictions hold that no class names."""
+    """Score rows of one case, its single structures, and what no class names in its masks.
+
+    `lasting` are rows of what was compared. What could not be read may be readable next time,
+    though no file has changed: a permission, a disk that was away, more memory.
+    """
 
     rows: list[Row]
     unnamed: list[str] = field(default_factory=list)
+    instances: list[Row] = field(default_factory=list)
+    lasting: bool = True
 
 
 class Journal:
     """One line of JSON for each finished case: what it is made from, its rows, what was noticed.
 
-    A line that was cut off by a kill is ignored, and its case is measured again. While the journal
-    is open, no other process may write the same output.
+    A line that was cut off by a kill or altered is ignored, and its case is measured again. While
+    the journal is open, no other process may write the same output.
 
     Args:
         output: file of score rows.
@@ -82,31 +88,32 @@ class Journal:
             others: journals of other outputs.
         """
         for path in (self.path, *others):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    entry = json.loads(line)
-                    if entry["made_from"] in wanted:
-                        rows = CaseRows(entry["rows"], entry["unnamed"])
-                        self._done[entry["made_from"]] = rows
-                except (ValueError, KeyError, TypeError):
-                    continue
+            for entry in whole_lines(path):
+                if entry["made_from"] in wanted:
+                    rows = CaseRows(entry["rows"], entry["unnamed"], entry["instances"])
+                    self._done[entry["made_from"]] = rows
 
     def rows_of(self, key: str) -> CaseRows | None:
         """What is known of a finished case, by what it is made from."""
         return self._done.get(key)
 
     def add(self, key: str, rows: CaseRows) -> None:
-        """Keep a finished case; it is on disk when this returns."""
+        """Keep a finished case; it is on disk when this returns, if it is lasting."""
         self._done[key] = rows
+        if not rows.lasting:
+            return
         self._stream.write(_line(key, rows))
         self._stream.flush()
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Forget all other cases, such as those of files that have changed since."""
         self._stream.close()
-        write_text(self.path, "".join(_line(k, self._done[k]) for k in keys if k in self._done))
+        known = [(key, self._done[key]) for key in keys if key in self._done]
+        lines = "".join(_line(key, rows) for key, rows in known if rows.lasting)
+        write_text(self.path, lines, noted=False)
         self._stream = self.path.open("a", encoding="utf-8")
 
 
 def _line(key: str, rows: CaseRows) -> str:
-    return json.dumps({"made_from": key, "rows": rows.rows, "unnamed": rows.unnamed}) + "\n"
+    kept = {"rows": rows.rows, "unnamed": rows.unnamed, "instances": rows.instances}
+    return sealed({"made_from": key, **kept})

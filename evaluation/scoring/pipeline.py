@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import local
 from typing import TypeVar
 
@@ -46,8 +47,12 @@ def measure_cases(
         try:
             found = CaseRows([])
             for comparison in find_pairs(case):
-                found.rows.extend(compare_case(comparison, measuring))
+                for row, instances in compare_case(comparison, measuring):
+                    found.rows.append(row)
+                    found.instances.extend(instances)
                 found.unnamed.extend(comparison.unnamed)
+                if not comparison.lasting:
+                    found = replace(found, lasting=False)
             return found
         except Exception as error:
             return error

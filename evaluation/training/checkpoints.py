@@ -12,6 +12,7 @@ import json
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise BenchError("checkpoint not found", file=path, hint="train the model first")
     _require_torch_file(path)
     try:
+        _require_whole_archive(path)
         with warnings.catch_warnings():
             # A foreign pickle is refused below; torch's doubts about its version add nothing.
             warnings.simplefilter("ignore")
@@ -86,6 +88,14 @@ def _require_torch_file(path: Path) -> None:
             file=path,
             found=f"it starts with the bytes {start!r}",
         )
+
+
+def _require_whole_archive(path: Path) -> None:
+    """Raise if a part of the archive is not what was written: torch does not compare its sums."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (part := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"`{part}` is not what was written")
 
 
 def _refused_part(error: pickle.UnpicklingError) -> str:

@@ -38,7 +38,7 @@ from evaluation.training.grid import (
     triple,
 )
 from evaluation.training.points import EMPTY, Points, box_of, paint_points, points_on
-from evaluation.training.settings import Grid, Millimetres
+from evaluation.training.settings import Grid, Millimetres, Triple
 from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
@@ -50,6 +50,14 @@ from evaluation.training.store import (
     PreparedRecord,
     read_record,
     store_folder,
+)
+from evaluation.volumes.axes import (
+    AS_STORED,
+    AxisOrder,
+    along_ras,
+    turned,
+    turned_masks,
+    turned_points,
 )
 from evaluation.volumes.image_files import Array, Volume, read_volume
 from evaluation.volumes.segmentation import ClassPlace, Segmentation, union_place
@@ -71,6 +79,7 @@ def prepare_case(
     not_annotated: Sequence[str] = (),
     source: str = "",
     points: Points = EMPTY,
+    axes: AxisOrder = AS_STORED,
 ) -> PreparedRecord:
     """Put one case on the own grid and write it.
 
@@ -85,12 +94,14 @@ def prepare_case(
         not_annotated: classes that this case has no annotation for.
         source: fingerprint of what the case is made from.
         points: of classes that are known at single places; the crop holds them all.
+        axes: axis order of the own grid.
 
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
+    image, reference = turned(image, axes), turned_masks(reference, axes)
     grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    marked = points_on(grid, points)
+    marked = points_on(grid, {n: turned_points(found, axes) for n, found in points.items()})
     resampled = resample_image(image.array, grid)
     normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
     parts = [resample_labels(layer, grid)[box] for layer in reference.layers]
@@ -157,10 +168,11 @@ def _write_array(path: Path, array: Array) -> None:
 
 
 def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1) -> PreparedIndex:
-    """Prepare all training cases of a run on a grid, in the folder `store_folder(paths, grid)`.
+    """Prepare the training and validation cases of a run on a grid.
 
-    Cases already prepared from the same source are kept. Free disk space is compared with an
-    estimate first. While another process prepares the same store, this one waits.
+    They lie in the folder `store_folder(paths, grid)`; what was prepared from the same source is
+    kept. Free disk space is compared with an estimate first. While another process prepares the
+    same store, this one waits.
 
     Args:
         paths: of the run.
@@ -173,7 +185,13 @@ def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1
     """
     store = store_folder(paths, grid)
     datasets = datasets_of_run(paths, config)
-    cases = {dataset: cases_of_split(paths, dataset, "train") for dataset in datasets}
+    cases = {
+        dataset: [
+            *cases_of_split(paths, dataset, "train"),
+            *cases_of_split(paths, dataset, "validation"),
+        ]
+        for dataset in datasets
+    }
     with _alone(store):
         _check_disk(store, _estimated_bytes(paths, cases, grid.spacing_mm))
         return _prepare_cases(paths, config, store, grid, cases, jobs)
@@ -218,7 +236,8 @@ def _prepare_cases(
     for dataset, names in cases.items():
         card = find_card(dataset)
         scope = tuple(entry.name for entry in classes_in_scope(card, config))
-        if not scope or not names:
+        patients = patients_of_split(paths, dataset, "train")
+        if not scope or not patients:
             continue
         entries.append(
             PreparedEntry(
@@ -226,8 +245,9 @@ def _prepare_cases(
                 modality=card.modality,
                 classes=scope,
                 specialists=card.subsets,
-                cases=tuple(names),
-                patients=patients_of_split(paths, dataset, "train"),
+                cases=tuple(name for name in names if name in patients),
+                validation=tuple(name for name in names if name not in patients),
+                patients=patients,
                 sources=sources[dataset],
             )
         )
@@ -241,7 +261,9 @@ def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str
     """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
     known, record = read_record(folder), read_case_record(source_folder)
-    source = digest(FORMAT, record.image, record.labels, record.modality, settings)
+    source = digest(
+        FORMAT, record.image, record.labels, record.modality, record.grid_axes, settings
+    )
     outdated = known is not None and is_outdated(folder / RECORD_FILE, store / INDEX_FILE)
     if known is not None and known.source == source and not outdated:
         return source
@@ -259,6 +281,7 @@ def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str
         settings,
         not_annotated=record.not_annotated,
         source=source,
+        axes=record.grid_axes,
     )
     meter.write()
     return source
@@ -275,10 +298,14 @@ def _estimated_bytes(
 ) -> int:
     """Upper estimate: float16 image and uint8 layers of the uncropped own grid."""
     return sum(
-        int(np.prod(GridMap(record.shape, record.spacing_mm, own_mm).own_shape))
-        * (2 + record.n_layers)
+        int(np.prod(_own_shape(record, own_mm))) * (2 + record.n_layers)
         for record in _records(paths, cases)
     )
+
+
+def _own_shape(record: CaseRecord, own_mm: Millimetres) -> Triple:
+    sides = along_ras(own_mm, record.grid_axes)
+    return GridMap(record.shape, record.spacing_mm, sides).own_shape
 
 
 def _check_disk(store: Path, needed: int) -> None:

@@ -30,7 +30,7 @@ PRIORITY = 20
 """The longest single jobs of a run should start first."""
 
 Train = Callable[[Path, Path], "Trained"]
-"""Trains in the model's folder from a prepared store, as one process or as one of several."""
+"""Trains in the folder of the training from a prepared store, as one process or one of several."""
 
 
 def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
@@ -65,8 +65,9 @@ def train_stage(
     train: Train,
     settings: Sequence[object],
     needs: Sequence[Stage],
+    entry: str | None = None,
 ) -> Stage:
-    """One joint training on all entries, which goes on where a killed one stopped.
+    """One joint training on all entries, or on one, which goes on where a killed one stopped.
 
     Args:
         run: of the model.
@@ -74,19 +75,22 @@ def train_stage(
         train: what trains; called in every process.
         settings: what the training depends on besides the files of `needs`.
         needs: stages that come before.
+        entry: the only one that it is about, in a folder of its own below the model's; none: all.
     """
     training = preset.training
+    work = run.work if entry is None else run.work / entry
     gpus = training.processes if training.device == "cuda" else 0
     # On GPUs: crops read ahead, by eight workers for each with two batches each.
     mem_mb = max(64_000, 32_000 * gpus) if gpus else 4_000 * training.processes
     threads = (GPU_THREADS if gpus else 1) * training.processes
     return Stage(
         "train",
-        run.work / "checkpoint.pt",
-        partial(_train, run, preset, train),
+        work / "checkpoint.pt",
+        partial(_train, run, preset, train, entry),
         tuple(settings),
         needs=tuple(stage.output for stage in needs),
-        predicts=run.entries,
+        unit=entry or "",
+        predicts=run.entries if entry is None else (entry,),
         resources=training_resources(gpus, threads, mem_mb, days=7),
         priority=PRIORITY,
     )
@@ -107,7 +111,9 @@ def _prepare(run: ModelContext, preset: TrainingPreset, granted: Granted) -> str
     return f"{cases} cases of {len(index.entries)} entries prepared, {classes} classes"
 
 
-def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Granted) -> str | None:
+def _train(
+    run: ModelContext, preset: TrainingPreset, train: Train, entry: str | None, granted: Granted
+) -> str | None:
     """Several processes share each step; started by torchrun, this is one of them."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         on_gpu = preset.training.device == "cuda"
@@ -119,7 +125,7 @@ def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Gra
             threads = min(threads, GPU_THREADS) if on_gpu else threads
             program = [
                 sys.argv[0], "train", "--run", str(run.paths.root), "--model", run.model,
-                "--stage", "train", "--threads", str(threads),
+                "--stage", "train", "--unit", entry or "", "--threads", str(threads),
             ]  # fmt: skip
             launch(program, processes, granted.nodes, threads)
             return None
@@ -129,8 +135,10 @@ def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Gra
 
     team = team_of_environment()
     torch.set_num_threads(granted.threads)
-    result = train(run.work, store_folder(run.paths, preset.grid))
+    work = run.work if entry is None else run.work / entry
+    result = train(work, store_folder(run.paths, preset.grid))
     if not team.leads:
         return None
     spent = f"{result.steps_now} steps in {result.seconds:.0f} s"
-    return f"{preset.name or run.model}: {spent}, {result.checkpoint}"
+    what = " ".join(filter(None, (preset.name or run.model, entry)))
+    return f"{what}: {spent}, {result.checkpoint}"

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from evaluation.cases import FolderName
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest
+from evaluation.files.reading import text_of
 from evaluation.files.records import Record
 from evaluation.paths import RunPaths
 from evaluation.training.settings import Grid, Triple
@@ -40,8 +42,8 @@ class PreparedRecord(Record):
     """`record.json` of a prepared case; `source` says what it was made from."""
 
     source: str
-    dataset: str
-    case: str
+    dataset: FolderName
+    case: FolderName
     modality: Modality
     shape: Triple
     classes: dict[str, ClassPlace]
@@ -53,16 +55,18 @@ class PreparedRecord(Record):
 class PreparedEntry(Record):
     """One dataset in the store: its classes in scope, generated ones included.
 
-    `patients` names each case's patient; a case that is not in it is a patient of its own.
+    `validation` are cases of the split's own validation side, which are never trained on.
+    `patients` names each training case's patient; a case that is not in it is a patient of its own.
     `sources` has for each case what it was made from: the index is another one, and a training
     starts anew, when the content of a case changes.
     """
 
-    dataset: str
+    dataset: FolderName
     modality: Modality
     classes: tuple[str, ...]
     specialists: dict[str, tuple[str, ...]]
-    cases: tuple[str, ...]
+    cases: tuple[FolderName, ...]
+    validation: tuple[FolderName, ...] = Field(default=(), exclude_if=lambda cases: not cases)
     patients: dict[str, str] = Field(default={})
     sources: dict[str, str] = Field(default={})
 
@@ -94,9 +98,10 @@ class PreparedIndex(Record):
 def read_record(folder: Path) -> PreparedRecord | None:
     """The record of a prepared case, or None if there is no whole one."""
     path = folder / RECORD_FILE
-    if not path.is_file():
+    try:
+        return PreparedRecord.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
         return None
-    return PreparedRecord.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def grid_digest(grid: Grid) -> str:
@@ -126,7 +131,14 @@ def read_index(store: Path, grid: Grid | None = None) -> PreparedIndex:
             file=path,
             hint="prepare the run's training cases with this preset first",
         )
-    index = PreparedIndex.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        index = PreparedIndex.model_validate_json(text_of(path))
+    except ValidationError as error:
+        raise BenchError(
+            "the list of the prepared training data is damaged",
+            file=path,
+            hint="delete it and give the command again that trains; whole cases are kept",
+        ) from error
     if grid is not None and index.grid != grid:
         raise BenchError(
             "the training data was prepared for another grid than the preset's",

@@ -28,6 +28,7 @@ from evaluation.scoring.shards import measure_shard
 from evaluation.tables.run_tables import aggregate_run
 from evaluation.workflow.digests import declare, predict_digest
 from evaluation.workflow.lock import RunLock
+from evaluation.workflow.mending import require_whole
 
 Say = Callable[[str], None]
 
@@ -53,6 +54,7 @@ def add_model(run: Path, model_id: str, say: Say, jobs: int = 1) -> None:
     load_frozen(run)
     with RunLock(run, f"`satbench add {model_id}`").held():
         paths, config = RunPaths(run), load_frozen(run)
+        require_whole(run)
         card = find_model(model_id)
         if card.trains and not paths.model_run(model_id).is_dir():
             raise BenchError(

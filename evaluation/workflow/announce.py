@@ -96,7 +96,8 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
         yield f"{dataset}: {len(raw)} on disk, its card expects {card.expected_cases}"
     else:
         said: list[str] = []
-        drawn_sides(card, split_rule(card, study), config.seed, Counter(patients), said.append)
+        rule, people = split_rule(card, study), Counter(patients)
+        drawn_sides(card, rule, config.seed, people, said.append, config.fold)
         yield from said
     tables = [paths.case_shard(dataset, shard) for shard in range(n_shards(card, config))]
     rows = {row.case: row for path in tables if path.is_file() for row in read_rows(path)}

@@ -122,8 +122,8 @@ class ModelCost:
 class ModelCosts(Protocol):
     """The function `model_cost` in a model's module `costs`."""
 
-    def __call__(self, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
-        """The model's cost in a run."""
+    def __call__(self, model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+        """The cost of the model of this id in a run."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def cost_of(card: ModelCard, config: RunConfig, loads: Sequence[Load]) -> ModelC
     say: ModelCosts | None = function_of(card, "costs", "model_cost")
     if say is not None:
         try:
-            return say(config, loads)
+            return say(card.id, config, loads)
         except ImportError as error:
             raise BenchError(
                 f"the cost of `{card.id}` is counted on its network, which cannot be built here",

@@ -65,8 +65,12 @@ class RunLock:
         try:
             yield
         finally:
-            self._holder.unlink(missing_ok=True)
-            self._lock.release()
+            self.release()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._holder.unlink(missing_ok=True)
+        self._lock.release()
 
     def _read_holder(self) -> dict[str, str]:
         try:

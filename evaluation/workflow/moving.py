@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.files.card_places import card_candidates
 from evaluation.files.records import read_card, require_id
+from evaluation.files.sums import discard, forget, remember_folder
 from evaluation.files.writing import atomic_path, write_text
 from evaluation.models.added import read_added, write_added
 from evaluation.models.card import CARD_FOLDER, USER_CARD_FOLDER, ModelCard, ModelId, find_model
@@ -62,7 +62,7 @@ def remove_model(run: Path, model_id: str, say: Say) -> None:
         freeze(config, paths.config)
         carry_cards(paths, config)
         for folder in folders:
-            shutil.rmtree(folder)
+            discard(folder)
             say(f"deleted {folder}")
         if (own := paths.model_run(model_id)).is_dir():
             say(f"kept {own}, the model's own folder")
@@ -106,7 +106,9 @@ def rename_model(run: Path, old: str, new: str, say: Say) -> None:
         _rename_card(paths, old, new, say)
         for source, target in moves:
             if source.is_dir():
+                forget(source)
                 source.rename(target)
+                remember_folder(target)
         _rename_inside(run, new)
         write_added(run, [new if name == old else name for name in added])
         models = [new if name == old else name for name in config.models]
@@ -177,5 +179,5 @@ def _show(run: Path, say: Say) -> None:
         render(run)
         return
     for name in MADE_HERE:
-        paths.table(name).unlink(missing_ok=True)
+        discard(paths.table(name))
     say("no model of this run has scores now; its tables are deleted, its report is of before")

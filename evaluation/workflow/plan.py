@@ -14,6 +14,7 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.splits import planned_cases
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
+from evaluation.files.sums import watch
 from evaluation.files.writing import write_text
 from evaluation.models.added import read_added, write_added
 from evaluation.models.presets import FrozenPreset, freeze_preset
@@ -108,6 +109,7 @@ def start_run(
             expected=", ".join(added.listed) or "no added model",
             hint="give the same command again",
         )
+    watch(paths.root)
     kept = [name for name in added.listed if name in added.models or name in added.left_out]
     write_added(paths.root, kept)
     freeze(config, paths.config)

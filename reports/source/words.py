@@ -75,6 +75,12 @@ def listed(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(found[:-1]), *found[-1:]]))
 
 
+def few_of(names: list[str], most: int = 6) -> str:
+    """All names, or the first and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:most])} and {more} more"
+
+
 def grid_title(source: RunSource, space: str) -> str:
     """A space as printed in a head: the study says on which grid `resampled` is."""
     grid = source.study.protocol.grid_title

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.classes.regions import LESION, UNASSIGNED
 from evaluation.protocol import Protocol
-from reports.layout.report_table import ReportColumn, ReportTable, Value
+from reports.layout.report_table import ReportCell, ReportColumn, ReportTable, Value
 from reports.source.published import (
     published_head,
     published_lookup,
@@ -27,7 +27,7 @@ from reports.source.words import (
     region_title,
     short,
 )
-from reports.tables.scores import Line, value_of
+from reports.tables.scores import Line, of_whole_classes, undefined, value_of
 
 LESION_SHORT = {
     "brain tumor": "BT",
@@ -142,14 +142,18 @@ def _table(
     own_rows = source.own_rows(protocol, scope, *named)
     lines: list[Line] = [(sizes[0], "", *sizes[1])]
     unranked, lower, blocks = {0}, set(), {0: "Size"}
-    for measure in source.measures:
+    for measure in source.measures if scope == "lesion" else of_whole_classes(source):
         blocks[len(lines)] = measure.head
         for model in source.shown:
             if source.is_control(model) or not measure.better:
                 unranked.add(len(lines))
             if measure.better == "lower":
                 lower.add(len(lines))
-            values = [value_of(rows, measure, model, *key) for key in keys]
+            values: list[Value | ReportCell] = []
+            for key in keys:
+                value = value_of(rows, measure, model, *key)
+                note = undefined(source, rows, measure, model, *key)
+                values.append(ReportCell(value, note) if note else value)
             lines.append((source.model_title(model), short(source, protocol), *values))
         for model in source.own_grid(protocol)[1]:
             unranked.add(len(lines))

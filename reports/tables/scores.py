@@ -34,10 +34,28 @@ def value_of(rows: Rows, measure: Measure, *key: str) -> Value:
     return NOT_RUN if row is None else measure.printed(row["value"])
 
 
+def of_whole_classes(source: RunSource) -> list[Measure]:
+    """All measures but those of single lesions, which the table of lesions shows."""
+    return [measure for measure in source.measures if not measure.metric.needs_instances]
+
+
+def undefined(source: RunSource, rows: Rows, measure: Measure, model: str, *key: str) -> str:
+    """How many values are in a mean of distances, where some are undefined; else empty.
+
+    A missed structure has no distance, so that the number stands beside the mean.
+    """
+    row = rows.get((measure.key, model, *key))
+    if row is None or not measure.metric.needs_distances:
+        return ""
+    others = (rows.get((other.key, model, *key)) for other in source.measures)
+    most = max(int(other["n_scores"]) for other in others if other)
+    return f"{int(row['n_scores'])} of {most} values" if row["n_scores"] < most else ""
+
+
 def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> list[ReportColumn]:
     """Columns of every measure: our models, those on their own grid, then published values."""
     columns = []
-    for measure in source.measures:
+    for measure in of_whole_classes(source):
         columns += [
             ReportColumn(
                 key=f"{measure.key}:{model}",
@@ -98,11 +116,12 @@ def score_values(
         printed_key: (key, modality) of the published values; default the key.
     """
     values: list[Value | ReportCell] = []
-    for measure in source.measures:
+    for measure in of_whole_classes(source):
         for model in source.shown:
             value = value_of(rows[0], measure, model, *key)
             row = rows[0].get((measure.key, model, *key), {})
             note = f"{missing} missing" if (missing := row.get("n_missing")) else ""
+            note = undefined(source, rows[0], measure, model, *key) or note
             values.append(ReportCell(value, note) if note else value)
         values += [
             value_of(rows[1], measure, model, *key) for model in source.own_grid(protocol)[1]

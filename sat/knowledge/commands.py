@@ -160,6 +160,8 @@ def train(
 
     if out is None:
         raise BenchError("a new text encoder needs a folder", hint="give --out, or --dry-run")
+    if out.exists() and not out.is_dir():
+        raise BenchError("a new text encoder needs a folder, and this is a file", file=out)
     torch.set_num_threads(threads)
     done = train_text(out, settings, seed, overwrite=overwrite)
     typer.echo(f"{settings.name}: {done.steps_now} steps in {done.seconds:.0f} s, {done.folder}")

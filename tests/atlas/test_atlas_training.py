@@ -53,6 +53,7 @@ def _log(work: Path) -> list[tuple[str, ...]]:
         return [(r["step"], r["loss"], r["gradient_norm"]) for r in csv.DictReader(stream)]
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     preset = toy.preset(steps=14, checkpoint_every=3)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

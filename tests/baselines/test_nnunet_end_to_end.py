@@ -193,6 +193,7 @@ def test_a_missing_specialist_is_named(prepared: Path) -> None:
         list(NnunetSpecialists(context).predict_all(cases, ["liver"]))
 
 
+@pytest.mark.long
 def test_any_other_trainer_is_found_beside_a_cpu_torch(tmp_path: Path) -> None:
     request = {"trainer": "nnUNetTrainer_5epochs"}
     log = tmp_path / "find.log"
