@@ -1,5 +1,8 @@
 # The locked environment and the clone. docker build --tag satbench .
-FROM python:3.11-slim-bookworm
+# The tag gets security fixes; for an image that is the same for ever give the digest that you have
+# checked: --build-arg BASE=python@sha256:...
+ARG BASE=python:3.11-slim-bookworm
+FROM ${BASE}
 
 # A CPU or a CUDA build of torch, as for `make setup`.
 ARG TORCH=torch==2.13.0
@@ -13,12 +16,20 @@ RUN apt-get update \
 
 WORKDIR /opt/satbench
 # The lock alone first: a change of the code does not install everything again.
-COPY requirements.lock pyproject.toml ./
+COPY requirements.lock requirements-build.lock pyproject.toml ./
 RUN python -m venv .venv \
  && .venv/bin/pip install --no-cache-dir "$TORCH" \
- && .venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock
+ && .venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements-build.lock \
+ && .venv/bin/pip install --no-cache-dir --require-hashes --no-deps --no-build-isolation -r requirements.lock
 COPY . .
-RUN .venv/bin/pip install --no-cache-dir --no-deps --editable . && touch .venv/.ready
+RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+ && touch .venv/.ready
+
+# Models are programs of others: nothing here runs as root. Results go to mounted folders, which
+# the user that is given by --user owns.
+RUN useradd --create-home --uid 1000 satbench && mkdir -p results reports/out \
+ && chown -R satbench results reports/out
+USER 1000
 
 ENV PATH=/opt/satbench/.venv/bin:$PATH
 CMD ["satbench", "--help"]

@@ -4,6 +4,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 CORES ?= 2
 RAW_ROOT ?= ../shared/data
+FOLDS ?= 1 2 3 4 5
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -14,20 +15,24 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus ablation \
+.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal universal-real ablation \
         bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
-        bench-audit clean
+        bench-audit bench-universal clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
 
 setup: $(READY) ## install the locked environment into .venv
 
-$(READY): requirements.lock pyproject.toml
+# torch is not in the lock: its builds for CPUs and for each CUDA come from different places with
+# different hashes, and TORCH says which one this machine wants. All else is checked by hash, and
+# what is built is built with the locked setuptools.
+$(READY): requirements.lock requirements-build.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements-build.lock
+	$(BIN)/pip install --quiet --require-hashes --no-deps --no-build-isolation -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 lint: $(READY) ## ruff, mypy, snakefmt, hadolint and the import contract
@@ -65,13 +70,25 @@ demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root="$(RAW_ROOT)"
 
+universal: $(READY) ## the nine universal systems beside both models, on virtual patients
+	$(SNAKEMAKE) --configfile config/universal.yaml
+
+universal-real: $(READY) ## one joint training on real scans of three regions, five folds: hours
+	for fold in $(FOLDS); do \
+	    $(SNAKEMAKE) --configfile config/universal-real.yaml \
+	        --config name=universal-real-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
+	done
+	$(BIN)/satbench join-folds $(FOLDS:%=results/universal-real-%) --out results/universal-real
+	$(BIN)/satbench aggregate --run results/universal-real
+	$(BIN)/satbench report --run results/universal-real
+
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat
 	$(BIN)/satbench sat ablation --run results/ablation
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
 
-bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit: bench-%: $(READY)
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment

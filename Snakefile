@@ -71,7 +71,7 @@ LOCK = RunLock(ROOT)
 announce_workflow()
 ask_until_answered()
 if workflow.is_main_process:
-    announce(RUN, PLAN, PATHS, ADDED)
+    announce(RUN, PLAN, PATHS, ADDED, PRESETS)
 
 
 DECLARED = set()

@@ -16,6 +16,7 @@ from evaluation.files.identity import array_digest, digest
 from evaluation.files.reading import is_folder_name, text_of
 from evaluation.files.records import Record
 from evaluation.files.writing import write_text
+from evaluation.volumes.axes import AS_STORED, AxisOrder
 from evaluation.volumes.image_files import Affine, Volume, read_volume, same_grid, write_volume
 from evaluation.volumes.inflate import Arena
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
@@ -61,6 +62,9 @@ class CaseRecord(Record):
     not_annotated: tuple[str, ...] = ()
     source_sha256: dict[str, str] = Field(default={})
     sequence: str | None = None
+    grid_axes: AxisOrder = Field(
+        default=AS_STORED, description="along which directions the sides of a common grid lie"
+    )
     geometry: str = Field(default="", description="how a header that says two things was read")
     made_from: str = ""
     image: str = ""
@@ -91,7 +95,8 @@ class PredictionRecord(Record):
 class ImageCase:
     """What a model is given: the image and its geometry, never a label.
 
-    The image is read on demand and never cached; `content` is a digest of it.
+    The image is read on demand and never cached; `content` is a digest of it. It is given towards
+    R, A, S; a network whose voxels are no cubes turns it by `grid_axes` (evaluation.volumes.axes).
     """
 
     dataset: str
@@ -102,6 +107,7 @@ class ImageCase:
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
     content: str = ""
+    grid_axes: AxisOrder = AS_STORED
 
     def image(self) -> Volume:
         """The image (x, y, z) in RAS orientation with its affine."""
@@ -214,6 +220,7 @@ def read_image_case(folder: Path) -> ImageCase:
         spacing_mm=record.spacing_mm,
         shape=record.shape,
         content=record.image,
+        grid_axes=record.grid_axes,
     )
 
 

@@ -19,6 +19,7 @@ from evaluation.files.card_places import work_on
 from evaluation.files.reading import text_of
 from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
+from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.protocol import DEFAULT_METRICS, Space
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class Cohort(Record):
     """A virtual cohort that the run writes itself, in the raw layouts of its entries."""
 
     patients: Annotated[int, Number] = Field(
-        default=14, ge=2, description="virtual patients of each entry"
+        default=14, ge=2, le=10_000, description="virtual patients of each entry"
     )
     test_patients: Annotated[int, Number] = Field(
         default=4, ge=1, description="how many of them are the test split"
@@ -95,7 +96,9 @@ class RunConfig(Record):
         "the path of a study's YAML file, relative to where the work is done"
     )
     data_kind: Literal["synthetic", "real"]
-    raw_root: str = Field(description="folder that holds the raw datasets; relative to the clone")
+    raw_root: str = Field(
+        min_length=1, description="folder that holds the raw datasets; relative to the clone"
+    )
     entries: Annotated[Annotated[list[str], Once] | Literal["all"], BeforeValidator(_entries)] = (
         Field(default="all", description="ids of datasets; `all` are the study's entries")
     )
@@ -119,10 +122,19 @@ class RunConfig(Record):
     metrics: Annotated[list[str], Listed, Once] = Field(
         default=list(DEFAULT_METRICS),
         min_length=1,
-        description="what is measured; `satbench metrics` lists them",
+        description="what is measured, such as hd95 or nsd@0.5; `satbench metrics` lists them",
+    )
+    definition: DefinitionName = Field(
+        default=DEFAULT_DEFINITION, description="of surfaces and their distances"
     )
     missing_data: Literal["skip", "error"] = "skip"
     seed: Annotated[int, Number] = Field(default=0, ge=0, le=HIGHEST_SEED)
+    fold: Annotated[int, Number] = Field(
+        default=1,
+        ge=1,
+        description="which patient is tested, in the order of their ids, of entries that leave one "
+        "out: a run for each, and `satbench join-folds` at the end",
+    )
     cohort: Cohort | None = Field(default=None, description="only for synthetic runs")
 
     @model_validator(mode="before")

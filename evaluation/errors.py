@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+
+# Turn the direction of writing, so that a name reads as another one.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class BenchError(Exception):
@@ -39,7 +43,7 @@ class BenchError(Exception):
             lines.append(f"  expected: {expected}")
         if hint is not None:
             lines.append(f"  to do:    {hint}")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(printable(line, keep="\n") for line in lines))
         self.problem = problem
         self.hint = hint
 
@@ -47,6 +51,27 @@ class BenchError(Exception):
     def one_line(self) -> str:
         """The whole message on one line, for a status table."""
         return "; ".join(" ".join(line.split()) for line in str(self).splitlines())
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control characters, which could steer a terminal, as escapes.
+
+    Args:
+        text: anything.
+        keep: control characters that stay, such as the end of a line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or _harmless(c) else _escaped(c) for c in text)
+
+
+def _harmless(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return kind not in ("Cc", "Cs", "Zl", "Zp") and character not in _TURNING
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

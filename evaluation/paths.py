@@ -84,6 +84,14 @@ class RunPaths:
         """Sides and neighbours of one shard: case, what, group, class, outcome, found_in."""
         return self.root / "scores" / model / dataset / "shards" / f"{shard}.confusions.csv"
 
+    def instance_shard(self, model: str, dataset: str, shard: int | str) -> Path:
+        """Single lesions of a shard, where the run counts them."""
+        return self.score_shard(model, dataset, shard).with_suffix(".instances.parquet")
+
+    def instances(self, model: str, dataset: str) -> Path:
+        """Single lesions of a model on an entry."""
+        return self.root / "instances" / model / f"{dataset}.parquet"
+
     def scores(self, model: str, dataset: str) -> Path:
         """Score rows of one model on one dataset."""
         return self.root / "scores" / model / f"{dataset}.parquet"

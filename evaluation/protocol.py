@@ -18,8 +18,9 @@ Status: TypeAlias = Literal[
     "not_annotated",
 ]
 Kind: TypeAlias = Literal["annotated", "direct", "union"]
+Side: TypeAlias = Literal["train", "validation", "test"]
 Space: TypeAlias = Literal["native", "resampled", "own"]
-Policy: TypeAlias = Literal["present-only", "paper"]
+Policy: TypeAlias = Literal["present-only", "paper", "field-diagonal"]
 View: TypeAlias = Literal["paper", "clean"]
 Coverage: TypeAlias = Literal["supported", "common", "zero"]
 Aggregation: TypeAlias = Literal["macro", "scans", "patients"]
@@ -29,6 +30,8 @@ Statistic: TypeAlias = Literal["entries", "classes", "regions", "scans", "patien
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SIDES: tuple[Side, ...] = get_args(Side)
+"""Of a split; a case for validation is neither trained on nor tested."""
 SPACES: tuple[Space, ...] = get_args(Space)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 VIEWS: tuple[View, ...] = get_args(View)
@@ -39,6 +42,11 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 COMPOSITIONS: tuple[Composition, ...] = get_args(Composition)
 DEFAULT_METRICS = ("dsc", "nsd")
 """What is measured where nothing else is asked for."""
+INSTANCE_METRICS = (
+    "lesion_dsc", "lesion_f1", "lesion_precision", "lesion_recall", "panoptic_quality",
+    "false_lesions", "false_lesion_volume",
+)  # fmt: skip
+"""What is measured where lesions are counted one by one."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from evaluation.datasets.phantoms.cohort import RECIPE
+from evaluation.datasets.phantoms.patients import RECIPE
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import digest
 from evaluation.workflow.digests import (
@@ -14,6 +14,7 @@ from evaluation.workflow.digests import (
     tables_digest,
 )
 from evaluation.datasets.sharding import n_shards, n_test_shards
+from evaluation.workflow.limits import of_rule
 
 
 wildcard_constraints:
@@ -113,8 +114,8 @@ rule standardise:
     priority: 50
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: 8000 * attempt,
-        runtime=lambda w, attempt: 120 * attempt,
+        mem_mb=of_rule("standardise", "mem_mb"),
+        runtime=of_rule("standardise", "runtime"),
     shell:
         "{SATBENCH:q} standardise --run {ROOT} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"
@@ -186,8 +187,8 @@ rule predict:
         model=any_of(m for m in RUN.models if not STAGES.predicts_on_gpu(m)),
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: 16000 * attempt,
-        runtime=lambda w, attempt: 240 * attempt,
+        mem_mb=of_rule("predict", "mem_mb"),
+        runtime=of_rule("predict", "runtime"),
     params:
         device="",
     shell:
@@ -200,8 +201,8 @@ use rule predict as predict_on_gpu with:
         model=any_of(m for m in RUN.models if STAGES.predicts_on_gpu(m)),
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: 32000 * attempt,
-        runtime=lambda w, attempt: 240 * attempt,
+        mem_mb=of_rule("predict_on_gpu", "mem_mb"),
+        runtime=of_rule("predict_on_gpu", "runtime"),
     params:
         device="--gpu",
 
@@ -222,8 +223,8 @@ rule measure:
         f"{ROOT}/benchmarks/measure/{{model}}/{{dataset}}-{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 120 * attempt,
+        mem_mb=of_rule("measure", "mem_mb"),
+        runtime=of_rule("measure", "runtime"),
     shell:
         "{SATBENCH:q} measure --run {ROOT} --model {wildcards.model} --dataset {wildcards.dataset}"
         " --shard {wildcards.shard} --jobs {threads} > {log} 2>&1"

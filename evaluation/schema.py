@@ -24,6 +24,7 @@ from evaluation.protocol import (
     KINDS,
     POLICIES,
     SCHEMES,
+    SIDES,
     SPACES,
     STATISTICS,
     STATUSES,
@@ -153,6 +154,8 @@ _MEASURED = (
     Column("surface_prediction_within_mm2", "number", "of it, within the tolerance", "mm2"),
     Column("implementation", "text", "engine that measured"),
     Column("version", "text", "its version"),
+    Column("definition", "text", "of surfaces and their distances (empty = unknown)"),
+    Column("field_mm", "number", "diagonal of the scan's field (nan = unknown)", "mm"),
 )
 
 
@@ -171,6 +174,25 @@ def scores_table(metrics: Sequence[str] = DEFAULT_METRICS) -> Table:
 
 
 SCORES = scores_table()
+INSTANCES = Table(
+    "instances",
+    "one lesion (or other single structure) of the reference, or a predicted one matched to none",
+    (
+        *_ABOUT[:-2],
+        _SPACE,
+        Column("side", "text", "whose structure", allowed=("reference", "prediction")),
+        Column("instance", "count", "number on its side, in the order of first voxels"),
+        Column("volume_ml", "number", "its volume", "ml"),
+        Column("matched_to", "text", "numbers of the predicted structures that stand for it"),
+        Column("detected", "flag", "of the reference, and matched"),
+        Column("iou", "number", "with all of these together", "0..1"),
+        Column("dsc", "number", "with all of these together; missed: 0", "0..1"),
+        Column("hd95_mm", "number", "95th percentile of the distances to them", "mm"),
+        _ABOUT[-2],
+        Column("matching", "text", "how structures are told apart and matched"),
+        Column("definition", "text", "of the distances"),
+    ),
+)
 DATASET = Table(
     "dataset",
     "a model's mean on one entry",
@@ -319,11 +341,11 @@ AUDIT = Table(
         _DATASET,
         Column("case", "text", "case id"),
         Column("patient", "text", "patient id within the entry"),
-        Column("split", "text", "side of the split", allowed=("train", "test")),
+        Column("split", "text", "side of the split", allowed=SIDES),
         Column("other_dataset", "text", "entry of the linked scan"),
         Column("other_case", "text", "its case id"),
         Column("other_patient", "text", "its patient id"),
-        Column("other_split", "text", "its side", allowed=("train", "test")),
+        Column("other_split", "text", "its side", allowed=SIDES),
         Column("verdict", "text", "copied voxels, same scan, same patient, ..."),
         Column("source", "text", "how it was found", allowed=("content", "declared", "patient")),
         Column("accepted", "flag", "the link counts (a candidate does not)"),

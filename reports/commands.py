@@ -26,6 +26,10 @@ def report(
             "--only", help="Some of: tables,figures,gallery,leaderboard,export (default: all)."
         ),
     ] = "",
+    show: Annotated[
+        str,
+        typer.Option("--show", help="Models, with commas, that figures show whatever their rank."),
+    ] = "",
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, help="At most so many pictures in the gallery.")
     ] = 150,
@@ -39,7 +43,12 @@ def report(
     folder = out if out is not None else Path("reports/out") / load_frozen(run).name
     parts = [p.strip() for p in only.split(",") if p.strip()] or list(PARTS)
     path = render_report(
-        run, folder, parts, pictures, lambda part: typer.echo(f"rendering {part}", err=True)
+        run,
+        folder,
+        parts,
+        pictures,
+        lambda part: typer.echo(f"rendering {part}", err=True),
+        [m.strip() for m in show.split(",") if m.strip()],
     )
     for line in edited_cards(RunPaths(run)):
         typer.echo(line, err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from evaluation.files.writing import write_json, write_text
 from reports.export import write_export
 from reports.figures.catalogue import write_figures
 from reports.gallery.cases import MANIFEST, PICTURE_BUDGET, Picture, choose_pictures, write_gallery
+from reports.layout.latex import document
 from reports.layout.pages import render
 from reports.layout.report_table import to_html, to_markdown
 from reports.leaderboard.page import write_leaderboard
@@ -53,6 +54,7 @@ def render_report(
     parts: Sequence[str] = PARTS,
     pictures: int = PICTURE_BUDGET,
     progress: Progress = lambda _: None,
+    show: Sequence[str] = (),
 ) -> Path:
     """Render a run into `out`; returns `report.json`, which is written last.
 
@@ -60,12 +62,19 @@ def render_report(
     that are not made again are removed; nothing else in `out` is touched.
 
     Raises:
-        BenchError: no such part, no such run, no tables, or mixed data kinds.
+        BenchError: no such part, run or model, no tables, or mixed data kinds.
     """
     for part in parts:
         if part not in PARTS:
             raise BenchError(f"no report part `{part}`", hint=did_you_mean(part, PARTS))
-    source = load_source(run)
+    source = replace(load_source(run), asked_for=tuple(show))
+    for model in show:
+        if model not in source.shown:
+            raise BenchError(
+                f"no model `{model}` can be shown in figures",
+                expected="an entrant of the run",
+                hint=did_you_mean(model, source.shown),
+            )
     before = _earlier(out, source)
     record = out / RECORD
     watch(out)
@@ -106,6 +115,9 @@ def _render_part(
         tables, part.missing = all_tables(source)
         for table in tables:
             part.add(table.title, write_report_table(table, out / "tables"), out, name=table.name)
+        whole = out / "tables" / "all.tex"
+        write_text(whole, document([table.name for table in tables]))
+        part.add("All tables (LuaLaTeX)", [whole], out, name="all")
     elif name == "export":
         part.add("Tidy data and RO-Crate", write_export(source, out / "export"), out)
     elif rows is not None:

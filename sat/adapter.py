@@ -60,4 +60,6 @@ class SatNano:
         model = self.model
         rows = model.book.rows([(case.modality, name) for name in classes])
         embeddings = model.book.embeddings[rows]
-        return segment(model, case.image(), case.modality, list(classes), embeddings)
+        return segment(
+            model, case.image(), case.modality, list(classes), embeddings, axes=case.grid_axes
+        )

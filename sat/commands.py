@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     sat.command("sampling")(sampling)
     sat.command("diagnose")(diagnose)
     sat.command("retrieval")(retrieval)
+    sat.command("atlas")(atlas)
     sat.command("ablation")(ablation)
     register_knowledge(sat)
     sat.command("convert-released")(convert_released)
@@ -97,6 +98,16 @@ def retrieval(
     assert encoder is not None
     torch.set_num_threads(threads)
     report_retrieval(encoder, before, held_out, out)
+
+
+def atlas(
+    folder: Path = typer.Argument(..., help="An atlas for stage 2 (CONTRIBUTING.md, Knowledge)."),
+) -> None:
+    """Read an atlas of your own and say what is in it, or what is wrong with it."""
+    from sat.atlas.volumes import describe
+
+    for line in describe(folder):
+        typer.echo(line)
 
 
 def segment(

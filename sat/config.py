@@ -12,11 +12,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.files.records import PresetSource, Record, read_preset
+from evaluation.paths import RunPaths
 from evaluation.training.settings import Training, TrainingPreset, Triple
+from evaluation.training.store import INDEX_FILE, store_folder
 from sat.knowledge.settings import KnowledgeSettings, load_settings
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
-DEFAULT_PRESET = "nano"
+DEFAULT_PRESET = "paper"
 MODEL = "sat-nano"
 ATLAS_FOLDER = "atlas"
 ENCODER_FILE = "encoder.pt"
@@ -118,12 +120,17 @@ class PromptSettings(Record):
 class AtlasTraining(Record):
     """Second stage of the knowledge injection (paper, section 4.1 and eq. 4).
 
-    Crops, batch size, patch, device and augmentation are those of the segmentation's `training`.
+    Crops, batch size, patch, device, readers and augmentation are those of the segmentation's
+    `training`; the volumes are the run's training scans, or an atlas.
     The paper fixes temperature, loss, and that a region is pooled from the encoder's output; the
     rest is the later pre-training code's choice where it has one (`sampling: label`; its
     `scales: all` is an option), or ours.
     """
 
+    volumes: str | None = Field(
+        default=None,
+        description="folder of an atlas of the user's (CONTRIBUTING.md); none: the run's own scans",
+    )
     steps: int = Field(ge=1)
     batches_per_step: int = Field(
         default=4, ge=1, description="batches of crops, of different entries, in one loss"
@@ -193,6 +200,18 @@ class Preset(TrainingPreset):
         if self.trains_atlas and self.atlas is None:
             raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
         return self
+
+
+def atlas_index(work: Path) -> Path:
+    """The index of a run's own atlas on the model's grid; `work` is the model's folder."""
+    return work / ATLAS_FOLDER / "store" / INDEX_FILE
+
+
+def stage_2_store(paths: RunPaths, work: Path, preset: Preset) -> Path:
+    """What stage 2 reads: the atlas that the preset names, or the run's own training scans."""
+    if preset.atlas is not None and preset.atlas.volumes is not None:
+        return atlas_index(work).parent
+    return store_folder(paths, preset.grid)
 
 
 def load_preset(source: PresetSource = None) -> Preset:

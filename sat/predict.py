@@ -10,6 +10,7 @@ from torch import Tensor
 from evaluation.cases import Prediction
 from evaluation.classes.modality import Modality
 from evaluation.training.predict import segment_masks
+from evaluation.volumes.axes import AS_STORED, AxisOrder
 from evaluation.volumes.image_files import Volume
 from sat.model import SatModel
 
@@ -24,6 +25,7 @@ def segment(
     chunk: int | None = None,
     on_done: Callable[[str], None] | None = None,
     on_encoded: Callable[[int, int], None] | None = None,
+    axes: AxisOrder = AS_STORED,
 ) -> Prediction:
     """Segment an image by text embeddings (N, E), which need not be of trained classes.
 
@@ -35,5 +37,5 @@ def segment(
             queries = model.queries(embeddings.to(model.device))
     return segment_masks(
         model, image, modality, names, queries,
-        chunk=chunk, on_done=on_done, on_window=on_encoded,
+        chunk=chunk, on_done=on_done, on_window=on_encoded, axes=axes,
     )  # fmt: skip

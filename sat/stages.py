@@ -5,6 +5,7 @@ Planning imports this, so torch is loaded only by what a stage does.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +16,20 @@ from evaluation.models.stages import Granted, Stage
 from evaluation.training.stages import (
     GPU_THREADS,
     PRIORITY,
+    prepare_resources,
     prepare_stage,
     train_stage,
     training_resources,
 )
-from evaluation.training.store import store_folder
-from sat.config import CROP_SETTINGS, Preset, load_preset
+from evaluation.training.store import FORMAT
+from sat.config import CROP_SETTINGS, Preset, atlas_index, load_preset, stage_2_store
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings, text_folder
+from sat.words import fallbacks
 
 if TYPE_CHECKING:
     from evaluation.training.train import Trained
+
+_log = logging.getLogger(__name__)
 
 
 def stages(run: ModelContext) -> list[Stage]:
@@ -34,7 +39,10 @@ def stages(run: ModelContext) -> list[Stage]:
     if preset.prompts.trains_text:
         before.append(_text_stage(run, preset))
     if preset.trains_atlas:
-        before.append(_atlas_stage(run, preset, before))
+        own = [_volumes_stage(run, preset)] if preset.atlas and preset.atlas.volumes else []
+        # With an atlas of its own, stage 2 need not wait for the run's scans.
+        needs = [stage for stage in before if not (own and stage.name == "prepare")]
+        before += [*own, _atlas_stage(run, preset, [*needs, *own])]
 
     def train(work: Path, store: Path) -> Trained:
         from sat.train import train
@@ -76,6 +84,27 @@ def _atlas_stage(run: ModelContext, preset: Preset, before: list[Stage]) -> Stag
     )
 
 
+def _volumes_stage(run: ModelContext, preset: Preset) -> Stage:
+    assert preset.atlas is not None
+    return Stage(
+        "prepare-atlas",
+        atlas_index(run.work),
+        partial(_volumes, run, preset),
+        (FORMAT, preset.grid, preset.atlas.volumes, named_states(preset.atlas)),
+        resources=prepare_resources(preset),
+        priority=PRIORITY,
+    )
+
+
+def _volumes(run: ModelContext, preset: Preset, granted: Granted) -> str:
+    from sat.atlas.volumes import prepare_volumes
+
+    assert preset.atlas is not None
+    folder = Path(str(preset.atlas.volumes))
+    index = prepare_volumes(atlas_index(run.work).parent, folder, preset.grid, jobs=granted.threads)
+    return f"{sum(len(entry.cases) for entry in index.entries)} volumes of {folder} prepared"
+
+
 def _text(run: ModelContext, settings: KnowledgeSettings, granted: Granted) -> str:
     import torch
 
@@ -84,6 +113,8 @@ def _text(run: ModelContext, settings: KnowledgeSettings, granted: Granted) -> s
 
     torch.set_num_threads(granted.threads)
     out = text_folder(run.work)
+    for line in fallbacks(run.preset):
+        _log.warning(line)
     done = train_text(out, settings, run.config.seed)
     report_retrieval(out, None, settings.held_out, out / RETRIEVAL_FILE)
     return f"{settings.name}: {done.steps_now} steps in {done.seconds:.0f} s, {done.folder}"
@@ -97,7 +128,7 @@ def _atlas(run: ModelContext, preset: Preset, granted: Granted) -> str:
     from sat.atlas.training import measure_atlas, train_atlas
 
     torch.set_num_threads(granted.threads)
-    store = store_folder(run.paths, preset.grid)
+    store = stage_2_store(run.paths, run.work, preset)
     atlas = prepare_atlas(run.work, store, preset, run.config.seed)
     done = train_atlas(atlas)
     spent = f"{done.steps_now} steps in {done.seconds:.0f} s, {done.encoder}"

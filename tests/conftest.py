@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +170,33 @@ def shared() -> Path:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with random weights, whose words are the open set's most frequent ones."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+    from transformers.utils import logging
+
+    from sat.knowledge.open_set import open_set
+
+    logging.disable_progress_bar()
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    texts = [f"{p.name} {p.definition}" for p in open_set().pairs]
+    texts += [" ".join(t) for t in open_set().triplets]
+    counts = Counter(word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words += [word for word, _ in counts.most_common(3000)]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    BertTokenizer.from_pretrained(folder).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=256,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
     return folder
 
 

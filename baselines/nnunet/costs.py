@@ -44,7 +44,7 @@ PREPARE_SECONDS = 20.0
 EXPORT_SECONDS_PER_VOXEL = RESAMPLE_SECONDS_PER_VOXEL / 10
 
 
-def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+def model_cost(_model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     """One training of each specialist and fold, and the prediction of its entry's test cases."""
     preset = load_preset(config.presets.get(MODEL))
     work: list[Work] = []
@@ -58,20 +58,20 @@ def model_cost(config: RunConfig, loads: Sequence[Load]) -> ModelCost:
     return ModelCost(tuple(work), networks, weights, GPU_NAME if preset.device == "cuda" else "CPU")
 
 
-def trained_networks(run: Path) -> tuple[int, int]:
+def trained_networks(_model: str, run: Path) -> tuple[int, int]:
     """Networks of a run's trained specialists and their weights, as nnU-Net built them."""
     records = [record for _, record in _records(run, "model.json") if record]
     networks = sum(len(record["folds"]) for record in records)
     return networks, sum(record["parameters"] * len(record["folds"]) for record in records)
 
 
-def measured_work(run: Path) -> list[MeasuredWork]:
+def measured_work(_model: str, run: Path) -> list[MeasuredWork]:
     """What preparing and training took, for each specialist of the run."""
     return [
         MeasuredWork(
             step,
             dataset,
-            record.get("seconds", NOT_MEASURED),
+            record.get("seconds") or NOT_MEASURED,
             record.get("peak_memory_mib") or NOT_MEASURED,
             "GPU" if record.get("device") == "cuda" else "CPU",
         )
@@ -119,7 +119,7 @@ def _specialist(
     store = train_voxels * PREPARED_BYTES_PER_VOXEL
     start = SECONDS_PER_JOB * folds
     return [
-        Work("prepare", MODEL, plan.id, 0.0, seconds, store),
+        Work("prepare", MODEL, plan.id, 0.0, seconds, store, threads=preset.workers),
         compute_work(MODEL, "train", plan.id, training, start, on_gpu, disk, 1),
         compute_work(
             MODEL, "predict", plan.id, prediction, export, on_gpu, layers, load.test_shards

@@ -160,6 +160,7 @@ def prepare(request: Request) -> None:
         plan_to_train,
         spacing_faults,
     )
+    from baselines.nnunet.preprocessing import clear_other_plan, keep_fingerprint, preprocess
     from evaluation.files.writing import write_json
     from evaluation.published.specialists import PinnedPlan
 
@@ -173,19 +174,20 @@ def prepare(request: Request) -> None:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     number = request["number"]
+    folder = Path(request["preprocessed"], request["dataset_name"])
     fingerprint = extract_fingerprint_dataset(
-        number, num_processes=preset.workers, clean=True, verbose=False
+        number, num_processes=preset.workers, clean=not keep_fingerprint(folder), verbose=False
     )
     planned, _ = plan_experiment_dataset(number)
     pinned = TypeAdapter(PinnedPlan | None).validate_python(request["pinned"])
     plan = plan_to_train(planned, preset, pinned)
-    folder = Path(request["preprocessed"], request["dataset_name"])
+    clear_other_plan(folder, folder / f"{PLANS_NAME}.json", plan)
     write_json(folder / f"{PLANS_NAME}.json", plan)
-    configuration = PlansManager(plan).get_configuration(CONFIGURATION)
-    configuration.preprocessor_class(verbose=False).run(
-        number, CONFIGURATION, PLANS_NAME, num_processes=preset.workers
-    )
-    found = len(list((folder / configuration.data_identifier).glob("*.pkl")))
+    plans = PlansManager(plan)
+    configuration = plans.get_configuration(CONFIGURATION)
+    raw = Path(request["raw"], request["dataset_name"])
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    found = preprocess(preprocessor, folder, raw, plans, configuration, preset.workers)
     if found != request["n_cases"]:
         sys.exit(f"nnU-Net preprocessed {found} of {request['n_cases']} cases")
     answer(

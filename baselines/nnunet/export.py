@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,12 +16,13 @@ from baselines.nnunet.specialists import SpecialistPlan
 from evaluation.cases import CaseRecord, read_case_record, read_reference
 from evaluation.classes.leaves import leaf_map
 from evaluation.errors import BenchError
-from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
 # Number of nnU-Net's data folder for a specialist that is not in Table 7.
 OTHER_NUMBER = 900
+# Beside the images, a file for each case that is whole: voxels of its labels.
+COUNTS_FOLDER = "counts"
 # The reader that SAT-DS's specialists use: RAS orientation, axes z, y, x.
 READER = "NibabelIOWithReorient"
 # float32 image and int16 labels, once as nnU-Net's raw copy and once preprocessed.
@@ -82,12 +84,12 @@ def check_disk(folder: Path, needed: int) -> None:
 def export_cases(
     cases: Sequence[Path], plan: SpecialistPlan, raw: Path, *, unit_spacing: bool
 ) -> Exported:
-    """Write the training cases of a specialist.
+    """Write the training cases of a specialist that are not there yet.
 
     Args:
         cases: case folders of the training split.
         plan: the specialist, with its leaf labels.
-        raw: nnU-Net's raw folder; what is in it is replaced.
+        raw: nnU-Net's raw folder; what is in it is of the same cases and labels.
         unit_spacing: give nnU-Net's copies a spacing of 1 mm; otherwise images are hard links.
 
     Raises:
@@ -95,24 +97,18 @@ def export_cases(
     """
     if not cases:
         raise BenchError(f"specialist `{plan.id}` has no training case")
-    discard(raw)
     folder = raw / dataset_name(plan)
-    (folder / "imagesTr").mkdir(parents=True)
+    for name in ("imagesTr", COUNTS_FOLDER):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     counts = np.zeros(len(plan.leaves) + 1, dtype=np.int64)
     resolved = 0
     for case in tqdm(cases, desc=f"export {plan.id}", unit="case", disable=None):
-        record, reference = read_reference(case)
-        leaves = leaf_map(reference, plan.leaves, plan.classes)
-        counts += np.bincount(leaves.labels.ravel(), minlength=len(counts))
-        resolved += leaves.resolved_voxels
-        affine = np.eye(4) if unit_spacing else reference.affine
-        image = folder / "imagesTr" / f"{record.case}_0000.nii.gz"
-        if unit_spacing:
-            write_volume(image, Volume(read_volume(case / "image.nii.gz").array, affine))
-        else:
-            link_or_copy(case / "image.nii.gz", image)
-        label = folder / "labelsTr" / f"{record.case}.nii.gz"
-        write_volume(label, Volume(leaves.labels, affine))
+        path = folder / COUNTS_FOLDER / f"{case.name}.json"
+        if not path.is_file():
+            write_json(path, _export_case(case, plan, folder, len(counts), unit_spacing))
+        voxels, more = json.loads(path.read_text(encoding="utf-8"))
+        counts += voxels
+        resolved += more
     if not counts[1:].any():
         raise BenchError(
             f"no training case of specialist `{plan.id}` has a voxel of its classes",
@@ -129,6 +125,23 @@ def export_cases(
     }
     write_json(folder / "dataset.json", description)
     return Exported(folder.name, len(cases), tuple(counts[1:].tolist()), resolved)
+
+
+def _export_case(
+    case: Path, plan: SpecialistPlan, folder: Path, n_labels: int, unit_spacing: bool
+) -> tuple[list[int], int]:
+    """Write image and labels; returns the voxels of each label, and those that two claimed."""
+    record, reference = read_reference(case)
+    leaves = leaf_map(reference, plan.leaves, plan.classes)
+    affine = np.eye(4) if unit_spacing else reference.affine
+    image = folder / "imagesTr" / f"{record.case}_0000.nii.gz"
+    if unit_spacing:
+        write_volume(image, Volume(read_volume(case / "image.nii.gz").array, affine))
+    else:
+        image.unlink(missing_ok=True)
+        link_or_copy(case / "image.nii.gz", image)
+    write_volume(folder / "labelsTr" / f"{record.case}.nii.gz", Volume(leaves.labels, affine))
+    return np.bincount(leaves.labels.ravel(), minlength=n_labels).tolist(), leaves.resolved_voxels
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from evaluation.config import RunConfig
 from evaluation.datasets.card import DatasetCard, Specialist
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.datasets.splits import has_training_side
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.published.specialists import PinnedPlan, pinned_plans
 from evaluation.studies.record import find_study
@@ -28,8 +29,11 @@ class SpecialistPlan:
 def specialists_of(card: DatasetCard, config: RunConfig) -> list[SpecialistPlan]:
     """Specialists of an entry that have a class in the run's scope, in the card's order.
 
-    A card without `specialists` (a user's own dataset) gets one for all of its classes.
+    A card without `specialists` (a user's own dataset) gets one for all of its classes; an entry
+    that is only tested on has none.
     """
+    if not has_training_side(card, config):
+        return []
     in_scope = {c.name for c in classes_in_scope(card, config) if c.kind == "annotated"}
     plans, pinned = [], pinned_plans(find_study(config.study))
     for specialist in card.specialists or (Specialist(id=card.id),):

@@ -11,6 +11,9 @@ from evaluation.models.protocol import ModelContext
 from evaluation.models.stages import Granted, Resources, Stage
 from evaluation.workflow.digests import scope_digest
 
+# Of each process that preprocesses: a large CT before and after resampling, in float64.
+PREPARE_MEM_MB = 6_000
+
 
 def stages(run: ModelContext) -> list[Stage]:
     """Two for each specialist of an entry: one for most, five for TotalSegmentator."""
@@ -34,7 +37,12 @@ def _of_specialist(
         (preset, scope_digest(find_card(dataset), run.config)),
         needs=(run.paths.split(dataset),),
         unit=specialist,
-        resources=Resources(mem_mb=16_000, runtime_min=720),
+        resources=Resources(
+            threads=preset.workers,
+            mem_mb=max(16_000, PREPARE_MEM_MB * preset.workers),
+            runtime_min=720,
+            goes_on=True,
+        ),
     )
     # Of its files only `model.json` is declared: checkpoints must survive a killed job.
     train = Stage(

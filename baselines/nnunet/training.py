@@ -54,7 +54,8 @@ _EPOCH = re.compile(r"^[\d :.-]*Epoch (\d+)\s*$")
 def prepare_specialist(run: Path, specialist: str) -> Path:
     """Export, plan and preprocess; returns `prepared.json`, written last.
 
-    Prepared data of the same cases, labels and planning are kept.
+    Prepared data of the same cases, labels and planning are kept, and a preparation of them that
+    was killed goes on with the next case.
 
     Raises:
         BenchError: no training case, no disk space, or nnU-Net failed.
@@ -74,13 +75,19 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
     pinned = job.plan.pinned if job.preset.mode == "pinned" else None
     spacing_mm = pinned.spacing_mm if pinned and not job.unit_spacing else None
     needed = estimated_bytes(records, spacing_mm)
-    check_disk(job.folder, needed)
+    begun = job.folder / "preparing.json"
+    goes_on = _read(begun).get("made_from") == made_from and not is_outdated(begun, done)
+    if not goes_on:
+        check_disk(job.folder, needed)
     try:
         with FileLock(job.folder / ".lock", timeout=LOCK_WAIT_S):
+            if not goes_on:
+                for name in ("raw", "preprocessed"):
+                    discard(job.folder / name)
+                write_json(begun, {"made_from": made_from})
             exported = export_cases(
                 cases, job.plan, job.folder / "raw", unit_spacing=job.unit_spacing
             )
-            discard(job.folder / "preprocessed")
     except Timeout as error:
         raise BenchError(
             "another process is working on this specialist",
@@ -95,6 +102,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         "n_cases": exported.n_cases,
         "preset": job.preset.model_dump(mode="json"),
         "preprocessed": str((job.folder / "preprocessed").resolve()),
+        "raw": str((job.folder / "raw").resolve()),
         "lock": str(job.folder / ".lock"),
         "lock_wait_s": LOCK_WAIT_S,
     }
@@ -118,7 +126,8 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
         **answers[-1],
         "made_from": made_from,
         "digest": digest(made_from, answers[-1]["plan"]),
-        "seconds": round(time.perf_counter() - start, 2),
+        # Of a preparation that was killed, the first part was not measured.
+        "seconds": None if goes_on else round(time.perf_counter() - start, 2),
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "versions": versions(),
     }

@@ -1,8 +1,12 @@
-"""The published losses of the joint systems.
+"""The published losses of the universal systems.
 
-All take logits of masks that may overlap, targets of 0 and 1, and for each image which classes its
-entry annotates: a class without annotation enters no sum and no count, so it has no gradient. They
-differ in the Dice term and in what is averaged over what.
+Those of masks that may overlap take logits, targets of 0 and 1, and for each image which classes
+its entry annotates: a class without annotation enters no sum and no count, so it has no gradient.
+They differ in the Dice term and in what is averaged over what. Those of exclusive labels take the
+logits of one entry and its label map.
+
+All are losses of a batch: of what one process stacks (`training.batch`), not means over its crops.
+Processes and accumulated batches are averaged.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from evaluation.training.losses import LossParts
 _TINY = 1e-6
 _ALPHA = 0.2, 0.8
 _SMOOTH = 1.0
+_SMALL = 1e-5
 _NO_COUNT = 1e-7
 
 
@@ -40,15 +45,20 @@ def tversky(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         The overlap of each pair and the weight, (B, P); the weight is part of the gradient.
     """
     p, g = _flat(logits).sigmoid(), _flat(targets)
+    return _tversky(p, g, _TINY)
+
+
+def _tversky(p: Tensor, g: Tensor, smooth: float, above: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Probabilities and targets (..., voxels); `smooth` below the fraction, `above` above it."""
     hits, false_positives, false_negatives = (
         (p * g).sum(-1),
         (p * (1 - g)).sum(-1),
         ((1 - p) * g).sum(-1),
     )
-    alpha = false_positives / (false_positives + false_negatives + _TINY)
+    alpha = false_positives / (false_positives + false_negatives + smooth)
     alpha = alpha.clamp(*_ALPHA)
     errors = alpha * false_positives + (1 - alpha) * false_negatives
-    return hits / (hits + errors + _TINY), alpha
+    return (hits + above) / (hits + errors + smooth), alpha
 
 
 def dodnet_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> LossParts:
@@ -118,6 +128,46 @@ def _multitalent_terms(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[
     return crossed, (2 * hits / size.clamp(min=_NO_COUNT)).sum()
 
 
+def resunet_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> LossParts:
+    """ResUNet and MedFormer on one entry, as the latter's authors train both.
+
+    Weighted cross-entropy, and Hermes' overlap of the softmax, whose counts are pooled over the
+    batch; mean over the labels, background included.
+
+    Args:
+        logits: (B, C, X, Y, Z), the background first.
+        labels: (B, X, Y, Z) integers below C.
+        weights: (C,) of the cross-entropy.
+    """
+    crossed = functional.cross_entropy(_precise(logits), labels.long(), _precise(weights))
+    overlap, _ = _tversky(*_pooled(logits, labels), _SMALL, _SMALL)
+    return _sum(crossed, (1 - overlap).mean())
+
+
+def uniseg_loss(logits: Tensor, labels: Tensor) -> LossParts:
+    """UniSeg (nnU-Net's): cross-entropy, and Dice pooled over the batch without the background.
+
+    Args:
+        logits: (B, C, X, Y, Z) of one task, the background first.
+        labels: (B, X, Y, Z) integers below C.
+    """
+    p, g = _pooled(logits, labels)
+    overlap = (2 * (p * g).sum(-1) + _SMALL) / (p.sum(-1) + g.sum(-1) + _SMALL)
+    return _sum(functional.cross_entropy(_precise(logits), labels.long()), (1 - overlap[1:]).mean())
+
+
+def _pooled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax and one-hot labels, (C, voxels of the batch)."""
+    p = _precise(logits).softmax(dim=1)
+    g = functional.one_hot(labels.long(), p.shape[1]).movedim(-1, 1).to(p.dtype)
+    return p.movedim(1, 0).flatten(1), g.movedim(1, 0).flatten(1)
+
+
+def mean_of(main: LossParts, other: LossParts) -> LossParts:
+    """Two heads' losses, half of each (MedFormer and Hermes-M with their auxiliary heads)."""
+    return LossParts(*((a + b) / 2 for a, b in zip(main, other, strict=True)))
+
+
 def voxelwise(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy, mean over the voxels of each pair, (B, P)."""
     crossed = functional.binary_cross_entropy_with_logits(
@@ -128,7 +178,10 @@ def voxelwise(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _flat(values: Tensor) -> Tensor:
     """(B, P, voxels), in single precision unless it is double."""
-    values = values.flatten(2)
+    return _precise(values.flatten(2))
+
+
+def _precise(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 

@@ -1,4 +1,4 @@
-"""Scores of what lies in two folders, or in memory."""
+"""Scores of what lies in two folders."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
-import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from evaluation.classes.modality import Modality
-from evaluation.errors import BenchError, one_of
+from evaluation.errors import one_of
 from evaluation.files.writing import write_json
-from evaluation.metrics import ClassScore, EngineName
-from evaluation.metrics import score as score_segmentations
-from evaluation.metrics.reading import as_labels
-from evaluation.protocol import DEFAULT_METRICS, POLICIES
+from evaluation.metrics import EngineName
+from evaluation.metrics.catalogue import asked_metrics
+from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
+from evaluation.protocol import DEFAULT_METRICS, INSTANCE_METRICS, POLICIES
 from evaluation.scoring.folder_pairs import Settings
 from evaluation.scoring.folders import evaluate as evaluate_folders
 from evaluation.scoring.inputs import readable, some_of
 from evaluation.scoring.summary import summarise
 from evaluation.volumes.image_files import stem_of
-from evaluation.volumes.segmentation import ClassPlace, Kind, Part, Segmentation, pack_masks
-
-Side = ArrayLike | Mapping[str, ArrayLike] | Segmentation
 
 
 @dataclass(frozen=True)
@@ -55,8 +50,9 @@ class Evaluation:
 
         Args:
             policy: what empty masks count. `present-only`: a class that the reference lacks is
-                not scored; `paper`: both sides empty count 1. A missing prediction counts 0
-                wherever its class is scored.
+                not scored; `field-diagonal`: the same, and a distance of a missed class counts the
+                diagonal of the scan's field instead of being left out; `paper`: both sides empty
+                count 1. A missing prediction counts 0 wherever its class is scored.
 
         Returns:
             One row for each class: `n` scores in the mean, `dsc` and `nsd` by tolerance (0..1),
@@ -82,7 +78,9 @@ def evaluate(
     prediction: str | PathLike[str],
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
-    tolerance_mm: float | Sequence[float] = 1.0,
+    tolerance_mm: float | Sequence[float] | None = None,
+    definition: DefinitionName = DEFAULT_DEFINITION,
+    instances: bool = False,
     labels: Mapping[str, int | Sequence[int] | str] | str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     model: str | None = None,
@@ -99,8 +97,13 @@ def evaluate(
         reference: label map, folder of label maps (NIfTI, NRRD, MetaImage), or folder with one
             folder of masks for each case.
         prediction: the same.
-        metrics: ids of metrics (`satbench metrics` lists them).
-        tolerance_mm: one or more tolerances in mm, each at least 0, of metrics that have one.
+        metrics: ids of metrics (`satbench metrics` lists them), percentiles such as `hd99`,
+            tolerances in mm such as `nsd@0.5`.
+        tolerance_mm: one or more tolerances in mm, each at least 0, of metrics that have one;
+            without any, and where `metrics` names none, 1 mm.
+        definition: of surfaces and their distances: `surface-element`, `voxel-larger` or
+            `voxel-pooled`.
+        instances: count the structures of every class one by one, too.
         labels: class -> value, list of values, or name of its mask file; or a YAML or JSON file
             with that. Default: `dataset.json` beside the reference, else the values in it.
         out: where the rows are kept too, `.parquet` or `.csv`; a call that was stopped goes on
@@ -132,11 +135,17 @@ def evaluate(
     one_of("modality", modality, (*get_args(Modality), "unknown"))
     one_of("resample", resample, ("refuse", "nearest"))
     reference, prediction = Path(reference), Path(prediction)
+    given = () if tolerance_mm is None else tolerance_mm
+    ids, tolerances = asked_metrics(
+        (*metrics, *(INSTANCE_METRICS if instances else ())),
+        [given] if isinstance(given, int | float) else given,
+    )
     settings = Settings(
         labels={},
         answered=frozenset(),
-        tolerances_mm=tuple(dict.fromkeys(_several(tolerance_mm))),
-        metrics=tuple(dict.fromkeys(metrics)),
+        tolerances_mm=tolerances,
+        metrics=ids,
+        definition=definition,
         engine=engine,
         resample=resample,
         model=model or readable(stem_of(prediction.resolve())),
@@ -156,81 +165,3 @@ def evaluate(
             stacklevel=2,
         )
     return Evaluation(found.rows, found.failed, found.missing, found.unmatched, found.labels_from)
-
-
-def score(
-    reference: Side,
-    prediction: Side | None,
-    spacing_mm: Sequence[float],
-    tolerances_mm: float | Sequence[float],
-    classes: Mapping[str, int | Sequence[int]] | Sequence[str],
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    engine: EngineName = "sweep",
-) -> list[ClassScore]:
-    """Score the classes of one case that is in memory.
-
-    Args:
-        reference: label map (x, y, z) of whole numbers; or class -> mask (x, y, z), which may
-            overlap; or a `Segmentation`.
-        prediction: the same on the same grid, or None if there is none.
-        spacing_mm: voxel size along x, y, z in mm.
-        tolerances_mm: one or more tolerances of NSD in mm, each at least 0.
-        classes: class -> value or values in the label maps; names are enough for masks.
-        metrics: ids of metrics (`satbench metrics` lists them).
-        engine: `sweep` (all classes at once), `surface-distance` or `monai`.
-
-    Returns:
-        One record for each class and tolerance with its status, metrics by id, voxels, surfaces.
-
-    Raises:
-        BenchError: shapes differ, a spacing or tolerance cannot be used, or a label map is given
-            and a class has no value.
-
-    >>> import numpy as np, satbench
-    >>> reference, prediction = np.zeros((2, 10, 10, 10), dtype=np.uint8)
-    >>> reference[2:6, 2:6, 2:6], prediction[3:7, 2:6, 2:6] = 1, 1
-    >>> found = satbench.score(reference, prediction, (1, 1, 3), 1, {"liver": 1, "spleen": 2})
-    >>> [(one.class_name, one.status, one["dsc"], one["nsd"]) for one in found]
-    [('liver', 'scored', 0.75, 1.0), ('spleen', 'both_empty', nan, nan)]
-    """
-    return score_segmentations(
-        _segmentation(reference, spacing_mm, classes, "annotated"),
-        None if prediction is None else _segmentation(prediction, spacing_mm, classes, "direct"),
-        spacing_mm,
-        _several(tolerances_mm),
-        list(classes),
-        engine,
-        metrics,
-    )
-
-
-def _segmentation(
-    side: Side,
-    spacing_mm: Sequence[float],
-    classes: Mapping[str, int | Sequence[int]] | Sequence[str],
-    kind: Kind,
-) -> Segmentation:
-    if isinstance(side, Segmentation):
-        return side
-    affine = np.diag([*spacing_mm, 1.0])
-    if isinstance(side, Mapping):
-        return pack_masks(
-            {n: np.asarray(mask, dtype=bool) for n, mask in side.items()}, affine, kind
-        )
-    if not isinstance(classes, Mapping):
-        raise BenchError(
-            "a label map needs the value of each class",
-            found=classes,
-            expected="a mapping such as {'liver': 1, 'kidney': [2, 3]}",
-        )
-    places = {
-        name: ClassPlace(
-            kind=kind, parts=(Part(layer=0, values=tuple(np.atleast_1d(values).tolist())),)
-        )
-        for name, values in classes.items()
-    }
-    return Segmentation((as_labels(np.asarray(side), "label map"),), affine, places)
-
-
-def _several(numbers: float | Sequence[float]) -> Sequence[float]:
-    return [numbers] if isinstance(numbers, int | float) else numbers

@@ -32,7 +32,7 @@ class Scan:
         dataset: entry id.
         case: case id.
         patient: patient id within the entry.
-        split: `train` or `test`.
+        split: its side.
         source: a standardised image, an entry's card and raw case, or the image itself.
         key: changes whenever the fingerprint must be made anew; "" if the scan is not there.
     """

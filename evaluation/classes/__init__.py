@@ -1,4 +1,4 @@
-"""The class vocabulary: 362 (modality, name) keys, their regions and compositions."""
+"""The class vocabulary: (modality, name) keys of the studies, their regions and compositions."""
 
 from evaluation.classes.regions import (
     LESION,

@@ -21,7 +21,9 @@ class ClassEntry(Record):
     differs: in a run of that study the reference is read so in the space `resampled`.
     `printed_modality` is the prefix that the paper prints where it differs from the scan's.
     `region` places a class that the vocabulary does not have: one of the eight regions or
-    `lesion`; without it the class is in the card's only region, or in none.
+    `lesion`; without it the class is in the card's only region, or in none. `instances` says
+    whether its structures are counted one by one, where a run measures that; those of lesions are
+    unless it says no.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ClassEntry(Record):
     study_values: dict[str, tuple[int, ...]] = Field(default={})
     printed_modality: Modality | None = None
     region: str | None = None
+    instances: bool | None = None
 
     @property
     def kind(self) -> Literal["annotated", "generated"]:

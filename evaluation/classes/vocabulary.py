@@ -1,8 +1,9 @@
-"""The 362 classes of the paper's Table 8, each with all that is known of it.
+"""The classes of the built-in studies, each with all that is known of it.
 
-A class is a pair of the scan's modality and a name (341 distinct names). `vocabulary.csv` holds
-names, aliases, side, and where a class is annotated or generated; `regions.csv` its region.
-The printed strings are the keys, odd spellings included; aliases lead to them.
+A class is a pair of the scan's modality and a name. The study `sat` has the 362 of its Table 8
+(341 distinct names), whose printed strings are the keys, odd spellings included; other studies
+use those and add their own. `vocabulary.csv` holds names, aliases, side, and where a class is
+annotated or generated; `regions.csv` its region.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ClassInfo:
         modality: of the scan; with `name` the identity of the class.
         name: printed name in lower case.
         printed_modality: prefix in Table 8; differs from `modality` for ACDC's two cavities.
-        printed: the literal of Table 8.
+        printed: the literal of Table 8; empty for a class that it does not have.
         aliases: other spellings, raw file names and abbreviations that lead to this class.
         side: the patient's side, for classes that come in pairs.
         organ_or_lesion: whether it is anatomy or pathology.
@@ -43,6 +44,7 @@ class ClassInfo:
         region_alternative: another defensible region ("" if none).
         region_as_printed: where Tables 3 and 4 print it, or the class that contains it.
         printed_row: the row that says so, or `not printed`.
+        studies: ids of the studies that use it.
     """
 
     modality: Modality
@@ -62,6 +64,7 @@ class ClassInfo:
     region_alternative: str
     region_as_printed: str
     printed_row: str
+    studies: tuple[str, ...]
 
     @property
     def key(self) -> Key:
@@ -84,8 +87,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 @lru_cache
-def vocabulary() -> tuple[ClassInfo, ...]:
-    """All 362 classes in the order of Table 8."""
+def vocabulary(study: str | None = None) -> tuple[ClassInfo, ...]:
+    """All classes, those of Table 8 first and in its order; or the classes of one study."""
+    if study is not None:
+        return tuple(info for info in vocabulary() if study in info.studies)
     regions = {(row["modality"], row["name"]): row for row in _rows(FOLDER / "regions.csv")}
     found = []
     for row in _rows(FOLDER / "vocabulary.csv"):
@@ -111,6 +116,7 @@ def vocabulary() -> tuple[ClassInfo, ...]:
                 region_alternative=region["alternative"],
                 region_as_printed=region["as_printed"],
                 printed_row=region["printed_row"],
+                studies=_parts(row["studies"]),
             )
         )
     return tuple(found)
@@ -129,8 +135,9 @@ def _index() -> dict[tuple[str, str], ClassInfo]:
             index[info.modality, _plain(alias)] = info
     for info in vocabulary():
         index[info.printed_modality, _plain(info.name)] = info
-        index[info.modality, _plain(info.printed)] = info
-        index[info.printed_modality, _plain(info.printed)] = info
+        if info.printed:
+            index[info.modality, _plain(info.printed)] = info
+            index[info.printed_modality, _plain(info.printed)] = info
     for info in vocabulary():
         index[info.modality, _plain(info.name)] = info
     return index

@@ -30,14 +30,16 @@ def classes(
     csv_file: Path | None = typer.Option(None, "--csv", help="Write everything known to a file."),
     dataset: str | None = typer.Option(None, "--dataset", help="Only the classes of this entry."),
     modality: str | None = typer.Option(None, "--modality", help="Only `ct`, `mri` or `pet`."),
+    study: str | None = typer.Option(None, "--study", help="Only what this built-in study uses."),
 ) -> None:
-    """List the class vocabulary: 362 (modality, name) keys."""
+    """List the class vocabulary: the (modality, name) keys of the built-in studies."""
     from evaluation.classes import vocabulary
     from evaluation.classes.modality import find_modality
     from evaluation.datasets.registry import find_card
     from evaluation.files.writing import atomic_path
+    from evaluation.studies.record import find_study
 
-    found = list(vocabulary())
+    found = list(vocabulary(None if study is None else find_study(study).id))
     if dataset is not None:
         card = find_card(dataset)
         own = {(m, name) for m in card.modalities for name in card.class_names}
@@ -45,7 +47,7 @@ def classes(
         known = {info.name for info in found}
         for name in card.class_names:
             if name not in known:
-                typer.echo(f"{card.id}: `{name}` is not in the vocabulary of 362", err=True)
+                typer.echo(f"{card.id}: `{name}` is not in the vocabulary", err=True)
     if modality is not None:
         wanted = find_modality(modality)
         found = [i for i in found if i.modality == wanted]
@@ -167,7 +169,7 @@ def _collection(run: Path) -> Path:
 def _flat(info: ClassInfo) -> dict[str, Any]:
     row = asdict(info)
     row["generated_from"] = " ; ".join("|".join(union) for union in info.generated_from)
-    for key in ("aliases", "annotated_in", "generated_in"):
+    for key in ("aliases", "annotated_in", "generated_in", "studies"):
         row[key] = "|".join(row[key])
     return row
 
@@ -196,7 +198,7 @@ def _page(card: DatasetCard) -> str:
     ]
     rules = [*card.splits.items(), *([("otherwise", card.split)] if card.split else [])]
     for study, rule in rules:
-        words = f"{rule.train} train, {rule.test} test ({rule.rule})"
+        words = ", ".join(f"{n} {side}" for side, n in rule.sides.items() if n) + f" ({rule.rule})"
         lines.append(f"split     {study}: {words}" + (f": {rule.note}" if rule.note else ""))
     for head, texts in (
         ("faults", card.faults),

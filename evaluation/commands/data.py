@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=STEPS)(cohort)
     app.command(rich_help_panel=STEPS)(standardise)
     group(app, "data").command()(check)
+    group(app, "data").command()(ceilings)
 
 
 def cohort(
@@ -103,3 +104,30 @@ def check(
             )
     if any(finding.verdict == "fault" for finding in findings):
         raise typer.Exit(FAULTS_FOUND)
+
+
+def ceilings(
+    run: Path = typer.Option(..., "--run", help="A run whose cases are standardised."),
+    grid: tuple[float, float, float] | None = typer.Option(
+        None, "--grid", help="Sides in mm; the grid of the run's study by default."
+    ),
+    cases: int = typer.Option(10, "--cases", min=1, help="At most so many cases of an entry."),
+    out: Path | None = typer.Option(None, "--out", help="A CSV as well."),
+) -> None:
+    """What perfect masks reach on a common grid, by entry and by the grid's axis order."""
+    from evaluation.config import load_frozen
+    from evaluation.datasets.ceilings import ceilings_of_run
+    from evaluation.errors import BenchError
+    from evaluation.files.writing import write_text
+    from evaluation.studies.record import find_study
+
+    sides = grid or find_study(load_frozen(run).study).protocol.spacing_mm
+    if sides is None:
+        raise BenchError("the study of this run has no grid", file=run, hint="name one by --grid")
+    table, warnings = ceilings_of_run(run, sides, cases)
+    typer.echo(table.to_string(index=False, float_format="%.4f"))
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if out is not None:
+        write_text(out, table.to_csv(index=False, float_format="%.6f"))
+        typer.echo(str(out))

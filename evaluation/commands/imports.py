@@ -57,7 +57,7 @@ def import_scores(
     challenger: a long table with task, algorithm, case, value; NA = missing prediction.
     """
     from evaluation.errors import BenchError
-    from evaluation.metrics.catalogue import all_metrics
+    from evaluation.metrics.catalogue import asked_metrics
     from evaluation.scoring.importers import (
         import_challenger_table,
         import_nnunet_summary,
@@ -79,9 +79,9 @@ def import_scores(
                              hint="give --model and --tolerance-mm")  # fmt: skip
         frame = import_touchstone_pair(files[0], files[1], model, dataset, tolerance_mm)
     else:
-        one_of("--metric", metric, tuple(all_metrics()))
-        tolerance_mm = 1.0 if tolerance_mm is None else tolerance_mm
-        frame = import_challenger_table(files[0], dataset, metric, tolerance_mm, _columns(column))
+        given = () if tolerance_mm is None else (tolerance_mm,)
+        (metric,), (at, *_) = asked_metrics([metric], given)
+        frame = import_challenger_table(files[0], dataset, metric, at, _columns(column))
     _keep(frame, out, policy, modality or ("ct" if form == "touchstone" else "unknown"))
 
 
@@ -97,7 +97,7 @@ def _columns(named: list[str]) -> dict[str, str]:
 def _keep(frame: pd.DataFrame, out: Path, policy: str, modality: str) -> None:
     from evaluation.classes.modality import MODALITIES
     from evaluation.protocol import POLICIES
-    from evaluation.scoring.folders import write_rows
+    from evaluation.scoring.outputs import write_rows
 
     one_of("--policy", policy, POLICIES)
     one_of("--modality", modality, (*MODALITIES, "unknown"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from evaluation.scoring.folders import Outcome
 
 MISSING = 3
+_WIDE = 6
 
 
 def register(app: typer.Typer) -> None:
@@ -35,16 +36,37 @@ def evaluate(
         help="YAML: class -> value, list of values, or mask file. Default: dataset.json beside "
         "the reference, else the values in the references.",
     ),
-    metric: list[str] = typer.Option(
-        [], "--metric", help="Of `satbench metrics`; may be repeated. Default: dsc and nsd."
+    metrics: list[str] = typer.Option(
+        [],
+        "--metrics",
+        "--metric",
+        help="Of `satbench metrics`, such as dsc,nsd@0.5,hd95,assd. Default: dsc,nsd.",
     ),
     tolerance_mm: list[float] = typer.Option(
-        [1.0], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated."
+        [], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated. Default: 1."
+    ),
+    definition: str = typer.Option(
+        "surface-element",
+        "--definition",
+        help="Of surfaces and their distances: surface-element, voxel-larger, voxel-pooled "
+        "(`satbench metrics --definitions`).",
+    ),
+    instances: bool = typer.Option(
+        False, "--instances", help="Count lesions one by one, too: `instances` beside --out."
+    ),
+    matching: str = typer.Option(
+        "one-to-one",
+        "--matching",
+        help="Of lesions: one-to-one, most-pairs, greedy, many-to-one or nearest.",
+    ),
+    match_at: float = typer.Option(
+        0.5, "--match-at", min=0.0, help="Least IoU of a match; of nearest: largest mm."
     ),
     policy: str = typer.Option(
         "present-only",
         "--policy",
-        help="What empty masks count in the summary: present-only or paper. Rows stay raw.",
+        help="What empty masks count in the summary: present-only, field-diagonal or paper. Rows "
+        "stay raw.",
     ),
     out: Path = typer.Option(Path("scores.parquet"), "--out", help="Rows: .parquet or .csv."),
     jobs: int = typer.Option(1, "--jobs", min=1, help="Cases at once; each needs memory."),
@@ -66,27 +88,41 @@ def evaluate(
 ) -> None:
     """Score predictions against references: DSC and NSD of every class, or other metrics.
 
+    All distances (HD, its percentiles, ASSD, MASD), volume errors and boundary IoU are exact and
+    cost about as much again as DSC and NSD.
+
     Exit code 0: everything was scored. 3: scored, but predictions or references are missing or
     unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
     where it was, and cases whose files have not changed are not measured again.
     """
     from evaluation.classes.modality import MODALITIES
     from evaluation.errors import one_of
-    from evaluation.protocol import DEFAULT_METRICS, POLICIES
+    from evaluation.metrics.catalogue import asked_metrics
+    from evaluation.metrics.distances.definitions import DEFINITIONS
+    from evaluation.metrics.instances.rules import Matching
+    from evaluation.protocol import DEFAULT_METRICS, INSTANCE_METRICS, POLICIES
     from evaluation.scoring.folder_pairs import Settings
     from evaluation.scoring.folders import evaluate as run
     from evaluation.scoring.inputs import readable
+    from evaluation.scoring.outputs import instances_file
     from evaluation.volumes.image_files import stem_of
 
     one_of("--policy", policy, POLICIES)
     one_of("--resample", resample, ("refuse", "nearest"))
     one_of("--modality", modality, (*MODALITIES, "unknown"))
     one_of("--engine", engine, ("sweep", "surface-distance", "monai"))
+    one_of("--definition", definition, tuple(DEFINITIONS))
+    named = [name.strip() for text in metrics for name in text.split(",") if name.strip()]
+    named = named or list(DEFAULT_METRICS)
+    ids, tolerances = asked_metrics((*named, *INSTANCE_METRICS * instances), tolerance_mm)
+    how = {"within_mm" if matching == "nearest" else "threshold": match_at}
     settings = Settings(
         labels={},
         answered=frozenset(),
-        tolerances_mm=tuple(dict.fromkeys(tolerance_mm)),
-        metrics=tuple(dict.fromkeys(metric)) or DEFAULT_METRICS,
+        tolerances_mm=tolerances,
+        metrics=ids,
+        definition=definition,  # type: ignore[arg-type]
+        matching=Matching(matching, **how),  # type: ignore[arg-type]
         engine=engine,  # type: ignore[arg-type]
         resample=resample,  # type: ignore[arg-type]
         grid_tolerance_mm=grid_tolerance_mm,
@@ -106,15 +142,36 @@ def evaluate(
     for case, reason in outcome.failed.items():
         typer.echo(f"reference unusable, case not scored: {case}: {reason}", err=True)
     typer.echo(f"{len(outcome.rows)} rows in {out}")
+    if outcome.instances is not None:
+        typer.echo(f"{len(outcome.instances)} lesions in {instances_file(out)}")
     if outcome.failed or outcome.missing:
         raise typer.Exit(MISSING)
 
 
 def list_metrics(
     as_json: bool = typer.Option(False, "--json", help="As JSON, for programs."),
+    definitions: bool = typer.Option(
+        False, "--definitions", help="The definitions of surfaces and distances, by formulas."
+    ),
+    protocols: bool = typer.Option(
+        False, "--protocols", help="How challenges score lesions, rule by rule."
+    ),
 ) -> None:
     """List the metrics: range, better side, and what empty and missing masks count."""
     from evaluation.metrics.catalogue import metrics_table
+
+    if definitions:
+        from evaluation.metrics.distances.definitions import DEFINITIONS
+
+        for one in DEFINITIONS.values():
+            typer.echo("\n    ".join([one.name, *one.lines]))
+        return
+    if protocols:
+        from evaluation.metrics.instances.protocols import PROTOCOLS
+
+        for protocol in PROTOCOLS.values():
+            typer.echo(f"{protocol.name} ({protocol.title})\n    {protocol.rules}")
+        return
 
     table = metrics_table()
     if as_json:
@@ -128,8 +185,8 @@ def list_metrics(
 
 def _notes(outcome: Outcome) -> Iterator[str]:
     """What is no error, but should be known."""
+    from evaluation.scoring.folder_pairs import REFERENCE
     from evaluation.scoring.inputs import some_of
-    from evaluation.volumes.image_files import has_volume_suffix
 
     for tolerance, n in outcome.finer_than_voxels.items():
         yield (
@@ -145,11 +202,11 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             f"note: no prediction has a mask of {n} classes, which count as unsupported and are in "
             f"no mean: {some_of(outcome.unsupported)}"
         )
-    for value, cases in outcome.unnamed.items():
-        what = "mask file" if has_volume_suffix(Path(value)) else "value"
+    for what, cases in outcome.unnamed.items():
+        side = "references" if what.startswith(REFERENCE) else "predictions"
         yield (
-            f"note: {what} {value} belongs to no class and counts as background in "
-            f"{len(cases)} predictions: {some_of(cases)}"
+            f"note: {what.removeprefix(REFERENCE)} belongs to no class and counts as background in "
+            f"{len(cases)} {side}: {some_of(cases)}"
         )
     if outcome.unmatched:
         n = len(outcome.unmatched)
@@ -170,17 +227,18 @@ def show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
     n_cases = rows["case"].nunique()
     of = f" of {n_cases + n_unusable}" if n_unusable else ""
     typer.echo(f"policy {policy}, {n_cases}{of} cases; n = scores in the mean")
-    table = Table()
-    for name in summary.classes.columns:
-        if name == "class":
-            table.add_column("class", min_width=len("mean of classes"), overflow="fold")
-        else:
-            table.add_column(str(name).replace("_", " "), justify="right", overflow="fold")
-    for part in (summary.classes, summary.overall):
-        for record in part.to_dict("records"):
-            table.add_row(*[_text(value) for value in record.values()])
-        table.add_section()
-    Console().print(table)
+    columns = [str(name) for name in summary.classes.columns[1:]]
+    for start in range(0, len(columns), _WIDE):
+        shown = columns[start : start + _WIDE]
+        table = Table()
+        table.add_column("class", min_width=len("mean of classes"), overflow="fold")
+        for name in shown:
+            table.add_column(name.replace("_", " "), justify="right", overflow="fold")
+        for part in (summary.classes, summary.overall):
+            for record in part.to_dict("records"):
+                table.add_row(record["class"], *[_text(record[name]) for name in shown])
+            table.add_section()
+        Console().print(table)
 
 
 def _text(value: object) -> str:

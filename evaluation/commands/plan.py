@@ -32,22 +32,50 @@ def plan(
     cores: int = typer.Option(64, "--cores", min=1, help="CPU cores that it can use at once."),
     as_json: bool = typer.Option(False, "--json", help="Print every number as JSON."),
     write: bool = typer.Option(False, "--write", help="Write the table `cost` of the run."),
+    calibrate: bool = typer.Option(
+        False, "--calibrate", help="Time training steps of the run's networks on this machine."
+    ),
+    gpu_tflops: float | None = typer.Option(
+        None, "--gpu-tflops", min=0.01, help="Speed of a GPU, as --calibrate said on its machine."
+    ),
 ) -> None:
     """Estimate GPU hours, CPU hours, disk and wall time of a run, before anyone starts."""
+    from evaluation.models.presets import presets_of_run
+    from evaluation.paths import RunPaths
     from evaluation.workflow.configuration import load_config
     from evaluation.workflow.estimate import estimate
+    from evaluation.workflow.limits import limits
     from evaluation.workflow.plan import plan_entries
+    from evaluation.workflow.speed import ASSUMED, measured_speed, stated_speed
+    from evaluation.workflow.stages import plan_stages
 
     settings = load_config(config)
     if raw_root is not None:
         settings = settings.model_copy(update={"raw_root": str(raw_root)})
     entries = plan_entries(settings).entries
-    found = estimate(settings, entries, gpus=gpus, cores=cores)
+    speed = ASSUMED if gpu_tflops is None else stated_speed(gpu_tflops)
+    speed = measured_speed(settings) if calibrate else speed
+    found = estimate(settings, entries, gpus=gpus, cores=cores, speed=speed)
+    paths = RunPaths(Path("results") / settings.name)
+    presets = presets_of_run(paths, settings, settings.models, anew=True)
+    stages = plan_stages(paths, settings, settings.models, presets, entries)
+    late = [limit for limit in limits(found, stages) if not limit.fits]
     if write:
         from evaluation.workflow.cost_table import write_cost
 
         typer.echo(f"wrote {write_cost(settings, found)}", err=True)
-    typer.echo(json.dumps(_record(settings, found), indent=2) if as_json else _text(found))
+    if as_json:
+        record = {**_record(settings, found), "over_limit": [asdict(limit) for limit in late]}
+        typer.echo(json.dumps(record, indent=2))
+        return
+    typer.echo(_text(found))
+    for limit in late:
+        way = "it goes on in further attempts" if limit.goes_on else "it would be killed"
+        typer.echo(
+            f"over its limit: {limit.title}: {limit.planned_hours:.1f} h on {limit.threads} "
+            f"threads are planned, its job asks for {limit.limit_hours:.1f} h and {limit.asked}; "
+            f"{way}. Change `stages:` in the configuration (slurm/README.md)."
+        )
 
 
 def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
@@ -61,8 +89,13 @@ def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
         "run": settings.name,
         "entries": len(found.loads),
         "entries_with_measured_sizes": found.measured_sizes,
+        "licences": {
+            load.card.id: {"access": load.card.access, "licence": load.card.licence.name}
+            for load in found.loads
+        },
         "gpus": found.gpus,
         "cores": found.cores,
+        "speed": asdict(found.speed),
         "stages": [asdict(stage) for stage in found.stages],
         "total": asdict(found.total),
         "models": {
@@ -73,7 +106,7 @@ def _record(settings: RunConfig, found: Estimate) -> dict[str, Any]:
                 "train_seconds": train_seconds(cost),
                 "predict_seconds_per_case": predict_seconds_per_case(cost, found.loads),
                 "peak_memory_mib": peak_memory_mib(cost),
-                "gpu_hours": sum(w.gpu_seconds for w in cost.work) / 3600,
+                "gpu_hours": sum(w.held_gpu_seconds for w in cost.work) / 3600,
                 "cpu_hours": sum(w.cpu_seconds for w in cost.work) / 3600,
                 "disk_gib": sum(w.disk_bytes for w in cost.work) / 2**30,
             }
@@ -92,29 +125,41 @@ def _text(found: Estimate) -> str:
             name,
             cost.networks,
             "" if math.isnan(cost.parameters) else f"{cost.parameters / 1e6:.1f} M",
-            sum(w.gpu_seconds for w in cost.work) / 3600,
+            sum(w.held_gpu_seconds for w in cost.work) / 3600,
             sum(w.cpu_seconds for w in cost.work) / 3600,
             cost.device,
         ]
         for name, cost in found.models.items()
     ]
     columns = ["model", "networks", "weights", "GPU hours", "CPU hours", "device"]
-    from evaluation.workflow import estimate
-
     sizes = f"{found.measured_sizes} of {len(found.loads)} entries with measured sizes of scans"
+    speed = found.speed
     notes = (
-        f"An estimate on the high side: {sizes}, the others assumed; {estimate.GPU_NAME} at "
-        f"{estimate.GPU_FLOPS / 1e12:.0f} TFLOP/s, {estimate.CPU_FLOPS / 1e9:.0f} GFLOP/s for a "
-        f"CPU thread. Wall hours: {found.gpus} GPUs and {found.cores} cores, one stage after the "
-        "other; GPUs share a training where its preset has several processes. Origins of all "
-        "constants: evaluation/workflow/estimate.py and the modules `costs` of the models. "
-        "Afterwards, the table `runtime` has what it took."
+        f"An estimate on the high side: {sizes}, the others assumed. GPU: {speed.gpu} at "
+        f"{speed.gpu_flops / 1e12:.0f} TFLOP/s, {speed.cpu_flops / 1e9:.0f} GFLOP/s for a CPU "
+        f"thread ({speed.origin}). Wall hours: {found.gpus} GPUs and {found.cores} cores, one "
+        "stage after the other; GPUs share a training where its preset has several processes. "
+        "Origins of all constants: evaluation/workflow/{estimate,speed}.py and the modules "
+        "`costs` of the models. Afterwards, the table `runtime` has what it took."
     )
     tables = (
         tabulate(rows, headers=head, floatfmt=",.2f"),
         tabulate(models, headers=columns, floatfmt=",.2f"),
     )
-    return "\n\n".join((*tables, notes))
+    return "\n\n".join((*tables, notes, "\n".join(_licences(found))))
+
+
+def _licences(found: Estimate) -> list[str]:
+    """Which entries want which licence, by how one comes to them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for load in found.loads:
+        licence = load.card.licence
+        words = licence.name + ("" if licence.verified else " (unverified)")
+        groups.setdefault((load.card.access, words), []).append(load.card.id)
+    return [
+        f"{access}: {licence}: {', '.join(sorted(names))}"
+        for (access, licence), names in sorted(groups.items())
+    ]
 
 
 def jobs(

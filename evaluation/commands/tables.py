@@ -15,6 +15,7 @@ RUN = typer.Option(..., "--run", help="Run folder, results/<name>.")
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=STEPS)(aggregate)
+    app.command("join-folds", rich_help_panel=STEPS)(join_folds)
     app.command(rich_help_panel=REPORTS)(dictionary)
 
 
@@ -26,6 +27,17 @@ def aggregate(
     from evaluation.tables.run_tables import aggregate_run
 
     for line in aggregate_run(run, draws):
+        typer.echo(line)
+
+
+def join_folds(
+    runs: list[Path] = typer.Argument(..., help="Run folders that differ in their fold alone."),
+    out: Path = typer.Option(..., "--out", help="Folder of the joined run, results/<name>."),
+) -> None:
+    """Join runs that left out one patient each, so that every patient is scored once."""
+    from evaluation.scoring.folds import join_folds
+
+    for line in join_folds(runs, out):
         typer.echo(line)
 
 

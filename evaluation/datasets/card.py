@@ -7,19 +7,24 @@ names). Unknown keys are refused. New Python is needed only for a new file layou
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from evaluation.classes.entry import ClassEntry
 from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
+from evaluation.files.expressions import Expression, WithGroup, within_patience
 from evaluation.files.records import Card, Record
 from evaluation.studies.record import StudyId
+from evaluation.volumes.axes import AS_STORED, AxisOrder
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
 Access = Literal["open", "registration", "agreement", "unavailable"]
-SplitRule = Literal["published", "repaired", "official", "seeded", "inherited", "listed", "none"]
+SplitRule = Literal[
+    "published", "repaired", "official", "seeded", "inherited", "listed", "leave-one-out", "none"
+]  # fmt: skip
 
 
 class Licence(Record):
@@ -38,16 +43,43 @@ class Source(Record):
     steps: str = Field(description="what to download and into which folder under raw_root")
 
 
-class Split(Record):
-    """Counts (cases) of the two sides, and by which rule they come about."""
+class Share(Record):
+    """A part of the training patients that a study also trains on, drawn several times."""
 
-    train: int
-    test: int
+    part: float = Field(gt=0, le=1)
+    draws: int = Field(default=1, ge=1)
+
+
+class Split(Record):
+    """Counts (cases) of the sides, and by which rule they come about.
+
+    Validation cases choose checkpoints: they are neither trained on nor tested. Without any, a
+    training holds some of its own patients out.
+    """
+
+    train: int = Field(ge=0)
+    validation: int = Field(default=0, ge=0)
+    test: int = Field(ge=0)
     rule: SplitRule = Field(
         description="repaired: the published list with a patient moved off the wrong side; "
-        "listed: as a study's list has it; none: all cases are for testing"
+        "listed: as a study's list has it; leave-one-out: the run's `fold` says which patient is "
+        "tested, for counts of one fold; none: all cases are for testing"
+    )
+    shares: tuple[Share, ...] = Field(
+        default=(), description="smaller training sides, each within the next larger one"
     )
     note: str | None = None
+
+    @property
+    def sides(self) -> dict[str, int]:
+        """Cases of each side by its name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def _below(pattern: str) -> str:
+    if not pattern or PurePath(pattern).is_absolute() or ".." in PurePath(pattern).parts:
+        raise ValueError(f"`{pattern}` is no pattern of names below the dataset's folder")
+    return pattern
 
 
 class CasePattern(Record):
@@ -57,16 +89,12 @@ class CasePattern(Record):
     normalised and prompted by its own modality; tables file the whole entry under the card's.
     """
 
-    cases: str
+    cases: Expression
     modality: Modality | None = None
     sequence: str | None = Field(default=None, description="T1, T2, cine, ...")
 
     @model_validator(mode="after")
     def _says_something(self) -> CasePattern:
-        try:
-            re.compile(self.cases)
-        except re.error as error:
-            raise ValueError(f"`{self.cases}` is no regular expression: {error}") from error
         if self.modality is None and self.sequence is None:
             raise ValueError(f"pattern `{self.cases}`: give modality, sequence or both")
         return self
@@ -115,6 +143,11 @@ class DatasetCard(Card):
     case_patterns: tuple[CasePattern, ...] = Field(
         default=(), description="the first that fits a case decides what it says"
     )
+    grid_axes: AxisOrder = Field(
+        default=AS_STORED,
+        description="axis order of grids whose voxels are no cubes: `ASR` puts the long side of "
+        "1 x 1 x 3 mm across sagittal slices",
+    )
     regions: tuple[str, ...]
     has_anomaly: bool = False
     description: str
@@ -123,7 +156,7 @@ class DatasetCard(Card):
     source: Source
     citation: str
     folder: str
-    markers: tuple[str, ...] = Field(
+    markers: tuple[Annotated[str, AfterValidator(_below)], ...] = Field(
         default=(),
         description="glob patterns below `folder`, one of which must match, where several "
         "entries share a folder",
@@ -135,13 +168,13 @@ class DatasetCard(Card):
     reader_args: dict[str, Any] = Field(default={})
     classes: tuple[ClassEntry, ...]
     ignore_values: tuple[int, ...] = ()
-    patient_pattern: str = Field(
+    patient_pattern: WithGroup = Field(
         default=r"^(.*)$", description="regular expression; its first group is the patient id"
     )
     split: Split | None = Field(default=None, description="where a study has no rule for it")
     splits: dict[StudyId, Split] = Field(default={}, description="the rule of each study")
-    expected_cases: int
-    expected_patients: int
+    expected_cases: int = Field(ge=0)
+    expected_patients: int = Field(ge=0)
     exclude: dict[str, str] = Field(default={}, description="case id -> why it is left out")
     faults: tuple[str, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
@@ -156,13 +189,20 @@ class DatasetCard(Card):
 
     def modality_of(self, case: str) -> Modality:
         """The modality of a case, by its name."""
-        named = (p.modality for p in self.case_patterns if re.search(p.cases, case))
+        named = (pattern.modality for pattern in self._patterns_of(case))
         return next((modality for modality in named if modality), self.modality)
 
     def sequence_of(self, case: str, read: str | None = None) -> str | None:
         """The sequence of a case: by its name, else what the reader found, else the card's."""
-        named = (p.sequence for p in self.case_patterns if re.search(p.cases, case))
+        named = (pattern.sequence for pattern in self._patterns_of(case))
         return next((sequence for sequence in named if sequence), read or self.sequence)
+
+    def _patterns_of(self, case: str) -> list[CasePattern]:
+        found = []
+        for pattern in self.case_patterns:
+            with within_patience(pattern.cases):
+                found += [pattern] if re.search(pattern.cases, case) else []
+        return found
 
     @property
     def annotated(self) -> tuple[ClassEntry, ...]:

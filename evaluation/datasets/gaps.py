@@ -83,8 +83,8 @@ def find_gap(
         card: the entry.
         config: of the run.
         rows: as from `case_rows`.
-        sides: case -> `train` or `test` in the effective split.
-        side: look at this side only; empty: at both.
+        sides: case -> its side in the effective split.
+        side: look at this side only; empty: at all.
     """
     failed = {row.case: row.reason for row in rows if row.status == "failed"}
     there = [case for case, found in sides.items() if side in ("", found)]
@@ -97,7 +97,7 @@ def find_gap(
     # Without a list nobody knows the side of a case that was never read: the counts say how many
     # are lacking in all, and at most so many are lacking on one side.
     rule = split_rule(card, find_study(config.study))
-    counts = {"train": rule.train, "test": rule.test}
+    counts = rule.sides
     wanted_in_all = sum(counts.values()) - sum(row.status == "excluded" for row in rows)
     lacking_in_all = max(wanted_in_all - len(sides), len(failed))
     n_lacking = max(0, lacking_in_all)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evaluation.classes.regions import REGIONS, UNASSIGNED, Regions, plain_region, region_of
+from evaluation.classes.regions import (
+    LESION,
+    REGIONS,
+    UNASSIGNED,
+    Regions,
+    plain_region,
+    region_of,
+)
 from evaluation.datasets.card import DatasetCard
 from evaluation.errors import BenchError
 
@@ -41,3 +48,21 @@ def class_regions(cards: Iterable[DatasetCard]) -> Regions:
     found = {key: next(iter(places)) for key, places in usual.items() if len(places) == 1}
     found = {key: region for key, region in found.items() if region in REGIONS}
     return found | {key: next(iter(regions)) for key, regions in named.items()}
+
+
+def counted_one_by_one(card: DatasetCard) -> frozenset[str]:
+    """Classes of a card whose structures are counted one by one.
+
+    Those that the card says so of, and lesions unless it says no.
+    """
+    own = class_regions([card])
+    lesions = {
+        entry.name
+        for entry in card.classes
+        for modality in card.modalities
+        if region_of(modality, entry.name, own=own) == LESION
+    }
+    said = {entry.name: entry.instances for entry in card.classes if entry.instances is not None}
+    return frozenset(
+        entry.name for entry in card.classes if said.get(entry.name, entry.name in lesions)
+    )

@@ -1,7 +1,8 @@
-"""Which case is for training and which for testing, always by patient (DESIGN 4.8, Sec. 6.1).
+"""Which case is for training, validation and testing, always by patient (DESIGN 4.8, Sec. 6.1).
 
 A study divides an entry by what the entry's card says for it (`splits`), else by its own list,
-else by the card's own rule (`split`). Lists (case, patient, split) lie in the study's folder, a
+else by the card's own rule (`split`). An entry of another study that a run takes in is divided as
+that study divides it (`dividing_study`). Lists (case, patient, split) lie in the study's folder, a
 user's own beside the card. An entry without a list is drawn: a hash of seed, dataset and patient
 puts its patients into an order that no other patient changes, and the first of them test until
 the rule's counts hold (`drawn_sides`). So the counts are exact wherever they can be, and a case
@@ -14,7 +15,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,8 @@ from evaluation.datasets.card import DatasetCard, Split
 from evaluation.datasets.draw import Say, drawn_sides, silent
 from evaluation.errors import BenchError
 from evaluation.files.card_places import CardFile, split_place, stamped
-from evaluation.files.reading import require_folder_name
+from evaluation.files.reading import require_folder_name, text_of
+from evaluation.protocol import SIDES
 from evaluation.studies.record import Study, find_study, study_ids
 
 if TYPE_CHECKING:
@@ -33,13 +35,13 @@ if TYPE_CHECKING:
 COLUMNS = ("case", "patient", "split")
 EFFECTIVE_COLUMNS = (*COLUMNS, "image", "labels")
 LAYOUTS = (COLUMNS, EFFECTIVE_COLUMNS)
-DRAWN = ("seeded", "none")
+DRAWN = ("seeded", "leave-one-out", "none")
 """Rules that need no list; any other one promises it."""
 
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One case, the person it shows, and its side (`train` or `test`).
+    """One case, the person it shows, and its side (one of `SIDES`).
 
     In a run's effective split, `image` and `labels` are digests of the standardised case: what
     hangs on the split is made again when a case has another content.
@@ -58,6 +60,21 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts)
 
 
+def dividing_study(dataset: str, study: Study | None) -> Study | None:
+    """The study that divides an entry of a run: the run's own, or the one whose entry it is.
+
+    A study that neither names the entry nor has a list of it says nothing of it; then the first
+    built-in study that has it does, if one has.
+    """
+    if study is None or dataset in study.entries:
+        return study
+    own = study.split_file(dataset)
+    if own is not None and own.is_file():
+        return study
+    others = (other for other in map(find_study, study_ids()) if dataset in other.entries)
+    return next(others, study)
+
+
 def split_rule(card: DatasetCard, study: Study | None) -> Split:
     """By which rule, and into how many cases, a study divides an entry.
 
@@ -68,13 +85,15 @@ def split_rule(card: DatasetCard, study: Study | None) -> Split:
     Raises:
         BenchError: neither the study nor the card divides it.
     """
+    study = dividing_study(card.id, study)
     if study is not None:
         if study.id in card.splits:
             return card.splits[study.id]
         path = study.split_file(card.id)
         if path is not None and path.is_file():
             sides = Counter(row.split for row in _rows_of(stamped(path)))
-            return Split(train=sides["train"], test=sides["test"], rule="listed")
+            counts = {side: sides[side] for side in SIDES}
+            return Split.model_validate({**counts, "rule": "listed"})
     if card.split is None:
         named = "of its own" if study is None else f"in the study `{study.id}`"
         raise BenchError(
@@ -115,6 +134,7 @@ def _rows_of(file: CardFile) -> tuple[SplitRow, ...]:
 
 def split_file(dataset: str, study: Study | None) -> Path:
     """Where a study's list of an entry lies; without one, where a user's own lies, or would lie."""
+    study = dividing_study(dataset, study)
     path = None if study is None else study.split_file(dataset)
     return path if path is not None and path.is_file() else split_place(dataset)
 
@@ -123,32 +143,40 @@ def read_split_file(path: Path) -> list[SplitRow]:
     """Read and check a list of cases.
 
     Raises:
-        BenchError: wrong columns, an unknown side, a case twice, a patient on both sides.
+        BenchError: wrong columns, an unknown side, a case twice, a patient on two sides.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
+    reader = csv.DictReader(text_of(path).splitlines())
+    if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
+        raise BenchError(
+            "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
+        )
+    columns = tuple(reader.fieldnames)
+    lines = list(reader)
+    for line in lines:
+        if None in line or not (line["case"] and line["patient"]):
             raise BenchError(
-                "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
-            )
-        columns = tuple(reader.fieldnames)
-        rows = [SplitRow(**{name: row[name] or "" for name in columns}) for row in reader]
+                "a row of the split list has too many or too few cells", file=path,
+                found=", ".join(str(v) for v in line.values()), expected=",".join(columns),
+            )  # fmt: skip
+    rows = [SplitRow(**{name: line[name] or "" for name in columns}) for line in lines]
+    if not rows:
+        raise BenchError("the split list lists no case", file=path)
     sides: dict[str, str] = {}
     seen: set[str] = set()
     for row in rows:
-        if row.split not in ("train", "test"):
+        if row.split not in SIDES:
             raise BenchError(
                 f"case `{row.case}` has an unknown side",
                 file=path,
                 found=row.split,
-                expected="train or test",
+                expected=", ".join(SIDES),
             )
         require_folder_name(row.case, path)
         if row.case in seen:
             raise BenchError(f"case `{row.case}` is listed twice", file=path)
         if sides.setdefault(row.patient, row.split) != row.split:
             raise BenchError(
-                f"patient `{row.patient}` is on both sides of the split",
+                f"patient `{row.patient}` is on two sides of the split",
                 file=path,
                 hint="put all cases of a patient on one side",
             )
@@ -177,6 +205,13 @@ def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None
     return split_list(card, study)
 
 
+def has_training_side(card: DatasetCard, config: RunConfig) -> bool:
+    """Whether a run has, or plans, training cases of an entry: some are only tested on."""
+    if config.data_kind == "synthetic":
+        return True
+    return split_rule(card, find_study(config.study)).train > 0
+
+
 def split_list(card: DatasetCard, study: Study | None) -> list[SplitRow] | None:
     """The list of an entry; None if its rule has patients drawn, or no training side, without one.
 
@@ -190,7 +225,7 @@ def split_list(card: DatasetCard, study: Study | None) -> list[SplitRow] | None:
             f"`{card.id}` asks for a split of its own, and its list is not there",
             file=split_file(card.id, study),
             found=f"`rule: {rule}` in its card",
-            expected="a CSV with the columns " + ",".join(COLUMNS) + " (train or test)",
+            expected="a CSV with the columns " + ",".join(COLUMNS) + f" ({', '.join(SIDES)})",
             hint="write that file, or `rule: seeded` into the card to have patients drawn",
         )
     return None if listed is None else list(listed)
@@ -226,7 +261,7 @@ def effective_split(
     if planned is not None:
         return _by_list(split_file(card.id, study), card, planned, present, say)
     people = Counter(who for _, who in (*present, *failed))
-    sides = drawn_sides(card, split_rule(card, study), config.seed, people, say)
+    sides = drawn_sides(card, split_rule(card, study), config.seed, people, say, config.fold)
     return [
         SplitRow(case, patient, sides[patient])
         for case, patient in sorted(present, key=lambda pair: natural_key(pair[0]))
@@ -240,12 +275,20 @@ def list_remarks(
     file, rule = split_file(card.id, study), split_rule(card, study)
     if rule.rule in DRAWN:
         yield f"{card.id}: {file} divides its cases, whatever `rule: {rule.rule}` says"
-    sides = Counter(row.split for row in listed)
-    if (sides["train"], sides["test"]) != (rule.train, rule.test):
-        yield (
-            f"{card.id}: {file} has {sides['train']} training and {sides['test']} test cases, its "
-            f"card says {rule.train} and {rule.test}"
-        )
+    found = _counts(listed)
+    if found != rule.sides:
+        yield f"{card.id}: {file} has {_words(found)}, its card says {_words(rule.sides)}"
+
+
+def _counts(rows: Iterable[SplitRow]) -> dict[str, int]:
+    found = Counter(row.split for row in rows)
+    return {side: found[side] for side in SIDES}
+
+
+def _words(counts: Mapping[str, int]) -> str:
+    """Such as `8 training and 2 test cases`; validation cases are named where there are any."""
+    validation = f", {counts['validation']} validation" if counts["validation"] else ""
+    return f"{counts['train']} training{validation} and {counts['test']} test cases"
 
 
 def split_gap(card: DatasetCard, config: RunConfig, rows: Sequence[SplitRow]) -> str | None:
@@ -255,13 +298,11 @@ def split_gap(card: DatasetCard, config: RunConfig, rows: Sequence[SplitRow]) ->
     """
     if planned_cases(card, config) is not None:
         return None
-    found, rule = Counter(row.split for row in rows), split_rule(card, find_study(config.study))
-    if (found["train"], found["test"]) == (rule.train, rule.test):
+    found, rule = _counts(rows), split_rule(card, find_study(config.study))
+    # One left out is exact by its patients, whatever number of scans they have.
+    if rule.rule == "leave-one-out" or found == rule.sides:
         return None
-    return (
-        f"{card.id}: {found['train']} training and {found['test']} test cases are drawn; its card "
-        f"asks for {rule.train} and {rule.test}"
-    )
+    return f"{card.id}: {_words(found)} are drawn; its card asks for {_words(rule.sides)}"
 
 
 def _by_list(

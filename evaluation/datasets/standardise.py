@@ -18,6 +18,7 @@ from evaluation.classes.entry import ClassEntry
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
+from evaluation.files.expressions import within_patience
 from evaluation.files.identity import CASE, FileHashes, digest
 from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import TEMPORARY_PREFIX, write_json
@@ -74,6 +75,7 @@ def standardise_case(
         not_annotated=not_annotated,
         source_sha256=sources,
         sequence=card.sequence_of(raw.case, raw.sequence),
+        grid_axes=card.grid_axes,
         geometry=scan.image.remark,
         made_from=made_from(card, scope, raw, sources),
     )
@@ -124,7 +126,7 @@ def made_from(
     sources: Mapping[str, str],
 ) -> str:
     """What a case is made from: hashes of the source files, card (not its prose), and classes."""
-    fields = {"reader", "reader_args", "classes", "ignore_values", "patient_pattern"}
+    fields = {"reader", "reader_args", "classes", "ignore_values", "patient_pattern", "grid_axes"}
     names = [entry.name for entry in scope]
     scan = [card.modality_of(raw.case), card.sequence_of(raw.case, raw.sequence)]
     return digest(CASE, card.model_dump(mode="json", include=fields), names, scan, sources)
@@ -247,7 +249,8 @@ def patient_of(card: DatasetCard, case: str) -> str:
     Raises:
         BenchError: the rule does not fit, or the id cannot name a folder.
     """
-    match = re.match(card.patient_pattern, case)
+    with within_patience(card.patient_pattern):
+        match = re.match(card.patient_pattern, case)
     if match is None or not match[1]:
         raise BenchError(
             f"card `{card.id}`: patient_pattern does not fit a case",

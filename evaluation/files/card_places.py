@@ -134,8 +134,11 @@ def _counts(carried: Path, own: Path) -> bool:
 
 
 def stamped(path: Path) -> CardFile:
-    """A file with its stamp."""
-    status = path.stat()
+    """A file with its stamp; a link that leads nowhere is stamped itself."""
+    try:
+        status = path.stat()
+    except OSError:
+        status = path.lstat()
     return CardFile(path, (status.st_ino, status.st_mtime_ns, status.st_size))
 
 

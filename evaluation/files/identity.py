@@ -31,7 +31,7 @@ CASE = 1
 PREDICTION = 1
 """Version of a kept answer: raised when answers are checked or written in another way."""
 
-SCORES = 2
+SCORES = 3
 """Version of score rows: raised when the same masks give other rows."""
 
 CONFUSIONS = 1

@@ -262,14 +262,15 @@ def _extended(path: Path, folder: Path, title: str, before: tuple[Path, ...]) ->
     if parent is None:
         return values
     base = _preset_file(str(parent), folder, title)
-    return _merged(_extended(base, folder, title, (*before, path)), values)
+    return merged(_extended(base, folder, title, (*before, path)), values)
 
 
-def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`; mappings within are merged key by key."""
+    both = dict(base)
     for key, value in change.items():
-        old = merged.get(key)
+        old = both.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)
-        merged[key] = value
-    return merged
+            value = merged(old, value)
+        both[key] = value
+    return both

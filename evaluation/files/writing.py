@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evaluation.errors import BenchError
 from evaluation.files.sums import note, note_state, watched
 from evaluation.files.sums import sha256 as sha256
 
@@ -60,6 +61,10 @@ def atomic_path(path: Path, *, noted: bool = True) -> Iterator[Path]:
         OSError: it cannot be written; of a full disk always with its number, whatever the block
             raised.
     """
+    if path.exists() and not path.is_file():
+        raise BenchError(
+            "not written: a folder or a device is there", file=path, hint="name another file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
     # Its end keeps the suffixes; the whole of a long name would be too long for a name.

@@ -14,6 +14,8 @@ from evaluation.errors import BenchError, did_you_mean
 from evaluation.metrics import definitions
 from evaluation.metrics.metric import Metric
 
+DEFAULT_TOLERANCE_MM = 1.0
+
 
 @lru_cache
 def all_metrics() -> dict[str, Metric]:
@@ -40,15 +42,30 @@ def all_metrics() -> dict[str, Metric]:
 
 
 def find_metric(name: str) -> Metric:
-    """A metric by id.
+    """A metric by id: a file's, or a variant that a file makes, such as `hd90`.
 
     Raises:
-        BenchError: there is no such metric.
+        BenchError: there is no such metric, or the variant's parameter is unusable.
     """
+    found = _known(name)
+    if found is None:
+        known = [*all_metrics(), "hd90", "boundary_iou@2"]
+        raise BenchError(f"no metric `{name}`", hint=did_you_mean(name, known))
+    return found
+
+
+def _known(name: str) -> Metric | None:
     metrics = all_metrics()
-    if name not in metrics:
-        raise BenchError(f"no metric `{name}`", hint=did_you_mean(name, list(metrics)))
-    return metrics[name]
+    if name in metrics:
+        return metrics[name]
+    for family in metrics:
+        if name.startswith(family):
+            module = import_module(f"{definitions.__name__}.{family}")
+            variant = getattr(module, "variant", None)
+            found = variant(name.removeprefix(family)) if variant else None
+            if isinstance(found, Metric):
+                return found
+    return None
 
 
 def find_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
@@ -58,6 +75,55 @@ def find_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
         BenchError: there is no such metric.
     """
     return tuple(find_metric(name) for name in dict.fromkeys(names))
+
+
+def metrics_among(columns: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics among the names of a table's columns, in their order."""
+    return tuple(metric for name in dict.fromkeys(columns) if (metric := _known(name)))
+
+
+def asked_metrics(
+    names: Iterable[str], tolerances_mm: Iterable[float] = ()
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Ids of metrics, and the tolerances at which those that have one are measured.
+
+    A name may hold its tolerance, as in `nsd@0.5`, which is measured beside those of
+    `tolerances_mm`; a metric that names none and has none there is measured at 1 mm.
+
+    Raises:
+        BenchError: there is no such metric, or a tolerance is no number from 0 on.
+    """
+    ids, tolerances = [], list(tolerances_mm)
+    given = bool(tolerances)
+    for name in names:
+        metric, tolerance = find_at(name, None if given else DEFAULT_TOLERANCE_MM)
+        ids.append(metric.id)
+        if metric.has_tolerance and tolerance is not None:
+            tolerances.append(tolerance)
+    return tuple(dict.fromkeys(ids)), tuple(dict.fromkeys(tolerances)) or (DEFAULT_TOLERANCE_MM,)
+
+
+def find_at(name: str, otherwise: float | None = None) -> tuple[Metric, float | None]:
+    """A metric and the tolerance in mm in its name, as in `nsd@0.5`, or `otherwise` without one.
+
+    Raises:
+        BenchError: there is no such metric, or the tolerance is no number from 0 on.
+    """
+    family, at, number = name.partition("@")
+    metric = all_metrics().get(family)
+    if not at or metric is None or not metric.has_tolerance:
+        return find_metric(name), otherwise
+    try:
+        tolerance = float(number)
+    except ValueError:
+        tolerance = math.nan
+    if not 0 <= tolerance < math.inf:
+        raise BenchError(
+            f"the parameter of `{name}` is unusable",
+            found=number,
+            expected=f"a tolerance in mm, such as {family}@1",
+        )
+    return metric, tolerance
 
 
 def versions_of(names: Iterable[str]) -> list[tuple[str, int]]:

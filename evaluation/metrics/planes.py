@@ -117,3 +117,39 @@ def count_voxels(plane_a: Bytes, plane_b: Bytes, joint: Any) -> None:
                 joint[a & _BYTE, b & _BYTE] += 1
                 a >>= np.uint64(8)
                 b >>= np.uint64(8)
+
+
+@compiled
+def border_plane(before: Any, here: Any, after: Any, stride: int, flat: bool, flags: Any) -> None:
+    """Set `flags` to non-zero where a voxel and a neighbour differ; with `flat` in the plane only.
+
+    Of the voxels of a class, these are its border.
+    """
+    first = stride + 1
+    n = here.size - 2 * first
+    own, earlier, later = here[first:], before[first:], after[first:]
+    left, right = here[first - 1 :], here[first + 1 :]
+    above, below = here[first - stride :], here[first + stride :]
+    target = flags[first:]
+    for i in range(n):
+        within = (own[i] ^ left[i]) | (own[i] ^ right[i])
+        target[i] = within | (own[i] ^ above[i]) | (own[i] ^ below[i])
+    if not flat:
+        for i in range(n):
+            target[i] |= (own[i] ^ earlier[i]) | (own[i] ^ later[i])
+
+
+@compiled
+def count_borders(plane_a: Bytes, plane_b: Bytes, flags: Any, borders: Any) -> None:
+    """Add this plane's border voxels by class: of the one side, of the other, of both."""
+    words_a, words_b = flags[0].view(np.uint64), flags[1].view(np.uint64)
+    for i in range(words_a.size):
+        if words_a[i] | words_b[i] == _NONE:
+            continue
+        for place in range(8 * i, 8 * i + 8):
+            a = plane_a[place] if flags[0, place] else np.uint8(0)
+            b = plane_b[place] if flags[1, place] else np.uint8(0)
+            borders[a, 0] += 1
+            borders[b, 1] += 1
+            if a == b:
+                borders[a, 2] += 1

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from evaluation.metrics.distances.distribution import SurfaceDistances
-from evaluation.metrics.metric import Measurement, Metric
+from evaluation.metrics.distances.definitions import DefinitionName
+from evaluation.metrics.metric import Further, Measurement, Metric
 from evaluation.protocol import Status
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.segmentation import ClassPlace
+
+if TYPE_CHECKING:
+    from evaluation.metrics.instances.scores import InstanceRow
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Counts:
 
     Voxel numbers, and surface areas in mm² (contour lengths in mm for one-slice data): the total
     of each side and, for each tolerance, the part of it that lies within the tolerance of the
-    other side's surface.
+    other side's surface. `borders` are the border voxels of the reference, of the prediction and of
+    both, where they were asked for.
     """
 
     reference_voxels: int
@@ -43,6 +47,7 @@ class Counts:
     prediction_total: float
     reference_within: tuple[float, ...]
     prediction_within: tuple[float, ...]
+    borders: tuple[int, int, int] | None = None
 
 
 class Engine(Protocol):
@@ -66,10 +71,13 @@ class ClassScore:
 
     `values` holds each metric asked for by id. A value is NaN where there is nothing to score
     (`both_empty`, `prediction_missing`, `unsupported`, `not_annotated`) and what the metric's
-    record says where exactly one side is empty. Numbers of a side that is not known (the
+    record says where exactly one side is empty; of a metric whose record leaves it to what was
+    measured, also where a prediction is missing. Numbers of a side that is not known (the
     reference of a `not_annotated` class, the prediction where it is `prediction_missing` or
     `unsupported`) are None or NaN. Areas are in mm², for one-slice data contour lengths in mm
-    (the implementation's name then ends in `-2d`).
+    (the implementation's name then ends in `-2d`), always of surface elements; `definition` is that
+    of the metrics made of surfaces. `field_mm` is the diagonal of the scan's field. `instances` are
+    the structures counted one by one, where a metric needs them.
     """
 
     class_name: str
@@ -85,6 +93,9 @@ class ClassScore:
     surface_prediction_within_mm2: float = math.nan
     implementation: str = ""
     version: str = ""
+    definition: str = ""
+    field_mm: float = math.nan
+    instances: tuple[InstanceRow, ...] = ()
 
     def __getitem__(self, metric: str) -> float:
         """Value of a metric: `score["dsc"]`."""
@@ -102,6 +113,8 @@ class Scoring:
         missing: there is no prediction for the whole case.
         implementation: name of the engine.
         version: version of the engine.
+        definition: of surfaces and their distances.
+        field_mm: diagonal of the scan's field.
     """
 
     metrics: Sequence[Metric]
@@ -110,15 +123,18 @@ class Scoring:
     missing: bool
     implementation: str
     version: str
+    definition: DefinitionName
+    field_mm: float
 
 
 def class_scores(
-    pair: ClassPair, counts: Counts, scoring: Scoring, distances: SurfaceDistances | None = None
+    pair: ClassPair, counts: Counts, scoring: Scoring, further: Further
 ) -> list[ClassScore]:
     """One record per tolerance from what an engine measured of a pair."""
     known = pair.reference is not None, pair.prediction is not None
     status = _status(pair, counts, scoring.missing)
     has_value = status in ("scored", "reference_empty", "prediction_empty")
+    unanswered = status in ("prediction_missing", "unsupported")
     scores = []
     for index, tolerance in enumerate(scoring.tolerances_mm):
         measured = Measurement(
@@ -131,7 +147,7 @@ def class_scores(
             counts.reference_within[index],
             counts.prediction_total,
             counts.prediction_within[index],
-            distances,
+            further,
         )
         scores.append(
             ClassScore(
@@ -139,7 +155,11 @@ def class_scores(
                 tolerance_mm=tolerance,
                 status=status,
                 values={
-                    metric.id: metric.value(measured) if has_value else math.nan
+                    metric.id: metric.value(measured)
+                    if has_value
+                    or (unanswered and metric.missing is None)
+                    or (status == "both_empty" and metric.both_empty is None)
+                    else math.nan
                     for metric in scoring.metrics
                 },
                 reference_voxels=counts.reference_voxels if known[0] else None,
@@ -155,6 +175,9 @@ def class_scores(
                 else math.nan,
                 implementation=scoring.implementation,
                 version=scoring.version,
+                definition=scoring.definition,
+                field_mm=scoring.field_mm,
+                instances=further.instance_rows,
             )
         )
     return scores

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from evaluation import __version__
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.metrics.catalogue import find_metrics
-from evaluation.metrics.metric import Metric
-from evaluation.metrics.records import (
-    ClassPair,
-    ClassScore,
-    Counts,
-    Engine,
-    Scoring,
-    class_scores,
+from evaluation.metrics.distances.definitions import (
+    DEFAULT_DEFINITION,
+    DefinitionName,
+    find_definition,
 )
+from evaluation.metrics.distances.distribution import field_diagonal_mm
+from evaluation.metrics.instances.rules import DEFAULT_MATCHING, Matching
+from evaluation.metrics.metric import Further, Metric
+from evaluation.metrics.records import ClassPair, ClassScore, Engine, Scoring, class_scores
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
-if TYPE_CHECKING:
-    # Compiled code, which takes a second to load: only where something is measured.
-    from evaluation.metrics.distances.elements import PairDistances
-
 EngineName = Literal["sweep", "surface-distance", "monai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
-FAR = 2000
-"""Voxels within a tolerance from which on distances are measured instead."""
 
 
 def score(
@@ -43,6 +36,7 @@ def score(
     classes: Sequence[str],
     engine: EngineName = "sweep",
     metrics: Sequence[str] = DEFAULT_METRICS,
+    definition: DefinitionName = DEFAULT_DEFINITION,
 ) -> list[ClassScore]:
     """Score classes of one case: one record per class and tolerance, classes in the given order.
 
@@ -60,6 +54,7 @@ def score(
         classes: names to score.
         engine: `sweep` (all classes at once; the default), `surface-distance` or `monai`.
         metrics: ids of the metrics (`satbench metrics` lists them).
+        definition: of surfaces and their distances (see `distances.definitions`).
 
     Raises:
         BenchError: shapes differ, a spacing or tolerance is unusable, a metric is unknown, or
@@ -74,7 +69,9 @@ def score(
         for name in classes
     ]
     layers = None if prediction is None else prediction.layers
-    return score_pairs(reference.layers, layers, pairs, spacing_mm, tolerances_mm, engine, metrics)
+    return score_pairs(
+        reference.layers, layers, pairs, spacing_mm, tolerances_mm, engine, metrics, definition
+    )
 
 
 def score_pairs(
@@ -85,6 +82,9 @@ def score_pairs(
     tolerances_mm: Sequence[float],
     engine: EngineName = "sweep",
     metrics: Sequence[str] = DEFAULT_METRICS,
+    definition: DefinitionName = DEFAULT_DEFINITION,
+    instances: Collection[str] | None = None,
+    matching: Matching = DEFAULT_MATCHING,
 ) -> list[ClassScore]:
     """As `score`, for pairs of places: one class may occur twice, say as direct and as union.
 
@@ -96,21 +96,22 @@ def score_pairs(
         tolerances_mm: NSD tolerances in mm.
         engine: the engine's name.
         metrics: ids of the metrics.
+        definition: of surfaces and their distances.
+        instances: names of the classes whose structures are counted one by one where a metric needs
+            it; None = all.
+        matching: how they are told apart and matched.
     """
     asked = find_metrics(metrics)
     spacing = _checked_spacing(spacing_mm)
     tolerances = checked_tolerances(tolerances_mm)
+    find_definition(definition)
     measure, implementation, release = find_engine(engine)
-    if engine != "sweep" and _needs_distances(asked):
-        names = [metric.id for metric in asked if metric.needs_distances]
-        raise BenchError(
-            f"the engine `{engine}` measures no distances", found=", ".join(names),
-            hint="leave these metrics out, or take the engine `sweep`",
-        )  # fmt: skip
+    if engine != "sweep":
+        _refuse_what_is_ours(engine, asked, definition)
     a = [_labels(layer) for layer in reference]
     b = [_labels(layer) for layer in prediction or ()]
     shapes = {layer.shape for layer in (*a, *b)}
-    if len(shapes) != 1 or len(a[0].shape) != 3:
+    if len(shapes) != 1 or len(a[0].shape) != 3 or 0 in a[0].shape:
         raise BenchError(
             "reference and prediction are not volumes of one shape",
             found=sorted(shapes),
@@ -121,45 +122,46 @@ def score_pairs(
         _check_place(pair.name, pair.prediction, len(b))
     if 1 in a[0].shape:
         implementation += "-2d"
-    scoring = Scoring(asked, spacing, tolerances, prediction is None, implementation, release)
-    if engine == "sweep" and (_needs_distances(asked) or _reaches_far(spacing, tolerances)):
-        # Exact at any distance, at a cost that does not grow with it.
-        from evaluation.metrics.distances.elements import element_distances
+    scoring = Scoring(
+        asked,
+        spacing,
+        tolerances,
+        prediction is None,
+        implementation,
+        release,
+        definition,
+        field_diagonal_mm(a[0].shape, spacing),
+    )
+    if engine == "sweep":
+        from evaluation.metrics.further import measure_all
 
-        found = element_distances(a, b, pairs, spacing)
-        return [
-            record
-            for pair, one in zip(pairs, found, strict=True)
-            for record in class_scores(pair, _counts(one, tolerances), scoring, one.surface)
-        ]
-    counts = measure(a, b, pairs, spacing, tolerances)
+        counts, further = measure_all(a, b, pairs, scoring, instances, matching)
+    else:
+        counts = measure(a, b, pairs, spacing, tolerances)
+        further = [Further()] * len(pairs)
     return [
         record
-        for pair, found in zip(pairs, counts, strict=True)
-        for record in class_scores(pair, found, scoring)
+        for pair, found, more in zip(pairs, counts, further, strict=True)
+        for record in class_scores(pair, found, scoring, more)
     ]
 
 
-def _needs_distances(asked: Sequence[Metric]) -> bool:
-    return any(metric.needs_distances for metric in asked)
-
-
-def _reaches_far(spacing: Sequence[float], tolerances: Sequence[float]) -> bool:
-    """Whether the ball of the largest tolerance holds more voxels than a sweep should try."""
-    return 4 / 3 * math.pi * max(tolerances) ** 3 > FAR * math.prod(spacing)
-
-
-def _counts(found: PairDistances, tolerances: Sequence[float]) -> Counts:
-    reference, prediction = found.surface.sides
-    return Counts(
-        found.reference_voxels,
-        found.prediction_voxels,
-        found.intersection_voxels,
-        reference.total,
-        prediction.total,
-        tuple(reference.within(tolerance) for tolerance in tolerances),
-        tuple(prediction.within(tolerance) for tolerance in tolerances),
-    )
+def _refuse_what_is_ours(engine: str, asked: Sequence[Metric], definition: str) -> None:
+    """Other engines measure overlaps and areas within tolerances alone."""
+    ours = [metric for metric in asked if metric.needs_more]
+    if ours:
+        raise BenchError(
+            f"the engine `{engine}` measures no distances, borders or single lesions",
+            found=", ".join(metric.id for metric in ours),
+            hint="leave these metrics out, or take the engine `sweep`",
+        )
+    if definition != DEFAULT_DEFINITION:
+        raise BenchError(
+            f"the engine `{engine}` has one definition",
+            found=definition,
+            expected=DEFAULT_DEFINITION,
+            hint="take the engine `sweep`",
+        )
 
 
 def find_engine(name: str) -> tuple[Engine, str, str]:

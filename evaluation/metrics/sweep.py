@@ -27,7 +27,15 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics.compiled import compiled
-from evaluation.metrics.planes import Bytes, count_voxels, load_plane, mark_plane, plane_layout
+from evaluation.metrics.planes import (
+    Bytes,
+    border_plane,
+    count_borders,
+    count_voxels,
+    load_plane,
+    mark_plane,
+    plane_layout,
+)
 
 _ONES = np.uint64(0x0101010101010101)
 _LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -100,6 +108,7 @@ def count_side(
 ) -> Any:
     """Count every class at one corner of one side; `ring` and `marks` are the other side's.
 
+    `near` says which classes have voxels within reach; None = nobody asks what lies beyond it.
     Returns the bytes of the word whose classes have no surface within reach, a bit each.
     """
     far = _NONE
@@ -112,12 +121,16 @@ def count_side(
         if other != _NONE and other != _BYTE:
             found[label, 0, code] += 1
             continue
-        level = moves[0, 3]
-        if near[label]:
+        if near is None:
             level = nearest_level(label, position, ring, marks, stride, moves)
-        found[label, level, code] += 1
-        if level == moves[0, 3]:
-            far |= code
+            found[label, level, code] += 1
+        else:
+            level = moves[0, 3]
+            if near[label]:
+                level = nearest_level(label, position, ring, marks, stride, moves)
+            found[label, level, code] += 1
+            if level == moves[0, 3]:
+                far |= code
     return far
 
 
@@ -141,10 +154,7 @@ def count_corners(
     stride: Any,
     moves: Any,
     base: Any,
-    seen: Any,
-    near: Any,
-    far: Any,
-    n_far: Any,
+    beyond: Any,
     found: Any,
 ) -> None:
     """Look at every corner of one corner plane at which one of the maps has a surface.
@@ -158,15 +168,12 @@ def count_corners(
             position in a plane to get to the planes before and after the corner that the step
             leads to, the step's level, and the level that means beyond reach.
         base: number of the plane's first position among those of all planes.
-        seen: uint64, a bit for every eight corners of this plane, set where one is marked; or
-            empty.
-        near: for either side, which classes have voxels within reach.
-        far: room for either side's elements beyond reach (see `sweep`).
-        n_far: how many of them either side has.
+        beyond: None, or what is noted of elements beyond reach: uint64, a bit for every eight
+            corners of this plane, set where one is marked; for either side, which classes have
+            voxels within reach; room for either side's elements; how many of them there are.
         found: counters (class, level, code) of either side, and (class, code) of elements that
             are the same on both sides.
     """
-    near_a, near_b = near
     found_a, found_b, found_both = found
     ring_a, ring_b = rings
     marks_a, marks_b = marks
@@ -178,8 +185,8 @@ def count_corners(
         marked = words_a[i] | words_b[i]
         if marked == _NONE:
             continue
-        if seen.size:
-            seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
+        if beyond is not None:
+            beyond[0][i >> 6] |= np.uint64(1) << np.uint64(i & 63)
         open_corners = _BYTE ^ neighbour_code(marked, _NONE)
         while open_corners != _NONE:
             position = np.uint64(i * 8) + (_LOWEST[open_corners] >> np.uint64(3))
@@ -196,28 +203,41 @@ def count_corners(
                     found_both[label, code] += 1
                 continue
             if marks_a[after] != 0:
-                beyond = count_side(
-                    word_a, word_b, position, ring_b, marks_b, stride, moves, near_b, found_a
-                )
-                if beyond != _NONE:
-                    note_far(beyond, word_a, base + position, far[0], n_far[0])
+                if beyond is None:
+                    count_side(
+                        word_a, word_b, position, ring_b, marks_b, stride, moves, None, found_a
+                    )
+                else:
+                    far = count_side(
+                        word_a, word_b, position, ring_b, marks_b, stride, moves, beyond[2], found_a
+                    )
+                    if far != _NONE:
+                        note_far(far, word_a, base + position, beyond[3], beyond[5])
             if marks_b[after] != 0:
-                beyond = count_side(
-                    word_b, word_a, position, ring_a, marks_a, stride, moves, near_a, found_b
-                )
-                if beyond != _NONE:
-                    note_far(beyond, word_b, base + position, far[1], n_far[1])
+                if beyond is None:
+                    count_side(
+                        word_b, word_a, position, ring_a, marks_a, stride, moves, None, found_b
+                    )
+                else:
+                    far = count_side(
+                        word_b, word_a, position, ring_a, marks_a, stride, moves, beyond[1], found_b
+                    )
+                    if far != _NONE:
+                        note_far(far, word_b, base + position, beyond[4], beyond[6])
 
 
 @compiled
-def note_presence(joint: Any, before: Any, plane: int, last_a: Any, last_b: Any) -> None:
-    """Note the plane as the last one of all classes that gained voxels since `before`."""
+def note_presence(
+    joint: Any, before: Any, plane: int, last_a: Any, last_b: Any, present: Any
+) -> None:
+    """Note the plane, also as the last one, of all classes that gained voxels since `before`."""
     for a in range(joint.shape[0]):
         for b in range(joint.shape[1]):
             if joint[a, b] != before[a, b]:
                 before[a, b] = joint[a, b]
                 last_a[a] = plane
                 last_b[b] = plane
+                present[0, plane, a] = present[1, plane, b] = True
 
 
 @compiled
@@ -231,9 +251,8 @@ def sweep(
     corners: Any,
     joint: Any,
     found: Any,
-    far: Any,
-    n_far: Any,
-    seen: Any,
+    borders: Any,
+    beyond: Any,
 ) -> None:
     """Count voxels and surface elements of all classes of one pass.
 
@@ -251,19 +270,24 @@ def sweep(
         joint: int64 (classes + 1, classes + 1), voxel counts to add to.
         found: for either side int64 (classes + 1, levels + 1, 256), surface elements by class,
             level (the last one is: beyond reach) and code, to add to.
-        far: for either side int64, to be filled with the elements that no step brought to a
-            surface, as many as fit:
+        borders: int64 (classes + 1, 3), border voxels to add to, of the reference, of the
+            prediction, of both; (0, 3) to leave out.
+        beyond: None, or what is noted of the elements that no step brought to a surface:
+            far, for either side int64, to be filled with as many as fit, as
             place * 65536 + class * 256 + code, where place = corner plane * bytes of a padded
-            plane + position in it (`plane_layout`).
-        n_far: for either side int64 (1), how many of them there are. Where there are many, not
-            all steps are tried, unless `seen` is left out.
-        seen: uint64 (corner planes, n), to be filled with a bit for every eight positions of the
-            padded planes, set where either side has a surface; (corner planes, 0) to leave out.
+            plane + position in it (`plane_layout`);
+            n_far, for either side int64 (1), how many of them there are; where there are many,
+            not all steps are tried;
+            seen, uint64 (corner planes, n), to be filled with a bit for every eight positions of
+            the padded planes, set where either side has a surface;
+            present, bool (2, planes, classes + 1), set for either side where a plane has voxels of
+            a class.
     """
     reach_z = reach[0]
     n_z = sources[0].shape[0]
     pad_y, pad_x, stride, size = plane_layout(sources[0].shape, reach)
-    n_slots = 2 * reach_z + 2
+    # Border voxels need three planes.
+    n_slots = max(2 * reach_z + 2, 3)
     ring_a = np.zeros((n_slots, size), dtype=np.uint8)
     ring_b = np.zeros((n_slots, size), dtype=np.uint8)
     marks_a = np.zeros((n_slots, size), dtype=np.uint8)
@@ -276,10 +300,10 @@ def sweep(
     n_classes, n_levels, n_codes = found[0].shape
     found_both = np.zeros((n_classes, n_codes), dtype=np.int64)
     # The last plane that held voxels of a class, so that nobody looks far for what is not there.
-    distances = seen.shape[1] > 0
     joint_before = np.zeros_like(joint)
-    last_a = np.full(n_classes, -(n_slots + 1) if distances else n_z + 1, dtype=np.int64)
+    last_a = np.full(n_classes, -(n_slots + 1), dtype=np.int64)
     last_b = last_a.copy()
+    flags = np.zeros((2, size if borders.shape[0] else 0), dtype=np.uint8)
     pad = (pad_y, pad_x)
     n_moves, n_before = moves.shape[0], 0
     for p in range(n_z + 1 + reach_z):
@@ -289,11 +313,17 @@ def sweep(
             load_plane(sources[0][p], lookups[0], plain[0], top[0], ring_a[slot], stride, pad)
             load_plane(sources[1][p], lookups[1], plain[1], top[1], ring_b[slot], stride, pad)
             count_voxels(ring_a[slot], ring_b[slot], joint)
-            if distances:
-                note_presence(joint, joint_before, p, last_a, last_b)
+            if beyond is not None:
+                note_presence(joint, joint_before, p, last_a, last_b, beyond[3])
         else:
             ring_a[slot] = 0
             ring_b[slot] = 0
+        if borders.shape[0] and 0 < p <= n_z:
+            ends = (slot - 2, slot - 1, slot)
+            flat = corners[0] == corners[1] and n_z == 2
+            border_plane(ring_a[ends[0]], ring_a[ends[1]], ring_a[slot], stride, flat, flags[0])
+            border_plane(ring_b[ends[0]], ring_b[ends[1]], ring_b[slot], stride, flat, flags[1])
+            count_borders(ring_a[slot - 1], ring_b[slot - 1], flags, borders)
         mark_plane(
             ring_a[slot - 1], ring_a[slot], edges_a[old], edges_a[new], stride, marks_a[slot]
         )
@@ -312,26 +342,35 @@ def sweep(
                 moves[m, 1] = np.uint64(after * size + shift)
                 moves[m, 2] = np.uint64(steps[m, 3])
                 moves[m, 3] = np.uint64(n_levels - 1)
-            if distances:
+            plane = ((k % n_slots) * size, size)
+            if beyond is None:
+                count_corners(
+                    rings,
+                    marks,
+                    plane,
+                    np.uint64(stride),
+                    moves,
+                    np.uint64(k * size),
+                    None,
+                    (found[0], found[1], found_both),
+                )
+            else:
+                far, n_far, seen, _ = beyond
                 # Where most of a plane is out of reach, looking further is left to those who
                 # work out the far elements anyway.
                 n_now = n_far[0][0] + n_far[1][0]
                 n_moves = _FEW_MOVES if n_now - n_before > _MANY_FAR else moves.shape[0]
                 n_before = n_now
-            plane = ((k % n_slots) * size, size)
-            near = (last_a >= k - reach_z - 1, last_b >= k - reach_z - 1)
-            count_corners(
-                rings,
-                marks,
-                plane,
-                np.uint64(stride),
-                moves[:n_moves],
-                np.uint64(k * size),
-                seen[k],
-                near,
-                far,
-                n_far,
-                (found[0], found[1], found_both),
-            )
+                near_a, near_b = last_a >= k - reach_z - 1, last_b >= k - reach_z - 1
+                count_corners(
+                    rings,
+                    marks,
+                    plane,
+                    np.uint64(stride),
+                    moves[:n_moves],
+                    np.uint64(k * size),
+                    (seen[k], near_a, near_b, far[0], far[1], n_far[0], n_far[1]),
+                    (found[0], found[1], found_both),
+                )
     found[0][:, 0] += found_both
     found[1][:, 0] += found_both

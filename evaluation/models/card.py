@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$", max_length=64)]
 
 
+# 0 is the background everywhere.
+Value = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Values = Annotated[list[Value], Field(min_length=1)]
+
+
 class PredictionFolder(Record):
     """Predictions made elsewhere: `<folder>/<dataset>/<case>.nii.gz` or one mask per class.
 
@@ -45,7 +50,7 @@ class PredictionFolder(Record):
 
     kind: Literal["prediction-folder"]
     folder: str
-    labels: dict[str, dict[str, int | list[int]]] = Field(default={})
+    labels: dict[str, dict[str, Value | Values]] = Field(default={})
 
 
 class Command(Record):
@@ -57,8 +62,8 @@ class Command(Record):
 
     kind: Literal["command"]
     command: list[str] = Field(min_length=1)
-    labels: dict[str, dict[str, int | list[int]]] = Field(default={})
-    timeout_s: float = 24 * 3600.0
+    labels: dict[str, dict[str, Value | Values]] = Field(default={})
+    timeout_s: float = Field(default=24 * 3600.0, gt=0, allow_inf_nan=False)
 
 
 class PythonObject(Record):
@@ -72,8 +77,9 @@ class PythonObject(Record):
 class ModelCard(Card):
     """What is known of a model, and how to ask it.
 
-    `trained_on` lists dataset ids (contamination column); the special word `run` stands for the
-    training splits of the run itself. `role` keeps controls and references apart from entrants.
+    `trained_on` lists what it was trained on (contamination column): dataset ids, a dataset's
+    training side in a study as `<study>/<dataset>`, or the special word `run` for the training
+    splits of the run itself. `role` keeps controls and references apart from entrants.
     """
 
     id: ModelId
@@ -121,13 +127,30 @@ def find_model(name: str) -> ModelCard:
             hint=did_you_mean(name, model_ids()) + " (`satbench new model NAME` writes a card)",
         )
     try:
-        return _read(stamped(own[0]))
+        card = _read(stamped(own[0]))
+        _refuse_strangers(card, own[0])
+        return card
     except BenchError:
         run = run_at_work()
         if len(own) == 1 or run is None or name not in read_added(run):
             raise
         log.warning("%s is not valid; the run's copy %s is used", *own)
         return _read(stamped(own[1]))
+
+
+def _refuse_strangers(card: ModelCard, file: Path) -> None:
+    """Refuse labels of a dataset that nobody knows: a slip of the pen would leave it out."""
+    from evaluation.datasets.registry import load_cards
+
+    adapter = card.adapter
+    labels = {} if isinstance(adapter, PythonObject) else adapter.labels
+    known = load_cards() if labels else {}
+    for name in labels:
+        if name not in known:
+            raise BenchError(
+                f"labels of a dataset that has no card: `{name}`", file=file,
+                hint=did_you_mean(name, list(known)),
+            )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -183,11 +206,12 @@ def load_object(target: str, where: str) -> Any:
 def _module(name: str, where: str) -> ModuleType:
     try:
         return import_module(name)
-    except ImportError as error:
+    except Exception as error:
+        # It may be the user's own module: a fault in it is theirs to see, in one line.
         raise BenchError(
             f"cannot import `{name}`",
             file=where,
-            found=error,
+            found=f"{type(error).__name__}: {error}",
             hint="install the extra that the model needs, for example `pip install satbench[sat]`",
         ) from error
 

@@ -9,13 +9,14 @@ stages, which then run again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from evaluation.config import RunConfig
+from evaluation.errors import BenchError
 from evaluation.files.records import (
     PresetSource,
     Record,
@@ -82,6 +83,30 @@ def preset_in_use(paths: RunPaths, config: RunConfig, model: str) -> PresetSourc
     """What a run does a model's work with: the values that it keeps, before that the name."""
     frozen = frozen_preset(paths, model)
     return config.presets.get(model) if frozen is None else frozen.values
+
+
+def preset_words(paths: RunPaths, config: RunConfig, card: ModelCard) -> str:
+    """What a model says of its preset beside the name, such as the knowledge it had.
+
+    Nothing, if it says nothing, or the run knows no preset of it: it may be from elsewhere.
+    """
+    say = function_of(card, "words", "in_words")
+    if say is None or (card.id not in config.presets and not paths.preset(card.id).is_file()):
+        return ""
+    try:
+        return str(say(preset_in_use(paths, config, card.id), paths.model_run(card.id)))
+    except BenchError:  # a preset that is gone: what was made of it can still be shown
+        return ""
+
+
+def preset_fallbacks(
+    config: RunConfig, presets: Mapping[str, FrozenPreset]
+) -> Iterator[tuple[str, str]]:
+    """Model, and what of its preset stands in for something better, for those that have any."""
+    for model in config.models:
+        say = function_of(find_model(model), "words", "fallbacks") if model in presets else None
+        for line in say(presets[model].values) if say else ():
+            yield model, line
 
 
 def presets_of_run(

@@ -17,7 +17,8 @@ citation: Authors, title, venue, year
 licence: of the weights
 # Number of weights, or leave it out.
 # parameters: 31000000
-# Dataset ids that it was trained on, `run` for this run's training splits (contamination column).
+# Dataset ids that it was trained on, `STUDY/DATASET` for the training side of a study's split,
+# `run` for this run's training splits (contamination column).
 trained_on: []
 test_time_augmentation: none
 
@@ -46,8 +47,8 @@ adapter:
 """
 
 
-def write_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
-    """Write `<folder>/<name>.yaml`; an existing card is never overwritten.
+def free_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
+    """Where a new card of this name goes, `<folder>/<name>.yaml`.
 
     Raises:
         BenchError: the name is no model id, or it is taken.
@@ -56,5 +57,15 @@ def write_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
     path = folder / f"{name}.yaml"
     if path.exists() or name in model_ids():
         raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")
+    return path
+
+
+def write_model_card(name: str, folder: Path = USER_CARD_FOLDER) -> Path:
+    """Write a template; an existing card is never overwritten.
+
+    Raises:
+        BenchError: see `free_model_card`.
+    """
+    path = free_model_card(name, folder)
     write_text(path, TEMPLATE.format(name=name))
     return path

@@ -7,6 +7,7 @@ names, regions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def published_beside_ours(
 ) -> pd.DataFrame:
     """The table `published`: published numbers and ours in the study's protocol.
 
-    Ours is the mean over all test cases. Where the run has no such number it is NaN.
+    Ours is the mean over all test cases, of a model whose printed numbers are from its own grid on
+    that grid, where the run was measured there. Where the run has no such number it is NaN.
 
     Args:
         study: whose numbers, with the protocol that chooses ours.
@@ -120,14 +122,14 @@ def published_beside_ours(
     frame = pd.concat(parts, ignore_index=True)
     frame["difference"] = frame["ours"] - frame["value"]
     has_ours = frame["ours"].notna()
-    frame["space"] = np.where(has_ours, study.protocol.space, "")
+    frame["space"] = frame["space"].fillna("")
     frame["policy"] = np.where(has_ours, study.protocol.policy, "")
     frame["n_cases"] = frame["n_cases"].fillna(0).astype("int64")
     return frame[PUBLISHED.names]
 
 
 def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
-    columns = ["key", "modality", "model", "metric", "ours", "ours_low", "ours_high"]
+    columns = ["key", "modality", "model", "metric", "ours", "ours_low", "ours_high", "space"]
     if scope not in TABLES or scope not in tables:
         empty = pd.DataFrame({column: [] for column in columns}, dtype=str)
         numbers = {"ours": float, "ours_low": float, "ours_high": float}
@@ -141,6 +143,10 @@ def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.Da
         composition=theirs.composition,
     )
     frame = protocol.rows(tables[scope])
+    elsewhere = [model for model, known in study.models.items() if known.space == "own"]
+    own = replace(protocol, space="own").rows(tables[scope])
+    own = own[own["model"].isin(elsewhere)]
+    frame = pd.concat([frame[~frame["model"].isin(own["model"].unique())], own])
     if scope == "region":
         frame = frame[frame["scheme"].eq(protocol.scheme)]
         frame = frame[frame["composition"].eq(protocol.composition)]
@@ -155,6 +161,7 @@ def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.Da
             "ours": frame["value"],
             "ours_low": frame["value_low"],
             "ours_high": frame["value_high"],
+            "space": frame["space"].astype(str),
             "n_cases": frame["n_cases"],
         }
     )

@@ -15,6 +15,7 @@ from evaluation.files.records import read_card
 from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path
 from evaluation.models.card import ModelCard, model_cards
+from evaluation.models.training_sets import dataset_of
 from evaluation.paths import RunPaths
 from evaluation.studies.record import find_study, study_ids
 
@@ -72,7 +73,7 @@ def _datasets(config: RunConfig) -> set[str]:
     for name in sorted(names & set(known)):
         names |= {overlap.dataset for overlap in known[name].overlaps}
     for card in model_cards(config.models).values():
-        names |= set(card.trained_on)
+        names |= {dataset_of(name) for name in card.trained_on}
     return names
 
 

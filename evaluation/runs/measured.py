@@ -79,7 +79,9 @@ def trained_networks(card: ModelCard, run: Path) -> tuple[int, float]:
     """
     try:
         say = function_of(card, "costs", "trained_networks")
-        networks, parameters = say(run) if say else (int(bool(card.parameters)), card.parameters)
+        networks, parameters = (
+            say(card.id, run) if say else (int(bool(card.parameters)), card.parameters)
+        )
     except (ImportError, BenchError):
         # A machine that only aggregates need not have what the model was trained with.
         networks, parameters = 0, None
@@ -92,7 +94,7 @@ def _training(run: Path, card: ModelCard) -> list[MeasuredWork]:
         return []
     try:
         say = function_of(card, "costs", "measured_work")
-        return list(say(run)) if say else [MeasuredWork("train", "", NOT_MEASURED)]
+        return list(say(card.id, run)) if say else [MeasuredWork("train", "", NOT_MEASURED)]
     except (ImportError, BenchError):
         return [MeasuredWork("train", "", NOT_MEASURED)]
 

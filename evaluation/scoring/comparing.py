@@ -6,12 +6,14 @@ that one answer has not, while the other classes of that answer count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.metrics import ClassPair, ClassScore, EngineName, score_pairs
+from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
+from evaluation.metrics.instances.rules import DEFAULT_MATCHING, Matching
 from evaluation.protocol import DEFAULT_METRICS, Status
-from evaluation.scoring.rows import Row, score_row
+from evaluation.scoring.rows import Row, instance_rows, score_row
 from evaluation.volumes.image_files import spacing_of
 from evaluation.volumes.segmentation import ClassPlace, Segmentation
 
@@ -28,6 +30,9 @@ class Measuring:
         tolerances_mm: of the metrics that have one.
         metrics: ids of the metrics asked for.
         engine: which code measures.
+        definition: of surfaces and their distances.
+        instances: classes whose structures are counted one by one; None = all.
+        matching: how these are told apart and matched.
     """
 
     model: str
@@ -35,6 +40,9 @@ class Measuring:
     tolerances_mm: Sequence[float] = (1.0,)
     metrics: Sequence[str] = DEFAULT_METRICS
     engine: EngineName = "sweep"
+    definition: DefinitionName = DEFAULT_DEFINITION
+    instances: Collection[str] | None = None
+    matching: Matching = DEFAULT_MATCHING
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,8 @@ class Comparison:
         asked: the classes to score.
         missing: why there is no prediction.
         note: what else is to be known of all rows that have one.
-        unnamed: values (or mask files) of the prediction that belong to no class: they count as
-            background, and whoever made them should know.
+        unnamed: what belongs to no class (`value 7`, `mask file lung.nii.gz`): it counts as
+            background, and whoever made it should know.
         lasting: whether the same files say the same next time. A prediction that could not be
             read is looked at again.
     """
@@ -93,8 +101,12 @@ class Comparison:
     lasting: bool = True
 
 
-def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[Row]:
-    """Score rows of a comparison, one for each class x kind x tolerance."""
+def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[tuple[Row, list[Row]]]:
+    """Score rows of a comparison, one for each class x kind x tolerance.
+
+    Each with the rows of the class's single structures, if they are counted and it is the first
+    tolerance.
+    """
     prediction = comparison.prediction
     if not comparison.asked:
         return
@@ -108,6 +120,9 @@ def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[Row]:
         measuring.tolerances_mm,
         measuring.engine,
         measuring.metrics,
+        measuring.definition,
+        measuring.instances,
+        measuring.matching,
     )
     n = len(measuring.tolerances_mm)
     for place, asked in enumerate(comparison.asked):
@@ -116,7 +131,7 @@ def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[Row]:
             if judged.status == "scored" and score.tolerance_mm < max(spacing_mm):
                 notes.append(FINE_TOLERANCE)
             notes += [asked.note] if asked.note else []
-            yield score_row(
+            row = score_row(
                 judged,
                 model=measuring.model,
                 dataset=measuring.dataset,
@@ -128,6 +143,8 @@ def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[Row]:
                 spacing_mm=spacing_mm,
                 reason="; ".join(notes),
             )
+            first = score is scores[place * n]
+            yield row, instance_rows(row, judged, measuring.matching.words) if first else []
 
 
 def _judged(

@@ -17,10 +17,12 @@ from evaluation.errors import BenchError
 from evaluation.files.sums import state_of
 from evaluation.metrics import EngineName
 from evaluation.metrics.catalogue import versions_of
+from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
+from evaluation.metrics.instances.rules import DEFAULT_MATCHING, Matching
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.scoring.comparing import Asked, Comparison, Measuring
-from evaluation.scoring.inputs import PairedFiles
-from evaluation.scoring.labels import Labels
+from evaluation.scoring.inputs import PairedFiles, Source
+from evaluation.scoring.labels import Label, Labels
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.scoring.segmentations import on_one_grid, read_segmentation, unnamed_in
 from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, geometry_remark
@@ -28,6 +30,8 @@ from evaluation.volumes.segmentation import Segmentation
 
 NO_PREDICTION = "no prediction of this name"
 GEOMETRY = "geometry of the reference: "
+REFERENCE = "reference: "
+"""Before what belongs to no class in a reference."""
 RESAMPLED = "prediction resampled (nearest) to the reference's grid"
 
 
@@ -45,6 +49,8 @@ class Settings:
     tolerances_mm: tuple[float, ...] = (1.0,)
     metrics: tuple[str, ...] = DEFAULT_METRICS
     engine: EngineName = "sweep"
+    definition: DefinitionName = DEFAULT_DEFINITION
+    matching: Matching = DEFAULT_MATCHING
     resample: Literal["refuse", "nearest"] = "refuse"
     grid_tolerance_mm: float = GEOMETRY_TOLERANCE_MM
     model: str = "prediction"
@@ -55,7 +61,15 @@ class Settings:
     @property
     def measuring(self) -> Measuring:
         """What all rows have in common."""
-        return Measuring(self.model, self.dataset, self.tolerances_mm, self.metrics, self.engine)
+        return Measuring(
+            self.model,
+            self.dataset,
+            self.tolerances_mm,
+            self.metrics,
+            self.engine,
+            self.definition,
+            matching=self.matching,
+        )
 
 
 def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
@@ -67,19 +81,20 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         BenchError: the reference cannot be used, so that there is nothing to score.
     """
     memory = thread_memory("reference")[0], thread_memory("prediction")[0]
-    reference = read_segmentation(case.reference, settings.labels, memory[0])
+    within = settings.grid_tolerance_mm
+    reference = read_segmentation(case.reference, settings.labels, memory[0], within)
     prediction: Segmentation | None = None
     missing, resampled = NO_PREDICTION, False
-    unnamed: tuple[str, ...] = ()
+    unnamed = _unnamed(case.reference, reference, settings, REFERENCE)
     if case.prediction is not None:
         try:
-            answer = read_segmentation(case.prediction, settings.labels, memory[1])
-            unnamed = unnamed_in(case.prediction, answer, settings.labels)
+            answer = read_segmentation(case.prediction, settings.labels, memory[1], within)
+            unnamed += _unnamed(case.prediction, answer, settings)
             reference, prediction, resampled = on_one_grid(
                 reference,
                 answer,
                 case.prediction.path,
-                settings.grid_tolerance_mm,
+                within,
                 settings.resample == "nearest",
             )
             if settings.ignored:
@@ -101,6 +116,15 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         unnamed,
         lasting=prediction is not None or case.prediction is None,
     )
+
+
+def _unnamed(
+    source: Source, segmentation: Segmentation, settings: Settings, side: str = ""
+) -> tuple[str, ...]:
+    """What no class names, nor is ignored; `side` stands before it."""
+    ignored = Label(values=settings.ignored)
+    found = unnamed_in(source, segmentation, settings.labels | {"": ignored})
+    return tuple(side + what for what in found)
 
 
 def _blank(segmentation: Segmentation, ignored: NDArray[np.bool_]) -> Segmentation:

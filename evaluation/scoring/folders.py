@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from evaluation.errors import BenchError
-from evaluation.files.writing import atomic_path
-from evaluation.metrics.catalogue import all_metrics, find_metrics
+from evaluation.files.expressions import with_group, within_patience
+from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import checked_tolerances, find_engine
 from evaluation.metrics.values import distinct_values
-from evaluation.schema import scores_table, write_table
+from evaluation.schema import INSTANCES, scores_table
 from evaluation.scoring.comparing import FINE_TOLERANCE
+from evaluation.scoring.finding import find_cases
 from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
-from evaluation.scoring.inputs import PairedFiles, find_cases
+from evaluation.scoring.inputs import PairedFiles, Source
 from evaluation.scoring.journal import Journal
 from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
+from evaluation.scoring.outputs import instances_file, require_ours, write_rows
 from evaluation.scoring.pipeline import in_threads, measure_cases
-
-OUTPUT_SUFFIXES = (".parquet", ".csv")
+from evaluation.volumes.segmentation import Part
+from evaluation.volumes.segments import segments_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Outcome:
         unmatched: predictions without a reference.
         labels_from: where the classes come from, in words.
         reused: number of cases whose rows were there already.
-        unnamed: value or mask file that no class names -> the cases whose predictions hold it.
+        unnamed: what no class names (`value 7`, `reference: value 7`) -> the cases that hold it.
+        instances: rows of single structures, where a metric counts them; else None.
     """
 
     rows: pd.DataFrame
@@ -44,6 +48,7 @@ class Outcome:
     labels_from: str
     reused: int
     unnamed: dict[str, list[str]]
+    instances: pd.DataFrame | None
 
     @property
     def missing(self) -> dict[str, str]:
@@ -96,22 +101,21 @@ def evaluate(
     Raises:
         BenchError: the arguments are unusable, or the output cannot be written.
     """
-    if not output.name.lower().endswith(OUTPUT_SUFFIXES):
-        raise BenchError(
-            "unknown format of the output", file=output, expected=" or ".join(OUTPUT_SUFFIXES)
-        )
-    if output.is_dir():
-        raise BenchError("the output is a folder", file=output, hint="name a file in --out")
+    require_ours(output)
     patient = _pattern(patient_pattern)
     find_engine(settings.engine)
     find_metrics(settings.metrics)
     checked_tolerances(settings.tolerances_mm)
-    given, ignored = without_ignored(read_labels_file(labels_file)) if labels_file else (None, ())
+    known = (read_labels_file(labels_file), labels_file) if labels_file else find_labels(reference)
+    given, ignored = without_ignored(known[0]) if known else (None, ())
     cases, unmatched = find_cases(reference, prediction, given)
+    patients = _patients(patient, (case.name for case in cases))
     with Journal(output, output.with_name(f".{output.name}.cases.jsonl")) as journal:
-        labels, labels_from = _labels(reference, cases, given, labels_file, jobs)
         if given is None:
-            labels, ignored = without_ignored(labels)
+            labels, labels_from = _labels(reference, cases, jobs)
+        else:
+            labels, labels_from = given, str(known[1] if known else "")
+        cases = _with_values(labels, cases)
         _check_labels(labels, cases)
         settings = replace(
             settings, labels=labels, ignored=ignored, answered=_answered(labels, cases)
@@ -140,51 +144,39 @@ def evaluate(
         rows = [row for found in done.values() if found for row in found.rows]
         table = scores_table(settings.metrics)
         frame = pd.DataFrame(rows, columns=table.names) if rows else table.empty()
+        instances = [row for found in done.values() if found for row in found.instances]
         if rows:
-            frame["patient"] = [_patient(patient, case) for case in frame["case"]]
+            frame["patient"] = frame["case"].map(patients)
         write_rows(output, frame)
+        counted = None
+        if any(metric.needs_instances for metric in find_metrics(settings.metrics)):
+            counted = pd.DataFrame(instances, columns=INSTANCES.names)
+            write_rows(instances_file(output), counted, INSTANCES)
         journal.keep_only(keys.values())
-    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed)
+    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed, counted)
 
 
-def write_rows(path: Path, frame: pd.DataFrame) -> None:
-    """Write score rows as Parquet or CSV, atomically."""
-    metrics = [name for name in all_metrics() if name in frame.columns]
-    try:
-        if path.name.lower().endswith(".csv"):
-            with atomic_path(path) as temporary:
-                frame.to_csv(temporary, index=False)
-        else:
-            write_table(path, frame, scores_table(metrics))
-    except OSError as error:
-        raise BenchError("output cannot be written", file=path, found=error) from error
-
-
-def _labels(
-    reference: Path,
-    cases: list[PairedFiles],
-    given: Labels | None,
-    given_file: Path | None,
-    jobs: int,
-) -> tuple[Labels, str]:
-    if given is not None:
-        return given, str(given_file)
-    found = find_labels(reference)
-    if found is not None:
-        return found[0], str(found[1])
-    if all(case.reference.layout == "masks" for case in cases):
-        sound = [case.reference for case in cases if not case.reference.problem]
-        names = sorted({name for source in sound for name in source.masks()})
+def _labels(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Labels, str]:
+    """The classes, where nobody has named them."""
+    sound = [case.reference for case in cases if not case.reference.problem]
+    if not sound:
+        raise BenchError(
+            "no reference can be used", file=reference, found=cases[0].reference.problem
+        )
+    if segmented := [source for source in sound if source.layout == "segments"]:
+        return _segment_labels(segmented), "the names of the reference's segments"
+    if masks := [source for source in sound if source.layout == "masks"]:
+        names = sorted({name for source in masks for name in source.masks()})
         return {name: Label(file=name) for name in names}, "the names of the reference's masks"
 
-    def values(case: PairedFiles) -> set[int] | str:
+    def values(source: Source) -> set[int] | str:
         try:
-            return distinct_values(read_labels(case.reference.path).array)
+            return distinct_values(read_labels(source.path).array)
         except BenchError as error:
             # Reported again when the case itself is scored.
             return error.one_line
 
-    answers = list(in_threads(values, cases, jobs, "look for labels"))
+    answers = list(in_threads(values, sound, jobs, "look for labels"))
     everything = set().union(*(a for a in answers if isinstance(a, set))) - {0}
     if not everything:
         unreadable = [answer for answer in answers if isinstance(answer, str)]
@@ -200,10 +192,48 @@ def _labels(
     return labels, "the values in the references"
 
 
+def _segment_labels(sources: list[Source]) -> Labels:
+    """Names of segments, with the value where it is the same in every reference."""
+    values: dict[str, set[int]] = {}
+    for source in sources:
+        for name, part in _segments(source).items():
+            values.setdefault(name, set()).update(part.values if part.layer == 0 else (-1,))
+    return {
+        name: Label(values=tuple(found)) if len(found) == 1 and found != {-1} else Label(file=name)
+        for name, found in sorted(values.items())
+    }
+
+
+def _segments(source: Source) -> dict[str, Part]:
+    try:
+        return segments_of(source.path)
+    except BenchError:
+        return {}  # said when the case itself is scored
+
+
+def _with_values(labels: Labels, cases: list[PairedFiles]) -> list[PairedFiles]:
+    """The cases; a label map among references of another layout cannot be read without values.
+
+    Such a stray file costs its own case, not all the others.
+    """
+    nameless = next((name for name, label in labels.items() if not label.values), None)
+    others = any(case.reference.layout != "label maps" for case in cases)
+    if nameless is None or not others:
+        return cases
+    problem = f"a label map among other references, and class `{nameless}` has no value"
+    return [
+        replace(case, reference=replace(case.reference, problem=problem))
+        if case.reference.layout == "label maps" and not case.reference.problem
+        else case
+        for case in cases
+    ]
+
+
 def _check_labels(labels: Labels, cases: list[PairedFiles]) -> None:
     """Label maps need values."""
     nameless = [name for name, label in labels.items() if not label.values]
-    maps = [s for c in cases for s in (c.reference, c.prediction) if s and s.layout == "label maps"]
+    sources = [s for c in cases for s in (c.reference, c.prediction) if s and not s.problem]
+    maps = [source for source in sources if source.layout == "label maps"]
     if maps and nameless:
         raise BenchError(
             f"class `{nameless[0]}` has no value, but there are label maps",
@@ -217,22 +247,28 @@ def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
     found: set[str] = set()
     for case in cases:
         source = case.prediction
-        if source is not None and source.layout == "masks" and not source.problem:
+        if source is None or source.problem:
+            continue
+        if source.layout == "masks":
             masks = source.masks()
             found |= {n for n, label in labels.items() if source.mask_of(n, label, masks)}
+        elif source.layout == "segments":
+            found |= _segments(source).keys() & labels.keys()
     return frozenset(found)
 
 
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise BenchError("patient pattern is no regular expression", found=error) from error
-    if pattern.groups < 1:
-        raise BenchError("patient pattern has no group", found=text, hint="for example ^(p\\d+)_")
-    return pattern
+        return re.compile(with_group(text))
+    except ValueError as error:
+        raise BenchError(
+            "patient pattern has no group, or is no regular expression", found=error,
+            hint="for example ^(p\\d+)_",
+        ) from error  # fmt: skip
 
 
-def _patient(pattern: re.Pattern[str], case: str) -> str:
-    match = pattern.search(case)
-    return match.group(1) if match and match.group(1) else case
+def _patients(pattern: re.Pattern[str], cases: Iterable[str]) -> dict[str, str]:
+    """The patient of each case; a case that the pattern does not fit is one of its own."""
+    with within_patience(pattern.pattern):
+        found = {case: pattern.search(case) for case in cases}
+    return {case: match.group(1) or case if match else case for case, match in found.items()}

@@ -5,25 +5,32 @@ What a file does not say is unknown in the rows (-1 voxels, NaN areas), never gu
 
 from __future__ import annotations
 
-import json
+import csv
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from io import StringIO
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
 
 from evaluation.errors import BenchError, did_you_mean
+from evaluation.files.reading import json_of, text_of
 from evaluation.metrics import ClassScore
 from evaluation.metrics.catalogue import find_metric
 from evaluation.metrics.metric import Metric
 from evaluation.protocol import DEFAULT_METRICS, Status
 from evaluation.schema import scores_table
+from evaluation.scoring.inputs import readable
 from evaluation.scoring.labels import read_labels_file
 from evaluation.scoring.rows import Row, score_row
 from evaluation.volumes.image_files import stem_of
 
 DEFAULT_TOLERANCE_MM = 1.0
+_ROUNDED = 1e-3
+"""By how much a Dice may differ from what its own voxel counts say."""
+_MOST_VOXELS = 2**53
+_BLANK = frozenset(["", "NA", "N/A", "NaN", "nan", "na", "null", "NULL", "None"])
 
 
 def import_nnunet_summary(
@@ -47,52 +54,81 @@ def import_nnunet_summary(
     if labels_file is not None:
         labels = read_labels_file(labels_file)
         names = {tuple(sorted(label.values)): name for name, label in labels.items()}
+    content = json_of(path)
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        entries = content["metric_per_case"]
+        cases = _case_names([e.get("reference_file") or e["prediction_file"] for e in entries])
         rows = [
-            _nnunet_row(model, dataset, entry, str(key), metrics, names)
-            for entry in content["metric_per_case"]
+            _nnunet_row(model, dataset, case, str(key), metrics, names)
+            for case, entry in zip(cases, entries, strict=True)
             for key, metrics in entry["metrics"].items()
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchError(
             "not a summary.json of nnU-Net version 2",
             file=path,
-            found=f"{type(error).__name__}: {error}",
+            found=f"{type(error).__name__}: {error}"[:300],
             expected="metric_per_case: [{metrics: {1: {Dice, TP, n_pred, n_ref}}, ...}]",
         ) from error
     return _frame(rows, path)
 
 
+def _case_names(files: Sequence[str]) -> list[str]:
+    r"""Cases by their files' names; by their folders' where these name all files alike.
+
+    Paths may be of another system (`C:\data\case_1.nii.gz`).
+    """
+    paths = [PureWindowsPath(file) for file in files]
+    stems = [stem_of(Path(path.name)) for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    folders = [path.parent.name for path in paths]
+    if len(set(folders)) == len(folders):
+        return folders
+    return [f"{folder}/{stem}" for folder, stem in zip(folders, stems, strict=True)]
+
+
 def _nnunet_row(
     model: str,
     dataset: str,
-    entry: Mapping[str, Any],
+    case: str,
     key: str,
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, Any],
     names: Mapping[tuple[int, ...], str],
 ) -> Row:
-    reference, prediction = int(metrics["n_ref"]), int(metrics["n_pred"])
+    reference, prediction, common = (_voxels(metrics, of) for of in ("n_ref", "n_pred", "TP"))
+    if common > min(reference, prediction):
+        raise ValueError(f"{case}, {key}: TP {common} is more than n_ref or n_pred")
     values = tuple(sorted(int(part) for part in key.strip("()[] ,").split(",")))
-    case = stem_of(Path(entry.get("reference_file") or entry["prediction_file"]))
     status: Status
     if reference:
         status = "scored" if prediction else "prediction_empty"
     else:
         status = "reference_empty" if prediction else "both_empty"
     # nnU-Net writes NaN, or leaves the key out, where both sides are empty.
-    dice = float(metrics.get("Dice", math.nan)) if status == "scored" else 0.0
+    dice = math.nan if status == "both_empty" else 0.0
+    if status == "scored":
+        dice, counted = float(metrics["Dice"]), 2 * common / (reference + prediction)
+        if not abs(dice - counted) <= _ROUNDED:
+            raise ValueError(f"{case}, {key}: Dice {dice:g}, but its voxels say {counted:g}")
     score = ClassScore(
         names.get(values, key),
         DEFAULT_TOLERANCE_MM,
         status,
-        {"dsc": math.nan if status == "both_empty" else dice},
+        {"dsc": dice},
         reference,
         prediction,
-        int(metrics["TP"]),
+        common,
         implementation="nnunetv2-summary",
     )
-    return score_row(score, model=model, dataset=dataset, case=case)
+    return score_row(score, model=model, dataset=dataset, case=readable(case))
+
+
+def _voxels(metrics: Mapping[str, Any], name: str) -> int:
+    number = metrics[name]
+    if isinstance(number, bool) or not 0 <= number <= _MOST_VOXELS or number != int(number):
+        raise ValueError(f"{name} is {number}, no number of voxels")
+    return int(number)
 
 
 def import_touchstone_pair(
@@ -113,7 +149,7 @@ def import_touchstone_pair(
     Raises:
         BenchError: not such tables, or cases or classes differ between the two.
     """
-    first, second = _touchstone_table(dsc), _touchstone_table(nsd)
+    first, second = _touchstone_table(dsc, "dsc"), _touchstone_table(nsd, "nsd")
     for axis in ("index", "columns"):
         ours, theirs = set(getattr(first, axis)), set(getattr(second, axis))
         if ours != theirs:
@@ -127,6 +163,12 @@ def import_touchstone_pair(
     pairs = [(c, n, v) for c, values in first.to_dict("index").items() for n, v in values.items()]
     for case, name, value in pairs:
         absent = math.isnan(value)
+        if absent != math.isnan(others[case][name]):
+            raise BenchError(
+                "one of the two tables has a value where the other one is blank", file=nsd,
+                found=f"{case}, {name}: DSC {value:g}, NSD {others[case][name]:g}",
+                expected="both, or neither (the class is absent)",
+            )  # fmt: skip
         score = ClassScore(
             str(name),
             tolerance_mm,
@@ -135,24 +177,26 @@ def import_touchstone_pair(
             implementation="touchstone-table",
         )
         why = "blank in the source: class absent" if absent else ""
-        rows.append(score_row(score, model=model, dataset=dataset, case=str(case), reason=why))
+        rows.append(
+            score_row(score, model=model, dataset=dataset, case=readable(str(case)), reason=why)
+        )
     return _frame(rows, dsc)
 
 
-def _touchstone_table(path: Path) -> pd.DataFrame:
+def _touchstone_table(path: Path, metric: str) -> pd.DataFrame:
     frame = _read_csv(path)
     if "name" not in frame.columns:
         raise BenchError(
             "table has no column `name`", file=path, found=", ".join(map(str, frame.columns[:5]))
         )
-    frame["name"] = frame["name"].astype(str)
+    _refuse_blank(frame, ["name"], path)
     if frame["name"].duplicated().any():
         raise BenchError(
             "a case occurs twice",
             file=path,
             found=str(frame.loc[frame["name"].duplicated(), "name"].iloc[0]),
         )
-    return _numbers(frame.set_index("name"), path, find_metric("dsc"))
+    return _numbers(frame.set_index("name"), path, find_metric(metric))
 
 
 def import_challenger_table(
@@ -184,6 +228,7 @@ def import_challenger_table(
                 file=path,
                 hint=did_you_mean(names[key], [str(c) for c in frame.columns]),
             )
+    _refuse_blank(frame, [names[key] for key in ("algorithm", "case")], path, _BLANK)
     known = find_metric(metric)
     values = _numbers(frame[[names["value"]]], path, known)[names["value"]]
     tasks = frame[names["task"]] if names["task"] in frame.columns else ["all"] * len(frame)
@@ -200,21 +245,61 @@ def import_challenger_table(
             implementation="challenger-table",
         )
         why = "NA in the source" if missing else ""
-        rows.append(score_row(score, model=str(model), dataset=dataset, case=str(case), reason=why))
+        name = readable(str(case))
+        rows.append(score_row(score, model=str(model), dataset=dataset, case=name, reason=why))
     return _frame(rows, path, (*DEFAULT_METRICS, metric))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """A table of texts as they stand there: `01` is no number, and `NA` may be a name."""
+    text = text_of(path)
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)
     try:
-        return pd.read_csv(path, sep=None, engine="python")
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise BenchError("table cannot be read", file=path, found=error) from error
+        columns = next(csv.reader([head], delimiter=separator), [])
+        frame = pd.read_csv(
+            StringIO(text), sep=separator, dtype=str, keep_default_na=False, header=0,
+            names=None, index_col=False,
+        )  # fmt: skip
+    except (
+        OSError,
+        ValueError,
+        csv.Error,
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+    ) as error:
+        raise BenchError(
+            "table cannot be read", file=path, found=error, expected="a CSV file with a header"
+        ) from error
+    names = [name.strip() for name in columns]
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise BenchError(
+            f"the column `{twice[0]}` is there twice", file=path, hint="delete one of them"
+        )
+    frame.columns = pd.Index(names)
+    # What pandas writes beside a table unless it is told not to: the numbers of its rows.
+    if names and names[0] in ("", "Unnamed: 0") and len(names) > 1:
+        frame = frame.drop(columns=frame.columns[0])
+    stripped: pd.DataFrame = frame.apply(lambda column: column.str.strip())
+    return stripped
+
+
+def _refuse_blank(
+    frame: pd.DataFrame, columns: Sequence[str], path: Path, blank: frozenset[str] = frozenset([""])
+) -> None:
+    for column in columns:
+        lacking = frame.index[frame[column].isin(blank)]
+        if len(lacking):
+            raise BenchError(
+                f"a row has no `{column}`", file=path, found=f"row {lacking[0] + 2}",
+                hint="complete or delete it",
+            )  # fmt: skip
 
 
 def _numbers(frame: pd.DataFrame, path: Path, metric: Metric) -> pd.DataFrame:
-    """The frame as numbers that the metric can have."""
+    """The frame as numbers that the metric can have; blank or NA is NaN."""
     try:
-        numbers = frame.astype(float)
+        numbers = frame.where(~frame.isin(_BLANK), "nan").astype(float)
     except ValueError as error:
         raise BenchError(
             "table holds something else than numbers", file=path, found=error
@@ -223,7 +308,7 @@ def _numbers(frame: pd.DataFrame, path: Path, metric: Metric) -> pd.DataFrame:
         raise BenchError(
             f"table holds values outside {metric.range_text}",
             file=path,
-            found=float(numbers.abs().max().max()),
+            found=f"{numbers.abs().to_numpy().max():g}",
             hint="percentages? divide them by 100",
         )
     return numbers

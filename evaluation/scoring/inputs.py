@@ -1,34 +1,35 @@
-"""Find the cases of two folders (or two files) and match them by name."""
+"""What a case consists of on each side, and how files and cases are named."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evaluation.errors import BenchError
-from evaluation.files.writing import is_hidden
+from evaluation.errors import BenchError, printable
 from evaluation.scoring.labels import Label, Labels
 from evaluation.volumes.headers import companions
-from evaluation.volumes.image_files import VOLUME_SUFFIXES, has_volume_suffix, stem_of
+from evaluation.volumes.image_files import has_volume_suffix, stem_of
+from evaluation.volumes.segments import has_segments
 
-Layout = Literal["label maps", "masks"]
-# TotalSegmentator's folder of masks inside a case's folder.
-_MASK_FOLDER = "segmentations"
+Layout = Literal["label maps", "masks", "segments"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One segmentation: a label map, or a folder of one mask file per class.
+    """One segmentation: a label map, a folder of one mask file per class, or 3D Slicer's segments.
 
     `problem` says why it cannot be used, for example because two files have the case's name.
+    `images` are files beside masks that are the scan itself.
     """
 
     path: Path
     layout: Layout
     problem: str | None = None
+    images: frozenset[Path] = frozenset()
 
     def masks(self) -> dict[str, Path]:
         """Mask files of a folder by stem.
@@ -37,8 +38,10 @@ class Source:
             BenchError: two files are of one class.
         """
         found: dict[str, Path] = {}
-        for path in _volumes(self.path):
-            other = found.setdefault(stem_of(path), path)
+        for path in volumes_in(self.path):
+            if path in self.images:
+                continue
+            other = found.setdefault(composed(stem_of(path)), path)
             if other != path:
                 raise BenchError(
                     f"two files for one class: {other.name} and {path.name}", file=self.path,
@@ -48,7 +51,7 @@ class Source:
 
     def mask_of(self, name: str, label: Label, masks: dict[str, Path]) -> Path | None:
         """The mask file of a class, by the label's file name or else by the class's name."""
-        wanted = label.file or name
+        wanted = composed(label.file or name)
         return masks.get(wanted) or masks.get(stem_of(Path(wanted)))
 
     def holds_a_mask(self, labels: Labels) -> bool:
@@ -58,7 +61,7 @@ class Source:
 
     def files(self) -> list[Path]:
         """All files that the segmentation consists of."""
-        named = [self.path] if self.layout == "label maps" else _volumes(self.path)
+        named = volumes_in(self.path) if self.layout == "masks" else [self.path]
         return [file for path in named for file in companions(path)]
 
 
@@ -71,112 +74,27 @@ class PairedFiles:
     prediction: Source | None
 
 
-def find_cases(
-    reference: Path, prediction: Path, labels: Labels | None = None
-) -> tuple[list[PairedFiles], list[str]]:
-    """Cases of the reference in alphabetical order, and predictions that have no reference.
+def one_file(path: Path) -> Source:
+    """A file that holds a whole segmentation."""
+    return Source(path, "segments" if has_segments(path) else "label maps")
 
-    Two files make one case whatever their names. In folders, the name of a case is its file name
-    without suffix, or the name of its folder of masks. Where every label is a file name, two
-    folders that hold those files themselves are one case.
 
-    Args:
-        reference: file or folder.
-        prediction: file or folder.
-        labels: the classes, if they are known already.
+def volumes_in(folder: Path) -> list[Path]:
+    """The volume files that lie directly in a folder, sorted."""
+    return sorted(p for p in folder.iterdir() if p.is_file() and has_volume_suffix(p))
 
-    Raises:
-        BenchError: a path does not exist, a file meets a folder, a folder holds no
-            segmentation, or no prediction has the name of a reference.
-    """
-    for path in (reference, prediction):
-        if not path.exists():
-            raise BenchError("no such file or folder", file=path.absolute())
-    if reference.is_file() and prediction.is_file():
-        for path in (reference, prediction):
-            if not has_volume_suffix(path):
-                raise BenchError(
-                    "not a volume by its name", file=path, expected=", ".join(VOLUME_SUFFIXES)
-                )
-        name = readable(stem_of(reference))
-        sources = (Source(reference, "label maps"), Source(prediction, "label maps"))
-        return [PairedFiles(name, *sources)], []
-    if reference.is_file() or prediction.is_file():
-        raise BenchError(
-            "one path is a file and the other a folder",
-            found=f"{reference} and {prediction}",
-            expected="two files, or two folders",
-            hint="to score one case, name its file on both sides",
-        )
-    if labels and all(label.file for label in labels.values()):
-        pair = Source(reference, "masks"), Source(prediction, "masks")
-        if all(source.holds_a_mask(labels) for source in pair):
-            return [PairedFiles(readable(reference.resolve().name), *pair)], []
-    known, answers = _sources(reference), _sources(prediction)
-    if not known.keys() & answers.keys():
-        raise BenchError(
-            "no prediction has the name of a reference",
-            file=prediction,
-            found=some_of(answers),
-            expected=some_of(known),
-            hint="a case is matched by its file name without the suffix: rename the predictions",
-        )
-    cases = [PairedFiles(name, source, answers.get(name)) for name, source in sorted(known.items())]
-    return cases, sorted(answers.keys() - known.keys())
+
+def composed(name: str) -> str:
+    """A name in one Unicode form: some systems write an accent as a character of its own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def readable(name: str) -> str:
-    """The name as text; bytes that are not UTF-8 are written as escapes."""
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
+    """The name as text for tables and terminals.
 
-
-def _sources(folder: Path) -> dict[str, Source]:
-    found: dict[str, list[Source]] = {}
-    try:
-        for path in _volumes(folder):
-            name = readable(stem_of(path))
-            found.setdefault(name, []).append(Source(path, "label maps"))
-        for path in sorted(p for p in folder.iterdir() if p.is_symlink() and not p.exists()):
-            if has_volume_suffix(path):
-                nowhere = Source(path, "label maps", "the link leads nowhere")
-                found.setdefault(readable(stem_of(path)), []).append(nowhere)
-        if not found:
-            for path in sorted(p for p in folder.iterdir() if p.is_dir()):
-                inner = path / _MASK_FOLDER
-                masks = inner if inner.is_dir() else path
-                if not is_hidden(path.name) and _volumes(masks):
-                    found.setdefault(readable(path.name), []).append(_folder_of_masks(masks))
-    except PermissionError as error:
-        raise BenchError("folder cannot be read", file=folder, found=error) from error
-    if not found:
-        raise BenchError(
-            "folder holds no segmentation",
-            file=folder,
-            found=some_of(readable(path.name) for path in folder.iterdir()) or "an empty folder",
-            expected=f"files {', '.join(VOLUME_SUFFIXES)}, or one folder of masks for each case",
-            hint="name the folder that directly holds the label maps, or the folders of the cases",
-        )
-    return {name: _only(sources) for name, sources in found.items()}
-
-
-def _folder_of_masks(folder: Path) -> Source:
-    source = Source(folder, "masks")
-    try:
-        source.masks()
-    except BenchError as error:
-        return replace(source, problem=error.one_line)
-    return source
-
-
-def _only(sources: list[Source]) -> Source:
-    if len(sources) == 1:
-        return sources[0]
-    names = ", ".join(readable(source.path.name) for source in sources)
-    return Source(sources[0].path, sources[0].layout, f"several files have this name: {names}")
-
-
-def _volumes(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_file() and has_volume_suffix(p))
+    Bytes that are not UTF-8 and control characters, which could steer a terminal, are escapes.
+    """
+    return printable(os.fsencode(composed(name)).decode("utf-8", errors="backslashreplace"))
 
 
 def some_of(names: Iterable[str]) -> str:

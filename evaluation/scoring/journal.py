@@ -17,7 +17,7 @@ from evaluation.scoring.rows import Row
 
 @dataclass(frozen=True)
 class CaseRows:
-    """Score rows of one case, and what its predictions hold that no class names.
+    """Score rows of one case, its single structures, and what no class names in its masks.
 
     `lasting` are rows of what was compared. What could not be read may be readable next time,
     though no file has changed: a permission, a disk that was away, more memory.
@@ -25,6 +25,7 @@ class CaseRows:
 
     rows: list[Row]
     unnamed: list[str] = field(default_factory=list)
+    instances: list[Row] = field(default_factory=list)
     lasting: bool = True
 
 
@@ -89,7 +90,7 @@ class Journal:
         for path in (self.path, *others):
             for entry in whole_lines(path):
                 if entry["made_from"] in wanted:
-                    rows = CaseRows(entry["rows"], entry["unnamed"])
+                    rows = CaseRows(entry["rows"], entry["unnamed"], entry["instances"])
                     self._done[entry["made_from"]] = rows
 
     def rows_of(self, key: str) -> CaseRows | None:
@@ -117,4 +118,5 @@ class Journal:
 
 
 def _line(key: str, rows: CaseRows) -> str:
-    return sealed({"made_from": key, "rows": rows.rows, "unnamed": rows.unnamed})
+    kept = {"rows": rows.rows, "unnamed": rows.unnamed, "instances": rows.instances}
+    return sealed({"made_from": key, **kept})

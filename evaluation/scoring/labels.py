@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from evaluation.errors import BenchError
+from evaluation.errors import BenchError, printable
 from evaluation.files.reading import json_of, text_of
 from evaluation.files.strict_yaml import load_yaml
 
@@ -87,10 +87,11 @@ def _labels_of(data: Mapping[Any, Any], path: Path) -> Labels:
         data = values
     labels: Labels = {}
     for key, value in data.items():
-        name = unicodedata.normalize("NFC", str(key))
+        name = printable(unicodedata.normalize("NFC", str(key)))
         if name in labels:
             raise BenchError(f"the class `{name}` is there twice", file=path)
-        is_zero = value in (0, [0]) and value is not False
+        (only, *more) = value if isinstance(value, list) and value else [value]
+        is_zero = type(only) is int and only == 0 and not more
         if name.lower() == _IGNORED and not is_zero:
             labels[name] = replace(_label(name, value, path), ignored=True)
         elif name.lower() != _BACKGROUND and not is_zero:

@@ -47,7 +47,9 @@ def measure_cases(
         try:
             found = CaseRows([])
             for comparison in find_pairs(case):
-                found.rows.extend(compare_case(comparison, measuring))
+                for row, instances in compare_case(comparison, measuring):
+                    found.rows.append(row)
+                    found.instances.extend(instances)
                 found.unnamed.extend(comparison.unnamed)
                 if not comparison.lasting:
                     found = replace(found, lasting=False)

@@ -63,7 +63,41 @@ def score_row(
         "surface_prediction_within_mm2": score.surface_prediction_within_mm2,
         "implementation": score.implementation,
         "version": score.version,
+        "definition": score.definition,
+        "field_mm": score.field_mm,
     }
+
+
+_SHARED = ("model", "dataset", "case", "patient", "modality", "class", "kind", "space")
+
+
+def instance_rows(row: Row, score: ClassScore, matching: str) -> list[Row]:
+    """Rows of the table `instances`: the single structures behind one score row.
+
+    Args:
+        row: the score row.
+        score: what it was made of.
+        matching: how the structures were told apart and matched, in words.
+    """
+    if score.status in ("unsupported", "not_annotated"):
+        return []
+    return [
+        {
+            **{name: row[name] for name in _SHARED},
+            "side": one.side,
+            "instance": one.instance,
+            "volume_ml": one.volume_ml,
+            "matched_to": " ".join(map(str, one.matched_to)),
+            "detected": one.detected,
+            "iou": one.iou,
+            "dsc": one.dsc,
+            "hd95_mm": one.hd95_mm,
+            "status": score.status,
+            "matching": matching,
+            "definition": score.definition,
+        }
+        for one in score.instances
+    ]
 
 
 def _known(number: int | None) -> int:

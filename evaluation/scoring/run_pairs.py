@@ -21,6 +21,7 @@ from evaluation.protocol import Kind, Space
 from evaluation.scoring.comparing import Asked, Comparison
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.studies.record import Study
+from evaluation.volumes.axes import AxisOrder
 from evaluation.volumes.resample import grid_of_spacing, resample_nearest
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, union_place
 
@@ -94,7 +95,7 @@ def pairs_of(pairs: RunPairs, case: str) -> Iterator[Comparison]:
         # model, and never becomes its score.
         prediction = read_prediction(answer, arenas=thread_memory("prediction"))[1]
     for space in pairs.config.space:
-        both = _in_space(pairs.study, space, answer, reference, prediction)
+        both = _in_space(pairs.study, space, answer, reference, prediction, record.grid_axes)
         if both is None:
             continue
         in_space, predicted = both
@@ -147,12 +148,13 @@ def _in_space(
     folder: Path,
     reference: Segmentation,
     prediction: Segmentation | None,
+    axes: AxisOrder,
 ) -> tuple[Segmentation, Segmentation | None] | None:
     """Reference and prediction in one space; None where a model has no grid of its own."""
     if space == "native":
         return reference, prediction
     if space == "resampled":
-        spacing_mm = study.protocol.spacing_mm
+        spacing_mm = study.protocol.grid_mm(axes)
         if spacing_mm is None:
             raise BenchError(f"the study `{study.id}` has no grid `resampled`")
         shape, affine = grid_of_spacing(reference.shape, reference.affine, spacing_mm)

@@ -14,27 +14,43 @@ from evaluation.metrics.reading import read_labels
 from evaluation.metrics.values import distinct_values
 from evaluation.scoring.inputs import Source
 from evaluation.scoring.labels import Labels
-from evaluation.volumes.image_files import Volume, same_grid, to_ras
+from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, Volume, same_grid, to_ras
 from evaluation.volumes.inflate import Arena
 from evaluation.volumes.resample import resample_nearest
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
+from evaluation.volumes.segments import read_segments, segments_of
 
 
 def unnamed_in(source: Source, segmentation: Segmentation, labels: Labels) -> tuple[str, ...]:
-    """Values of a label map, or mask files of a folder, that no class names."""
+    """What no class names: values of a label map, mask files of a folder, or segments, in words."""
     if source.layout == "masks":
         there = source.masks()
         used = {source.mask_of(name, label, there) for name, label in labels.items()}
-        return tuple(path.name for path in there.values() if path not in used)
+        return tuple(f"mask file {path.name}" for path in there.values() if path not in used)
+    if source.layout == "segments":
+        used_parts = {part for place in segmentation.classes.values() for part in place.parts}
+        segments = segments_of(source.path).items()
+        return tuple(f"segment {name}" for name, part in segments if part not in used_parts)
     named = {value for label in labels.values() for value in label.values}
     present = distinct_values(segmentation.layers[0])
-    return tuple(str(value) for value in sorted(present - named - {0}))
+    return tuple(f"value {value}" for value in sorted(present - named - {0}))
 
 
-def read_segmentation(source: Source, labels: Labels, arena: Arena | None = None) -> Segmentation:
+def read_segmentation(
+    source: Source,
+    labels: Labels,
+    arena: Arena | None = None,
+    tolerance_mm: float = GEOMETRY_TOLERANCE_MM,
+) -> Segmentation:
     """The classes of one label map or folder of masks.
 
     A class that the source cannot hold (no value for it, or no mask file) is left out.
+
+    Args:
+        source: where it lies.
+        labels: the classes.
+        arena: memory to read into.
+        tolerance_mm: by how much voxels of masks of one case may lie elsewhere.
 
     Raises:
         BenchError: a file cannot be used, or masks of one folder lie on different grids.
@@ -49,13 +65,35 @@ def read_segmentation(source: Source, labels: Labels, arena: Arena | None = None
             if label.values
         }
         return Segmentation((volume.array,), volume.affine, classes)
+    if source.layout == "segments":
+        return _segments(source.path, labels)
     there = source.masks()
     found = {name: source.mask_of(name, label, there) for name, label in labels.items()}
-    masks = _MaskFiles({name: path for name, path in found.items() if path}, arena)
+    paths = {name: path for name, path in found.items() if path}
+    masks = _MaskFiles(paths, arena, tolerance_mm)
     if not masks:
         raise BenchError("folder holds no mask of any class", file=source.path)
     packed = pack_masks(masks, np.eye(4), "annotated")
     return replace(packed, affine=masks.affine())
+
+
+def _segments(path: Path, labels: Labels) -> Segmentation:
+    """The classes among 3D Slicer's segments, by name; by value where no name is a class's."""
+    whole = read_segments(path)
+    named = {name: place for name, place in whole.classes.items() if name in labels}
+    if not named and len(whole.layers) == 1:
+        values = {part.values[0] for place in whole.classes.values() for part in place.parts}
+        named = {
+            name: ClassPlace(kind="annotated", parts=(Part(layer=0, values=label.values),))
+            for name, label in labels.items()
+            if values.intersection(label.values)
+        }
+    if not named:
+        raise BenchError(
+            "no segment has the name of a class", file=path, found=", ".join(whole.classes),
+            expected=", ".join(labels), hint="rename the segments, or name the classes in --labels",
+        )  # fmt: skip
+    return replace(whole, classes=named)
 
 
 def on_one_grid(
@@ -94,16 +132,18 @@ def on_one_grid(
         file=file,
         found=difference,
         expected=f"the same shape, and voxel positions within {tolerance_mm:g} mm",
-        hint="predict on the grid of the image, or allow `--resample nearest`",
+        hint="predict on the grid of the image; allow `--resample nearest`, or, if that is "
+        "rounding, a larger `--grid-tolerance-mm`",
     )
 
 
 class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
     """Masks by class, read one at a time when they are asked for, all on the first one's grid."""
 
-    def __init__(self, paths: Mapping[str, Path], arena: Arena | None) -> None:
+    def __init__(self, paths: Mapping[str, Path], arena: Arena | None, tolerance: float) -> None:
         self._paths = paths
         self._arena = arena
+        self._tolerance_mm = tolerance
         self._first: Volume | None = None
 
     def __getitem__(self, name: str) -> NDArray[np.bool_]:
@@ -112,10 +152,12 @@ class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
         if self._first is None:
             # Only the grid is kept: the voxels' memory is used again.
             self._first = Volume(np.broadcast_to(False, volume.array.shape), volume.affine)
-        elif difference := same_grid(self._first, volume):
+        elif difference := same_grid(self._first, volume, self._tolerance_mm):
             raise BenchError(
-                "masks of one case lie on different grids", file=path, found=difference
-            )
+                "masks of one case lie on different grids", file=path, found=difference,
+                expected=f"the same shape, and voxel positions within {self._tolerance_mm:g} mm",
+                hint="if that is rounding, allow it by `--grid-tolerance-mm`",
+            )  # fmt: skip
         if len(values := sorted(distinct_values(volume.array) - {0})) > 1:
             # Made binary, exchanged classes would score 1.
             shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
@@ -124,7 +166,8 @@ class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
                 file=path,
                 found=shown,
                 expected="0 and one other value",
-                hint="put the label maps of all cases into one folder, named by their cases",
+                hint="leave one label map in the folder of a case, or name the classes and their "
+                "values in --labels",
             )
         mask: NDArray[np.bool_] = volume.array != 0
         return mask

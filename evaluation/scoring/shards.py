@@ -18,15 +18,16 @@ import pandas as pd
 from evaluation.cases import read_case_record
 from evaluation.config import load_frozen
 from evaluation.confusions.shards import judge_shard
+from evaluation.datasets.regions import counted_one_by_one
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import SCORES, digest, is_outdated, made_again
-from evaluation.metrics.catalogue import versions_of
+from evaluation.metrics.catalogue import find_metrics, versions_of
 from evaluation.models.running import PredictionStatus, read_status, read_support
 from evaluation.paths import RunPaths
-from evaluation.schema import scores_table, write_table
+from evaluation.schema import INSTANCES, scores_table, write_table
 from evaluation.scoring.comparing import Measuring
 from evaluation.scoring.journal import Journal
 from evaluation.scoring.pipeline import measure_cases
@@ -54,7 +55,14 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
         support=read_support(paths, model, dataset, shard),
         status={case: (row.status, row.reason) for case, row in status.items()},
     )
-    measuring = Measuring(model, dataset, config.tolerance_mm, config.metrics)
+    measuring = Measuring(
+        model,
+        dataset,
+        config.tolerance_mm,
+        config.metrics,
+        definition=config.definition,
+        instances=counted_one_by_one(card),
+    )
     target = paths.score_shard(model, dataset, shard)
     own = target.with_suffix(JOURNAL)
     if own.is_file() and is_outdated(own, target):
@@ -68,9 +76,17 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
         journal.recall(set(keys.values()), others)
         for _, error in measure_cases(keys, partial(pairs_of, pairs), measuring, journal, jobs):
             raise error
-        done = [found.rows for key in keys.values() if (found := journal.rows_of(key))]
-        rows = [{**row, "model": model} for rows in done for row in rows]
+        done = [
+            (found.rows, found.instances)
+            for key in keys.values()
+            if (found := journal.rows_of(key))
+        ]
+        rows = [{**row, "model": model} for rows, _ in done for row in rows]
         table = scores_table(config.metrics)
+        if any(metric.needs_instances for metric in find_metrics(config.metrics)):
+            single = [{**row, "model": model} for _, instances in done for row in instances]
+            frame = pd.DataFrame(single, columns=INSTANCES.names)
+            write_table(paths.instance_shard(model, dataset, shard), frame, INSTANCES)
         write_table(target, pd.DataFrame(rows, columns=table.names), table)
         journal.keep_only(keys.values())
     judge_shard(paths, config, model, dataset, shard, jobs)
@@ -85,13 +101,16 @@ def _made_from(pairs: RunPairs, case: str, status: PredictionStatus | None) -> s
     """
     try:
         record = read_case_record(pairs.paths.case(pairs.dataset, case))
-        reference = [record.labels, record.patient, record.modality]
+        reference = [record.labels, record.patient, record.modality, record.grid_axes]
     except BenchError:
         reference = []
     answer = [status.status, status.reason, status.masks] if status else []
     config, study = pairs.config, pairs.study
     grid = study.protocol.spacing_mm if "resampled" in config.space else None
-    settings = [config.space, config.tolerance_mm, versions_of(config.metrics), pairs.support]
+    settings = [
+        config.space, config.tolerance_mm, versions_of(config.metrics), config.definition,
+        pairs.support,
+    ]  # fmt: skip
     return digest(
         SCORES,
         case,

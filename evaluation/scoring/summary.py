@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.metrics.catalogue import all_metrics
+from evaluation.metrics.catalogue import metrics_among
 from evaluation.metrics.metric import Metric
 from evaluation.protocol import STATUSES
 from evaluation.tables.policies import never_measured, policy_values, status_codes
@@ -22,8 +22,9 @@ class Summary:
 
     Attributes:
         classes: one row per class: `class`, `n`, one column for each metric without a tolerance
-            (`dsc`), one for each tolerance of the others (`nsd @ … mm`), and a count for every
-            status that occurs besides `scored`.
+            (`dsc`), one for each tolerance of the others (`nsd @ … mm`), beside it its own n
+            where some values are undefined (`hd95 (mm), n`), and a count for every status that
+            occurs besides `scored`.
         overall: the same columns: the mean of the classes' means, and the mean of all scores.
     """
 
@@ -36,9 +37,9 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
 
     Args:
         rows: score rows of one model and one dataset.
-        policy: `present-only` or `paper`.
+        policy: `present-only`, `field-diagonal` or `paper`.
     """
-    metrics = [metric for metric in all_metrics().values() if metric.id in rows.columns]
+    metrics = metrics_among(rows.columns)
     frame = rows[["class", "tolerance_mm", "status"]].copy()
     for metric in metrics:
         frame[metric.id] = _values(rows, metric, policy)
@@ -59,6 +60,11 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
             means = part.groupby("class", sort=False)[metric.id].mean()
             table[name] = means.reindex(order).to_numpy()
             overall[name] = [table[name].mean(), part[metric.id].mean()]
+            count = part.groupby("class", sort=False)[metric.id].count().reindex(order).to_numpy()
+            if (count != table["n"]).any():
+                # What is undefined is left out of the mean: the number stands beside it.
+                table[f"{name}, n"] = count
+                overall[f"{name}, n"] = int(count.sum())
     for status in _SHOWN:
         counts = first[first["status"] == status].groupby("class", sort=False).size()
         if len(counts):
@@ -74,7 +80,8 @@ def _values(rows: pd.DataFrame, metric: Metric, policy: str) -> NDArray[np.float
         return np.full(len(raw), np.nan)
     reference = rows["reference_voxels"].to_numpy(dtype=np.int64)
     predicted = rows["prediction_voxels"].to_numpy(dtype=np.int64)
-    return policy_values(metric, raw, status, reference, predicted, policy)
+    field_mm = rows["field_mm"].to_numpy(dtype=np.float64)
+    return policy_values(metric, raw, status, reference, predicted, policy, field_mm)
 
 
 def _column(metric: Metric, tolerance_mm: float) -> str:

@@ -21,6 +21,7 @@ from evaluation.files.card_places import CardFile, CardPlace, stamped, study_pla
 from evaluation.files.records import Record, load_record
 from evaluation.files.writing import visible
 from evaluation.protocol import Composition, Policy, Scheme, Space
+from evaluation.volumes.axes import AxisOrder, along_ras
 
 STUDY_FOLDER = Path(__file__).parent
 StudyId = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
@@ -41,18 +42,23 @@ class Document(Record):
 
 
 class StudyModel(Record):
-    """A model that the document compares: its printed name and the preset that stands for it."""
+    """A model that the document compares: its printed name and the preset that stands for it.
+
+    `space` says where its printed numbers were measured, if not where the protocol says.
+    """
 
     title: str
     preset: str | None = None
+    space: Space | None = None
 
 
 class StudyProtocol(Record):
     """How the document scored, as far as the benchmark can score so, too.
 
-    `spacing_mm` (x, y, z) is the grid of the space `resampled`; without it the study has no such
-    space. `space`, `policy`, `tolerance_mm`, `scheme` and `composition` choose our numbers that
-    stand beside published ones. `caveat` says, for captions, what differs nevertheless.
+    `spacing_mm` is the grid of the space `resampled` along x, y, z, in the axis order that an
+    entry's card names; without it the study has no such space. `space`, `policy`,
+    `tolerance_mm`, `scheme` and `composition` choose our numbers that stand beside published
+    ones. `caveat` says, for captions, what differs nevertheless.
     """
 
     spacing_mm: tuple[PositiveMm, PositiveMm, PositiveMm] | None = None
@@ -62,6 +68,10 @@ class StudyProtocol(Record):
     scheme: Scheme = "anatomical"
     composition: Composition = "all"
     caveat: str = ""
+
+    def grid_mm(self, axes: AxisOrder) -> tuple[float, float, float] | None:
+        """Sides of the grid along R, A, S for an entry with that axis order; None without one."""
+        return None if self.spacing_mm is None else along_ras(self.spacing_mm, axes)
 
     @property
     def grid_title(self) -> str:
@@ -124,12 +134,16 @@ class PrintedTable(Record):
 
 
 class Study(Record):
-    """One comparison. `splits` is a folder with a list `<entry>.csv` for entries that have one."""
+    """One comparison. `splits` is a folder with a list `<entry>.csv` for entries that have one.
+
+    `classes` names those of an entry that the study is about, where the entry has more.
+    """
 
     id: StudyId
     title: str
     document: Document
     entries: tuple[str, ...] = Field(min_length=1)
+    classes: dict[str, tuple[str, ...]] = Field(default={}, description="entry -> its classes")
     splits: str | None = None
     models: dict[str, StudyModel] = Field(default={}, description="model id -> printed name")
     protocol: StudyProtocol = StudyProtocol()

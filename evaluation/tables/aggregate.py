@@ -157,7 +157,11 @@ class _Reading:
         columns["note"] = size_note(counted.n_patients.ravel())
         if "complete" in names:
             columns["complete"] = np.tile(_complete(grid, setting.view, n_models), len(targets))
-        return block_of(columns, n, counted.known.ravel())
+        kept = counted.known.ravel()
+        if self.metric.needs_instances:
+            # Nobody counts single structures of most classes.
+            kept &= counted.n_scores.ravel() > 0
+        return block_of(columns, n, kept)
 
 
 def _complete(grid: ScoreGrid, view: str, n_models: int) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from evaluation.errors import BenchError
 from evaluation.files.tables import spacing_from_text
 from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.metric import Metric
-from evaluation.protocol import KINDS
+from evaluation.protocol import KINDS, POLICIES
 from evaluation.tables.grid import EntryGrid, ScoreGrid, Slots
 from evaluation.tables.kinds import preferred
 from evaluation.tables.policies import ABSENT, CODE, status_codes
@@ -53,7 +53,7 @@ _TEXT = (
     "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "space",
     "spacing_mm",
 )  # fmt: skip
-_NUMBERS = ("tolerance_mm", "reference_voxels", "prediction_voxels")
+_NUMBERS = ("tolerance_mm", "reference_voxels", "prediction_voxels", "field_mm")
 _ROW = ("space", "model", "dataset", "case", "class", "kind")
 
 
@@ -79,6 +79,9 @@ def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Sc
     metrics = find_metrics(expected.metrics)
     columns = _columns(rows, metrics)
     sizes = _reference_sizes(columns)
+    # Without distances, two of the policies are one.
+    distances = any(metric.needs_distances for metric in metrics)
+    policies = tuple(p for p in POLICIES if distances or p != "field-diagonal")
     grids = []
     for tolerance, at, own in _parts(columns, metrics):
         part = columns.take(at)
@@ -94,7 +97,9 @@ def build_grids(rows: pd.DataFrame, expected: Expected, links: Links) -> list[Sc
         )
         (space,) = part.of("space", np.unique(part.codes["space"]))
         grids.append(
-            ScoreGrid(expected.data_kind, space, tolerance, models, tuple(people), entries, own)
+            ScoreGrid(
+                expected.data_kind, space, tolerance, models, tuple(people), entries, own, policies
+            )
         )
     return sorted(grids, key=lambda g: (g.space != "native", g.space))
 
@@ -203,6 +208,10 @@ def _entry(
     ]
     voxel_ml = np.full(len(cases), np.nan)
     voxel_ml[case] = np.array(volumes)[rows.codes["spacing_mm"]]
+    # All models' rows of a case are of one scan; imported ones may not know its field.
+    field_mm = np.full(len(cases), np.nan)
+    known = np.isfinite(rows.numbers["field_mm"])
+    field_mm[case[known]] = rows.numbers["field_mm"][known]
     return EntryGrid(
         dataset=dataset,
         modality=modalities[0] if len(declared) < 2 else declared[0],
@@ -216,6 +225,7 @@ def _entry(
         reference_voxels=reference,
         prediction_voxels=predicted,
         voxel_ml=voxel_ml,
+        field_mm=field_mm,
     )
 
 

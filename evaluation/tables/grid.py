@@ -33,8 +33,9 @@ class EntryGrid:
     """Scores of all models on one entry.
 
     Arrays are cases x slots x models: `status` codes, the `values` of each metric, sizes in
-    voxels; `reference_voxels` is cases x slots, `voxel_ml` cases. `person` indexes `Grid.people`.
-    `in_clean` marks cases that the view `clean` keeps; `kinds` is slots x models.
+    voxels; `reference_voxels` is cases x slots, `voxel_ml` and `field_mm` (diagonal) cases.
+    `person` indexes `Grid.people`. `in_clean` marks cases that the view `clean` keeps; `kinds` is
+    slots x models.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class EntryGrid:
     reference_voxels: NDArray[np.int64]
     prediction_voxels: NDArray[np.int64]
     voxel_ml: NDArray[np.float64]
+    field_mm: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class ScoreGrid:
 
     `metrics` are those whose numbers are made from these rows. One without a tolerance has the
     same value at every one: it is taken from the first, or from a grid of its own
-    (`tolerance_mm` NaN) where the first has not all of the rows.
+    (`tolerance_mm` NaN) where the first has not all of the rows. `policies` are those that tell
+    anything apart in the run.
     """
 
     data_kind: str
@@ -67,6 +70,7 @@ class ScoreGrid:
     people: tuple[str, ...]
     entries: tuple[EntryGrid, ...]
     metrics: tuple[Metric, ...]
+    policies: tuple[str, ...] = ("present-only", "paper")
 
     def tolerance_of(self, metric: Metric) -> float:
         """A metric's tolerance in the tables: NaN for one that has none."""

@@ -1,11 +1,18 @@
 """What an empty or missing mask counts: pure functions of score rows and of a metric's record.
 
-Two policies. `present-only` scores a class where the reference holds it; predicting what is not
+Three policies. `present-only` scores a class where the reference holds it; predicting what is not
 there is reported apart, as a false-positive rate. `paper` scores every class of the list on
 every scan, both sides empty = 1 in DSC and NSD, as the authors' code does, and takes a class that
-was not annotated for an empty one. Under both, a missing prediction counts the worst (0 in DSC
+was not annotated for an empty one. Under all, a missing prediction counts the worst (0 in DSC
 and NSD) wherever the class would be scored, and an unsupported class is not scored unless asked
 for. What exactly an empty or missing side counts is in the metric's record.
+
+A missed structure has no distance, so `present-only`, the default, leaves it out of a mean of
+distances and the number of values stands beside it: whatever it were made to cost in mm would be a
+property of the scan and not of the prediction, and the mean would tell mostly of the fields of view
+(DSC and recall say what is missed, and a model that lacks values is not ranked). `field-diagonal`
+is `present-only` for those who must rank by one number: a distance of a missed structure counts
+the diagonal of the scan's field, the longest distance that there can be.
 """
 
 from __future__ import annotations
@@ -47,6 +54,7 @@ def policy_values(
     reference_voxels: NDArray[np.integer[Any]],
     prediction_voxels: NDArray[np.integer[Any]],
     policy: str,
+    field_mm: Floats | float = np.nan,
     *,
     unsupported_zero: bool = False,
 ) -> NDArray[np.float64]:
@@ -58,8 +66,10 @@ def policy_values(
         status: codes as from `status_codes`; `ABSENT` is never scored.
         reference_voxels: size of the reference; negative = unknown, taken for present so that a
             missing prediction is never excused. Broadcasts against `status`.
-        prediction_voxels: size of the prediction, for what `paper` makes of `not_annotated`.
-        policy: `present-only` or `paper`.
+        prediction_voxels: size of the prediction, for what `paper` makes of `not_annotated`;
+            negative = unknown.
+        policy: one of the three.
+        field_mm: diagonal of each scan's field; NaN = unknown. Broadcasts against `status`.
         unsupported_zero: unsupported counts as missing wherever the class would be scored.
 
     Raises:
@@ -71,13 +81,17 @@ def policy_values(
         values[status == CODE["both_empty"]] = metric.both_empty
         _fill(values, raw, status == CODE["reference_empty"], metric.reference_empty)
         unknown = status == CODE["not_annotated"]
-        silent = np.broadcast_to(prediction_voxels, status.shape) == 0
-        values[unknown & silent] = metric.both_empty
-        _fill(values, raw, unknown & ~silent, metric.reference_empty)
+        predicted = np.broadcast_to(prediction_voxels, status.shape)
+        values[unknown & (predicted == 0)] = metric.both_empty
+        # Of another tool's scores nobody may know (negative): such a pair stays out.
+        _fill(values, raw, unknown & (predicted > 0), metric.reference_empty)
     lost = is_missing(status, reference_voxels, policy)
     if unsupported_zero:
         lost |= is_missing(status, reference_voxels, policy, "unsupported")
-    values[lost] = metric.missing
+    _fill(values, raw, lost, metric.missing)
+    if policy == "field-diagonal" and metric.needs_distances:
+        missed = lost | (status == CODE["prediction_empty"])
+        values[missed] = np.broadcast_to(field_mm, status.shape)[missed]
     return values
 
 
@@ -95,7 +109,7 @@ def is_missing(
     if policy not in POLICIES:
         raise BenchError(f"no policy `{policy}`", hint=did_you_mean(policy, POLICIES))
     lost: NDArray[np.bool_] = status == CODE[what]
-    if policy == "present-only":
+    if policy != "paper":
         lost &= np.broadcast_to(np.asarray(reference_voxels) != 0, status.shape)
     return lost
 

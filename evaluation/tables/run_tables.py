@@ -25,13 +25,14 @@ from evaluation.files.reading import rows_of
 from evaluation.files.writing import write_json
 from evaluation.metrics.catalogue import find_metric
 from evaluation.models.card import model_cards
+from evaluation.models.training_sets import TrainingSets, card_training_sets
 from evaluation.paths import RunPaths
 from evaluation.protocol import HEADLINE
 from evaluation.published import claims_for, published_beside_ours, published_for
 from evaluation.runs.carrying import edited_cards
 from evaluation.runs.declared import leftovers_of
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
-from evaluation.studies.record import find_study
+from evaluation.studies.record import Study, find_study
 from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.completeness import completeness, lines_of_models_not_run
@@ -87,23 +88,22 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
         regions=class_regions(cards),
         metrics=tuple(config.metrics),
     )
-    trained = trained_entries(expected.models, expected.entries)
+    trained = trained_of(expected.models, expected.entries, find_study(config.study))
     return expected, find_links(splits, _audit(paths, splits), overlaps_of(cards), trained)
 
 
-def trained_entries(models: Sequence[str], entries: Sequence[str]) -> set[str]:
-    """Entries whose training scans a compared model has seen, by the cards of the models.
+def trained_of(models: Sequence[str], entries: Sequence[str], study: Study) -> TrainingSets:
+    """What the compared models were trained on, by their cards.
 
     Controls do not compete, so only where there is nothing else do they count. Of a model
     without a card nothing is known: it may have seen them all.
     """
     cards = model_cards(models)
     entrants = [m for m in models if m not in cards or cards[m].role != "control"]
-    seen: set[str] = set()
+    found = TrainingSets()
     for model in entrants or models:
-        trained = cards[model].trained_on if model in cards else ("run",)
-        seen |= set(entries) if "run" in trained else set(trained)
-    return seen
+        found |= card_training_sets(cards.get(model), study, entries)
+    return found
 
 
 def _plan_of(card: DatasetCard, config: RunConfig) -> tuple[int, Gap]:

@@ -147,6 +147,7 @@ def entry_values(
         reference,
         entry.prediction_voxels,
         policy,
+        entry.field_mm[:, None, None],
         unsupported_zero=coverage == "zero",
     )
     missing = is_missing(entry.status, reference, policy)
@@ -158,6 +159,9 @@ def entry_values(
     if view == "clean":
         left_out[~entry.in_clean] = True
     values[left_out] = np.nan
+    if metric.missing is None:
+        # Measured as an empty answer, or not at all.
+        missing &= np.isfinite(values)
     return values, missing & ~left_out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from evaluation.schema import SCORES, scores_table
 USED = (
     "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "reason",
     "tolerance_mm", "space", "spacing_mm", "reference_voxels", "prediction_voxels",
+    "field_mm",
 )  # fmt: skip
 
 
@@ -188,6 +190,7 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
             pq.write_table(
                 table.cast(schema), temporary, compression="zstd", write_page_checksum=True
             )
+        _join_instances(paths, model, dataset, files[model, dataset])
     for what, where in _undeclared(paths, expected):
         left_out.setdefault(what, []).append(where)
     return [
@@ -195,6 +198,16 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
         + (f" and {len(where) - 5} more" if len(where) > 5 else "")
         for what, where in left_out.items()
     ]
+
+
+def _join_instances(paths: RunPaths, model: str, dataset: str, shards: Sequence[Path]) -> None:
+    """Write `instances/<model>/<entry>.parquet` where the shards have single lesions."""
+    single = [paths.instance_shard(model, dataset, path.stem) for path in shards]
+    if parts := [pq.read_table(path) for path in single if path.is_file()]:
+        target = paths.instances(model, dataset)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as temporary:
+            pq.write_table(pa.concat_tables(parts), temporary, compression="zstd")
 
 
 def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]]:
@@ -231,17 +244,20 @@ def measured_by(paths: RunPaths, expected: Expected) -> list[str]:
 def _read(path: Path, columns: list[str], metrics: Sequence[str]) -> tuple[pa.Table, list[str]]:
     """Columns of a file of score rows, and the metrics that it lacks: they are NaN everywhere.
 
-    Rows that were brought in may know only some of the metrics that a run asks for.
+    Rows that were brought in may know only some of the metrics that a run asks for, and neither
+    the definition of surfaces nor the scan's field.
     """
     schema = pa.schema([scores_table(metrics).schema.field(name) for name in columns])
     try:
         there = set(pq.read_schema(path).names)
         lacking = [name for name in metrics if name in columns and name not in there]
-        known = [name for name in columns if name not in lacking]
+        unknown = [name for name in ("definition", "field_mm") if name in {*columns} - there]
+        absent = {*lacking, *unknown}
+        known = [name for name in columns if name not in absent]
         table = pq.read_table(path, columns=known, page_checksum_verification=True)
-        nothing = pa.nulls(len(table), pa.float64()).fill_null(float("nan"))
-        for name in lacking:
-            table = table.append_column(name, nothing)
+        for name in absent:
+            nothing: Any = "" if name == "definition" else float("nan")
+            table = table.append_column(name, pa.array([nothing] * len(table)))
         table = table.select(columns).cast(schema)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BenchError(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from evaluation.metrics.catalogue import all_metrics, find_metric
+from evaluation.metrics.catalogue import find_metric, metrics_among
 from evaluation.protocol import HEADLINE
 from evaluation.schema import SENSITIVITY
 from evaluation.tables.ranking import kendall_tau
@@ -37,7 +37,8 @@ def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> 
         The table `sensitivity`; only models that have the headline's full set, each value by a
         prediction, are compared.
     """
-    ranked = [metric.id for metric in all_metrics().values() if metric.ranked]
+    measured = tables["overall"]["metric"].unique()
+    ranked = [metric.id for metric in metrics_among(measured) if metric.ranked]
     tables = {
         name: frame[frame["model"].isin(models) & frame["metric"].isin(ranked)]
         for name, frame in tables.items()
@@ -103,12 +104,19 @@ def _compare(
     for labels, group in frame.groupby(columns, observed=True, sort=True, dropna=False):
         named = dict(zip(columns, labels, strict=True))
         every = group[group[choice] == baseline].set_index("model")
-        complete = (every["n_scores"] == every["n_scores"].max()) & (every["n_missing"] == 0)
-        usual = every.loc[complete, "value"]
+        metric = find_metric(str(named["metric"]))
         for alternative in sorted(set(group[choice]) - {baseline}):
             other = group[group[choice] == alternative].set_index("model")
             if choice == "view" and other["n_scores"].equals(every["n_scores"]):
                 continue
+            whole = every
+            if alternative == "field-diagonal":
+                if not metric.needs_distances:
+                    continue
+                # What the headline leaves out is what this choice is about.
+                whole = other
+            complete = (whole["n_scores"] == whole["n_scores"].max()) & (whole["n_missing"] == 0)
+            usual = every.loc[complete.reindex(every.index, fill_value=False), "value"]
             both = pd.concat([usual, other["value"]], axis=1, keys=["a", "b"]).dropna()
             if len(both) < 2:
                 continue
@@ -122,7 +130,7 @@ def _compare(
                 "key": named[key] if key else "all",
                 "metric": named["metric"],
                 "tolerance_mm": named["tolerance_mm"],
-                **_changes(both, find_metric(str(named["metric"])).sign),
+                **_changes(both, metric.sign),
             }
 
 

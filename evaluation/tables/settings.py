@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.files.tables import Table
-from evaluation.protocol import COVERAGES, POLICIES, VIEWS
+from evaluation.protocol import COVERAGES, VIEWS
 from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.policies import ABSENT, CODE
 
@@ -31,7 +31,7 @@ def settings_of(grid: ScoreGrid) -> Iterator[Setting]:
         not ((e.status == CODE["unsupported"]) | (e.status == ABSENT))[:, e.slots.preferred].any()
         for e in grid.entries
     )
-    for policy in POLICIES:
+    for policy in grid.policies:
         for view in VIEWS if has_leaks(grid) else VIEWS[:1]:
             for coverage in ("supported",) if whole else COVERAGES:
                 yield Setting(policy, view, coverage)

@@ -8,13 +8,14 @@ what the dataset cards say of their overlaps, which wins (`evaluation.datasets.o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 
 from evaluation.datasets.overlaps import HOW_TO, Overlaps
+from evaluation.models.training_sets import TrainingSets
 
 Patient = tuple[str, str]
 """Entry id and patient id within it."""
@@ -40,7 +41,8 @@ class Links:
     Args:
         person: (entry, patient) -> a name shared by all entries in which this patient appears.
             Patients that are linked to nobody are not listed.
-        leaked: (entry, case) of test scans that are linked to a training scan.
+        leaked: (entry, case) of test scans that are linked to a training scan, or are one of
+            another study's that a compared model was trained on.
         note: how many links there are, what they join and what `clean` leaves out, for captions.
         examples: some of the links.
         undeclared: links that no card announces.
@@ -76,7 +78,7 @@ def find_links(
     splits: Mapping[str, pd.DataFrame],
     audit: pd.DataFrame | None,
     declared: Overlaps | None = None,
-    trained: Collection[str] | None = None,
+    trained: TrainingSets | None = None,
 ) -> Links:
     """Link patients and find leaked test cases.
 
@@ -84,7 +86,7 @@ def find_links(
         splits: by entry, a frame with `case`, `patient`, `split`.
         audit: the audit table, or None if there is none.
         declared: what the cards say.
-        trained: entries whose training scans a compared model has seen; None = all.
+        trained: what a compared model was trained on; None = all training sides.
     """
     declared = declared or Overlaps()
     scans = [
@@ -108,9 +110,19 @@ def find_links(
         (here.dataset, here.case)
         for a, b in found
         for here, there in ((a, b), (b, a))
-        if (here.split, there.split) == ("test", "train")
-        and (trained is None or there.dataset in trained)
+        if here.split == "test"
+        and (
+            there.split == "train"
+            if trained is None
+            else trained.has(there.dataset, there.patient, there.split)
+        )
     )
+    if trained is not None:
+        leaked |= {
+            (scan.dataset, scan.case)
+            for scan in scans
+            if scan.split == "test" and trained.has(scan.dataset, scan.patient, scan.split)
+        }
     tested = {(s.dataset, s.patient) for s in scans if s.split == "test"}
     n_people = len({people.get(patient, "/".join(patient)) for patient in tested})
     n_tests = sum(scan.split == "test" for scan in scans)
@@ -119,7 +131,7 @@ def find_links(
         f"count as {n_people} independent ones; the view clean leaves out {len(leaked)} of "
         f"{n_tests} test scans, linked to training scans"
         f"{'' if trained is None else ' of a compared model'}."
-        if found
+        if found or leaked
         else "No links between scans: the view clean holds all test cases"
         + (" (no leakage audit was made)." if audit is None else ".")
     )

@@ -1,16 +1,13 @@
-"""Which cases of a run are trained on, and which are tested on."""
+"""Which cases of a run are trained on, validated on, and tested on."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
-
-Side = Literal["train", "test"]
+from evaluation.protocol import Side
 
 
 def cases_of_split(paths: RunPaths, dataset: str, split: Side) -> list[str]:

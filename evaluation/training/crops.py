@@ -8,20 +8,20 @@ twice the batch sees.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from evaluation.training.augmentation import augment
 from evaluation.training.draws import CropDraws, Draw, Group
 from evaluation.training.grid import padded_shape
 from evaluation.training.sampling import choose_centre, place_crop
-from evaluation.training.settings import TrainingPreset, Triple
+from evaluation.training.settings import Training, TrainingPreset, Triple
 from evaluation.training.tasks import Targets, Tasks
 
 
@@ -133,6 +133,22 @@ class CropDataset(Dataset[list[Batch]]):
         )
         targets = self._tasks.targets(labels, record, group.classes, random)
         return Sample(group.dataset, changed, targets)
+
+
+def read_ahead(
+    dataset: CropDataset, numbers: Sequence[int], training: Training
+) -> Iterator[list[Batch]]:
+    """The batches of these numbers in their order, read by `training.workers` processes."""
+    if training.workers == 0:
+        return (dataset[number] for number in numbers)
+    loader: DataLoader[list[Batch]] = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=training.workers,
+        pin_memory=training.device == "cuda",
+    )
+    return iter(loader)
 
 
 def stack(samples: Sequence[Sample]) -> Batch:

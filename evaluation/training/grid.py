@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from evaluation.classes.modality import Modality
@@ -73,7 +75,12 @@ def linear_neighbours(
 
 
 def resample_image(array: Array, grid: GridMap) -> Floats:
-    """The image on the own grid by trilinear interpolation (paper: bilinear), float32."""
+    """The image on the own grid by trilinear interpolation (paper: bilinear), float32.
+
+    Raises:
+        BenchError: it does not fit into memory; the spacing of one of the grids is then wrong.
+    """
+    _require_memory(grid)
     out: Floats = array.astype(np.float32, copy=False)
     for axis in (2, 1, 0):
         low, high, weight = linear_neighbours(grid.native_index(axis), out.shape[axis])
@@ -84,6 +91,28 @@ def resample_image(array: Array, grid: GridMap) -> Floats:
         upper = weight.reshape(shape)
         out = out.take(low, axis) * (1 - upper) + out.take(high, axis) * upper
     return out
+
+
+def _require_memory(grid: GridMap) -> None:
+    shape, largest = list(grid.native_shape), prod(grid.native_shape)
+    for axis in (2, 1, 0):
+        shape[axis] = grid.own_shape[axis]
+        largest = max(largest, prod(shape))
+    # Two neighbours and what is made of them, four bytes each.
+    needed, free = 12 * largest, psutil.virtual_memory().available
+    if needed > free:
+        raise BenchError(
+            "the image does not fit into memory on the grid of the network",
+            found=f"{needed / 1e9:.1f} GB: {_sides(grid.native_shape)} voxels of "
+            f"{_sides(grid.native_mm)} mm become {_sides(grid.own_shape)} of "
+            f"{_sides(grid.own_mm)} mm",
+            expected=f"at most the {free / 1e9:.1f} GB that are free",
+            hint="check the spacing in the image's header: are its units mm?",
+        )
+
+
+def _sides(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
 
 
 def resample_labels(layer: Array, grid: GridMap) -> Array:
@@ -106,11 +135,14 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     return box[0], box[1], box[2]
 
 
-def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tuple[Floats, Box]:
+def crop_and_normalise(
+    image: Floats, modality: Modality, settings: Grid, *, keep: Box | None = None
+) -> tuple[Floats, Box]:
     """Crop to the box of image > `crop_above`, clip and standardise (SAT's paper, section 4.2).
 
     CT is clipped to HU, by default [-500, 1000], every other modality to its percentiles,
-    background included; then the cropped volume gets mean 0 and deviation 1.
+    background included; then the cropped volume gets mean 0 and deviation 1. The box is extended to
+    hold `keep`.
 
     Returns:
         The normalised crop (float32) and its box in the own grid.
@@ -131,6 +163,9 @@ def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tup
             found=f"values from {image.min():g} to {image.max():g}",
             hint="check that the file is the image and that its modality is right",
         )
+    if keep is not None:
+        x_side, y_side, z_side = map(_joined, box, keep)
+        box = x_side, y_side, z_side
     crop = image[box]
     low, high = settings.ct_clip_hu
     # PET as MR: its uptake has no common scale over centres either.
@@ -145,6 +180,10 @@ def crop_and_normalise(image: Floats, modality: Modality, settings: Grid) -> tup
     if settings.rescale_unit:
         crop = (crop - crop.min()) / (crop.max() - crop.min())
     return crop, box
+
+
+def _joined(a: slice, b: slice) -> slice:
+    return slice(min(a.start, b.start), max(a.stop, b.stop))
 
 
 def triple(values: Sequence[int]) -> Triple:

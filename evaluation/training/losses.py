@@ -25,7 +25,9 @@ class StepLoss(NamedTuple):
 
     Attributes:
         total: mean over the crops of the batch, each by itself, so that a crop counts the same
-            whatever it is stacked with.
+            whatever it is stacked with; or a loss of the batch as a whole, as some are published.
+            Then `training.batch` is part of what is learnt: a model's `Start.made_from` says it,
+            its crops have one size, and processes and accumulated batches are averaged.
         parts: terms of it, or other scalars of the same kind, for the log.
         logits: (B, P, X, Y, Z), without their graph, for the log.
     """

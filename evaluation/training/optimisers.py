@@ -28,9 +28,15 @@ def new_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> tor
 
 
 def learning_rate(
-    step: int, full: float, steps: int, warm_up: int, schedule: str = "cosine", power: float = 0.9
+    step: int,
+    full: float,
+    steps: int,
+    warm_up: int,
+    schedule: str = "cosine",
+    power: float = 0.9,
+    warm_up_form: str = "linear",
 ) -> float:
-    """Linear warm-up, then the schedule over the remaining steps.
+    """Warm-up, then the schedule over the remaining steps.
 
     Args:
         step: from 0.
@@ -40,7 +46,10 @@ def learning_rate(
         schedule: `cosine` to zero (SAT's paper, section 4.3), `poly`: (1 - part done) ^ power, or
             `constant`.
         power: of `poly`.
+        warm_up_form: `linear` rise, or `exponential`: full e^(10 (step / warm_up - 1)).
     """
+    if step < warm_up and warm_up_form == "exponential":
+        return full * math.exp(10 * (step / warm_up - 1))
     if step < warm_up:
         return full * (step + 1) / warm_up
     if schedule == "constant":
@@ -60,6 +69,7 @@ def rate_at(step: int, training: Training) -> float:
         training.warm_up,
         training.schedule,
         training.power,
+        training.warm_up_form,
     )
 
 

@@ -29,6 +29,13 @@ from evaluation.training.model import SegmentationModel
 from evaluation.training.native import LabelMap, LayerPacker, decision_map, to_native
 from evaluation.training.settings import Grid, TrainingPreset, Triple
 from evaluation.training.windows import prompts_at_once, total_weights, window_weights
+from evaluation.volumes.axes import (
+    AS_STORED,
+    AxisOrder,
+    array_turned_back,
+    turned,
+    turned_back,
+)
 from evaluation.volumes.image_files import Volume
 
 
@@ -42,7 +49,7 @@ class OwnImage:
 
 
 def own_image(image: Volume, modality: Modality, settings: Grid) -> OwnImage:
-    """Resample, crop and normalise an image (x, y, z) in RAS as in training.
+    """Resample, crop and normalise an image (x, y, z), turned to its axis order, as in training.
 
     Raises:
         BenchError: see `crop_and_normalise`.
@@ -115,6 +122,7 @@ def segment_masks(
     chunk: int | None = None,
     on_done: Callable[[str], None] | None = None,
     on_window: Callable[[int, int], None] | None = None,
+    axes: AxisOrder = AS_STORED,
 ) -> Prediction:
     """Segment an image by prompts, each answered by itself.
 
@@ -127,12 +135,14 @@ def segment_masks(
         chunk: prompts at once; the answer does not depend on it.
         on_done: called with each name when it is finished.
         on_window: called with the number of windows prepared so far and of all windows.
+        axes: axis order of the own grid.
 
     Returns:
         Layers on the native grid, kind `direct`, and the same on the model's own grid, which
         covers the whole native extent.
     """
     preset = model.preset
+    image = turned(image, axes)
     prepared = own_image(image, modality, preset.grid)
     grid, origin = prepared.grid, prepared.origin
     native, own = LayerPacker(grid.native_shape), LayerPacker(grid.own_shape)
@@ -149,20 +159,25 @@ def segment_masks(
             if on_done is not None:
                 on_done(names[number])
     return Prediction(
-        native.segmentation(image.affine), own.segmentation(grid.own_affine(image.affine))
+        turned_back(native.segmentation(image.affine), axes),
+        turned_back(own.segmentation(grid.own_affine(image.affine)), axes),
     )
 
 
 def segment_labels(
-    model: SegmentationModel, image: Volume, modality: Modality, prompts: Tensor
+    model: SegmentationModel,
+    image: Volume,
+    modality: Modality,
+    prompts: Tensor,
+    axes: AxisOrder = AS_STORED,
 ) -> NDArray[np.uint8]:
     """The label of every voxel (x, y, z) on the native grid: the number of its likeliest prompt.
 
     Raises:
         BenchError: see `crop_and_normalise`.
     """
-    prepared = own_image(image, modality, model.preset.grid)
+    prepared = own_image(turned(image, axes), modality, model.preset.grid)
     answer = LabelMap(prepared.origin, prepared.grid)
     for label, probability in blended_probabilities(model, prepared.crop, prompts):
         answer.add(label, decision_map(probability, model.preset.inference.interpolate))
-    return answer.labels
+    return array_turned_back(answer.labels, axes)

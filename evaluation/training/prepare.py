@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ from evaluation.training.grid import (
     resample_labels,
     triple,
 )
-from evaluation.training.settings import Grid, Millimetres
+from evaluation.training.points import EMPTY, Points, box_of, paint_points, points_on
+from evaluation.training.settings import Grid, Millimetres, Triple
+from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
     INDEX_FILE,
@@ -48,8 +51,16 @@ from evaluation.training.store import (
     read_record,
     store_folder,
 )
+from evaluation.volumes.axes import (
+    AS_STORED,
+    AxisOrder,
+    along_ras,
+    turned,
+    turned_masks,
+    turned_points,
+)
 from evaluation.volumes.image_files import Array, Volume, read_volume
-from evaluation.volumes.segmentation import ClassPlace, Segmentation
+from evaluation.volumes.segmentation import ClassPlace, Segmentation, union_place
 
 POINTS_PER_CLASS = 1000
 LOCK_FILE = ".lock"
@@ -67,6 +78,8 @@ def prepare_case(
     *,
     not_annotated: Sequence[str] = (),
     source: str = "",
+    points: Points = EMPTY,
+    axes: AxisOrder = AS_STORED,
 ) -> PreparedRecord:
     """Put one case on the own grid and write it.
 
@@ -80,14 +93,27 @@ def prepare_case(
         settings: grid and intensities.
         not_annotated: classes that this case has no annotation for.
         source: fingerprint of what the case is made from.
+        points: of classes that are known at single places; the crop holds them all.
+        axes: axis order of the own grid.
 
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
+    image, reference = turned(image, axes), turned_masks(reference, axes)
     grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    normalised, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
-    layers = np.stack([_small(resample_labels(layer, grid)[box]) for layer in reference.layers])
-    points, places = _sample_points(layers, reference.classes, case)
+    marked = points_on(grid, {n: turned_points(found, axes) for n, found in points.items()})
+    resampled = resample_image(image.array, grid)
+    normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
+    parts = [resample_labels(layer, grid)[box] for layer in reference.layers]
+    start = np.array([side.start for side in box])
+    inside = {name: voxels - start for name, voxels in marked.items()}
+    painted, pointed = paint_points(inside, triple(normalised.shape), len(parts))
+    classes = dict(reference.classes)
+    for name, place in pointed.items():
+        both = [classes[name], place] if name in classes else [place]
+        classes[name] = union_place(both, "annotated")
+    layers = np.stack([_small(layer) for layer in (*parts, *painted)])
+    sampled, places = _sample_points(layers, classes, case)
     foreground = bounding_box(np.asarray((layers > 0).any(axis=0)))
     record = PreparedRecord(
         source=source,
@@ -95,7 +121,7 @@ def prepare_case(
         case=case,
         modality=modality,
         shape=triple(normalised.shape),
-        classes=dict(reference.classes),
+        classes=classes,
         not_annotated=tuple(not_annotated),
         points=places,
         label_size=triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
@@ -104,7 +130,7 @@ def prepare_case(
     (folder / RECORD_FILE).unlink(missing_ok=True)
     _write_array(folder / "image.npy", normalised.astype(np.float16))
     _write_array(folder / "layers.npy", layers)
-    _write_array(folder / "points.npy", points)
+    _write_array(folder / "points.npy", sampled)
     write_text(folder / RECORD_FILE, record.model_dump_json() + "\n")
     return record
 
@@ -141,21 +167,34 @@ def _write_array(path: Path, array: Array) -> None:
         np.save(stream, np.ascontiguousarray(array))
 
 
-def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid) -> PreparedIndex:
-    """Prepare all training cases of a run on a grid, in the folder `store_folder(paths, grid)`.
+def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1) -> PreparedIndex:
+    """Prepare the training and validation cases of a run on a grid.
 
-    Cases already prepared from the same source are kept. Free disk space is compared with an
-    estimate first. While another process prepares the same store, this one waits.
+    They lie in the folder `store_folder(paths, grid)`; what was prepared from the same source is
+    kept. Free disk space is compared with an estimate first. While another process prepares the
+    same store, this one waits.
+
+    Args:
+        paths: of the run.
+        config: of the run.
+        grid: what is prepared.
+        jobs: cases at once, each in a process of its own.
 
     Raises:
         BenchError: a case cannot be read or normalised, or the disk is too small.
     """
     store = store_folder(paths, grid)
     datasets = datasets_of_run(paths, config)
-    cases = {dataset: cases_of_split(paths, dataset, "train") for dataset in datasets}
+    cases = {
+        dataset: [
+            *cases_of_split(paths, dataset, "train"),
+            *cases_of_split(paths, dataset, "validation"),
+        ]
+        for dataset in datasets
+    }
     with _alone(store):
         _check_disk(store, _estimated_bytes(paths, cases, grid.spacing_mm))
-        return _prepare_cases(paths, config, store, grid, cases)
+        return _prepare_cases(paths, config, store, grid, cases, jobs)
 
 
 @contextmanager
@@ -180,13 +219,15 @@ def _prepare_cases(
     store: Path,
     grid: Grid,
     cases: Mapping[str, Sequence[str]],
+    jobs: int,
 ) -> PreparedIndex:
     entries = []
     sources: dict[str, dict[str, str]] = {dataset: {} for dataset in cases}
     todo = [(dataset, case) for dataset in cases for case in cases[dataset]]
+    made = in_processes(partial(_prepare_from_run, paths, store, grid), todo, jobs)
     for dataset, case in tqdm(todo, desc="prepare", unit="case"):
         try:
-            sources[dataset][case] = _prepare_from_run(paths, store, dataset, case, grid)
+            sources[dataset][case] = next(made)
         except BenchError as error:
             raise BenchError(
                 f"training case `{case}` of `{dataset}` cannot be prepared: {error.one_line}",
@@ -195,7 +236,8 @@ def _prepare_cases(
     for dataset, names in cases.items():
         card = find_card(dataset)
         scope = tuple(entry.name for entry in classes_in_scope(card, config))
-        if not scope or not names:
+        patients = patients_of_split(paths, dataset, "train")
+        if not scope or not patients:
             continue
         entries.append(
             PreparedEntry(
@@ -203,8 +245,9 @@ def _prepare_cases(
                 modality=card.modality,
                 classes=scope,
                 specialists=card.subsets,
-                cases=tuple(names),
-                patients=patients_of_split(paths, dataset, "train"),
+                cases=tuple(name for name in names if name in patients),
+                validation=tuple(name for name in names if name not in patients),
+                patients=patients,
                 sources=sources[dataset],
             )
         )
@@ -214,11 +257,13 @@ def _prepare_cases(
     return index
 
 
-def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, settings: Grid) -> str:
+def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str, case: str) -> str:
     """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
     known, record = read_record(folder), read_case_record(source_folder)
-    source = digest(FORMAT, record.image, record.labels, record.modality, settings)
+    source = digest(
+        FORMAT, record.image, record.labels, record.modality, record.grid_axes, settings
+    )
     outdated = known is not None and is_outdated(folder / RECORD_FILE, store / INDEX_FILE)
     if known is not None and known.source == source and not outdated:
         return source
@@ -236,6 +281,7 @@ def _prepare_from_run(paths: RunPaths, store: Path, dataset: str, case: str, set
         settings,
         not_annotated=record.not_annotated,
         source=source,
+        axes=record.grid_axes,
     )
     meter.write()
     return source
@@ -252,10 +298,14 @@ def _estimated_bytes(
 ) -> int:
     """Upper estimate: float16 image and uint8 layers of the uncropped own grid."""
     return sum(
-        int(np.prod(GridMap(record.shape, record.spacing_mm, own_mm).own_shape))
-        * (2 + record.n_layers)
+        int(np.prod(_own_shape(record, own_mm))) * (2 + record.n_layers)
         for record in _records(paths, cases)
     )
+
+
+def _own_shape(record: CaseRecord, own_mm: Millimetres) -> Triple:
+    sides = along_ras(own_mm, record.grid_axes)
+    return GridMap(record.shape, record.spacing_mm, sides).own_shape
 
 
 def _check_disk(store: Path, needed: int) -> None:

@@ -6,14 +6,16 @@ checkpoint, so a prediction never depends on a file that changed since the train
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from evaluation.files.records import Record
 
 Triple = tuple[int, int, int]
-Millimetres = tuple[float, float, float]
+# Finer than any scanner of bodies, and coarser than any organ.
+VoxelMm = Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)]
+Millimetres = tuple[VoxelMm, VoxelMm, VoxelMm]
 Range = tuple[float, float]
 Probability = float
 
@@ -149,7 +151,10 @@ class Training(Record):
         default="cosine", description="of the rate from the end of the warm-up to the last step"
     )
     power: float = Field(default=0.9, gt=0, description="of `poly`: (1 - part done) ^ power")
-    warm_up: int = Field(ge=0, description="steps of linear rise before that")
+    warm_up: int = Field(ge=0, description="steps of rise before that")
+    warm_up_form: Literal["linear", "exponential"] = Field(
+        default="linear", description="exponential: rate e^(10 (part of the warm-up - 1)), Hermes'"
+    )
     clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     ema: float | None = Field(
         default=None, gt=0, lt=1, description="decay of a moving average of the weights, which is "

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from evaluation.training.train import Trained
 
 GPU_THREADS = 8
+PREPARE_THREADS = 8
+PREPARE_MEM_MB = 6_000
+"""Of each: a CT of 512 x 512 x 700 as float32 with its coordinates of one large class."""
 PRIORITY = 20
 """The longest single jobs of a run should start first."""
 
 Train = Callable[[Path, Path], "Trained"]
-"""Trains in the model's folder from a prepared store, as one process or as one of several."""
+"""Trains in the folder of the training from a prepared store, as one process or one of several."""
 
 
 def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
@@ -38,9 +41,22 @@ def prepare_stage(run: ModelContext, preset: TrainingPreset) -> Stage:
         partial(_prepare, run, preset),
         (FORMAT, preset.grid, *(scope_digest(find_card(d), run.config) for d in run.entries)),
         needs=tuple(map(run.paths.split, run.entries)),
-        resources=Resources(mem_mb=16_000, runtime_min=720),
+        resources=prepare_resources(preset),
         priority=PRIORITY,
     )
+
+
+def prepare_resources(preset: TrainingPreset) -> Resources:
+    """Of a job that puts cases on the preset's grid; it goes on with the next case."""
+    threads = prepare_threads(preset)
+    return Resources(
+        threads, mem_mb=max(16_000, PREPARE_MEM_MB * threads), runtime_min=720, goes_on=True
+    )
+
+
+def prepare_threads(preset: TrainingPreset) -> int:
+    """Processes that prepare cases side by side: few for presets of a CPU, which are small."""
+    return PREPARE_THREADS if preset.training.device == "cuda" else 1
 
 
 def train_stage(
@@ -49,8 +65,9 @@ def train_stage(
     train: Train,
     settings: Sequence[object],
     needs: Sequence[Stage],
+    entry: str | None = None,
 ) -> Stage:
-    """One joint training on all entries, which goes on where a killed one stopped.
+    """One joint training on all entries, or on one, which goes on where a killed one stopped.
 
     Args:
         run: of the model.
@@ -58,19 +75,22 @@ def train_stage(
         train: what trains; called in every process.
         settings: what the training depends on besides the files of `needs`.
         needs: stages that come before.
+        entry: the only one that it is about, in a folder of its own below the model's; none: all.
     """
     training = preset.training
+    work = run.work if entry is None else run.work / entry
     gpus = training.processes if training.device == "cuda" else 0
     # On GPUs: crops read ahead, by eight workers for each with two batches each.
     mem_mb = max(64_000, 32_000 * gpus) if gpus else 4_000 * training.processes
     threads = (GPU_THREADS if gpus else 1) * training.processes
     return Stage(
         "train",
-        run.work / "checkpoint.pt",
-        partial(_train, run, preset, train),
+        work / "checkpoint.pt",
+        partial(_train, run, preset, train, entry),
         tuple(settings),
         needs=tuple(stage.output for stage in needs),
-        predicts=run.entries,
+        unit=entry or "",
+        predicts=run.entries if entry is None else (entry,),
         resources=training_resources(gpus, threads, mem_mb, days=7),
         priority=PRIORITY,
     )
@@ -82,16 +102,18 @@ def training_resources(gpus: int, threads: int, mem_mb: int, days: int) -> Resou
     return Resources(threads, gpus, mem_mb=mem_mb, runtime_min=minutes, goes_on=True)
 
 
-def _prepare(run: ModelContext, preset: TrainingPreset, _granted: Granted) -> str:
+def _prepare(run: ModelContext, preset: TrainingPreset, granted: Granted) -> str:
     from evaluation.training.prepare import prepare_run
 
-    index = prepare_run(run.paths, run.config, preset.grid)
+    index = prepare_run(run.paths, run.config, preset.grid, jobs=granted.threads)
     cases = sum(len(entry.cases) for entry in index.entries)
     classes = sum(len(entry.classes) for entry in index.entries)
     return f"{cases} cases of {len(index.entries)} entries prepared, {classes} classes"
 
 
-def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Granted) -> str | None:
+def _train(
+    run: ModelContext, preset: TrainingPreset, train: Train, entry: str | None, granted: Granted
+) -> str | None:
     """Several processes share each step; started by torchrun, this is one of them."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         on_gpu = preset.training.device == "cuda"
@@ -103,7 +125,7 @@ def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Gra
             threads = min(threads, GPU_THREADS) if on_gpu else threads
             program = [
                 sys.argv[0], "train", "--run", str(run.paths.root), "--model", run.model,
-                "--stage", "train", "--threads", str(threads),
+                "--stage", "train", "--unit", entry or "", "--threads", str(threads),
             ]  # fmt: skip
             launch(program, processes, granted.nodes, threads)
             return None
@@ -113,8 +135,10 @@ def _train(run: ModelContext, preset: TrainingPreset, train: Train, granted: Gra
 
     team = team_of_environment()
     torch.set_num_threads(granted.threads)
-    result = train(run.work, store_folder(run.paths, preset.grid))
+    work = run.work if entry is None else run.work / entry
+    result = train(work, store_folder(run.paths, preset.grid))
     if not team.leads:
         return None
     spent = f"{result.steps_now} steps in {result.seconds:.0f} s"
-    return f"{preset.name or run.model}: {spent}, {result.checkpoint}"
+    what = " ".join(filter(None, (preset.name or run.model, entry)))
+    return f"{what}: {spent}, {result.checkpoint}"

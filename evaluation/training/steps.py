@@ -37,9 +37,9 @@ class _LossOf(nn.Module):
 class Stepper:
     """Model and optimiser of a training, on this process's device.
 
-    The loss of a step is the mean over its samples, and the processes have equally many: the
-    mean of their gradients is the gradient of one process with all samples. Dropout is keyed by
-    (seed, step, batch of the step), so the processes draw what one would draw in turns.
+    The loss of a step is the mean over its batches, and the processes have equally many: the
+    mean of their gradients is the gradient of one process that does all batches in turns. Dropout
+    is keyed by (seed, step, batch of the step), so the processes draw what one would draw.
 
     Args:
         model: on its device, in training mode.

@@ -55,7 +55,8 @@ class PreparedRecord(Record):
 class PreparedEntry(Record):
     """One dataset in the store: its classes in scope, generated ones included.
 
-    `patients` names each case's patient; a case that is not in it is a patient of its own.
+    `validation` are cases of the split's own validation side, which are never trained on.
+    `patients` names each training case's patient; a case that is not in it is a patient of its own.
     `sources` has for each case what it was made from: the index is another one, and a training
     starts anew, when the content of a case changes.
     """
@@ -65,6 +66,7 @@ class PreparedEntry(Record):
     classes: tuple[str, ...]
     specialists: dict[str, tuple[str, ...]]
     cases: tuple[FolderName, ...]
+    validation: tuple[FolderName, ...] = Field(default=(), exclude_if=lambda cases: not cases)
     patients: dict[str, str] = Field(default={})
     sources: dict[str, str] = Field(default={})
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training.checkpoints import (
@@ -29,7 +28,7 @@ from evaluation.training.checkpoints import (
     save_final,
     save_last,
 )
-from evaluation.training.crops import Batch, CropDataset
+from evaluation.training.crops import Batch, CropDataset, read_ahead
 from evaluation.training.draws import Group, training_groups
 from evaluation.training.log import TrainingLog
 from evaluation.training.model import M, Start
@@ -192,13 +191,4 @@ def _batches(run: _Run, model: M, steps: range) -> Iterator[list[Batch]]:
     dataset = CropDataset(run.store, run.groups, model.tasks, model.preset, run.seed, run.crops)
     of_step = run.crops // training.batch
     numbers = range(steps.start * of_step + team.rank, steps.stop * of_step, team.size)
-    if training.workers == 0:
-        return (dataset[number] for number in numbers)
-    loader: DataLoader[list[Batch]] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=numbers,
-        num_workers=training.workers,
-        pin_memory=training.device == "cuda",
-    )
-    return iter(loader)
+    return read_ahead(dataset, numbers, training)

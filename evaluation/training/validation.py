@@ -1,4 +1,4 @@
-"""Choice of the checkpoint on patients of the training split that are held out of training.
+"""Choice of the checkpoint on patients that are held out of training.
 
 Never on test cases. Whole cases are predicted with sliding windows on the model's own grid.
 """
@@ -47,8 +47,9 @@ def validation_patients(patients: Sequence[str], part: float) -> set[str]:
 
 
 def held_out_cases(index: PreparedIndex, settings: Validation | None) -> dict[str, tuple[str, ...]]:
-    """For each dataset all cases of its validation patients; none is trained on.
+    """For each dataset the cases that choose the checkpoint; none is trained on.
 
+    Those of the split's own validation side, or else all cases of some of the training patients.
     A patient is on one side with all its cases. An entry with a single patient keeps it for
     training.
     """
@@ -58,6 +59,8 @@ def held_out_cases(index: PreparedIndex, settings: Validation | None) -> dict[st
 
 
 def _held_out(entry: PreparedEntry, part: float) -> tuple[str, ...]:
+    if entry.validation:
+        return entry.validation
     patients = [entry.patients.get(case, case) for case in entry.cases]
     chosen = validation_patients(patients, part)
     if chosen >= set(patients):

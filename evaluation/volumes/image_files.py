@@ -17,19 +17,23 @@ import nibabel as nib
 import numpy as np
 import psutil
 import SimpleITK as sitk
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, is_hidden
 from evaluation.volumes.geometry import nifti_affine, refuse_shear, unit_in_mm
-from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
-from evaluation.volumes.inflate import Arena, inflate
+from evaluation.volumes.headers import (
+    read_text_header,
+    refuse_broken_zlib,
+    refuse_foreign_voxels,
+)
+from evaluation.volumes.inflate import Arena, beginning, inflate
 
 Array = NDArray[Any]
 Affine = NDArray[np.float64]
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+# The longer of two endings comes first.
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
 GEOMETRY_TOLERANCE_MM = 1e-3
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -112,14 +116,20 @@ def read_volume(path: Path, arena: Arena | None = None) -> Volume:
             found=f"shape {volume.array.shape}",
             expected="three axes, each of at least one voxel",
         )
-    _check_geometry(volume.affine, path)
-    return volume
+    return checked_geometry(volume, path)
 
 
-def _check_geometry(affine: Affine, path: Path) -> None:
+def checked_geometry(volume: Volume, path: Path) -> Volume:
+    """The volume, if its axes are perpendicular and its voxels have a size.
+
+    Raises:
+        BenchError: they are or have not.
+    """
+    affine = volume.affine
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise BenchError("volume has no usable geometry", file=path, found=affine.tolist())
     refuse_shear(affine, path)
+    return volume
 
 
 def read_grid(path: Path) -> Volume:
@@ -155,6 +165,8 @@ def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
     packed = path.name.lower().endswith(".gz")
     image: Any = _unpacked_nifti(path, arena) if packed else nib.load(path)
     kind = image.get_data_dtype()
+    if not packed:
+        require_memory(path, prod(map(int, image.shape)) * kind.itemsize)
     if kind.kind not in "biuf":
         raise BenchError(
             "voxels are not real numbers", file=path, found=kind, expected="one number each"
@@ -176,8 +188,7 @@ def _read_nifti(path: Path, arena: Arena | None = None) -> Volume:
 
 def _unpacked_nifti(path: Path, arena: Arena | None) -> Any:
     """The image of a compressed file; its array is a view of the unpacked bytes if it can be."""
-    with path.open("rb") as stream:
-        start = isal_zlib.decompressobj(wbits=31).decompress(stream.read(4096))
+    start = beginning(path)
     image: Any = nib.Nifti1Image
     if 540 in (int.from_bytes(start[:4], order) for order in ("little", "big")):
         image = nib.Nifti2Image
@@ -188,10 +199,10 @@ def _unpacked_nifti(path: Path, arena: Arena | None) -> Any:
     header = kind(start[:length])
     dtype, shape = header.get_data_dtype(), header.get_data_shape()
     size = int(header.get_data_offset()) + prod(shape) * dtype.itemsize
-    _require_memory(path, size)
+    require_memory(path, size)
     # Some programs leave a little behind the voxels; a file that goes on for ever is refused.
     content = inflate(path, arena, most=2 * size + (1 << 20))
-    head = image.from_stream(BytesIO(content[: 1 << 20].data))
+    head = image.from_stream(BytesIO(content[: max(1 << 20, int(header.get_data_offset()))].data))
     proxy = head.dataobj
     if not dtype.isnative or (proxy.slope, proxy.inter) != (1, 0):
         return image.from_stream(BytesIO(content.data))
@@ -199,7 +210,7 @@ def _unpacked_nifti(path: Path, arena: Arena | None) -> Any:
     return image(data, head.affine, head.header)
 
 
-def _require_memory(path: Path, size: int) -> None:
+def require_memory(path: Path, size: int) -> None:
     """Raise a BenchError if so many bytes are not free: the system would kill the process."""
     free = psutil.virtual_memory().available
     if size > free:
@@ -215,18 +226,22 @@ def _require_memory(path: Path, size: int) -> None:
 def _read_itk(path: Path) -> Volume:
     header = read_text_header(path)
     refuse_foreign_voxels(path, header)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = itk_reader(path)
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
-    if len(size) not in (2, 3) or components != 1:
+    # One point in time is a volume.
+    alone = len(size) == 4 and size[3] == 1
+    if not (len(size) in (2, 3) or alone) or components != 1:
         raise BenchError(
             "volume is not three-dimensional",
             file=path,
             found=f"shape {size}, {components} numbers in each voxel",
             expected="three axes and one number in each voxel",
         )
-    _require_memory(path, prod(size))
+    bytes_each = sitk.GetArrayViewFromImage(sitk.Image([1, 1], reader.GetPixelID())).itemsize
+    require_memory(path, prod(size) * bytes_each)
+    refuse_broken_zlib(path, header, prod(size) * bytes_each)
+    if alone:
+        reader.SetExtractSize([*size[:3], 0])
     image = reader.Execute()
     volume = from_itk(sitk.JoinSeries([image]) if len(size) == 2 else image)
     # ITK reads the numbers and leaves their unit alone.
@@ -235,6 +250,19 @@ def _read_itk(path: Path) -> Volume:
         return volume
     scaled = np.diag([factor, factor, factor, 1.0]) @ volume.affine
     return Volume(volume.array, scaled, _unit_remark(factor))
+
+
+def itk_reader(path: Path) -> Any:
+    """A reader that has read the header of a MetaImage or NRRD file; its ending may be in capitals.
+
+    Raises:
+        RuntimeError: it is no such file.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
 
 
 def from_itk(image: Any) -> Volume:

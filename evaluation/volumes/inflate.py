@@ -34,6 +34,28 @@ class Arena:
         return self._block
 
 
+def beginning(path: Path, size: int = 4096) -> bytes:
+    """The first unpacked bytes of a gzip file, however small its members are (fewer at its end).
+
+    Args:
+        path: the file.
+        size: how many bytes are wanted.
+
+    Raises:
+        isal.isal_zlib.IsalError: the data are corrupt.
+    """
+    start, member = b"", isal_zlib.decompressobj(wbits=31)
+    with path.open("rb") as stream:
+        while len(start) < size and (piece := stream.read(_PIECE)):
+            while piece and len(start) < size:
+                if member.eof:
+                    piece = piece.lstrip(b"\0")
+                    member = isal_zlib.decompressobj(wbits=31)
+                start += member.decompress(piece, size) if piece else b""
+                piece = member.unused_data
+    return start[:size]
+
+
 def inflate(path: Path, arena: Arena | None = None, most: int | None = None) -> Bytes:
     """The unpacked bytes of a gzip file (one or several members), writable.
 

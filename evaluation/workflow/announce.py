@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -25,6 +25,7 @@ from evaluation.datasets.splits import (
 )
 from evaluation.errors import BenchError
 from evaluation.models.card import model_faults
+from evaluation.models.presets import FrozenPreset, preset_fallbacks
 from evaluation.paths import RunPaths
 from evaluation.runs.declared import Added, added_lines, leftovers
 from evaluation.studies.record import find_study
@@ -32,7 +33,13 @@ from evaluation.workflow.configuration import unused_names
 from evaluation.workflow.plan import Plan
 
 
-def announce(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> None:
+def announce(
+    config: RunConfig,
+    plan: Plan,
+    paths: RunPaths,
+    added: Added,
+    presets: Mapping[str, FrozenPreset],
+) -> None:
     """Say on stderr, before anything starts, what will run and what will not."""
     n_entries = len(plan.entries) + len(plan.not_run)
     models = ", ".join(config.models)
@@ -41,6 +48,7 @@ def announce(config: RunConfig, plan: Plan, paths: RunPaths, added: Added) -> No
     if plan.problem:
         lines.append(f"  only a plan: {plan.problem.problem}")
     lines += [f"  not run: {name}: {reason}" for name, reason in plan.not_run.items()]
+    lines += [f"  {model}: {line}" for model, line in preset_fallbacks(config, presets)]
     lines += [f"  not used: {note}" for note in unused_names(config)]
     lines += [f"  this card is left out: {fault.one_line}" for fault in model_faults()]
     lines += [f"  {line}" for line in added_lines(added, paths.root)]
@@ -88,7 +96,8 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
         yield f"{dataset}: {len(raw)} on disk, its card expects {card.expected_cases}"
     else:
         said: list[str] = []
-        drawn_sides(card, split_rule(card, study), config.seed, Counter(patients), said.append)
+        rule, people = split_rule(card, study), Counter(patients)
+        drawn_sides(card, rule, config.seed, people, said.append, config.fold)
         yield from said
     tables = [paths.case_shard(dataset, shard) for shard in range(n_shards(card, config))]
     rows = {row.case: row for path in tables if path.is_file() for row in read_rows(path)}

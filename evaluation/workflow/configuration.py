@@ -17,7 +17,7 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.records import invalid_record, read_mapping
-from evaluation.metrics.catalogue import find_metrics
+from evaluation.metrics.catalogue import asked_metrics
 from evaluation.models.card import check_preset, find_model, model_cards
 from evaluation.studies.record import find_study
 
@@ -75,7 +75,9 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
             hint="leave `resampled` out of `space`, or write `protocol: {spacing_mm: [X, Y, Z]}` "
             "into the study",
         )
-    find_metrics(config.metrics)
+    # A tolerance that stands in a metric's name takes the place of the default one.
+    given = config.tolerance_mm if "tolerance_mm" in config.model_fields_set else ()
+    metrics, tolerances = asked_metrics(config.metrics, given)
     for model in config.models:
         find_model(model)
     _check_presets(config, origin)
@@ -87,7 +89,14 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
     classes = dict(
         zip(_ids(config.classes, "classes", origin), config.classes.values(), strict=True)
     )
-    known = config.model_copy(update={"entries": entries, "classes": classes})
+    known = config.model_copy(
+        update={
+            "entries": entries,
+            "classes": classes,
+            "metrics": list(metrics),
+            "tolerance_mm": list(tolerances),
+        }
+    )
     for entry in classes:
         classes_in_scope(find_card(entry), known)
     return known

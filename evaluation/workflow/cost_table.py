@@ -21,13 +21,13 @@ NOT_KNOWN = float("nan")
 
 def train_seconds(cost: ModelCost) -> float:
     """Training of all networks of a model, one after the other, on its device."""
-    return sum(max(w.gpu_seconds, w.cpu_seconds) for w in cost.work if w.stage == "train")
+    return sum(w.held_gpu_seconds or w.cpu_seconds for w in cost.work if w.stage == "train")
 
 
 def predict_seconds_per_case(cost: ModelCost, loads: Sequence[Load]) -> float:
     """Prediction of one test case, the mean over the run."""
     cases = sum(load.n_test for load in loads)
-    total = sum(max(w.gpu_seconds, w.cpu_seconds) for w in cost.work if w.stage == "predict")
+    total = sum(w.held_gpu_seconds or w.cpu_seconds for w in cost.work if w.stage == "predict")
     return total / cases if cases else NOT_KNOWN
 
 

@@ -44,7 +44,7 @@ def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
     Of the raw files sizes and times are looked at; the job itself compares contents.
     """
     fields = {"modality", "sequence", "case_patterns", "folder", "reader", "reader_args"}
-    fields |= {"classes", "ignore_values", "exclude", "patient_pattern", "markers"}
+    fields |= {"classes", "ignore_values", "exclude", "patient_pattern", "markers", "grid_axes"}
     kept = card.model_dump(mode="json", include=fields)
     return digest(CASE, kept, scope_digest(card, config), raw_state(card, config))
 
@@ -54,7 +54,8 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
     study = find_study(config.study)
     listed, rule = split_file(card.id, study), split_rule(card, study)
     text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
-    return digest(rule, config.seed, config.cohort, config.missing_data, text)
+    fold = config.fold if rule.rule == "leave-one-out" else 1
+    return digest(rule, config.seed, fold, config.cohort, config.missing_data, text)
 
 
 def overlaps_digest(entries: Sequence[str]) -> str:
@@ -76,9 +77,12 @@ def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     """What a shard's score rows and judged sides depend on besides the masks."""
     classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
     study = find_study(config.study)
-    grid = study.protocol.spacing_mm if "resampled" in config.space else None
+    grid = study.protocol.grid_mm(card.grid_axes) if "resampled" in config.space else None
     metrics = versions_of(config.metrics)
-    made = [SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, study.id, grid]
+    made = [
+        SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, config.definition,
+        study.id, grid,
+    ]  # fmt: skip
     return digest(made, classes)
 
 

@@ -22,7 +22,7 @@ from evaluation.workflow.configuration import load_config, unused_names
 EXTRAS = {
     "train": ("torch", "monai"),
     "sat": ("torch", "transformers", "monai"),
-    "universal": ("torch", "dynamic_network_architectures", "monai"),
+    "universal": ("torch", "transformers", "monai"),
     "nnunet": ("torch", "nnunetv2"),
 }
 EXTRAS |= {"workflow": ("snakemake",), "report": ("matplotlib", "seaborn")}

@@ -7,7 +7,7 @@ the model says itself, in the module `costs` beside its adapter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from evaluation.config import RunConfig
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, find_model, function_of
 from evaluation.workflow.loads import Load, run_loads
+from evaluation.workflow.speed import ASSUMED, CPU_FLOPS, GPU_FLOPS, Speed
+from evaluation.workflow.speed import GPU_NAME as GPU_NAME
 
 # --- Speed, in CPU seconds of one thread -------------------------------------------------------
 # Writing a volume took 44 ns, reading 5 ns a voxel (noise-like int16, one thread of a shared
@@ -29,18 +31,6 @@ RESAMPLE_SECONDS_PER_VOXEL = 300e-9
 SECONDS_PER_JOB = 10.0
 COHORT_SECONDS_PER_PATIENT = 2.5  # a virtual torso; most of it ribs
 
-# --- Speed of training and inference -----------------------------------------------------------
-# One training iteration of nnU-Net on MSD Hippocampus (5.6 M weights, patch 40 x 56 x 40, batch 7,
-# float32) took 12.5 CPU seconds, for which 0.80e12 operations are counted.
-CPU_FLOPS = 64e9
-# A residual U-Net's forward pass over 2 x 128^3 voxels took 0.13 s on an A100 (published), and
-# 16 x 3.8 s, scaled from 64^3, on one thread of that Xeon: 468 threads to one A100.
-THREADS_PER_GPU = 468
-# Data loading, validation, small kernels: half of the time the GPU computes (assumption).
-GPU_BUSY = 0.5
-GPU_FLOPS = CPU_FLOPS * THREADS_PER_GPU * GPU_BUSY
-GPU_NAME = "A100-class GPU"
-
 # --- Disk ---------------------------------------------------------------------------------------
 # The noise-like volume above took 1.4 bytes a voxel compressed; labels compress to little.
 CASE_BYTES_PER_VOXEL = 1.6
@@ -54,8 +44,13 @@ STAGES = ("cohort", "standardise", "prepare", "train", "predict", "measure", "ta
 class Work:
     """One kind of job: `jobs` alike, each with these totals of seconds and the bytes it leaves.
 
-    `cpu_seconds` are of one thread. A job on a GPU takes `gpu_seconds` of wall time, less where
-    up to `gpus` of them share it.
+    Attributes:
+        unit: on which part of the work, such as an entry or a specialist.
+        gpu_seconds: wall time of the job on one GPU; less where up to `gpus` of them share it.
+        cpu_seconds: of one thread.
+        threads: that share `cpu_seconds`, for each GPU where there are several.
+        flops: operations that are in the seconds, at the assumed speed.
+        job: name of the model's stage that does it, if it is not called as the step is.
     """
 
     stage: str
@@ -66,11 +61,33 @@ class Work:
     disk_bytes: float = 0.0
     jobs: int = 1
     gpus: int = 1
+    threads: int = 1
+    flops: float = 0.0
+    job: str = ""
+
+    @property
+    def title(self) -> str:
+        """`sat-nano/train`, `nnunet/train/acdc`: how the workflow calls a model's stage."""
+        return "/".join(filter(None, (self.model, self.job or self.stage, self.unit)))
+
+    @property
+    def held_gpu_seconds(self) -> float:
+        """How long its GPUs are held together: what reads for them may be slower than they are."""
+        return max(self.gpu_seconds, self.cpu_seconds / self.threads) if self.gpu_seconds else 0.0
 
     def wall_seconds(self, gpus: int) -> float:
         """Of one of the jobs, with so many GPUs at hand."""
-        shared = self.gpu_seconds / max(1, min(self.gpus, gpus))
-        return max(shared, self.cpu_seconds) / self.jobs
+        devices = max(1, min(self.gpus, gpus))
+        busy = max(self.gpu_seconds, self.cpu_seconds / self.threads)
+        return busy / devices / self.jobs
+
+    def at(self, speed: Speed) -> Work:
+        """The same on machines of another speed than the assumed one."""
+        if self.gpu_seconds:
+            more = self.flops / speed.gpu_flops - self.flops / GPU_FLOPS
+            return replace(self, gpu_seconds=self.gpu_seconds + more)
+        more = self.flops / speed.cpu_flops - self.flops / CPU_FLOPS
+        return replace(self, cpu_seconds=self.cpu_seconds + more)
 
 
 def compute_work(
@@ -89,7 +106,7 @@ def compute_work(
     """
     gpu = flops / GPU_FLOPS + cpu_seconds if on_gpu else 0.0
     seconds = cpu_seconds if on_gpu else cpu_seconds + flops / CPU_FLOPS
-    return Work(stage, model, unit, gpu, seconds, disk_bytes, jobs)
+    return Work(stage, model, unit, gpu, seconds, disk_bytes, jobs, flops=flops)
 
 
 @dataclass(frozen=True)
@@ -105,8 +122,8 @@ class ModelCost:
 class ModelCosts(Protocol):
     """The function `model_cost` in a model's module `costs`."""
 
-    def __call__(self, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
-        """The model's cost in a run."""
+    def __call__(self, model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCost:
+        """The cost of the model of this id in a run."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,13 @@ class Estimate:
     measured_sizes: int
     gpus: int
     cores: int
+    speed: Speed
+    common: tuple[Work, ...]
+
+    @property
+    def work(self) -> tuple[Work, ...]:
+        """All kinds of jobs."""
+        return (*self.common, *(w for cost in self.models.values() for w in cost.work))
 
     @property
     def total(self) -> StageCost:
@@ -190,7 +214,7 @@ def cost_of(card: ModelCard, config: RunConfig, loads: Sequence[Load]) -> ModelC
     say: ModelCosts | None = function_of(card, "costs", "model_cost")
     if say is not None:
         try:
-            return say(config, loads)
+            return say(card.id, config, loads)
         except ImportError as error:
             raise BenchError(
                 f"the cost of `{card.id}` is counted on its network, which cannot be built here",
@@ -208,23 +232,39 @@ def cost_of(card: ModelCard, config: RunConfig, loads: Sequence[Load]) -> ModelC
     return ModelCost(tuple(work), 0, parameters, "not estimated" if card.gpu else "CPU")
 
 
-def estimate(config: RunConfig, entries: Sequence[str], *, gpus: int, cores: int) -> Estimate:
+def estimate(
+    config: RunConfig, entries: Sequence[str], *, gpus: int, cores: int, speed: Speed = ASSUMED
+) -> Estimate:
     """The cost of a run on `gpus` GPUs and `cores` CPU cores, each stage after the other.
+
+    Args:
+        config: of the run.
+        entries: those that run.
+        gpus: at hand at once.
+        cores: the same of CPUs.
+        speed: of the machines.
 
     Raises:
         BenchError: an unknown entry, model or preset.
     """
     loads, measured = run_loads(config, entries)
-    models = {name: cost_of(find_model(name), config, loads) for name in config.models}
-    work = common_work(config, loads) + [w for cost in models.values() for w in cost.work]
+    models = {name: _at(cost_of(find_model(name), config, loads), speed) for name in config.models}
+    common = tuple(common_work(config, loads))
+    work = [*common, *(w for cost in models.values() for w in cost.work)]
     stages = [_stage(stage, work, gpus, cores) for stage in STAGES]
     found = tuple(stage for stage in stages if stage.jobs)
-    return Estimate(found, models, tuple(loads), measured, gpus, cores)
+    return Estimate(found, models, tuple(loads), measured, gpus, cores, speed, common)
+
+
+def _at(cost: ModelCost, speed: Speed) -> ModelCost:
+    work = tuple(w.at(speed) for w in cost.work)
+    device = speed.gpu if any(w.gpu_seconds for w in work) else cost.device
+    return replace(cost, work=work, device=device)
 
 
 def _stage(stage: str, work: Sequence[Work], gpus: int, cores: int) -> StageCost:
     parts = [w for w in work if w.stage == stage]
-    gpu = sum(w.gpu_seconds for w in parts)
+    gpu = sum(w.held_gpu_seconds for w in parts)
     cpu = sum(w.cpu_seconds for w in parts)
     longest = max((w.wall_seconds(gpus) for w in parts), default=0.0)
     wall = max(gpu / max(gpus, 1), cpu / max(cores, 1), longest)

@@ -74,7 +74,7 @@ def run_loads(config: RunConfig, entries: Iterable[str]) -> tuple[list[Load], in
         planned = planned_cases(card, config)
         if planned is None:
             rule = split_rule(card, find_study(config.study))
-            n_train, n_test = rule.train, rule.test
+            n_train, n_test = rule.train + rule.validation, rule.test
         else:
             n_test = sum(row.split == "test" for row in planned)
             n_train = len(planned) - n_test

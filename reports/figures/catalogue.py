@@ -16,6 +16,7 @@ from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
 from reports.figures.scatter import agreement_figures, size_figures
 from reports.figures.scores import class_figures, regions_figures
+from reports.layout.fonts import INSTALL_HINT, replace_missing
 from reports.layout.style import FORMATS, drawing, save
 from reports.source.cases import CaseRows
 from reports.source.run import RunSource
@@ -90,8 +91,11 @@ def write_figures(
             if not drawings:
                 missing[f"figure: {what}"] = _why(source, what)
             for item in drawings:
+                note = f" Signs shown as ?: {INSTALL_HINT}." * replace_missing(item.figure)
                 files = save(item.figure, folder / item.name, formats)
-                written.append(WrittenFigure(item.name, item.title, item.caption, tuple(files)))
+                written.append(
+                    WrittenFigure(item.name, item.title, item.caption + note, tuple(files))
+                )
     write_json(
         folder / "captions.json",
         {w.name: {"title": w.title, "caption": w.caption} for w in written},

@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluation.classes.modality import MODALITIES
 from evaluation.datasets.card import DatasetCard
+from reports.figures.choice import label
 from reports.figures.drawing import Drawing, legend, log_axis, offsets, whole_numbers
 from reports.layout.style import COLOURS, Look, canvas, looks
 from reports.source.run import RunSource
@@ -60,7 +61,7 @@ def annotations_figure(source: RunSource) -> Drawing | None:
 
 
 def _scans(source: RunSource) -> Drawing:
-    """Scans of each entry, training and test."""
+    """Scans of each entry, training (with those for validation) and test."""
     cards = sorted(
         source.dataset_cards.values(), key=lambda c: (c.modality, -c.expected_cases, c.id)
     )
@@ -69,14 +70,15 @@ def _scans(source: RunSource) -> Drawing:
     data: dict[str, tuple[int, int]] = {}
     for y, card in enumerate(cards):
         split = source.split_of(card)
+        train = split.train + split.validation
         for start, n, look in (
-            (0, split.train, Look(shown[card.modality].colour, "", "o")),
-            (split.train, split.test, _TEST),
+            (0, train, Look(shown[card.modality].colour, "", "o")),
+            (train, split.test, _TEST),
         ):
             axes.barh(y, n, 0.7, left=start, **look.bar())
-        total = split.train + split.test
+        total = train + split.test
         axes.text(total, y, f" {total:,}", va="center", fontsize=6)
-        data[card.id] = (split.train, split.test)
+        data[card.id] = (train, split.test)
     axes.set_yticks(range(len(cards)), [_entry(c) for c in cards])
     axes.set_ylim(len(cards) - 0.4, -0.6)
     axes.set_xlabel("scans")
@@ -166,4 +168,5 @@ def _bars_by_region(
 
 def _entry(card: DatasetCard) -> str:
     word = modality_title(card.modality)
-    return card.title if word in card.title.split("(")[-1] else f"{card.title} ({word})"
+    title = label(card.title)
+    return title if word in card.title.split("(")[-1] else f"{title} ({word})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evaluation.protocol import Protocol
+from reports.figures.choice import choose, model_label
 from reports.figures.drawing import (
     Drawing,
     dot,
@@ -28,7 +29,11 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     lead = source.lead
     of_lead = overall[(overall["statistic"] == "entries") & (overall["measure"] == lead.key)]
     means = lead.scaled(of_lead.set_index("model")["value"])
-    cost = cost[cost["model"].isin(source.entrants) & cost["model"].isin(means.index)]
+    known = set(cost["model"]) & set(means.index)
+    choice = choose(source, 12, of=known.intersection(source.entrants))
+    cost = cost[cost["model"].isin(choice.models)]
+    if cost.empty:
+        return None
     panels_of = {
         "train_seconds": _training_unit(cost["train_seconds"].max()),
         "predict_seconds_per_case": ("prediction (seconds a scan)", 1.0),
@@ -43,7 +48,7 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     gaps = []
     for axes, (column, (label, unit)) in zip(panels[0], drawn.items(), strict=True):
         shown = cost[cost[column] > 0]
-        if absent := [source.model_title(str(m)) for m in cost["model"].drop(shown.index)]:
+        if absent := [model_label(source, str(m)) for m in cost["model"].drop(shown.index)]:
             gaps.append(f"{label.partition(' (')[0]} of {', '.join(absent)}")
         for _, row in shown.iterrows():
             value = float(row[column]) / unit
@@ -62,7 +67,8 @@ def cost_figure(source: RunSource, protocol: Protocol) -> Drawing | None:
     return Drawing(
         name=f"cost_against_score{source.suffix(protocol)}",
         title="Cost against score",
-        caption=f"Mean over entries against cost, all networks of a model together; {devices}. "
+        caption=f"Mean over entries against cost, all networks of a model together; {devices}."
+        f"{choice.words} "
         + (f"Not measured: {'; '.join(gaps)}. " if gaps else "")
         + how(source, protocol),
         figure=figure,
@@ -80,24 +86,25 @@ def model_size_figure(source: RunSource) -> Drawing | None:
     sizes = {m: size for m, size in found.items() if size is not None}
     if not sizes:
         return None
+    choice = choose(source, 30, of=sizes)
+    sizes = {m: sizes[m] for m in choice.models}
     colours = model_looks(source)
-    figure, axes = canvas("single", 50)
+    figure, axes = canvas("middle", 16 + 6 * len(sizes))
     for position, (model, (size, networks)) in enumerate(sizes.items()):
-        axes.bar(position, size / 1e6, 0.6, **colours[model].bar())
-        text = millions(size) + (f"\n{networks} networks" if networks > 1 else "")
-        axes.text(position, size / 1e6, text, ha="center", va="bottom", fontsize=6)
-    axes.set_xticks(
-        range(len(sizes)), [source.model_title(m) for m in sizes], rotation=20, ha="right"
-    )
-    axes.set_ylabel("parameters (millions)")
-    axes.margins(y=0.22)
-    axes.set_xlim(-0.8, len(sizes) - 0.2)
-    grid_lines(axes)
+        axes.barh(position, size / 1e6, 0.7, **colours[model].bar())
+        text = f" {millions(size)}" + (f", {networks} networks" if networks > 1 else "")
+        axes.text(size / 1e6, position, text, ha="left", va="center", fontsize=6)
+    axes.set_yticks(range(len(sizes)), [model_label(source, m) for m in sizes])
+    axes.set_xlabel("parameters (millions)")
+    axes.set_xlim(0, 1.25 * max(size for size, _ in sizes.values()) / 1e6)
+    axes.set_ylim(len(sizes) - 0.4, -0.6)
+    grid_lines(axes, "x")
     return Drawing(
         name="model_size",
         title="Model size",
         caption="Parameters of all networks of a model together, without a frozen text encoder. "
-        f"{presets(source)}".rstrip(),
+        f"{presets(source)}".rstrip()
+        + choice.words,
         figure=figure,
         data={m: s[0] / 1e6 for m, s in sizes.items()},
     )

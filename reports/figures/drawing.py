@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reports.figures.choice import choose, model_label
 from reports.layout.style import INK, Look, canvas, looks
 from reports.source.measures import Measure
 from reports.source.published import published_models
@@ -17,6 +18,7 @@ from reports.source.words import listed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,16 @@ def side_by_side(
 
 
 def model_looks(source: RunSource) -> dict[str, Look]:
-    """Looks of the run's models; entrants come first, so they get the most distinct ones.
+    """Looks of the run's models; those that figures show get the most distinct ones.
 
     Published models take the look of ours where the run has them.
     """
     controls = [m for m in source.models if source.is_control(m)]
     known = set(source.published["model"])
     published = [m for m in published_models(source) if m in known and m not in source.models]
-    return looks([*source.entrants, *published, *controls])
+    first = choose(source).models
+    others = [m for m in source.entrants if m not in first]
+    return looks(list(dict.fromkeys([*first, *others, *published, *controls])))
 
 
 def offsets(n: int, reach: float = 0.26) -> list[float]:
@@ -113,11 +117,42 @@ def log_axis(axes: Axes, axis: str = "x") -> None:
     side.set_minor_formatter(NullFormatter())
 
 
-def whole_numbers(axes: Axes) -> None:
-    """Only whole numbers on the vertical axis, for counts."""
+def whole_numbers(axes: Axes, axis: str = "y") -> None:
+    """Only whole numbers on an axis, for counts and ranks."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    side = axes.xaxis if axis == "x" else axes.yaxis
+    side.set_major_locator(MaxNLocator(integer=True))
+
+
+def row_height(series: int, usual_mm: float = 4.6) -> float:
+    """Millimetres of a row in which the dots of so many series keep apart."""
+    return max(usual_mm, 1.1 * series)
+
+
+def fit_texts(axes: Axes, texts: Sequence[Text], smallest: float = 4.0) -> bool:
+    """Make texts that stand in cells one unit wide smaller until each fits into its own.
+
+    Args:
+        axes: whose layout is solved here.
+        texts: all of one size.
+        smallest: points.
+
+    Returns:
+        whether they fit.
+    """
+    figure: Any = axes.figure
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    left, right = axes.transData.transform([(0, 0), (1, 0)])[:, 0]
+    room = 0.9 * abs(right - left)
+    widest = max((text.get_window_extent(renderer).width for text in texts), default=0.0)
+    if widest > room:
+        size = texts[0].get_fontsize() * room / widest
+        for text in texts:
+            text.set_fontsize(max(size, smallest))
+        return bool(size >= smallest)
+    return True
 
 
 def millions(value: float) -> str:
@@ -164,12 +199,15 @@ Entry = tuple[str, Look, bool]
 
 
 def model_entries(
-    source: RunSource, models: Sequence[str], published: Iterable[str] = (), words: str = ""
+    source: RunSource, models: Sequence[str], published: Mapping[str, str] | None = None
 ) -> list[Entry]:
-    """Entries of the run's models, and of published ones with these words in brackets."""
+    """Entries of the run's models, and of published ones with their words in brackets."""
     colours, titles = model_looks(source), published_models(source)
-    ours = [(source.model_title(m), colours[m], False) for m in models]
-    return [*ours, *((f"{titles[m]} ({words})", colours[m], True) for m in published)]
+    ours = [(model_label(source, m), colours[m], False) for m in models]
+    theirs = [
+        (f"{titles[m]} ({words})", colours[m], True) for m, words in (published or {}).items()
+    ]
+    return [*ours, *theirs]
 
 
 def legend(figure: Figure, entries: Sequence[Entry], kind: str) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.protocol import Protocol
+from reports.figures.choice import choose
 from reports.figures.drawing import (
     Drawing,
     legend,
@@ -35,7 +36,7 @@ def agreement_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     if frame is None:
         return []
     rows = rows_by(frame[frame["preferred"]], "model", "dataset", "class")
-    colours, lead = model_looks(source), source.lead
+    colours, lead, choice = model_looks(source), source.lead, choose(source)
     drawings = []
     for other in source.measures:
         if other is lead:
@@ -45,7 +46,7 @@ def agreement_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
         alike = other.limits == lead.limits
         if alike:
             axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.6, linestyle=":")
-        for model in source.shown:
+        for model in choice.models:
             keys = [key[1:] for key in rows if key[:2] == (lead.key, model)]
             points = [
                 [float(m.scaled(rows[m.key, *key]["value"])) for m in (lead, other)]
@@ -63,12 +64,12 @@ def agreement_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
         if alike:
             axes.set_aspect("equal")
         axes.grid(visible=True, axis="both")
-        legend(figure, model_entries(source, source.shown), "dot")
+        legend(figure, model_entries(source, choice.models), "dot")
         drawings.append(
             Drawing(
                 name=f"{lead.key}_against_{other.key}{source.suffix(protocol)}",
                 title=f"{lead.title} against {other.words}",
-                caption=f"One point per entry and class. {how(source, protocol)}",
+                caption=f"One point per entry and class.{choice.words} {how(source, protocol)}",
                 figure=figure,
                 data=data,
             )
@@ -88,7 +89,9 @@ def size_figures(source: RunSource, protocol: Protocol, rows: CaseRows) -> list[
     edges = np.linspace(low, high, BINS + 1)
     colours = model_looks(source)
     known = {str(m) for f in frames.values() for m in f["model"].unique()}
-    models = [m for m in source.shown if m in known]
+    choice = choose(source, of=known)
+    models = choice.models
+    step = _step(edges, len(models))
     drawings = []
     for page in pages_of(source.measures):
         figure, panels = side_by_side(page, 75)
@@ -101,7 +104,7 @@ def size_figures(source: RunSource, protocol: Protocol, rows: CaseRows) -> list[
                     frame[frame["model"] == model],
                     edges,
                     colours[model],
-                    1.0 + 0.06 * (index - (len(models) - 1) / 2),
+                    10 ** (step * (index - (len(models) - 1) / 2)),
                 )
                 for index, model in enumerate(models)
             }
@@ -110,14 +113,15 @@ def size_figures(source: RunSource, protocol: Protocol, rows: CaseRows) -> list[
             score_axis(axes, measure)
             grid_lines(axes)
         legend(figure, model_entries(source, models), "dot")
-        n = len(frames[page.measures[0].key])
+        first = frames[page.measures[0].key]
+        n = int(first["model"].isin(models).sum())
         drawings.append(
             Drawing(
                 name=f"score_against_size{source.suffix(protocol)}{page.suffix}",
                 title=f"Score against structure size{page.words}",
                 caption="Medians (lines: quartiles) of class x scan scores in bins of the "
                 f"reference's volume with at least {FEWEST_OF_A_BIN} of them; {n:,} scores of "
-                f"{len(models)} models. {how(source, protocol)}",
+                f"{len(models)} models.{choice.words} {how(source, protocol)}",
                 figure=figure,
                 data=data,
             )
@@ -131,6 +135,11 @@ def _sized(source: RunSource, rows: CaseRows, protocol: Protocol, measure: Measu
     frame = frame[(frame["reference_ml"] > 0) & frame["value"].notna()]
     frame = frame[frame["model"].isin(source.shown)]
     return frame.assign(value=measure.scaled(frame["value"]))
+
+
+def _step(edges: NDArray[np.float64], models: int) -> float:
+    """By how much (decades) the points of two models are apart, all within their bin."""
+    return float(min(0.025, 0.6 * (edges[1] - edges[0]) / models))
 
 
 def _line(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.protocol import Protocol
+from reports.figures.choice import SERIES, choose, label
 from reports.figures.drawing import (
     Drawing,
     MeasurePage,
@@ -17,6 +18,7 @@ from reports.figures.drawing import (
     model_looks,
     offsets,
     pages_of,
+    row_height,
     score_axis,
     side_by_side,
 )
@@ -40,7 +42,8 @@ from reports.source.words import (
 )
 
 PANELS = 4
-ROWS_OF_A_PAGE = 42
+ROWS_MM = 195.0
+"""Height of the rows of a page."""
 Place = tuple[str, str, str]
 """Region, modality, class."""
 
@@ -52,13 +55,14 @@ def regions_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
         return []
     printed = published_lookup(source, "region")
     regions = [r for r in REGION_ORDER if r in set(frame["region"])]
-    series = [(m, False) for m in source.shown]
-    series += [(m, True) for m in published_models(source, printed)]
+    theirs = list(published_models(source, printed))
+    choice = choose(source, SERIES - len(theirs))
+    series = [*((m, False) for m in choice.models), *((m, True) for m in theirs)]
     rows = rows_by(frame, "model", "region")
     sizes = frame.groupby("region")["n_classes"].max()
     labels = [f"{region_title(r, short=True)}\n{int(sizes[r])} classes" for r in regions]
-    theirs = [model for model, published in series if published]
-    entries = model_entries(source, source.shown, theirs, published_head(source))
+    heads = {m: published_head(source, m) for m in theirs}
+    entries = model_entries(source, choice.models, heads)
     drawings = []
     for page in pages_of(source.measures, PANELS):
         height = 52.5 if len(page.measures) > 1 else 60
@@ -78,7 +82,8 @@ def regions_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
                 name=f"regions{source.suffix(protocol)}{page.suffix}",
                 title=f"Region-wise results{page.words}",
                 caption=f"Mean over the classes of a region. {how(source, protocol)} Bars: 95 % "
-                f"intervals over patients.{few(frame[frame['model'].isin(source.shown)])}"
+                f"intervals over patients.{few(frame[frame['model'].isin(choice.models)])}"
+                f"{choice.words}"
                 + f" {left_out_of_regions(source)}".rstrip()
                 + " Dashed pale bars: published, on real patients, in the document's own protocol "
                 "and composition." * beside,
@@ -130,7 +135,7 @@ def _bars(
 
 
 def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
-    """A row for each class, ordered by region, 42 on a page; a panel for each measure."""
+    """A row for each class, ordered by region, 42 on a page of few models; a panel a measure."""
     frame = source.pick("class", protocol)
     if frame is None:
         return []
@@ -143,18 +148,22 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     )
     printed = published_lookup(source, "class")
     rows = rows_by(frame, "model", "modality", "class")
-    parts = [places[i : i + ROWS_OF_A_PAGE] for i in range(0, len(places), ROWS_OF_A_PAGE)]
+    choice = choose(source)
+    height = row_height(len(choice.models))
+    length = int(ROWS_MM / height)
+    parts = [places[i : i + length] for i in range(0, len(places), length)]
     drawings = []
     for page in pages_of(source.measures):
         for number, part in enumerate(parts, 1):
-            figure, data = _dots(source, page, part, rows, printed)
+            figure, data = _dots(source, choice.models, page, part, rows, printed)
             of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
             drawings.append(
                 Drawing(
                     name=f"classes{source.suffix(protocol)}{page.suffix}_{number}",
                     title=f"Class-wise results{page.words}{of}",
                     caption="Mean per class over entries with 95 % intervals."
-                    f"{few(frame[frame['model'].isin(source.shown)])} {how(source, protocol)}"
+                    f"{few(frame[frame['model'].isin(choice.models)])}{choice.words} "
+                    f"{how(source, protocol)}"
                     + " Hollow: published, in the document's protocol."
                     * bool(printed),
                     figure=figure,
@@ -165,17 +174,22 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
 
 
 def _dots(
-    source: RunSource, page: MeasurePage, places: list[Place], rows: Rows, printed: Lookup
+    source: RunSource,
+    models: list[str],
+    page: MeasurePage,
+    places: list[Place],
+    rows: Rows,
+    printed: Lookup,
 ) -> tuple[Any, dict[str, list[tuple[str, str, float]]]]:
     """The figure, and by measure the (class, model, value) that are drawn."""
     colours, titles = model_looks(source), published_models(source)
-    figure, panels = side_by_side(page, 22 + 4.6 * len(places), sharey=True)
+    figure, panels = side_by_side(page, 22 + row_height(len(models)) * len(places), sharey=True)
     data: dict[str, list[tuple[str, str, float]]] = {}
     beside: set[str] = set()
     for axes, measure in panels:
         drawn = data[measure.key] = []
         for y, (_, modality, name) in enumerate(places):
-            for offset, model in zip(offsets(len(source.shown)), source.shown, strict=True):
+            for offset, model in zip(offsets(len(models)), models, strict=True):
                 row = rows.get((measure.key, model, modality, name))
                 value = None if row is None else measure.printed(row["value"])
                 if row is None or value is None:
@@ -194,8 +208,8 @@ def _dots(
         for i in range(1, len(places)):
             if places[i][0] != places[i - 1][0]:
                 axes.axhline(i - 0.5, color=MUTED, linewidth=0.6)
-    labels = [f"{name} ({modality_title(modality)})" for _, modality, name in places]
+    labels = [f"{label(name)} ({modality_title(modality)})" for _, modality, name in places]
     panels[0][0].set_yticks(range(len(places)), labels)
     published = [m for m in titles if m in beside]
-    legend(figure, model_entries(source, source.shown, published, "published"), "dot")
+    legend(figure, model_entries(source, models, dict.fromkeys(published, "published")), "dot")
     return figure, data

@@ -1,20 +1,32 @@
 """A table for a paper: LaTeX that needs only `booktabs` and `graphicx`.
 
-A table is set as wide as it wants to be and scaled down to the text width if that is too much.
-Long texts are broken into lines; many rows become several floats of one number, all of one width.
+A table is set as wide as it wants to be and scaled down to the text width if that is a little too
+much. Long texts are broken into lines; many rows become several floats of one number, all of one
+width; columns that are too many become several parts, each with the first columns again.
+
+Names may have signs of any script, so the engine is LuaLaTeX (`document` is a whole file for it).
 """
 
 from __future__ import annotations
 
 import re
-import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
 
+from reports.layout.naming import broken, columns_of_text, shortened
 from reports.layout.report_table import ReportTable, best_cells, shown
 
 LINES_OF_A_PAGE = 50
 WRAP_CHARACTERS = 34
 WRAP_WIDTH = "15em"
 LINE_BREAK = r"\\"
+# Of the text in footnote size; a table that is a third wider is still legible when scaled down.
+WIDTH_CHARACTERS = 130
+HEAD_COLUMNS = 24
+HEAD_LINES = 3
+FLOATS_BETWEEN_PAGES = 8
+FALLBACK_FONTS = ("DejaVu Serif", "FreeSerif", "Noto Serif CJK SC", "Noto Sans CJK SC")
+ENGINE = "% LuaLaTeX; needs \\usepackage{booktabs}, \\usepackage{graphicx} and fontspec's fonts\n"
 
 _SIGNS = {
     "\\": r"\textbackslash{}",
@@ -31,6 +43,9 @@ _SIGNS = {
     "<": r"\ensuremath{<}",
     ">": r"\ensuremath{>}",
     "|": r"\textbar{}",
+    # After a line break these two would be its arguments.
+    "[": "{[}",
+    "*": "{*}",
     "`": r"\textasciigrave{}",
     "·": r"\textperiodcentered{}",
     "×": r"\ensuremath{\times}",
@@ -53,17 +68,112 @@ def latex_escape(text: str) -> str:
 
 
 def to_latex(table: ReportTable, lines_of_a_page: int = LINES_OF_A_PAGE) -> str:
-    """A LaTeX fragment: one float, or several if there are more lines than fit on a page."""
+    """A LaTeX fragment: one float, or several if there is more than fits on a page."""
+    parts = _parts(_with_short_heads(table))
+    floats: list[str] = []
+    for number, part in enumerate(parts):
+        floats += _floats(part, lines_of_a_page, number, last=number == len(parts) - 1)
+    # TeX holds back only so many floats; a page break sets them.
+    for place in range(FLOATS_BETWEEN_PAGES, len(floats), FLOATS_BETWEEN_PAGES):
+        floats[place] = "\\clearpage\n" + floats[place]
+    return ENGINE + "\n".join(floats)
+
+
+def document(names: Sequence[str]) -> str:
+    """A whole file that sets tables of these names, from `<name>.tex` beside it.
+
+    Signs that Latin Modern lacks come from the fonts named here as far as they are installed.
+    """
+    return "\n".join(
+        [
+            "% !TEX program = lualatex",
+            "% lualatex all.tex",
+            r"\documentclass{article}",
+            r"\usepackage{fontspec,booktabs,graphicx}",
+            r"\def\fallbacks{}",
+            r"\def\offer#1{\IfFontExistsTF{#1}{\edef\fallbacks{\fallbacks '#1:mode=harf;',}}{}}",
+            *(rf"\offer{{{name}}}" for name in FALLBACK_FONTS),
+            r"\ifx\fallbacks\empty\else",
+            r"\directlua{luaotfload.add_fallback('scripts', {\fallbacks})}",
+            r"\setmainfont{Latin Modern Roman}[RawFeature={fallback=scripts}]",
+            r"\fi",
+            r"\begin{document}",
+            *(rf"\input{{{name}}}\clearpage" for name in names),
+            r"\end{document}",
+            "",
+        ]
+    )
+
+
+def _parts(table: ReportTable) -> list[ReportTable]:
+    """The table by columns: each part has the first ones, which belong to no group, and a share."""
+    widths = [
+        min(max(columns_of_text(shown(row[i], c)) for row in table.rows), WRAP_CHARACTERS)
+        if table.rows
+        else 0
+        for i, c in enumerate(table.columns)
+    ]
+    heads = [min(columns_of_text(c.label), 10) for c in table.columns]
+    widths = [max(pair) + 2 for pair in zip(widths, heads, strict=True)]
+    grouped = [i for i, c in enumerate(table.columns) if c.group]
+    if sum(widths) <= WIDTH_CHARACTERS or not grouped:
+        return [table]
+    fixed = [i for i in range(len(table.columns)) if i < grouped[0]]
+    room = max(WIDTH_CHARACTERS - sum(widths[i] for i in fixed), 24)
+    shares: list[list[int]] = []
+    used = room
+    for i in range(len(fixed), len(table.columns)):
+        new_group = bool(shares) and table.columns[i].group != table.columns[i - 1].group
+        # A part begins with a group, where that leaves it at least half full.
+        if used + widths[i] > room or (new_group and used > room / 2):
+            shares.append([])
+            used = 0
+        shares[-1].append(i)
+        used += widths[i]
+    return [_of_columns(table, [*fixed, *share]) for share in shares]
+
+
+def _of_columns(table: ReportTable, columns: Sequence[int]) -> ReportTable:
+    """The table with some of its columns; what is bold in the whole stays bold."""
+    best = best_cells(table)
+    rows = tuple(tuple(row[i] for i in columns) for row in table.rows)
+    kept = {(r, columns.index(c)) for r, c in best if c in columns}
+    return replace(
+        table, columns=tuple(table.columns[i] for i in columns), rows=rows, bold=frozenset(kept)
+    )
+
+
+def _with_short_heads(table: ReportTable) -> ReportTable:
+    """Long names of columns are shortened; a note says what they are."""
+    labels = {str(i): column.label for i, column in enumerate(table.columns)}
+    once = {label: label for label in labels.values()}
+    short = shortened(once, HEAD_COLUMNS * HEAD_LINES // 2)
+    cut = {label: name for label, name in short.items() if label != name}
+    if not cut:
+        return table
+    columns = tuple(replace(c, label=short[c.label]) for c in table.columns)
+    notes = tuple(f"{name}: {label}." for label, name in cut.items())
+    return replace(table, columns=columns, notes=(*table.notes, *notes))
+
+
+def _floats(table: ReportTable, lines_of_a_page: int, part: int, *, last: bool) -> list[str]:
+    """The floats of one part."""
     texts = [[shown(v, c) for v, c in zip(row, table.columns, strict=True)] for row in table.rows]
     wrapped = [
-        not column.right and max((len(row[i]) for row in texts), default=0) > WRAP_CHARACTERS
+        not column.right
+        and max((columns_of_text(row[i]) for row in texts), default=0) > WRAP_CHARACTERS
         for i, column in enumerate(table.columns)
     ]
     best = best_cells(table)
     pages = _pages(table, texts, wrapped, lines_of_a_page)
     # The same invisible row on every page makes its columns as wide as on the others.
-    widest = [max((row[i] for row in texts), key=len, default="") for i in range(len(wrapped))]
-    widths = [WRAP_CHARACTERS if w else len(text) for w, text in zip(wrapped, widest, strict=True)]
+    widest = [
+        max((row[i] for row in texts), key=columns_of_text, default="") for i in range(len(wrapped))
+    ]
+    widths = [
+        WRAP_CHARACTERS if w else columns_of_text(text)
+        for w, text in zip(wrapped, widest, strict=True)
+    ]
     heads = _heads(table, widths)
     ruler = " & ".join(
         f"\\hspace{{{WRAP_WIDTH}}}" if w else f"\\hphantom{{\\textbf{{{latex_escape(text)}}}}}"
@@ -82,8 +192,9 @@ def to_latex(table: ReportTable, lines_of_a_page: int = LINES_OF_A_PAGE) -> str:
                 for i, text in enumerate(texts[index])
             ]
             body.append(" & ".join(cells) + r" \\")
-        floats.append(_float(table, heads, body, number, last=number == len(pages) - 1))
-    return "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n" + "\n".join(floats)
+        closing = last and number == len(pages) - 1
+        floats.append(_float(table, heads, body, number + part, last=closing))
+    return floats
 
 
 def _pages(
@@ -93,7 +204,7 @@ def _pages(
     pages, start, used = [], 0, 0
     for index, row in enumerate(texts):
         lines = max(
-            -(-len(text) // WRAP_CHARACTERS) if wrap else 1
+            -(-columns_of_text(text) // WRAP_CHARACTERS) if wrap else 1
             for text, wrap in zip(row, wrapped, strict=True)
         )
         lines += 2 * (index in table.blocks)
@@ -115,12 +226,22 @@ def _heading(table: ReportTable, index: int, *, first: bool) -> str | None:
 
 
 def _cell(text: str, wrap: bool, *, bold: bool) -> str:
-    escaped = latex_escape(text)
+    escaped = _breakable(text) if wrap else latex_escape(text)
     if bold:
         return f"\\textbf{{{escaped}}}"
     if wrap:
         return f"\\parbox[t]{{{WRAP_WIDTH}}}{{\\raggedright {escaped}\\strut}}"
     return escaped
+
+
+def _breakable(text: str) -> str:
+    """Text that may also be broken within a word that is longer than a line."""
+    pieces = []
+    for number, line in enumerate(broken(text, WRAP_CHARACTERS - 6)):
+        joined = number > 0 and f" {line}" not in text
+        gap = "" if number == 0 else r"\allowbreak{}" if joined else " "
+        pieces.append(gap + latex_escape(line))
+    return "".join(pieces)
 
 
 def _float(
@@ -191,8 +312,8 @@ def _heads(table: ReportTable, widths: list[int]) -> list[str]:
 
 
 def _stacked(text: str, width: int) -> str:
-    """A head in lines of about `width` characters, words whole."""
-    lines = textwrap.wrap(text, max(width, 8), break_long_words=False, break_on_hyphens=False)
+    """A head in lines of about `width` columns."""
+    lines = broken(text, max(width, 10))
     escaped = [latex_escape(line) for line in lines]
     if len(escaped) < 2:
         return "".join(escaped)

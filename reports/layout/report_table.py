@@ -10,6 +10,8 @@ import io
 import math
 from dataclasses import dataclass, field
 
+from evaluation.files.spreadsheets import cell
+
 Value = float | int | str | None
 
 
@@ -52,7 +54,8 @@ class ReportTable:
     `rows` hold one value per column. A row that starts a block of rows has its name in `blocks`
     (row index → heading), printed as a line of its own in Markdown and LaTeX. With `downwards`,
     the rows of a block compete within each column; rows in `unranked` (published numbers,
-    controls, counts) never compete, and in rows in `lower` the lowest value is the best.
+    controls, counts) never compete, and in rows in `lower` the lowest value is the best. `bold`
+    are the best cells where they are known already: of some columns of a whole table.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ReportTable:
     downwards: bool = False
     unranked: frozenset[int] = frozenset()
     lower: frozenset[int] = frozenset()
+    bold: frozenset[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):
@@ -92,6 +96,8 @@ def best_cells(table: ReportTable) -> set[tuple[int, int]]:
 
     Values are compared as printed, so equal numbers are bold together; a lone value is not bold.
     """
+    if table.bold is not None:
+        return set(table.bold)
     competing: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
     block = 0
     for row_index, row in enumerate(table.rows):
@@ -125,7 +131,11 @@ def to_csv(table: ReportTable) -> str:
         block = table.blocks.get(index, block)
         values = [entry.value if isinstance(entry, ReportCell) else entry for entry in row]
         cleaned = [
-            "" if v is None or (isinstance(v, float) and math.isnan(v)) else _plain_number(v)
+            cell(v)
+            if isinstance(v, str)
+            else ""
+            if v is None or (isinstance(v, float) and math.isnan(v))
+            else _plain_number(v)
             for v in values
         ]
         writer.writerow([*([block] if blocks else []), *cleaned])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.files.writing import atomic_path
+from reports.layout.fonts import families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,9 +48,6 @@ FORMATS: tuple[str, ...] = ("pdf", "svg", "png")
 _RC: dict[str, Any] = {
     "figure.dpi": 150,
     "savefig.dpi": 200,
-    "font.family": "sans-serif",
-    # DejaVu Sans comes with matplotlib, so every machine draws the same glyphs.
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,
     "axes.titlesize": 8,
     "axes.labelsize": 7,
@@ -154,7 +152,7 @@ def drawing() -> Iterator[None]:
     """The style of every figure, without touching the caller's matplotlib settings."""
     import matplotlib as mpl
 
-    settings: Any = _RC
+    settings: Any = _RC | {"font.family": families()}
     with mpl.rc_context(settings):
         yield
 

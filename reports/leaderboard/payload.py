@@ -105,6 +105,7 @@ def _words(source: RunSource) -> dict[str, dict[str, str]]:
         "policy": {
             "present-only": "present-only: absent class not scored",
             "paper": "paper: both empty = 1",
+            "field-diagonal": "field-diagonal: a missed structure's distance = the scan's diagonal",
         },
         "view": {"paper": "all test cases", "clean": "clean: linked test scans left out"},
         "coverage": {

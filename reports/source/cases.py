@@ -78,6 +78,7 @@ def _frame(source: CaseRows, space: str, policy: str, measure: Measure) -> pd.Da
         part["reference_voxels"].to_numpy(),
         part["prediction_voxels"].to_numpy(),
         policy,
+        part["field_mm"].to_numpy(),
     )
     return frame.reset_index(drop=True)
 

@@ -42,11 +42,20 @@ def published_models(source: RunSource, printed: Lookup | None = None) -> dict[s
     return {model: title for model, title in titles.items() if model in known}
 
 
-def published_head(source: RunSource) -> str:
-    """Whose protocol published numbers are in, for the head of their columns."""
-    protocol = source.study.protocol
-    grid = {"native": "native", "resampled": protocol.grid_title, "own": "own grid"}
-    return f"published, real patients, {grid[protocol.space]}, {protocol.policy}"
+def published_head(source: RunSource, model: str | None = None) -> str:
+    """Whose protocol published numbers are in, for the head of their columns.
+
+    Args:
+        source: the run.
+        model: whose numbers, which may be from a grid of its own; None: of the study's protocol.
+    """
+    protocol, known = source.study.protocol, source.study.models.get(model or "")
+    grid = {
+        "native": "native",
+        "resampled": protocol.grid_title,
+        "own": f"own grid of {protocol.grid_title}",
+    }[(known.space if known else None) or protocol.space]
+    return f"published, real patients, {grid}, {protocol.policy}"
 
 
 def published_value(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,11 +19,13 @@ import pandas as pd
 from evaluation.config import RunConfig
 from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
+from evaluation.models.presets import preset_words
 from evaluation.paths import RunPaths
 from evaluation.protocol import HEADLINE, Protocol
 from evaluation.schema import TABLES
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import score_files
+from reports.layout.naming import alike
 from reports.source.measures import Measure, measures_of, with_measure
 from reports.source.scope import RunScope
 
@@ -48,6 +51,7 @@ class RunSource(RunScope):
         published: published numbers that may stand beside this run's (columns of `PUBLISHED`,
             ours where they exist).
         not_run: entry → reason.
+        asked_for: models that figures show whatever their rank.
     """
 
     paths: RunPaths
@@ -55,6 +59,7 @@ class RunSource(RunScope):
     tables: dict[str, pd.DataFrame]
     published: pd.DataFrame
     not_run: dict[str, str] = field(default_factory=dict)
+    asked_for: tuple[str, ...] = ()
 
     @cached_property
     def models(self) -> list[str]:
@@ -86,9 +91,19 @@ class RunSource(RunScope):
         return card is not None and card.role == "control"
 
     def model_title(self, model: str) -> str:
-        """A model's printed name."""
+        """A model's printed name, with its id where another model of the run has the same."""
+        return self._titles.get(model, model)
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        titles = {m: card.title for m, card in self.model_cards.items()}
+        often = Counter(alike(titles.get(m, m)) for m in self.models)
+        return {m: f"{t} [{m}]" if often[alike(t)] > 1 else t for m, t in titles.items()}
+
+    def preset_words(self, model: str) -> str:
+        """What the model says of its preset: the knowledge that it had, for instance."""
         card = self.model_cards.get(model)
-        return card.title if card else model
+        return "" if card is None else preset_words(self.paths, self.config, card)
 
     def parameters(self, model: str) -> tuple[float, int] | None:
         """Number of weights and of networks: the cost table's, else the card's.
@@ -184,6 +199,28 @@ class RunSource(RunScope):
             found.append(theirs)
         return found
 
+    def own_grid(self, protocol: Protocol) -> tuple[Protocol, list[str]]:
+        """The study's protocol on the models' own grids, and whom it concerns.
+
+        Those are models whose printed numbers are from there and that the run measured there; under
+        another protocol than the study's, nobody.
+        """
+        own, theirs = replace(protocol, space="own"), self.study.protocol
+        frame = self.pick("overall", own)
+        if (protocol.space, protocol.policy) != (theirs.space, theirs.policy) or frame is None:
+            return own, []
+        measured = set(frame["model"])
+        known = self.study.models
+        return own, [
+            m for m in self.shown if m in known and known[m].space == "own" and m in measured
+        ]
+
+    def own_rows(self, protocol: Protocol, table: str, *keys: str) -> Rows:
+        """Rows of a table for `own_grid`, by (measure, further keys)."""
+        own, models = self.own_grid(protocol)
+        frame = self.region_means(own) if table == "region" else self.pick(table, own)
+        return rows_by(frame, *keys) if models and frame is not None else {}
+
     def suffix(self, protocol: Protocol) -> str:
         """For file names: empty for the headline, else such as `_resampled_paper`."""
         if protocol == self.protocols[0]:
@@ -204,8 +241,9 @@ class RunSource(RunScope):
         expected = expected_of(self.paths.root, self.config)[0]
         names: set[str] = set()
         for path in chain.from_iterable(score_files(self.paths, expected).values()):
-            rows = read_table(
-                path, TABLES["scores"], ["implementation", "version"], categories=True
-            ).drop_duplicates()
-            names |= {f"{r.implementation} {r.version}" for r in rows.itertuples()}
+            columns = ["implementation", "version", "definition"]
+            rows = read_table(path, TABLES["scores"], columns, categories=True).drop_duplicates()
+            for code, release, definition in rows.astype(str).itertuples(index=False, name=None):
+                surfaces = f" ({definition} surfaces)" if definition else ""
+                names.add(f"{code} {release}{surfaces}")
         return ", ".join(sorted(names)) or "implementation not recorded"

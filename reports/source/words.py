@@ -75,6 +75,12 @@ def listed(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(found[:-1]), *found[-1:]]))
 
 
+def few_of(names: list[str], most: int = 6) -> str:
+    """All names, or the first and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:most])} and {more} more"
+
+
 def grid_title(source: RunSource, space: str) -> str:
     """A space as printed in a head: the study says on which grid `resampled` is."""
     grid = source.study.protocol.grid_title
@@ -125,7 +131,13 @@ def kind(source: RunSource) -> str:
 
 def presets(source: RunSource) -> str:
     """Which models ran under a preset, as a sentence (empty if none)."""
-    words = [f"{source.model_title(m)} {p}" for m, p in source.config.presets.items()]
+    named = source.config.presets
+    words = []
+    for model in dict.fromkeys([*named, *source.models]):
+        more = source.preset_words(model)
+        if model in named or more:
+            preset = named.get(model, "by default")
+            words.append(f"{source.model_title(model)} {preset}" + f" ({more})" * bool(more))
     return f"Presets: {', '.join(words)}. " if words else ""
 
 

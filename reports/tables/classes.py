@@ -34,7 +34,8 @@ def classes_table(
     wanted = [r for r in REGION_ORDER if printed_table is None or r in printed_table.regions]
     frame = frame[(frame["modality"] != "any") & frame["region"].isin(wanted)]
     printed = published_lookup(source, "class")
-    values = rows_by(frame, "model", "class", "modality")
+    keys = ("model", "class", "modality")
+    values = rows_by(frame, *keys), source.own_rows(protocol, "class", *keys)
     rows: list[Line] = []
     blocks: dict[int, str] = {}
     for region in wanted:
@@ -50,7 +51,7 @@ def classes_table(
                 of_expected(group, "entries"),
             )
             key = (str(name), str(modality))
-            rows.append((*first, *score_values(source, values, printed, key)))
+            rows.append((*first, *score_values(source, protocol, values, printed, key)))
     name, title = "classes", "Class-wise results"
     if printed_table is not None:
         name = f"classes_{printed_table.id}"
@@ -90,7 +91,10 @@ def datasets_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
     if frame is None:
         return None
     printed = published_lookup(source, "dataset")
-    values = rows_by(frame, "model", "dataset")
+    values = (
+        rows_by(frame, "model", "dataset"),
+        source.own_rows(protocol, "dataset", "model", "dataset"),
+    )
     rows: list[Line] = []
     extra = sorted(set(frame["dataset"]) - set(source.dataset_cards))
     cards = sorted(source.dataset_cards, key=lambda d: source.dataset_title(d).lower())
@@ -106,7 +110,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
                 source.dataset_title(dataset),
                 modality_title(modality),
                 *sizes,
-                *score_values(source, values, printed, (dataset,), theirs),
+                *score_values(source, protocol, values, printed, (dataset,), theirs),
             )
         )
     return ReportTable(

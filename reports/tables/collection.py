@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from evaluation.datasets.card import Split
 from evaluation.datasets.collection import published_collection
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import read_split_file
+from evaluation.protocol import SIDES
 from evaluation.published import published_entries
 from evaluation.published.specialists import CONVOLUTIONS_OF_A_STAGE, PinnedPlan, pinned_plans
 from reports.layout.report_table import ReportColumn, ReportTable, Value
@@ -66,7 +68,7 @@ def collection_table(source: RunSource) -> ReportTable:
                 card.expected_cases,
                 card.expected_patients,
                 f"{len(card.annotated)} + {len(card.classes) - len(card.annotated)}",
-                f"{split.train} / {split.test}",
+                f"{split.train}{_validation(split)} / {split.test}",
                 "yes" if card.has_anomaly else "no",
                 card.licence.name,
                 _state(source, name),
@@ -81,12 +83,17 @@ def collection_table(source: RunSource) -> ReportTable:
         caption=(
             f"{count(len(rows), 'entry', 'entries')}, {total:,} scans, "
             f"{count(slots, 'class slot', 'class slots')} as the cards state them "
-            "(a sequence or frame counts as a scan; classes annotated + generated)."
+            "(a sequence or frame counts as a scan; classes annotated + generated; training + "
+            "validation / test scans, where an entry has validation scans of its own)."
         ),
         columns=columns,
         rows=tuple(rows),
         notes=source.printed_notes("collection"),
     )
+
+
+def _validation(split: Split) -> str:
+    return f" + {split.validation}" if split.validation else ""
 
 
 def _state(source: RunSource, name: str) -> str:
@@ -96,7 +103,7 @@ def _state(source: RunSource, name: str) -> str:
     if not path.is_file():
         return NOT_AVAILABLE
     sides = Counter(row.split for row in read_split_file(path))
-    return f"{sides['train']} train, {sides['test']} test"
+    return ", ".join(f"{sides[side]} {side}" for side in SIDES if sides[side])
 
 
 def specialists_table(source: RunSource) -> ReportTable | None:

@@ -102,6 +102,7 @@ def differences_table(source: RunSource) -> ReportTable | None:
             measures[r["metric"]].printed(r["value"]),
             measures[r["metric"]].printed(r["ours"]),
             measures[r["metric"]].printed(r["difference"]),
+            grid_title(source, str(r["space"])),
             int(r["n_cases"]),
             str(r["note"]),
         )
@@ -110,7 +111,8 @@ def differences_table(source: RunSource) -> ReportTable | None:
     return ReportTable(
         name="published_differences",
         title="Published numbers and ours",
-        caption=f"Ours on the {grid_title(source, study.space)} grid with the policy "
+        caption=f"Ours on the {grid_title(source, study.space)} grid, or on the model's own where "
+        f"its published numbers are from there and the run was measured there; policy "
         f"`{study.policy}`, all test cases; {units_of(measures.values())}. "
         f"{len(rows)} of {len(source.published)} published numbers have a counterpart in this run.",
         columns=(
@@ -122,6 +124,7 @@ def differences_table(source: RunSource) -> ReportTable | None:
             ReportColumn("published", "Published", digits=2, right=True),
             ReportColumn("ours", "Ours", digits=2, right=True),
             ReportColumn("difference", "Difference", digits=2, right=True),
+            ReportColumn("space", "Grid of ours"),
             ReportColumn("n_cases", "Scans", right=True),
             ReportColumn("note", "Note"),
         ),

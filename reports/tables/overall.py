@@ -140,7 +140,10 @@ def missing_counts(source: RunSource) -> str:
     counted: dict[str, list[str]] = {}
     for m in {m.metric.id: m for m in source.measures}.values():
         worth = m.printed(m.metric.missing)
-        counted.setdefault("nothing" if worth is None else f"{worth:g}", []).append(m.metric.title)
+        counts = "nothing" if worth is None else f"{worth:g}"
+        if m.metric.missing is None:
+            counts = "what an empty one does"
+        counted.setdefault(counts, []).append(m.metric.title)
     if len(counted) == 1:
         return f"counts {next(iter(counted))}"
     return f"counts {listed(f'{n} in {listed(names)}' for n, names in counted.items())}"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.classes.regions import LESION, UNASSIGNED
 from evaluation.protocol import Protocol
-from reports.layout.report_table import ReportColumn, ReportTable, Value
+from reports.layout.report_table import ReportCell, ReportColumn, ReportTable, Value
 from reports.source.published import (
     published_head,
     published_lookup,
@@ -27,7 +27,7 @@ from reports.source.words import (
     region_title,
     short,
 )
-from reports.tables.scores import Line, value_of
+from reports.tables.scores import Line, of_whole_classes, undefined, value_of
 
 LESION_SHORT = {
     "brain tumor": "BT",
@@ -138,22 +138,33 @@ def _table(
         closing: notes after those of the document's own table.
     """
     printed = published_lookup(source, scope)
+    named = ("model", "region") if scope == "region" else ("model", "class", "modality")
+    own_rows = source.own_rows(protocol, scope, *named)
     lines: list[Line] = [(sizes[0], "", *sizes[1])]
     unranked, lower, blocks = {0}, set(), {0: "Size"}
-    for measure in source.measures:
+    for measure in source.measures if scope == "lesion" else of_whole_classes(source):
         blocks[len(lines)] = measure.head
         for model in source.shown:
             if source.is_control(model) or not measure.better:
                 unranked.add(len(lines))
             if measure.better == "lower":
                 lower.add(len(lines))
-            values = [value_of(rows, measure, model, *key) for key in keys]
+            values: list[Value | ReportCell] = []
+            for key in keys:
+                value = value_of(rows, measure, model, *key)
+                note = undefined(source, rows, measure, model, *key)
+                values.append(ReportCell(value, note) if note else value)
             lines.append((source.model_title(model), short(source, protocol), *values))
+        for model in source.own_grid(protocol)[1]:
+            unranked.add(len(lines))
+            values = [value_of(own_rows, measure, model, *key) for key in keys]
+            own = short(source, source.own_grid(protocol)[0])
+            lines.append((source.model_title(model), own, *values))
         for model, name in published_models(source).items():
             found = [published_value(printed, measure, model, *key) for key in keys]
             if any(value is not None for value in found):
                 unranked.add(len(lines))
-                lines.append((f"{name} (published)", published_head(source), *found))
+                lines.append((f"{name} (published)", published_head(source, model), *found))
     return ReportTable(
         name=f"{scope}s{source.suffix(protocol)}",
         title=source.numbered(scope, title),

@@ -34,10 +34,28 @@ def value_of(rows: Rows, measure: Measure, *key: str) -> Value:
     return NOT_RUN if row is None else measure.printed(row["value"])
 
 
+def of_whole_classes(source: RunSource) -> list[Measure]:
+    """All measures but those of single lesions, which the table of lesions shows."""
+    return [measure for measure in source.measures if not measure.metric.needs_instances]
+
+
+def undefined(source: RunSource, rows: Rows, measure: Measure, model: str, *key: str) -> str:
+    """How many values are in a mean of distances, where some are undefined; else empty.
+
+    A missed structure has no distance, so that the number stands beside the mean.
+    """
+    row = rows.get((measure.key, model, *key))
+    if row is None or not measure.metric.needs_distances:
+        return ""
+    others = (rows.get((other.key, model, *key)) for other in source.measures)
+    most = max(int(other["n_scores"]) for other in others if other)
+    return f"{int(row['n_scores'])} of {most} values" if row["n_scores"] < most else ""
+
+
 def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> list[ReportColumn]:
-    """Columns of every measure: our models, then those with a published value."""
+    """Columns of every measure: our models, those on their own grid, then published values."""
     columns = []
-    for measure in source.measures:
+    for measure in of_whole_classes(source):
         columns += [
             ReportColumn(
                 key=f"{measure.key}:{model}",
@@ -50,11 +68,22 @@ def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> lis
             )
             for model in source.shown
         ]
+        own, models = source.own_grid(protocol)
+        columns += [
+            ReportColumn(
+                key=f"{measure.key}:{model}:own",
+                label=source.model_title(model),
+                group=f"{measure.head}, {short(source, own)}",
+                digits=2,
+                right=True,
+            )
+            for model in models
+        ]
         columns += [
             ReportColumn(
                 key=f"{measure.key}:{model}:published",
                 label=title,
-                group=f"{measure.head}, {published_head(source)}",
+                group=f"{measure.head}, {published_head(source, model)}",
                 digits=2,
                 right=True,
             )
@@ -70,7 +99,8 @@ def _beside(source: RunSource, printed: Lookup, measure: Measure) -> dict[str, s
 
 def score_values(
     source: RunSource,
-    rows: Rows,
+    protocol: Protocol,
+    rows: tuple[Rows, Rows],
     printed: Lookup,
     key: tuple[str, ...],
     printed_key: tuple[str, str] | None = None,
@@ -79,18 +109,23 @@ def score_values(
 
     Args:
         source: the run.
-        rows: by (measure, model, *key).
+        protocol: of the columns.
+        rows: by (measure, model, *key), in the protocol and on the models' own grids.
         printed: published values.
         key: of the row.
         printed_key: (key, modality) of the published values; default the key.
     """
     values: list[Value | ReportCell] = []
-    for measure in source.measures:
+    for measure in of_whole_classes(source):
         for model in source.shown:
-            value = value_of(rows, measure, model, *key)
-            row = rows.get((measure.key, model, *key), {})
+            value = value_of(rows[0], measure, model, *key)
+            row = rows[0].get((measure.key, model, *key), {})
             note = f"{missing} missing" if (missing := row.get("n_missing")) else ""
+            note = undefined(source, rows[0], measure, model, *key) or note
             values.append(ReportCell(value, note) if note else value)
+        values += [
+            value_of(rows[1], measure, model, *key) for model in source.own_grid(protocol)[1]
+        ]
         at = printed_key or key
         values += [
             printed.get((at[0], at[1], model, measure.key))

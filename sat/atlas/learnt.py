@@ -16,16 +16,15 @@ def atlas_of(run: Path, threads: int) -> AtlasRun:
     from evaluation.config import load_frozen
     from evaluation.models.presets import preset_in_use
     from evaluation.paths import RunPaths
-    from evaluation.training.store import store_folder
     from sat.atlas.setup import prepare_atlas
-    from sat.config import MODEL, load_preset
+    from sat.config import MODEL, load_preset, stage_2_store
 
     torch.set_num_threads(threads)
     config = load_frozen(run)
     paths = RunPaths(run)
     preset = load_preset(preset_in_use(paths, config, MODEL))
-    store = store_folder(paths, preset.grid)
-    return prepare_atlas(paths.model_run(MODEL), store, preset, config.seed)
+    work = paths.model_run(MODEL)
+    return prepare_atlas(work, stage_2_store(paths, work, preset), preset, config.seed)
 
 
 def report_lines(found: dict[str, object]) -> list[str]:

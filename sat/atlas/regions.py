@@ -63,7 +63,7 @@ def same_regions(masks: Tensor, sample: Tensor) -> Tensor:
         sample: (R,) crop of each region.
     """
     voxels = masks.flatten(1).sum(1)
-    number = torch.arange(len(masks))
+    number = torch.arange(len(masks), device=masks.device)
     for row in range(len(masks)):
         alike = (sample[:row] == sample[row]) & (voxels[:row] == voxels[row])
         for other in alike.nonzero().squeeze(1).tolist():
@@ -95,16 +95,19 @@ def encode_regions(
     device = next(model.parameters()).device
     vectors, concept, region = [], [], []
     count = 0
-    for batch in batches:
+    of_row = concepts.of_row.to(device)
+    for read in batches:
+        # Counting and comparing masks is the device's work: a crop's can be a quarter of a GiB.
+        batch = read.to(device)
         sample, column = visible(batch, minimum_voxels)
         if not len(sample):
             continue
         masks = batch.targets[sample, column]
-        vectors.append(model.regions(batch.image.to(device), masks.to(device), sample.to(device)))
-        concept.append(concepts.of_row[batch.prompts[sample, column]])
+        vectors.append(model.regions(batch.image, masks, sample))
+        concept.append(of_row[batch.prompts[sample, column]])
         region.append(same_regions(masks, sample) + count)
         count += len(sample)
     if not vectors:
         nothing = torch.zeros(0, dtype=torch.long, device=device)
         return Regions(torch.zeros(0, 0, device=device), nothing, nothing)
-    return Regions(torch.cat(vectors), torch.cat(concept).to(device), torch.cat(region).to(device))
+    return Regions(torch.cat(vectors), torch.cat(concept), torch.cat(region))

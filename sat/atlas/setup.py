@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from evaluation.errors import BenchError
-from evaluation.training.crops import Batch, CropDataset
+from evaluation.training.crops import Batch, CropDataset, read_ahead
 from evaluation.training.draws import Group, training_groups
 from evaluation.training.processes import check_device
 from evaluation.training.settings import Augmentation, Training, Validation
@@ -56,11 +56,19 @@ class AtlasRun:
         model = AtlasModel(self.preset, self.settings, self.book.embeddings)
         return model.to(check_device(self.preset.training))
 
+    def batches(self, first: int, last: int) -> Iterator[list[Batch]]:
+        """Crops of the steps from `first` to before `last`, as many batches as each step takes."""
+        of_step = self.settings.batches_per_step
+        return read_ahead(
+            self.training, range(first * of_step, last * of_step), self.preset.training
+        )
+
     def validation_batches(self) -> Iterator[Batch]:
         """Crops to measure retrieval on."""
         if self.validation is not None:
-            for number in range(self.settings.validation_batches):
-                yield from self.validation[number]
+            numbers = range(self.settings.validation_batches)
+            for batches in read_ahead(self.validation, numbers, self.preset.training):
+                yield from batches
 
 
 def prepare_atlas(

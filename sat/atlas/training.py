@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from evaluation.files.identity import made_again
 from evaluation.files.writing import write_json
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training.checkpoints import read_checkpoint, save_content
+from evaluation.training.crops import Batch
 from evaluation.training.optimisers import learning_rate
 from evaluation.training_folder import kept_rows, only_writer, resume_content, step_bar, write_rows
 from sat.atlas.model import AtlasModel
@@ -33,7 +36,8 @@ LAST_FILE = "last.pt"
 METRICS_FILE = "metrics.csv"
 RETRIEVAL_FILE = "retrieval.json"
 COLUMNS = (
-    "step", "learning_rate", "loss", "regions", "concepts", "hits", "gradient_norm", "step_seconds",
+    "step", "learning_rate", "loss", "regions", "concepts", "hits", "gradient_norm", "data_seconds",
+    "step_seconds",
 )  # fmt: skip
 
 
@@ -87,12 +91,13 @@ def _loop(
     on_gpu = run.preset.training.device == "cuda"
     meter = Meter(run.folder / SPENT_FILE, run.identity, goes_on=first > 0, on_gpu=on_gpu)
     model.train()
+    batches = run.batches(first, last)
     bar = step_bar(range(first, last), settings.steps, "atlas", shown=progress)
     for step in bar:
         rate = learning_rate(step, settings.learning_rate, settings.steps, settings.warm_up)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        row = {"step": step, "learning_rate": rate, **_step(run, model, optimiser, step)}
+        row = {"step": step, "learning_rate": rate, **_step(run, model, optimiser, step, batches)}
         if step % settings.log_every == 0 or step + 1 == settings.steps:
             rows.append({key: str(value) for key, value in row.items()})
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
@@ -114,19 +119,25 @@ def _loop(
 
 
 def _step(
-    run: AtlasRun, model: AtlasModel, optimiser: torch.optim.Optimizer, step: int
+    run: AtlasRun,
+    model: AtlasModel,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    batches: Iterator[list[Batch]],
 ) -> dict[str, Any]:
-    """One step; without two classes to tell apart, nothing changes."""
+    """One step on the next batches; without two classes to tell apart, nothing changes."""
     started = time.monotonic()
     settings = run.settings
-    numbers = range(step * settings.batches_per_step, (step + 1) * settings.batches_per_step)
-    batches = (batch for number in numbers for batch in run.training[number])
+    own = list(islice(batches, settings.batches_per_step))
+    waited = time.monotonic() - started
     optimiser.zero_grad(set_to_none=True)
     training = run.preset.training
     # bfloat16 has the range of float32, so no gradient needs scaling.
     amp = training.mixed_precision and training.device == "cuda"
     with torch.autocast(training.device, torch.bfloat16, enabled=amp):
-        found = encode_regions(model, batches, run.concepts, settings.minimum_voxels)
+        found = encode_regions(
+            model, chain.from_iterable(own), run.concepts, settings.minimum_voxels
+        )
     concept, kinds = found.concept, len(found.concept.unique())
     loss, norm, hits = math.nan, math.nan, math.nan
     if kinds > 1:
@@ -153,6 +164,7 @@ def _step(
         "concepts": kinds,
         "hits": hits,
         "gradient_norm": norm,
+        "data_seconds": round(waited, 4),
         "step_seconds": round(time.monotonic() - started, 4),
     }
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 RETRIEVAL_FILE = "retrieval.json"
 Umls = typer.Option(None, "--umls", help="META folder of a UMLS release or subset, in RRF.")
+Definitions = typer.Option(None, "--definitions", help="CSV with the columns concept,definition.")
 Types = typer.Option(
     [], "--tui", help="Semantic type of UMLS, such as T023; may be repeated. All by default."
 )
-Relations = typer.Option(None, "--relations", help="CSV with the columns head,relation,tail.")
+Relations = typer.Option(None, "--relations", help="Answers: CSV head,relation,tail, or text.")
 MaxTriplets = typer.Option(None, "--max-triplets", min=1, help="Draw so many of UMLS's relations.")
 Preset = typer.Option(None, "--preset", help="`quick` (default), `paper`, or a YAML file.")
 
@@ -51,6 +52,7 @@ def _named(
     umls: Path | None,
     types: list[str],
     most: int | None,
+    definitions: Path | None,
     relations: Path | None,
     open_set: bool | None,
 ) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def _named(
         "umls": None if umls is None else str(umls),
         "semantic_types": tuple(types) or None,
         "max_triplets": most,
+        "definitions": None if definitions is None else str(definitions),
         "relations": None if relations is None else str(relations),
         "open_set": open_set,
     }
@@ -69,25 +72,30 @@ def template(
     definitions: Path | None = typer.Option(
         None, "--definitions", help="CSV with the columns concept,definition: all of them."
     ),
+    template_file: Path | None = typer.Option(
+        None, "--template", help="A question of your own with {name} and {definition} in it."
+    ),
     out: Path | None = typer.Option(None, "--out", help="Write JSON Lines here, not to stdout."),
 ) -> None:
     """Print the question that a language model answers with a definition's relations.
 
     Without options the bare template; with --concept and --definition the question for one
     concept; with --definitions one line of JSON (concept_id, concept, prompt) for each. Collect
-    the answers in one CSV with the header head,relation,tail for `train --relations`.
+    the answers in one CSV with the header head,relation,tail for `train --relations`, or in a text
+    with one (head, relation, tail) a line, which other questions ask for.
     """
     from evaluation.errors import BenchError
     from evaluation.files.writing import write_text
     from sat.knowledge.relations import TEMPLATE_FILE, question, read_definitions
 
+    asked = template_file or TEMPLATE_FILE
     if definitions is not None:
         lines = [
             json.dumps(
                 {
                     "concept_id": pair.concept_id,
                     "concept": pair.name,
-                    "prompt": question(pair.name, pair.definition),
+                    "prompt": question(pair.name, pair.definition, asked),
                 },
                 ensure_ascii=False,
             )
@@ -95,9 +103,9 @@ def template(
         ]
         text = "\n".join(lines) + "\n"
     elif concept is not None and definition is not None:
-        text = question(concept, definition)
+        text = question(concept, definition, asked)
     elif concept is None and definition is None:
-        text = TEMPLATE_FILE.read_text(encoding="utf-8")
+        text = asked.read_text(encoding="utf-8")
     else:
         raise BenchError("one concept needs both --concept and --definition")
     if out is None:
@@ -125,6 +133,7 @@ def train(
     umls: Path | None = Umls,
     tui: list[str] = Types,
     max_triplets: int | None = MaxTriplets,
+    definitions: Path | None = Definitions,
     relations: Path | None = Relations,
     open_set: bool | None = typer.Option(None, help="The definitions that come with SAT-Bench."),
     seed: int = typer.Option(0, help="Seed of draws, windows and dropout."),
@@ -139,7 +148,7 @@ def train(
     settings: KnowledgeSettings = _changed(
         preset,
         {"encoder": encoder, "trainable": layers, "steps": steps, "batch": batch, "loss": loss},
-        _named(umls, tui, max_triplets, relations, open_set),
+        _named(umls, tui, max_triplets, definitions, relations, open_set),
     )
     if dry_run:
         _show_sources(settings, seed)
@@ -151,6 +160,8 @@ def train(
 
     if out is None:
         raise BenchError("a new text encoder needs a folder", hint="give --out, or --dry-run")
+    if out.exists() and not out.is_dir():
+        raise BenchError("a new text encoder needs a folder, and this is a file", file=out)
     torch.set_num_threads(threads)
     done = train_text(out, settings, seed, overwrite=overwrite)
     typer.echo(f"{settings.name}: {done.steps_now} steps in {done.seconds:.0f} s, {done.folder}")

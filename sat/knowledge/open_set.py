@@ -36,8 +36,8 @@ def open_set() -> Knowledge:
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """The 341 names of the benchmark's 362 classes."""
-    return tuple(dict.fromkeys(info.name for info in vocabulary()))
+    """The 341 names of the 362 classes of the study `sat`."""
+    return tuple(dict.fromkeys(info.name for info in vocabulary("sat")))
 
 
 @cache

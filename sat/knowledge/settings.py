@@ -35,11 +35,12 @@ class Sources(Record):
     max_triplets: int | None = Field(
         default=PAPER_TRIPLETS, ge=1, description="drawn from UMLS; null: all"
     )
-    relations: str | None = Field(default=None, description="CSV with head,relation,tail")
+    definitions: str | None = Field(default=None, description="CSV with concept,definition")
+    relations: str | None = Field(default=None, description="answers, as `read_relations` reads")
 
     @model_validator(mode="after")
     def _some(self) -> Sources:
-        if not (self.open_set or self.umls or self.relations):
+        if not (self.open_set or self.umls or self.definitions or self.relations):
             raise ValueError("no source of knowledge is named")
         return self
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sat.knowledge.open_set import class_names, open_set
 from sat.knowledge.records import Knowledge
-from sat.knowledge.relations import read_relations
+from sat.knowledge.relations import own_definitions, read_relations
 from sat.knowledge.sampling import held_out_concepts
 from sat.knowledge.settings import Sources
 from sat.knowledge.umls import read_umls
@@ -33,6 +33,8 @@ def gather(sources: Sources, seed: int = 0, *, progress: bool = False) -> Knowle
             seed=seed,
             progress=progress,
         )
+    if sources.definitions is not None:
+        found += own_definitions(Path(sources.definitions))
     if sources.relations is not None:
         found += read_relations(Path(sources.relations))
     return found

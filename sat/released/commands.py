@@ -61,10 +61,11 @@ def convert_released(
 
     Nothing is downloaded, and no code in the files is run.
     """
+    from evaluation.models.templates import free_model_card
     from sat.config import load_preset
     from sat.released.conversion import ReleasedFiles, convert_released
 
-    card_path = None if card is None else _free_card(card)
+    card_path = None if card is None else free_model_card(card)
     files = ReleasedFiles(network, text, encoder, projection)
     side = convert_released(files, out, tuned_encoder, load_preset(preset))
     where = text if side.encoder is not None else encoder
@@ -77,25 +78,13 @@ def convert_released(
         typer.echo(f"{card_path}: satbench add {card} --run results/<run>")
 
 
-def _free_card(name: str) -> Path:
-    from evaluation.errors import BenchError
-    from evaluation.files.records import require_id
-    from evaluation.models.card import USER_CARD_FOLDER, ModelId, model_ids
-
-    require_id(name, ModelId, "model", "-_.")
-    path = USER_CARD_FOLDER / f"{name}.yaml"
-    if path.exists() or name in model_ids():
-        raise BenchError(f"there is a model `{name}` already", file=path, hint="choose another id")
-    return path
-
-
 def _write_card(path: Path, name: str, checkpoint: Path) -> None:
     from evaluation.files.writing import write_text
     from evaluation.studies.record import find_study
 
     text = CARD.format(
         name=name,
-        datasets=", ".join(find_study("sat").entries),
+        datasets=", ".join(f"sat/{entry}" for entry in find_study("sat").entries),
         checkpoint=json.dumps(str(checkpoint.resolve())),
     )
     write_text(path, text)

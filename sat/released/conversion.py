@@ -71,7 +71,7 @@ class TextSide:
 def convert_released(
     files: ReleasedFiles, out: Path, tuned_encoder: Path | None = None, preset: Preset | None = None
 ) -> TextSide:
-    """Write one checkpoint with all 362 classes of the vocabulary.
+    """Write one checkpoint with all 362 classes of the study `sat`.
 
     Args:
         files: the released files.
@@ -101,7 +101,7 @@ def convert_released(
     )
     network = load_released(_network_part(files.network), preset.network)
     _require_finite(files.network, network.state_dict())
-    keys = tuple((info.modality, info.name) for info in vocabulary())
+    keys = tuple((info.modality, info.name) for info in vocabulary("sat"))
     embeddings = encoder.embed([prompt_text(preset.prompts, key) for key in keys])
     trained = {entry: tuple(find_card(entry).class_names) for entry in find_study("sat").entries}
     model = SatModel(preset, PromptBook(keys, embeddings), trained, network)

@@ -73,7 +73,8 @@ def draw_overlay(
     extent = np.array(labels.shape) * spacing_mm
     widths = [extent[across] for _, _, across, _, _ in _PLANES]
     figure = Figure(figsize=(13, 5.2), layout="constrained")
-    figure.suptitle(title)
+    # As it stands: a prompt with dollars is no formula.
+    figure.suptitle(title, parse_math=False)
     for axes, plane in zip(
         figure.subplots(1, 3, gridspec_kw={"width_ratios": widths}), _PLANES, strict=True
     ):
@@ -89,7 +90,9 @@ def draw_overlay(
     handles = [Patch(color=colours[i], label=name) for i, name in enumerate(names[:MAX_LEGEND])]
     if len(names) > MAX_LEGEND:
         handles.append(Patch(color="none", label=f"and {len(names) - MAX_LEGEND} more"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -11,21 +11,24 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from evaluation.errors import BenchError
+from evaluation.files.reading import json_of
 from evaluation.files.writing import TEMPORARY_PREFIX, sha256
 from sat.text.head import load_head
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
 _BATCH = 64
+_LARGEST = {
+    "num_hidden_layers": 256, "hidden_size": 1 << 15, "intermediate_size": 1 << 17,
+    "vocab_size": 1 << 22, "max_position_embeddings": 1 << 20, "num_attention_heads": 1 << 10,
+}  # fmt: skip
 
 
 def minilm_folder() -> Path:
@@ -65,6 +68,7 @@ def _offline(folder: Path) -> Iterator[None]:
             file=folder,
             expected="config.json, a tokenizer and the weights",
         )
+    _refuse_unsafe(folder)
     if not any((folder / name).is_file() for name in ("vocab.txt", "tokenizer.json")):
         # The library would make a tokenizer that knows no word at all.
         raise BenchError(
@@ -86,7 +90,9 @@ def _offline(folder: Path) -> Iterator[None]:
         logging.set_verbosity_error()
         try:
             yield
-        except (OSError, ValueError, RuntimeError, KeyError, UnpicklingError, SafetensorError) as e:
+        except BenchError:
+            raise
+        except Exception as e:  # a strange configuration makes the library raise anything
             raise BenchError(
                 "the text encoder cannot be read",
                 file=folder,
@@ -97,17 +103,48 @@ def _offline(folder: Path) -> Iterator[None]:
             logging.set_verbosity(before)
 
 
+def _refuse_unsafe(folder: Path) -> None:
+    """Refuse a folder whose files ask to run code, or describe a network beyond all measure."""
+    for file in (folder / name for name in ("config.json", "tokenizer_config.json")):
+        if not file.is_file():
+            continue
+        content = json_of(file)
+        if not isinstance(content, dict):
+            raise BenchError("the text encoder cannot be read", file=file, found="no mapping")
+        if "auto_map" in content:
+            raise BenchError(
+                "the text encoder asks to run code that lies in its folder, which is never done",
+                file=file,
+                found="auto_map",
+                hint="use an encoder of a kind that the library itself knows, such as BERT",
+            )
+        for key, most in _LARGEST.items():
+            number = content.get(key, 0)
+            if isinstance(number, int) and number > most:
+                raise BenchError(
+                    "the text encoder is larger than any that is known", file=file,
+                    found=f"{key} {number}", expected=f"at most {most}",
+                )  # fmt: skip
+
+
+def _config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _load(folder: Path, weights: Mapping[str, Tensor] | None) -> tuple[Any, set[str]]:
     """The encoder in evaluation mode, and which of its weights are missing."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     if weights is not None:
-        model = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        model = AutoModel.from_config(_config(folder), trust_remote_code=False)
         found = model.load_state_dict(dict(weights), strict=False)
         return model.eval(), set(found.missing_keys)
     model, report = AutoModel.from_pretrained(
         folder,
         local_files_only=True,
+        trust_remote_code=False,
         use_safetensors=(folder / "model.safetensors").is_file(),
         output_loading_info=True,
     )
@@ -117,9 +154,9 @@ def _load(folder: Path, weights: Mapping[str, Tensor] | None) -> tuple[Any, set[
 def encoder_shapes(folder: Path) -> dict[str, torch.Size]:
     """Names and shapes of the weights that a folder's `config.json` asks for."""
     with _offline(folder), torch.device("meta"):
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
-        model = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        model = AutoModel.from_config(_config(folder), trust_remote_code=False)
         return {key: value.shape for key, value in model.state_dict().items()}
 
 
@@ -150,7 +187,9 @@ class TextEncoder:
         with _offline(folder):
             from transformers import AutoTokenizer
 
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             self._model, missing = _load(folder, weights)
         # An absent part would be filled with random numbers.
         missing = {key for key in missing if pooling == "pooler" or "pooler." not in key}

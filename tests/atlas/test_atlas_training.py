@@ -53,6 +53,7 @@ def _log(work: Path) -> list[tuple[str, ...]]:
         return [(r["step"], r["loss"], r["gradient_norm"]) for r in csv.DictReader(stream)]
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     preset = toy.preset(steps=14, checkpoint_every=3)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -80,6 +81,15 @@ def test_a_killed_training_goes_on_exactly(tmp_path, toy):
     assert _log(whole) == _log(killed)
     encoders = [read_checkpoint(work / "atlas/encoder.pt")["encoder"] for work in (whole, killed)]
     assert all(torch.equal(v, encoders[1][k]) for k, v in encoders[0].items())
+
+
+def test_reading_ahead_changes_no_step(tmp_path, toy):
+    alone, ahead = toy.preset(steps=5), toy.preset({"workers": 2}, steps=5)
+    for preset, work in ((alone, tmp_path / "alone"), (ahead, tmp_path / "ahead")):
+        toy.store(work, preset)
+        train_atlas(atlas_of(work, preset, 3, toy.book()), progress=False)
+    there = _state(tmp_path / "ahead")
+    assert all(torch.equal(v, there[k]) for k, v in _state(tmp_path / "alone").items())
 
 
 def test_the_segmentation_takes_exactly_the_encoder(tmp_path, toy):

@@ -65,6 +65,33 @@ def test_preparation_is_recorded(prepared: Path) -> None:
     assert ((labels == 1) == reference.mask("liver")).all()
 
 
+def test_a_killed_preparation_goes_on_with_the_next_case(prepared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(prepared, run)
+    folder = RunPaths(run).model_run("nnunet") / ORGANS
+    before = json.loads((folder / "prepared.json").read_text())
+    (data,) = folder.glob("preprocessed/Dataset*")
+    arrays = {path.name: path.read_bytes() for path in data.rglob("*.b2nd")}
+    # What a kill while the second case was written leaves behind.
+    for path in (folder / "prepared.json", folder / "preprocessed" / "satbench.json"):
+        path.unlink()
+    (data / ".done" / "s0001").unlink()
+    (half,) = data.rglob("s0001.b2nd")
+    half.write_bytes(b"half")
+    (folder / "raw" / before["dataset_name"] / "counts" / "s0001.json").unlink()
+    kept = {path: path.stat().st_mtime_ns for path in data.rglob("s000[023]*.b2nd")}
+    assert len(kept) == 6
+
+    prepare_specialist(run, ORGANS)
+    after = json.loads((folder / "prepared.json").read_text())
+    assert {k: v for k, v in after.items() if k not in ("seconds", "peak_memory_mib")} == {
+        k: v for k, v in before.items() if k not in ("seconds", "peak_memory_mib")
+    }
+    assert after["seconds"] is None, "its first part was not measured"
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert {path.name: path.read_bytes() for path in data.rglob("*.b2nd")} == arrays
+
+
 def test_training_is_recorded_and_complete_ones_are_left_alone(undisturbed: Path) -> None:
     path = RunPaths(undisturbed).model_run("nnunet") / ORGANS / "model.json"
     record = json.loads(path.read_text())
@@ -166,6 +193,7 @@ def test_a_missing_specialist_is_named(prepared: Path) -> None:
         list(NnunetSpecialists(context).predict_all(cases, ["liver"]))
 
 
+@pytest.mark.long
 def test_any_other_trainer_is_found_beside_a_cpu_torch(tmp_path: Path) -> None:
     request = {"trainer": "nnUNetTrainer_5epochs"}
     log = tmp_path / "find.log"

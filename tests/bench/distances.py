@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.metrics.distances.arrays import score_label_maps
+import satbench
 from evaluation.metrics.distances.definitions import DefinitionName
 from evaluation.metrics.engine import measure_sweep
 from evaluation.metrics.instances.pairs import pair_instances_by_class
@@ -88,6 +88,18 @@ PEERS: dict[str, tuple[Peer, DefinitionName]] = {
 }
 
 
+def score_maps(
+    a: Labels,
+    b: Labels,
+    spacing: Spacing,
+    metrics: Sequence[str],
+    classes: Sequence[int],
+    definition: DefinitionName,
+) -> Any:
+    """All classes in one pass."""
+    return satbench.score(a, b, spacing, classes=classes, metrics=metrics, definition=definition)
+
+
 def _whole(peer: Peer, a: Labels, b: Labels, value: int, spacing: Spacing) -> dict[str, float]:
     return peer(a == value, b == value, spacing)
 
@@ -112,7 +124,7 @@ def run(
     pairs = [ClassPair(str(v), p, p) for v, p in zip(classes, places, strict=True)]
 
     def ours(definition: DefinitionName, *more: str) -> Callable[[], dict[int, dict[str, float]]]:
-        return lambda: score_label_maps(a, b, spacing, (*ALL, *more), classes, definition)
+        return lambda: score_maps(a, b, spacing, (*ALL, *more), classes, definition)
 
     contenders: dict[str, Callable[[], Any]] = {
         "DSC + NSD": lambda: measure_sweep([a], [b], pairs, spacing, [1.0]),
@@ -137,7 +149,7 @@ def run(
             total = 0.0
             own = answers["all distances, surface-element"]
             if definition != "surface-element":
-                own = score_label_maps(a, b, spacing, ALL, picked, definition)
+                own = score_maps(a, b, spacing, ALL, picked, definition)
             for value in picked:
                 boxes = [side[value - 1] for side in found]
                 if None in boxes:

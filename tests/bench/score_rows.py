@@ -111,6 +111,8 @@ def synthetic_scores(
                     "surface_prediction_within_mm2": np.nan,
                     "implementation": "synthetic",
                     "version": "1",
+                    "definition": "surface-element",
+                    "field_mm": 500.0,
                 }
             )[SCORES.names]
         )

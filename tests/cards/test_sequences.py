@@ -46,7 +46,7 @@ def test_regions_of_ones_own_classes_hold_in_each_modality() -> None:
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ({"cases": "(", "sequence": "T1"}, "no regular expression"),
+        ({"cases": "(", "sequence": "T1"}, "not a regular expression"),
         ({"cases": "a"}, "give modality, sequence or both"),
         ({"cases": "a", "modality": "us"}, "modality"),
     ],

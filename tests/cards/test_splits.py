@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from evaluation.datasets.collection import published_collection
 from evaluation.datasets.draw import drawn_sides
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shards import StandardisedCase, write_rows
+from evaluation.datasets.shares import share_of
 from evaluation.datasets.splits import (
     committed_split,
     effective_split,
@@ -45,12 +47,14 @@ def own_card(train: int, test: int, rule: str = "seeded") -> DatasetCard:
 
 
 class TestCommittedLists:
-    def test_hashes(self) -> None:
-        with (SPLIT_FOLDER / "hashes.csv").open(newline="") as stream:
+    @pytest.mark.parametrize("study", ["sat", "hermes"])
+    def test_hashes(self, study: str) -> None:
+        folder = find_study(study).file(find_study(study).splits or "")
+        with (folder / "hashes.csv").open(newline="") as stream:
             hashes = {row["file"]: row["sha256"] for row in csv.DictReader(stream)}
-        lists = {p.name: p for p in SPLIT_FOLDER.glob("*.csv") if p.name != "hashes.csv"}
+        lists = {p.name: p for p in folder.glob("*.csv") if p.name != "hashes.csv"}
         assert set(hashes) == set(lists)
-        assert set(hashes) >= {f"{name}.csv" for name in PAPER}
+        assert set(hashes) >= {f"{n}.csv" for n in find_study(study).entries if n != "autopet"}
         for name, path in lists.items():
             assert sha256(path) == hashes[name], f"{name} changed: was that on purpose?"
 
@@ -65,6 +69,31 @@ class TestCommittedLists:
         assert sum(row.split == "train" for row in rows) == card.splits["sat"].train
         assert sum(row.split == "test" for row in rows) == card.splits["sat"].test
         assert rows == sorted(rows, key=lambda row: natural_key(row.case))
+
+    def test_amos_tests_its_official_folder(self) -> None:
+        """The scans that the published list has on the other side."""
+        hermes = find_study("hermes")
+        for name, tests, trains in (
+            ("amos_ct", "34 40 41 56 70 117 203 311 356", "52 54 72 78 97 158 175 198 395"),
+            ("amos_mr", "544 553 572 576", "548 555 587 588"),
+        ):
+            sides = {row.case: row.split for row in committed_split(name, hermes) or ()}
+            assert {sides[f"amos_{int(n):04d}"] for n in tests.split()} == {"test"}
+            assert {sides[f"amos_{int(n):04d}"] for n in trains.split()} == {"train"}
+
+    def test_an_entry_of_another_study_is_divided_as_that_study_does(self) -> None:
+        """A run of `sat` that takes in entries of `hermes`, and the other way round."""
+        mixed = REAL.model_copy(update={"entries": ["chaos_mr", "kits19", "autopet"]})
+        planned = planned_cases(find_card("kits19"), mixed)
+        assert planned == list(committed_split("kits19", find_study("hermes")) or ())
+        assert planned_cases(find_card("autopet"), mixed) is None
+        assert planned_cases(find_card("chaos_mr"), mixed) == list(
+            committed_split("chaos_mr", SAT) or ()
+        )
+        other = mixed.model_copy(update={"study": "hermes"})
+        assert planned_cases(find_card("acdc"), other) == list(committed_split("acdc", SAT) or ())
+        rows = planned_cases(find_card("chaos_mr"), other) or []
+        assert {row.patient for row in rows if row.split == "validation"} == {"22"}
 
     def test_couinaud_inherits_hepaticvessel(self) -> None:
         parent = {row.case: row.split for row in committed_split("msd_hepaticvessel", SAT) or ()}
@@ -95,7 +124,7 @@ class TestCommittedLists:
         ("case,split\na,train\n", "not a split list"),
         ("case,patient,split\na,a,val\n", "unknown side"),
         ("case,patient,split\na,a,train\na,a,train\n", "listed twice"),
-        ("case,patient,split\na1,a,train\na2,a,test\n", "on both sides"),
+        ("case,patient,split\na1,a,train\na2,a,test\n", "on two sides"),
     ],
 )
 def test_wrong_list_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -220,6 +249,35 @@ class TestRule:
             good = [case for case in cases if case not in bad]
             rows = effective_split(card, REAL, good, failed=bad)
             assert {row.case: row.split for row in rows} == {c: whole[c] for c, _ in good}
+
+    @settings(max_examples=25, deadline=None)
+    @given(scans=st.lists(st.integers(1, 3), min_size=40, max_size=80), seed=st.integers(0, 3))
+    def test_three_sides_hold_patients_whole(self, scans: list[int], seed: int) -> None:
+        people = {f"p{i}": n for i, n in enumerate(scans)}
+        total = sum(scans)
+        counts = {"validation": round(0.05 * total), "test": round(0.2 * total)}
+        counts["train"] = total - sum(counts.values())
+        card = own_card(counts["train"], counts["test"])
+        rule = card.split.model_copy(update=counts)
+        sides = drawn_sides(card, rule, seed, people)
+        found = {s: sum(n for who, n in people.items() if sides[who] == s) for s in counts}
+        # With one scan of somebody, every number can be made; otherwise the nearest one is.
+        assert all(abs(found[side] - counts[side]) <= 2 for side in ("validation", "test"))
+        two_sides = drawn_sides(card, card.split.model_copy(update={**counts, "validation": 0,
+                                "train": total - counts["test"]}), seed, people)  # fmt: skip
+        tested = {who for who, side in sides.items() if side == "test"}
+        assert tested == {who for who, side in two_sides.items() if side == "test"}
+
+    def test_shares_lie_within_each_other_and_draws_differ(self) -> None:
+        rule = find_card("msd_pancreas").splits["hermes"]
+        rows = committed_split("msd_pancreas", find_study("hermes")) or ()
+        patients = [row.patient for row in rows if row.split == "train"]
+        parts = [share.part for share in rule.shares]
+        first = [set(share_of("msd_pancreas", patients, part)) for part in parts]
+        assert [len(share) for share in first] == [2, 21, 107, 214]
+        assert all(small < large for small, large in pairwise(first))
+        draws = {tuple(share_of("msd_pancreas", patients, 0.01, k)) for k in range(5)}
+        assert len(draws) == rule.shares[0].draws == 5
 
     def test_few_patients_still_get_two_sides(self) -> None:
         said: list[str] = []

@@ -18,8 +18,9 @@ from evaluation.classes import (
     vocabulary,
 )
 from evaluation.cli import build
-from evaluation.datasets.registry import load_cards
+from evaluation.datasets.registry import find_card, load_cards
 from evaluation.errors import BenchError
+from evaluation.studies.record import find_study, study_ids
 
 INFOS = {info.key: info for info in vocabulary()}
 
@@ -58,7 +59,7 @@ def test_acdc_cavities_are_found_under_the_printed_and_the_true_modality() -> No
 
 def test_bladder_stays_two_keys() -> None:
     assert find_class("ct", "bladder") is not find_class("ct", "urinary bladder")
-    assert find_class("ct", "bladder").annotated_in == ("word",)
+    assert find_class("ct", "bladder").annotated_in == ("word", "amos_ct")
 
 
 def test_alias_never_hides_a_name() -> None:
@@ -102,6 +103,17 @@ def test_class_of_a_users_dataset_is_unassigned() -> None:
         region_of("ct", "liver", "anatomic")  # type: ignore[arg-type]
 
 
+def test_a_class_names_the_studies_whose_entries_have_it() -> None:
+    used: dict[tuple[str, str], set[str]] = {}
+    for study in map(find_study, study_ids()):
+        for card in map(find_card, study.entries):
+            for name in study.classes.get(card.id, card.class_names):
+                used.setdefault((card.modality, name), set()).add(study.id)
+    assert {info.key: set(info.studies) for info in vocabulary()} == used
+    assert len(vocabulary("hermes")) == 66
+    assert len(set(vocabulary("hermes")) - set(vocabulary("sat"))) == 27
+
+
 def test_compositions() -> None:
     everything = composition_keys("all")
     leaves = composition_keys("leaves")
@@ -137,14 +149,17 @@ def test_sides_are_the_patients() -> None:
 
 class TestCommands:
     def test_classes(self, tmp_path: Path) -> None:
-        assert run("classes").splitlines()[-1] == "362 classes, 341 names"
+        assert run("classes").splitlines()[-1] == "389 classes, 359 names"
+        assert run("classes", "--study", "sat").splitlines()[-1] == "362 classes, 341 names"
         assert run("classes", "--dataset", "ACDC").splitlines()[-1] == "4 classes, 4 names"
-        assert len(json.loads(run("classes", "--json", "--modality", "mri"))) == 163
+        sat_mri = run("classes", "--json", "--modality", "mri", "--study", "sat")
+        assert len(json.loads(sat_mri)) == 163
+        assert len(json.loads(run("classes", "--json", "--modality", "pet"))) == 1
         target = tmp_path / "classes.csv"
         run("classes", "--csv", str(target))
         with target.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
-        assert len(rows) == 362
+        assert len(rows) == 389
         assert rows[0]["name"] == "liver"
         assert rows[0]["region"] == "abdomen"
 

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 import satbench
-from evaluation.api import runs, scoring, segmenting
+from evaluation.api import arrays, runs, scoring, segmenting
 from evaluation.cli import build
 from evaluation.config import Cohort, RunConfig, freeze
 from evaluation.metrics import score as score_segmentations
@@ -95,12 +95,13 @@ def in_folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_public_name_is_documented_and_has_an_example() -> None:
     functions = [satbench.__dict__[n] for n in satbench.__all__ if n[0].islower()]
     assert {f.__name__ for f in functions} == {
-        "evaluate", "score", "load_run", "read_tables", "find_dataset", "segment",
+        "evaluate", "score", "score_instances", "load_run", "read_tables", "find_dataset",
+        "segment",
     }  # fmt: skip
     assert all(">>> import" in f.__doc__ and "Raises:" in f.__doc__ for f in functions)
 
 
-@pytest.mark.parametrize("module", [scoring, runs, segmenting])
+@pytest.mark.parametrize("module", [arrays, scoring, runs, segmenting])
 @pytest.mark.filterwarnings("default")
 def test_examples_of_the_docstrings(module) -> None:
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF)

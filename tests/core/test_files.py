@@ -11,7 +11,7 @@ import pytest
 from evaluation.files.writing import TEMPORARY_PREFIX, atomic_path, is_hidden, visible
 from evaluation.models.card import find_model, model_faults
 from evaluation.paths import RunPaths
-from evaluation.scoring.inputs import find_cases
+from evaluation.scoring.finding import find_cases
 from evaluation.tables.scores import Expected, score_files
 from evaluation.workflow.jobs import job_reports
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,9 @@ def write_pair(folder: Path) -> None:
 def test_wheel_evaluates_without_torch(tmp_path):
     site = tmp_path / "site"
     wheel = build_wheel(tmp_path / "wheel")
-    call(
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
-        *("--target", str(site), str(wheel)),
-    )
+    # What pip does with a wheel of Python code alone, without the seconds that it takes.
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
     write_pair(tmp_path)
     program = textwrap.dedent(
         """

@@ -176,3 +176,30 @@ def test_presets_say_what_the_paper_says(tmp_path):
         load_settings(str(own))
     with pytest.raises(BenchError, match="no knowledge preset"):
         load_settings("quickly")
+
+
+def test_answers_in_brackets_and_definitions_of_ones_own_are_read(tmp_path):
+    answers = tmp_path / "answers.txt"
+    answers.write_text(
+        "1. (Left kidney, part of, abdomen)\n- [renal vein, drains, 'left kidney']\n\n"
+        "(left kidney, part of, abdomen)\n"
+    )
+    found = read_relations(answers)
+    assert found.triplets == (
+        Triplet("Left kidney", "part of", "abdomen"),
+        Triplet("renal vein", "drains", "left kidney"),
+    )
+    answers.write_text("Here are the relations:\n(a, b)\n(kidney, is a, Kidney)\n")
+    with pytest.raises(BenchError) as caught:
+        read_relations(answers)
+    assert "3 faulty lines" in str(caught.value)
+    own = tmp_path / "own.csv"
+    own.write_text('concept,definition\nodd gland,"A gland, found nowhere."\n')
+    joined = gather(Sources(open_set=False, definitions=str(own)))
+    assert joined.pairs == (Pair("line 2", "odd gland", "A gland, found nowhere."),)
+    template = tmp_path / "mine.txt"
+    template.write_text("What does {name} mean? {definition} Answer (a, b, c).")
+    assert question("x", "y {z}", template) == "What does x mean? y {z} Answer (a, b, c)."
+    template.write_text("nothing")
+    with pytest.raises(BenchError, match="no places for the concept"):
+        question("x", "y", template)

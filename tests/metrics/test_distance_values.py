@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.metrics.distances.arrays import score_masks
+import satbench
 
 PeerValues = Callable[[str], Iterator[tuple[Any, list[dict[str, str]]]]]
+
+
+def score_masks(a, b, spacing, metrics, definition="surface-element"):
+    return satbench.score(a, b, spacing_mm=spacing, metrics=metrics, definition=definition)
+
+
 FAMILIES = {
     "surface-distance": "surface-element",
     "MONAI": "voxel-larger",

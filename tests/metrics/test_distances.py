@@ -11,17 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+import satbench
 from evaluation.errors import BenchError
+from evaluation.metrics.catalogue import asked_metrics, find_at, find_metric
 from evaluation.metrics.distances import elements
-from evaluation.metrics.distances.arrays import (
-    AskedMetric,
-    mask_distances,
-    score_label_maps,
-    score_masks,
-)
 from evaluation.metrics.distances.definitions import DEFINITIONS, find_definition
 from evaluation.metrics.distances.distribution import field_diagonal_mm
 from evaluation.metrics.distances.elements import distance_steps, element_distances
+from evaluation.metrics.distances.masks import mask_distances
 from evaluation.metrics.distances.transform import nearest_distances
 from evaluation.metrics.grid import Grid
 from evaluation.metrics.records import ClassPair
@@ -60,7 +57,13 @@ def label_pairs(draw):
 
 
 def scored(a, b, spacing, classes, definition="surface-element", metrics=METRICS):
-    return score_label_maps(a, b, spacing, metrics, list(classes), definition)
+    return satbench.score(
+        a, b, spacing, classes=list(classes), metrics=metrics, definition=definition
+    )
+
+
+def score_masks(a, b, spacing, metrics, definition="surface-element"):
+    return satbench.score(a, b, spacing_mm=spacing, metrics=metrics, definition=definition)
 
 
 def assert_same(first, second, within=1e-9):
@@ -194,6 +197,48 @@ def test_axis_order_reflection_and_padding_change_nothing(case, definition, orde
     ]
     after = scored(*turned, tuple(spacing[axis] for axis in order), classes, definition)
     assert_same(scored(*case, definition), after, 1e-12)
+
+
+@pytest.mark.long
+@settings(parent=quick, max_examples=1000)
+@given(
+    label_pairs(),
+    st.sampled_from(NAMES),
+    st.permutations(range(3)),
+    st.tuples(*[st.booleans()] * 3),
+    st.sampled_from((0.25, 2.0, 8.0)),
+)
+def test_a_thousand_pairs_keep_every_symmetry(case, definition, order, flips, factor):
+    """Sides exchanged, moved, turned, reflected, padded and scaled, all at once and one by one."""
+    a, b, spacing, classes = case
+    before = scored(*case, definition)
+    moved = [np.pad(m, ((3, 1), (0, 2), (5, 0))) for m in (b, a)]
+    flipped = tuple(slice(None, None, -1 if f else 1) for f in flips)
+    turned = [m.transpose(order)[flipped] for m in moved]
+    wide = tuple(spacing[axis] * factor for axis in order)
+    names = [
+        f"nsd@{float(name[4:]) * factor}" if name.startswith("nsd") else name for name in METRICS
+    ]
+    after = scored(*turned, wide, classes, definition, names)
+    for value, metrics in before.items():
+        for name, other in zip(METRICS, names, strict=True):
+            scale = factor if name.startswith(("hd", "assd", "masd")) else 1
+            assert after[value][other] == pytest.approx(
+                metrics[name] * scale, rel=1e-9, abs=1e-9, nan_ok=True
+            ), name
+
+
+@quick
+@given(label_pairs())
+def test_border_voxels_of_the_sweep_are_the_bands_of_one_voxel(case):
+    a, b, *_ = case
+    for value, found in scored(*case, metrics=("boundary_iou", "hd")).items():
+        masks = [m == value for m in (a, b)]
+        borders = [m & ~ndimage.binary_erosion(np.pad(m, 1))[1:-1, 1:-1, 1:-1] for m in masks]
+        union = (borders[0] | borders[1]).sum()
+        expected = (borders[0] & borders[1]).sum() / union if union else math.nan
+        if all(m.any() for m in masks) or not union:
+            assert found["boundary_iou"] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @quick
@@ -356,21 +401,25 @@ def test_the_number_of_steps_does_not_hang_on_spacing_or_tolerance():
 
 
 def test_names_of_metrics_are_read():
-    assert AskedMetric.of("hd95") == AskedMetric("hd_percentile", 95)
-    assert AskedMetric.of("hd99.5") == AskedMetric("hd_percentile", 99.5)
-    assert AskedMetric.of("nsd@0.5") == AskedMetric("nsd", 0.5)
-    assert AskedMetric.of("boundary_iou") == AskedMetric("boundary_iou", 1)
+    assert find_metric("hd99.5").title == "HD99.5"
+    assert find_metric("boundary_iou").band_voxels == 1
+    assert find_metric("boundary_iou@2.5").band_voxels == 2.5
+    assert find_at("nsd@0.5")[1] == 0.5
+    assert asked_metrics(["nsd", "nsd@2", "hd90"]) == (("nsd", "hd90"), (1, 2))
+    assert asked_metrics(["nsd@2", "dsc"]) == (("nsd", "dsc"), (2,))
+    assert asked_metrics(["nsd@2", "dsc", "nsd"], [3]) == (("nsd", "dsc"), (3, 2))
     for text, message in (
         ("hd101", "percentile from 0 to 100"),
-        ("nsd", "tolerance in mm"),
+        ("hd095", "no metric"),
         ("nsd@-1", "tolerance in mm"),
         ("nsd@far", "tolerance in mm"),
         ("boundary_iou@0", "distance in voxels"),
-        ("asd", "no metric"),
+        ("boundary_iou2", "no metric"),
+        ("asd", "`assd`"),
         ("dsc@1", "no metric"),
     ):
         with pytest.raises(BenchError, match=message):
-            AskedMetric.of(text)
+            asked_metrics([text])
 
 
 def test_unusable_arrays_and_names_are_refused():
@@ -378,7 +427,7 @@ def test_unusable_arrays_and_names_are_refused():
     for arguments, message in (
         ((a, a[:2], (1, 1, 1), ["hd"]), "one shape"),
         ((a, a[0], (1, 1, 1), ["hd"]), "one shape"),
-        ((a, a.astype(float), (1, 1, 1), ["hd"]), "unusable type"),
+        ((a, a.astype(float), (1, 1, 1), ["hd"]), "boolean arrays"),
         ((a, a, (1, 0, 1), ["hd"]), "spacing"),
         ((a, a, (1, 1), ["hd"]), "spacing"),
         ((a, a, (1, 1, 1), ["hd"], "voxel-largest"), "voxel-largest"),

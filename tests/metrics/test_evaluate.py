@@ -405,3 +405,52 @@ def test_distinct_values_are_those_of_unique(kind):
     for view in (array, np.asfortranarray(array), array[::-1, :, ::2]):
         assert distinct_values(view) == set(np.unique(view).tolist())
     assert distinct_values(np.array([-(1 << 40), 3])) == {-(1 << 40), 3}
+
+
+def test_any_metrics_in_a_named_definition_and_lesions_one_by_one(tmp_path):
+    """Percentiles, tolerances, bands, another definition, and a row for each lesion."""
+    reference = np.zeros((30, 20, 8), np.uint8)
+    reference[2:9, 2:9, 2:6] = 1
+    reference[14:17, 3:7, 2:5] = reference[22:25, 10:14, 2:5] = 2
+    prediction = np.roll(reference, 1, axis=0)
+    prediction[22:27] = 0
+    prediction[26:28, 16:18, 2:4] = 2
+    for name, array in (("reference", reference), ("prediction", prediction)):
+        write_volume(tmp_path / name / "case.nii.gz", Volume(array, AFFINE))
+    out = tmp_path / "scores.parquet"
+    asked = ["dsc", "nsd@0.5", "nsd@2", "hd95", "hd50", "boundary_iou@2"]
+    result = run(
+        tmp_path / "reference", tmp_path / "prediction", "--out", out, "--metrics",
+        ",".join(asked), "--definition", "voxel-larger", "--instances",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "4 lesions in" in result.output
+    rows = pd.read_parquet(out)
+    assert set(rows["definition"]) == {"voxel-larger"}
+    assert sorted(rows["tolerance_mm"].unique()) == [0.5, 2]
+    np.testing.assert_allclose(rows["field_mm"], np.sqrt(30**2 + 20**2 + 16**2))
+    import satbench
+
+    expected = satbench.score(
+        reference, prediction, (1, 1, 2), classes=[1, 2], metrics=[*asked, "lesion_f1"],
+        definition="voxel-larger",
+    )  # fmt: skip
+    for value in (1, 2):
+        found = rows[rows["class"] == str(value)].set_index("tolerance_mm")
+        for name in ("dsc", "hd95", "hd50", "boundary_iou@2", "lesion_f1"):
+            np.testing.assert_allclose(found[name], expected[value][name], rtol=1e-12)
+        assert found["nsd"].to_dict() == {
+            at: pytest.approx(expected[value][f"nsd@{at:g}"]) for at in (0.5, 2.0)
+        }
+    single = pd.read_parquet(tmp_path / "instances.parquet").query("`class` == '2'")
+    assert single[["side", "instance", "matched_to", "detected"]].to_numpy().tolist() == [
+        ["reference", 1, "1", True],
+        ["reference", 2, "", False],
+        ["prediction", 2, "", False],
+    ]
+    assert single["volume_ml"].tolist() == pytest.approx([0.072, 0.072, 0.016])
+    assert expected[2]["lesion_f1"] == 0.5
+    with pytest.raises(BenchError, match="matching rule"):
+        run(tmp_path / "reference", tmp_path / "prediction", "--out", out, "--matching", "best")
+    assert CliRunner().invoke(build(), ["metrics", "--definitions"]).output.count("NSD at") == 3
+    assert "brats-2023-met" in CliRunner().invoke(build(), ["metrics", "--protocols"]).output

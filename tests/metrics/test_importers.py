@@ -108,6 +108,28 @@ def test_what_is_no_score_file_is_refused(tmp_path):
             import_nnunet_summary(path, "m", "d")
 
 
+def test_names_and_blanks_stay_as_they_stand(tmp_path):
+    """Case names are text, an index column and a byte-order mark are none, a blank is unknown."""
+    text = "\ufeff,name,liver\n0,0001,0.9\n1,1,\n2,NA,0.5\n"
+    for name in ("dsc.csv", "nsd.csv"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    frame = import_touchstone_pair(tmp_path / "dsc.csv", tmp_path / "nsd.csv", "m", "d", 1.0)
+    assert frame["case"].tolist() == ["0001", "1", "NA"]
+    for policy in ("paper", "present-only"):
+        assert summarise(frame, policy).classes[["n", "dsc"]].to_numpy().tolist() == [[2, 0.7]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"Dice": 7}, {"TP": 0}, {"n_ref": -5}, {"n_ref": 1e400}, {"Dice": math.nan}]
+)
+def test_scores_that_contradict_their_counts_are_refused(tmp_path, wrong):
+    metrics = {"Dice": 0.8, "TP": 4, "n_pred": 5, "n_ref": 5, **wrong}
+    entry = {"metrics": {"1": metrics}, "reference_file": "C:\\d\\case_1.nii.gz"}
+    (tmp_path / "s.json").write_text(json.dumps({"metric_per_case": [entry]}))
+    with pytest.raises(BenchError, match="not a summary"):
+        import_nnunet_summary(tmp_path / "s.json", "m", "d")
+
+
 def test_import_on_the_command_line(tmp_path):
     out = tmp_path / "rows.parquet"
     arguments = ["import", "nnunet", str(summary(tmp_path)), "--out", str(out), "--modality", "mri"]

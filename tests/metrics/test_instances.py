@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import satbench
 from evaluation.errors import BenchError
-from evaluation.metrics.distances.arrays import score_masks
 from evaluation.metrics.instances.components import connected
 from evaluation.metrics.instances.matching import match_instances
 from evaluation.metrics.instances.pairs import pair_instances, pair_instances_by_class
-from evaluation.metrics.instances.protocols import PROTOCOLS, score_instances
+from evaluation.metrics.instances.protocols import PROTOCOLS
 from evaluation.metrics.instances.scores import instance_rows, instance_scores, recall_by_volume
 
 PeerValues = Callable[[str], Iterator[tuple[Any, list[dict[str, str]]]]]
+score_instances = satbench.score_instances
 PANOPTICA = {
     "naive IOU 0.5": ("greedy", "IoU", 0.5),
     "naive IOU 0.1": ("greedy", "IoU", 0.1),
@@ -197,7 +198,7 @@ def test_rows_say_what_became_of_every_instance() -> None:
     assert math.isnan(rows[1].hd95_mm)
     mine, its = a.copy(), b.copy()
     mine[:, :, 17:] = its[:, :, :8] = its[:, :, 30:] = False
-    expected = score_masks(mine, its, (1.0, 1.0, 2.0), ["dsc", "iou", "hd95"])
+    expected = satbench.score(mine, its, (1.0, 1.0, 2.0), metrics=["dsc", "iou", "hd95"])
     assert [rows[0].dsc, rows[0].iou, rows[0].hd95_mm] == pytest.approx(list(expected.values()))
     assert rows[3].volume_ml == pytest.approx(0.016)
     scores = instance_scores(pair, [(0, [1])])
@@ -216,7 +217,7 @@ def test_a_lesion_in_one_slice_of_a_volume_is_a_solid() -> None:
     a = boxes((5, 9, 9), ((2, 2, 2), (3, 6, 6)))
     b = np.roll(a, 1, axis=0)
     pair = pair_instances(a, a | b, (3.0, 1.0, 1.0))
-    expected = score_masks(a, a | b, (3.0, 1.0, 1.0), ["hd", "assd"])
+    expected = satbench.score(a, a | b, (3.0, 1.0, 1.0), metrics=["hd", "assd"])
     surface = pair.surface(0, [0])
     assert expected == {"hd": surface.hd(), "assd": pytest.approx(surface.assd())}
     assert surface.hd() == 3

@@ -19,7 +19,8 @@ from evaluation.errors import BenchError
 from evaluation.metrics import ENGINES, definitions, score
 from evaluation.metrics.catalogue import all_metrics, find_metric, find_metrics
 from evaluation.metrics.distances.distribution import Distribution, SurfaceDistances
-from evaluation.metrics.metric import Measurement, Metric
+from evaluation.metrics.instances.scores import InstanceScores
+from evaluation.metrics.metric import Further, Measurement, Metric
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 NAN = math.nan
@@ -63,7 +64,7 @@ def boxes(reference: int, prediction: int, common: int) -> tuple[Segmentation, S
 def test_values_by_hand(engine, reference, prediction, common, expected) -> None:
     pair = boxes(reference, prediction, common)
     # The other engines measure no distances.
-    asked = [m.id for m in all_metrics().values() if engine == "sweep" or not m.needs_distances]
+    asked = [m.id for m in all_metrics().values() if engine == "sweep" or not m.needs_more]
     (found,) = score(*pair, SPACING, [1.0], ["1"], engine, asked)
     assert list(found.values) == asked
     for name, value in expected.items():
@@ -100,10 +101,14 @@ def test_every_record_and_its_function_agree() -> None:
                 Distribution.of(generator.uniform(0, 9, 20), generator.uniform(0, 1, 20))
                 for _ in range(2)
             ]
+            tp, fp, fn = generator.integers(1, 9, 3).tolist()
+            shares = generator.uniform(0, 1, 7)
+            instances = InstanceScores(tp + fn, tp + fp, tp, fp, fn, *shares, 1.0, 2.0)
+            further = Further(SurfaceDistances(*distances), {1: shares[0]}, instances)
             value = metric.value(
                 Measurement(
                     (1.0, 1.0, 2.0), 1.0, int(sizes[0]), int(sizes[1]), common,
-                    areas[0], within[0], areas[1], within[1], SurfaceDistances(*distances),
+                    areas[0], within[0], areas[1], within[1], further,
                 )
             )  # fmt: skip
             assert metric.low <= value <= metric.high
@@ -161,3 +166,26 @@ def test_the_command_lists_them() -> None:
     assert set(listed) == set(all_metrics())
     assert listed["volume_difference"]["better"] == "none"
     assert listed["volume_difference"]["prediction missing"] == "undefined"
+
+
+def test_precision_and_recall_part_the_two_kinds_of_errors() -> None:
+    """A mask twice as large as the structure in it finds all and is half wrong."""
+    reference, prediction = np.zeros((8, 8, 8), bool), np.zeros((8, 8, 8), bool)
+    reference[2:4, 2:4, 2:4], prediction[2:6, 2:4, 2:4] = True, True
+    empty = np.zeros_like(reference)
+
+    def values(reference: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        measured = Measurement(
+            (1, 1, 1), 1.0, int(reference.sum()), int(prediction.sum()),
+            int((reference & prediction).sum()), 0, 0, 0, 0,
+        )  # fmt: skip
+        return find_metric("precision").value(measured), find_metric("recall").value(measured)
+
+    assert values(reference, prediction) == (0.5, 1)
+    assert values(prediction, reference) == (1, 0.5)
+    precision, recall = values(reference, empty)
+    assert math.isnan(precision)
+    assert recall == 0
+    precision, recall = values(empty, prediction)
+    assert precision == 0
+    assert math.isnan(recall)

@@ -79,11 +79,13 @@ def test_a_dotted_class_takes_no_others_file(outcome):
     assert set(status) == {"kidney.left", "kidney.right"}
 
 
-def test_a_label_map_among_masks_is_never_made_binary(outcome):
+def test_a_label_map_in_a_case_folder_is_never_made_binary(outcome):
     """Both classes are exchanged: as one mask they would score 1."""
-    found = outcome("label_map_in_case_folder")
-    assert found.rows.empty
-    assert "several values" in found.failed["case_00000"]
+    rows = outcome("label_map_in_case_folder").rows
+    assert rows[["case", "class", "dsc"]].to_numpy().tolist() == [
+        ["case_00000", "1", 0.0],
+        ["case_00000", "2", 0.0],
+    ]
 
 
 def test_two_values_of_one_name_are_one_class(outcome):
@@ -93,9 +95,42 @@ def test_two_values_of_one_name_are_one_class(outcome):
 
 
 @pytest.mark.parametrize(
+    ("reference", "prediction"),
+    [
+        ("site{site}/c{case}.nii.gz", "site{site}/c{case}.nii.gz"),
+        ("s/c{case}/label.nii.gz", "s/c{case}/prediction.nii.gz"),
+        ("c{case}/label.nii.gz", "c{case}.nii.gz"),
+    ],
+)
+def test_folders_of_label_maps_by_site_and_case(tmp_path, reference, prediction):
+    """Classes exchanged; a case of one organ, beside an image, is a label map like the others."""
+    array = np.zeros((8, 8, 8), np.uint8)
+    array[1:4], array[4:7] = 1, 2
+    exchanged = np.choose(array, [0, 2, 1]).astype(np.uint8)
+    for case in range(3):
+        for side, place, voxels in (
+            ("ref", reference, np.where(array == 1, 1, 0).astype(np.uint8) if case == 0 else array),
+            ("pred", prediction, exchanged),
+        ):
+            path = tmp_path / side / place.format(case=case, site=case % 2)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+            if side == "ref" and path.stem.startswith("label"):
+                image = np.arange(512, dtype=np.int16).reshape(8, 8, 8) - 300
+                nib.save(nib.Nifti1Image(image, np.eye(4)), path.with_name("imaging.nii.gz"))
+    settings = Settings(labels={}, answered=frozenset())
+    found = evaluate(tmp_path / "ref", tmp_path / "pred", tmp_path / "o.csv", settings)
+    assert len(found.rows) == 6
+    assert set(found.rows["class"]) == {"1", "2"}
+    assert set(found.rows["dsc"].dropna()) == {0.0}
+    assert not found.missing
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ('{"liver": false}', "no usable label"),
+        ('{"liver": [false]}', "no usable label"),
         ('{"liver": 1000000000000000000000000000000}', "no label map holds"),
         ('{"liver": 1, "liver": 2}', "there twice"),
         ('{"cafe\\u0301": 1, "caf\\u00e9": 2}', "there twice"),

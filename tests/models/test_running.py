@@ -167,6 +167,32 @@ def test_killed_measuring_goes_on_from_its_journal(run, monkeypatch, write_card,
     assert len(seen) == 2, "rows of the same masks and settings are kept"
 
 
+def test_a_run_counts_one_by_one_what_its_card_says(run, write_card, write_predictions):
+    """Lesions, and here the two parts of an organ; the others have no such values."""
+    from evaluation.datasets.regions import counted_one_by_one
+    from evaluation.datasets.registry import find_card
+
+    assert counted_one_by_one(find_card("msd_liver")) == {"liver tumor"}
+    write_card(FOLDER)
+    write_predictions()
+    predict_shard(run, "mine", DATASET, 0)
+    config = load_frozen(run).model_copy(update={"metrics": ["dsc", "hd95", "lesion_f1"]})
+    freeze(config, RunPaths(run).config)
+    card = find_card(DATASET)
+    parts = [c.model_copy(update={"instances": c.name == PARTS[0]}) for c in card.classes]
+    with pytest.MonkeyPatch.context() as patch:
+        changed = card.model_copy(update={"classes": tuple(parts)})
+        patch.setattr("evaluation.scoring.shards.find_card", lambda _: changed)
+        rows = pd.read_parquet(measure_shard(run, "mine", DATASET, 0))
+    counted = rows[rows["lesion_f1"].notna()]
+    assert set(counted["class"]) == {PARTS[0]}
+    assert (rows[["dsc", "hd95"]] == [1, 0]).all().all()
+    single = pd.read_parquet(RunPaths(run).instance_shard("mine", DATASET, 0))
+    assert set(single["class"]) == {PARTS[0]}
+    assert set(single["model"]) == {"mine"}
+    assert single["detected"].all()
+
+
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [

@@ -12,6 +12,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import get_reader
 from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
 from evaluation.datasets.standardise import patient_of, standardise_case
+from evaluation.errors import BenchError
 
 UID = "1.3.6.1.4.1.14519.5.2.1.6279.6001.120196332569034738680965284519"
 MSD = "Task{0}/imagesTr/{1}.nii.gz", "Task{0}/labelsTr/{1}.nii.gz"
@@ -123,6 +124,55 @@ LABEL_MAPS: dict[str, list[tuple[str, str, str, str]]] = {
     "mrspineseg": [
         ("train/MR/Case103.nii.gz", "train/Mask/mask_case103.nii.gz", "Case103", "Case103")
     ],
+    "bcv": [
+        (
+            "RawData/Training/img/img0021.nii.gz",
+            "RawData/Training/label/label0021.nii.gz",
+            "img0021",
+            "img0021",
+        )
+    ],
+    "lits": [
+        ("volume-0.nii", "segmentation-0.nii", "volume-0", "volume-0"),
+        (
+            "Training Batch 2/volume-130.nii",
+            "Training Batch 2/segmentation-130.nii",
+            "volume-130",
+            "volume-130",
+        ),
+    ],
+    "kits19": [
+        (f"data/{c}/imaging.nii.gz", f"data/{c}/segmentation.nii.gz", c, c)
+        for c in ("case_00000", "case_00209")
+    ],
+    "amos_ct": [
+        (f"amos22/images{half}/{c}.nii.gz", f"amos22/labels{half}/{c}.nii.gz", c, c)
+        for half, c in (("Tr", "amos_0001"), ("Va", "amos_0410"))
+    ],
+    "amos_mr": [
+        (f"amos22/images{half}/{c}.nii.gz", f"amos22/labels{half}/{c}.nii.gz", c, c)
+        for half, c in (("Tr", "amos_0600"), ("Va", "amos_0507"))
+    ],
+    "structseg_thorax": [("Thoracic_OAR/7/data.nii.gz", "Thoracic_OAR/7/label.nii.gz", "7", "7")],
+    "structseg_head_neck": [("HaN_OAR/50/data.nii.gz", "HaN_OAR/50/label.nii.gz", "50", "50")],
+    "autopet": [
+        (f"{folder}/SUV.nii.gz", f"{folder}/SEG.nii.gz", case, "PETCT_b11f3deafd")
+        for folder, case in (
+            (
+                "FDG-PET-CT-Lesions/PETCT_b11f3deafd/03-23-2003-NA-PET-CT Ganzkoerper  KM-10445",
+                "PETCT_b11f3deafd_03-23-2003_10445",
+            ),
+            ("FDG-PET-CT-Lesions/PETCT_b11f3deafd/study2", "PETCT_b11f3deafd_study2"),
+        )
+    ],
+    "segthor": [
+        (
+            "train/Patient_01/Patient_01.nii.gz",
+            "train/Patient_01/GT.nii.gz",
+            "Patient_01",
+            "Patient_01",
+        )
+    ],
     "promise12": [
         (
             "TrainingData_Part1/Case00.mhd",
@@ -141,6 +191,11 @@ BESIDE = {
     "couinaud": ["../MSD_HepaticVessel/Task08_HepaticVessel/imagesTr/hepaticvessel_001.nii.gz"],
     "kits21": ["kits21/data/case_00250/aggregated_OR_seg.nii.gz", "kits21/data/kits.json"],
     "brain_atlas": ["Hammers_data/._a07.nii.gz"],
+    "kits19": ["data/case_00210/imaging.nii.gz", "data/kits.json"],
+    "amos_ct": ["amos22/imagesTr/amos_0507.nii.gz", "amos22/imagesTs/amos_0003.nii.gz"],
+    "amos_mr": ["amos22/imagesTr/amos_0410.nii.gz", "amos22/imagesTs/amos_0590.nii.gz"],
+    "structseg_thorax": ["HaN_OAR/7/data.nii.gz"],
+    "autopet": ["FDG-PET-CT-Lesions/PETCT_b11f3deafd/study2/CTres.nii.gz"],
 }
 
 
@@ -326,9 +381,116 @@ def test_nsclc_masks_in_another_orientation(tmp_path: Path, phantom, raw_files) 
     assert (reference.mask("thoracic cavity") & reference.mask("lung effusion")).sum() == 3
 
 
+@pytest.mark.parametrize("relaxed", [0, 9])
+def test_mnms_frames_with_labels_are_cases(relaxed, tmp_path: Path, phantom, raw_files) -> None:
+    card = find_card("mnms")
+    one, other = phantom("LPS", (1, 2, 3)), phantom("LPS", (1, 2, 3))
+    # Three voxels of cavity less; the end of diastole may come first or last.
+    other.labels[other.labels == 1] *= np.arange(3, dtype=np.uint8) == 0
+    frames = {relaxed: one, 9 - relaxed: other}
+    image = np.stack([frames.get(k, one).image[:: 1 - 2 * (k % 2)] for k in range(10)], axis=-1)
+    labels = np.stack([frames[k].labels if k in frames else one.labels * 0 for k in range(10)], -1)
+    folder = tmp_path / "raw" / card.folder
+    for part in ("Training/Labeled/A1D0Q7", "Validation/A8C5E9", "Testing/A1K2P5"):
+        stem = f"{part}/{Path(part).name}_sa"
+        raw_files.image(folder / f"{stem}.nii.gz", image, one.affine)
+        raw_files.image(folder / f"{stem}_gt.nii.gz", labels, one.affine)
+    raw_files.image(folder / "Training/Unlabeled/E1/E1_sa.nii.gz", image, one.affine)
+    raw_files.sprinkle(folder)
+    reader = get_reader(card)
+    found = reader.discover(folder)
+    codes = ("A1D0Q7", "A1K2P5", "A8C5E9")
+    assert [raw.case for raw in found] == [f"{c}_{phase}" for c in codes for phase in ("ed", "es")]
+    assert [patient_of(card, raw.case) for raw in found[:2]] == ["A1D0Q7", "A1D0Q7"]
+    for raw, frame in zip(found[:2], (relaxed, 9 - relaxed), strict=True):
+        scan = frames[frame]
+        shown = scan.image[:: 1 - 2 * (frame % 2)]
+
+        def truth(entry, scan=scan, shown=shown):
+            mask = np.isin(scan.labels, entry.values)
+            return raw_files.positions(mask, shown, scan.affine)
+
+        check_case(card, reader, raw, tmp_path / "out" / raw.case, truth, raw_files)
+        record, _ = read_reference(tmp_path / "out" / raw.case)
+        assert record.sequence == "cine"
+
+
+def test_mnms_without_two_annotated_frames_is_refused(tmp_path: Path, phantom, raw_files) -> None:
+    card, scan = find_card("mnms"), phantom("LPS", (1, 2, 3))
+    series = np.stack([scan.image] * 3, axis=-1)
+    place = tmp_path / "Testing/A1K2P5/A1K2P5_sa.nii.gz"
+    raw_files.image(place, series, scan.affine)
+    reader = get_reader(card)
+    raw = reader.discover(tmp_path)[0]
+    with pytest.raises(BenchError, match="mask file is missing"):
+        reader.read(raw)
+    labels = np.stack([scan.labels] * 3, axis=-1)
+    raw_files.image(place.with_name("A1K2P5_sa_gt.nii.gz"), labels, scan.affine)
+    with pytest.raises(BenchError, match=r"not two annotated frames(.|\n)*\[0, 1, 2\] of 3"):
+        reader.read(raw)
+
+
+def test_dlbs_takes_the_likeliest_tissue(tmp_path: Path, phantom, raw_files) -> None:
+    card = find_card("dlbs")
+    scan = phantom("LPS", (1, 2, 3))
+    folder = tmp_path / "raw" / card.folder
+    maps = {name: np.zeros(scan.labels.shape, np.float32) for name in ("gray", "white", "csf")}
+    for value, map_ in enumerate(maps.values(), start=1):
+        map_[scan.labels == value] = 0.4
+        map_[(scan.labels != value) & (scan.labels > 0)] = 0.3
+    stem = folder / "train/image/dlbs_0028401_img.nii"
+    raw_files.image(stem, scan.image, scan.affine)
+    for name, file in (("gray", "graymatter"), ("white", "whitematter"), ("csf", "csf")):
+        place = folder / f"train/mask/dlbs_0028401_probmask_{file}.nii"
+        raw_files.image(place, maps[name], scan.affine)
+    raw_files.image(folder / "valid/image/dlbs_0028500_img.nii", scan.image, scan.affine)
+    raw_files.sprinkle(folder)
+    reader = get_reader(card)
+    raw, without = reader.discover(folder)
+    assert (raw.case, without.case) == ("dlbs_0028401", "dlbs_0028500")
+
+    def truth(entry):
+        return scan.positions(np.isin(scan.labels, entry.values))
+
+    check_case(card, reader, raw, tmp_path / "out" / raw.case, truth, raw_files)
+    assert read_reference(tmp_path / "out" / raw.case)[0].sequence == "T1"
+    with pytest.raises(BenchError, match="mask file is missing"):
+        reader.read(without)
+    maps["csf"][0, 0, 0] = -0.5
+    raw_files.image(folder / "train/mask/dlbs_0028401_probmask_csf.nii", maps["csf"], scan.affine)
+    with pytest.raises(BenchError, match="not a probability map"):
+        reader.read(raw)
+
+
+def test_lits_headers_that_are_wrong_are_corrected_and_kept(
+    tmp_path: Path, phantom, raw_files
+) -> None:
+    card, scan = find_card("lits"), phantom("LPS", (1, 2))
+    for name in ("volume-28", "volume-29"):
+        raw_files.image(tmp_path / f"{name}.nii", scan.image, scan.affine)
+        label = name.replace("volume", "segmentation")
+        raw_files.image(tmp_path / f"{label}.nii", scan.labels, scan.affine)
+    reader = get_reader(card)
+    wrong, right = reader.discover(tmp_path)
+    assert [wrong.case, right.case] == ["volume-28", "volume-29"]
+    found = standardise_case(card, reader, wrong, card.classes, tmp_path / "out" / wrong.case)
+    assert found.spacing_mm == (1, 1, 1.7)
+    assert found.geometry == (
+        "the header's spacing is 0.8x1.1x3 mm, which its card corrects to 1x1x1.7 mm"
+    )
+    assert found.source_orientation == "LPS"
+    image = read_image_case(tmp_path / "out" / wrong.case)
+    _, reference = read_reference(tmp_path / "out" / wrong.case)
+    volume = image.image()
+    assert set(volume.array[reference.mask("liver")]) == set(scan.image[scan.labels > 0])
+    kept = standardise_case(card, reader, right, card.classes, tmp_path / "out" / right.case)
+    assert (kept.spacing_mm, kept.geometry) == ((0.8, 1.1, 3.0), "")
+
+
 def test_every_entry_has_a_layout_test() -> None:
     others = {"msd_prostate", "totalsegmentator", "brainptm", "han_seg", "chaos_ct", "chaos_mr"}
-    assert set(load_cards(CARD_FOLDER)) == set(LABEL_MAPS) | others | {"nsclc"}
+    others |= {"nsclc", "mnms", "dlbs"}
+    assert set(load_cards(CARD_FOLDER)) == set(LABEL_MAPS) | others
 
 
 def test_suffixes_in_upper_case_and_another_top_folder(tmp_path, phantom, raw_files) -> None:

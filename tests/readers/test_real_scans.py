@@ -170,3 +170,24 @@ def test_spleen_crop(shared: Path, tmp_path: Path) -> None:
     assert record.spacing_mm[2] == 5.0
     assert 60 < image.array[reference.mask("spleen")].mean() < 130
     assert image.array.dtype == np.int16
+
+
+def test_sunnybrook_in_the_layout_of_mnms(shared: Path, tmp_path: Path) -> None:
+    """Five real hearts: the relaxed frame holds more blood, as the publishers' volumes say."""
+    card = find_card("mnms").model_copy(update={"folder": "Sunnybrook"})
+    reader = get_reader(card)
+    found = {raw.case: raw for raw in reader.discover(shared / "data/Sunnybrook")}
+    with (shared / "data/Sunnybrook/cases.csv").open() as stream:
+        listed = list(csv.DictReader(stream))
+    patients = {row["case"] for row in listed}
+    assert set(found) == {f"{p}_{phase}" for p in patients for phase in ("ed", "es")}
+    for patient in ("SC-HF-I-1", "SC-HF-I-6"):
+        (row,) = (r for r in listed if r["case"] == patient)
+        for phase in ("ed", "es"):
+            folder = tmp_path / f"{patient}_{phase}"
+            standardise_case(card, reader, found[folder.name], card.classes, folder)
+            record, reference = read_reference(folder)
+            assert record.sequence == "cine"
+            millilitres = np.prod(record.spacing_mm) / 1000
+            cavity = reference.mask("left ventricle cavity").sum() * millilitres
+            assert cavity == pytest.approx(float(row[f"{phase}_lv_ml"]), rel=0.02)

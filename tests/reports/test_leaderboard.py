@@ -236,6 +236,7 @@ def test_the_scripts_draw_text_only_as_text() -> None:
         assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(", code)
 
 
+@pytest.mark.long
 def test_ten_models_on_the_whole_collection_stay_small(tmp_path: Path) -> None:
     """The file's size hangs on models x classes, hardly on rows: 405 slots, 10 models."""
     models = {f"model-{i}": i / 100 for i in range(10)}

@@ -21,13 +21,16 @@ from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.shards import standardise_shard
 from evaluation.datasets.splitting import write_split
 from evaluation.models.running import predict_shard
+from evaluation.models.training_sets import training_sets
 from evaluation.paths import RunPaths
 from evaluation.runs.carrying import carry_cards
 from evaluation.schema import AUDIT, TABLES, read_table
 from evaluation.scoring.shards import measure_shard
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from evaluation.workflow.adding import add_model
+from reports.leaderboard.facts import contamination_of
 from reports.leaderboard.payload import board_payload
+from reports.leaderboard.rows import BoardIds
 from reports.source.cases import load_case_rows
 from reports.source.loading import load_source
 
@@ -177,6 +180,27 @@ def test_the_board_marks_who_was_trained_on_what(board: dict[str, Any]) -> None:
     assert [facts[m]["linked"] for m in MODELS] == ["1 test scans", "1 test scans", "none found"]
     assert facts["insider"]["trained"] == "training splits of this run"
     assert facts["visitor"]["trained"] == "Study_B"
+
+
+def test_the_board_counts_what_another_study_trains_on(board: dict[str, Any]) -> None:
+    """Its list of study A trains on one of the test scans here, which has no twin."""
+    place = board["run"].root.parents[1]
+    (place / "other.yaml").write_text(
+        "{id: other, title: Other, document: {id: other, citation: Nobody}, "
+        "entries: [study_a], splits: lists}"
+    )
+    (place / "lists").mkdir()
+    (place / "lists/study_a.csv").write_text(
+        "case,patient,split\na1,a1,test\na2,a2,test\na3,a3,test\na4,a4,train\n"
+    )
+    source = load_source(board["run"].root)
+    ids = BoardIds.of(source)
+    index = ids.datasets["study_a"]
+    trained = training_sets(["other.yaml/study_a"], source.study, ids.datasets)
+    marks, linked = contamination_of(source, trained, ids)
+    words = "trained on 1 of 2 test scans of this dataset, by another study's split"
+    assert marks == {index: words}
+    assert linked == "none found"
 
 
 def test_the_clean_view_leaves_it_out_with_its_n(board: dict[str, Any]) -> None:

@@ -117,7 +117,7 @@ def test_classes_without_a_region_are_shown_and_counted(clone: Path) -> None:
     ("models", "regions"),
     [
         ({"mine": 0.0, "yours": 0.05}, ["lower limb"]),
-        ({"mine": 0.0}, ["whole body"]),
+        pytest.param({"mine": 0.0}, ["whole body"], marks=pytest.mark.long),
         ({"oracle": 0.0}, ["lower limb"]),
     ],
 )

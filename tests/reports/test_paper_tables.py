@@ -32,6 +32,7 @@ from reports.tables.collection import specialists_table
 from reports.tables.comparisons import sensitivity_table
 from reports.tables.overall import overall_table
 from reports.tables.regions import lesions_table, regions_table
+from tests.reports.conftest import ENTRIES, as_paper, small_scores, write_run
 
 HEADLINE = Protocol()
 
@@ -72,10 +73,43 @@ def test_each_column_says_its_space_and_policy(some_rows: RunSource) -> None:
         assert any(column.key.endswith(":published") for column in table.columns)
         for column in table.columns:
             if column.key.endswith(":published"):
-                assert column.group.endswith("published, real patients, 1×1×3 mm, paper")
+                grid = "own grid of 1×1×3 mm" if "sat-nano" in column.key else "1×1×3 mm"
+                assert column.group.endswith(f"published, real patients, {grid}, paper")
                 assert not column.ranked
             elif ":" in column.key:
                 assert column.group.endswith(short(some_rows, protocol))
+
+
+def test_the_own_grid_stands_beside_the_published_numbers(tmp_path: Path) -> None:
+    spaces = ("native", "resampled", "own")
+    paths = write_run(tmp_path / "own", small_scores(), list(ENTRIES), spaces)
+    loaded = load_source(paths.root)
+    for name in ("dataset", "class", "region", "lesion"):
+        table = loaded.tables[name]
+        table.loc[table["space"] == "own", "value"] *= 0.9
+    source = as_paper(loaded, [*ENTRIES, "sliver07"])
+    theirs = source.protocols[1]
+    ours, beside = (datasets_table(source, protocol) for protocol in source.protocols)
+    assert ours is not None
+    assert beside is not None
+    assert not any(c.key.endswith(":own") for c in ours.columns), "the native table ranks"
+    groups = {c.key: c.group for c in beside.columns}
+    assert groups["dsc:sat-nano:own"] == "DSC, own grid, paper"
+    assert "dsc:nnunet:own" not in groups
+    there, resampled = (
+        _value(beside, "MSD Spleen", key) for key in ("dsc:sat-nano:own", "dsc:sat-nano")
+    )
+    assert there == pytest.approx(0.9 * resampled)  # type: ignore[operator]
+    regions = regions_table(source, theirs)
+    assert regions is not None
+    lines = [(line[0], line[1]) for line in regions.rows]
+    assert ("SAT-Nano", "own grid, paper") in lines
+    assert ("SAT-Nano", "1×1×3 mm, paper") in lines
+    numbers = source.published[source.published["ours"].notna()]
+    found = numbers.groupby("model", observed=True)["space"].unique()
+    assert {model: list(spaces) for model, spaces in found.items()} == {
+        "nnunet": ["resampled"], "sat-nano": ["own"],
+    }  # fmt: skip
 
 
 def test_the_paper_protocol_is_a_table_of_its_own(source: RunSource) -> None:

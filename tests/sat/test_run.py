@@ -1,6 +1,7 @@
 """From a run's cases to predictions: prepare, train, the adapter."""
 
 import csv
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -89,6 +90,21 @@ def test_prepare_train_predict(run, config, toy):
     write_prediction(run.prediction("sat-nano", DATASET, "spleen_3"), "sat-nano", case, answer)
 
 
+def test_a_validation_side_is_prepared_and_never_trained_on(run, config, toy):
+    path = run.split(DATASET)
+    path.write_text(
+        path.read_text().replace("spleen_2,spleen_2,train", "spleen_2,spleen_2,validation")
+    )
+    preset = toy.preset(steps=2, validation={"part": 0.5, "every": 2})
+    (entry,) = prepare_run(run, config, preset.grid).entries
+    assert (entry.cases, entry.validation) == (("spleen_0", "spleen_1"), ("spleen_2",))
+    index = read_index(store_folder(run, preset.grid))
+    assert held_out_cases(index, preset.training.validation) == {DATASET: ("spleen_2",)}
+    work = run.model_run("sat-nano")
+    train(work, store_folder(run, preset.grid), preset, seed=0, progress=False)
+    assert (work / "validation.csv").is_file()
+
+
 def test_thresholds_are_tried_on_what_the_training_held_out(run, config, toy):
     work = run.model_run("sat-nano")
     preset = toy.preset(steps=2, validation={"part": 0.3, "every": 2})
@@ -109,6 +125,22 @@ def test_thresholds_are_tried_on_what_the_training_held_out(run, config, toy):
     found = diagnose_run(run, config, "sat-nano", part=1.0)
     assert found["calibration"]["cases"] == {DATASET: 3}
     assert "training.validation" in "\n".join(report_lines(found))
+
+
+def test_several_processes_prepare_the_same(run, config, toy):
+    grid = toy.preset().grid
+    first = prepare_run(run, config, grid)
+    store = store_folder(run, grid)
+    alone = {p.relative_to(store): p.read_bytes() for p in store.rglob("*.npy")}
+    shutil.rmtree(store)
+    assert prepare_run(run, config, grid, jobs=2) == first
+    assert {p.relative_to(store): p.read_bytes() for p in store.rglob("*.npy")} == alone
+    # What is wrong with a case comes back whole from its process.
+    shutil.rmtree(store)
+    image = run.case(DATASET, "spleen_1") / "image.nii.gz"
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(BenchError, match=r"training case `spleen_1` .* cannot be prepared"):
+        prepare_run(run, config, grid, jobs=2)
 
 
 def test_a_second_preparation_keeps_what_is_there(run, config, toy):

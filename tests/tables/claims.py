@@ -209,7 +209,7 @@ def _collection() -> Iterator[Claim]:
             total == printed,
             "" if total == printed else f"{abs(printed - total)} apart",
         )
-    keys = {info.key for info in vocabulary()}
+    keys = {info.key for info in vocabulary("sat")}
     names = {name for _, name in keys}
     yield Claim(
         "sat-v1",

@@ -32,7 +32,8 @@ def row() -> MakeRow:
             "reference_voxels": 100, "prediction_voxels": 100, "intersection_voxels": 100,
             "surface_reference_total_mm2": 1.0, "surface_reference_within_mm2": 1.0,
             "surface_prediction_total_mm2": 1.0, "surface_prediction_within_mm2": 1.0,
-            "implementation": "test", "version": "1",
+            "implementation": "test", "version": "1", "definition": "surface-element",
+            "field_mm": 500.0,
         }  # fmt: skip
         return {**{name: usual[name] for name in SCORES.names}, **other}
 

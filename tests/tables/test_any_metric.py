@@ -21,6 +21,7 @@ from evaluation.tables.aggregate import aggregate
 from evaluation.tables.decisions import decide
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run
 from evaluation.tables.scores import Expected
+from evaluation.tables.sensitivity import sensitivity
 from evaluation.volumes.image_files import Volume, write_volume
 
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
@@ -185,6 +186,30 @@ def test_ranks_of_a_metric_and_its_mirror_agree(row, grid_of) -> None:
     higher, lower = by_metric["overall"]
     np.testing.assert_allclose(lower["value"], 1 - higher["value"])
     np.testing.assert_allclose(lower["value_low"], 1 - higher["value_high"], atol=1e-6)
+
+
+def test_what_a_missed_structure_costs_may_change_the_winner(row, grid_of) -> None:
+    """Left out, with the number of values beside the mean; or the diagonal of the scan's field."""
+    rows = [
+        row(model, "word", f"{case:02}", "liver", hd95=hd95 + case / 100, field_mm=400.0)
+        for model, hd95 in (("bold", 3.0), ("sure", 5.0))
+        for case in range(12)
+    ]
+    rows[3] |= {"status": "prediction_empty", "hd95": np.nan, "prediction_voxels": 0, "dsc": 0.0}
+    expected = Expected("synthetic", metrics=("dsc", "hd95"))
+    made = aggregate(grid_of(rows, expected), expected, n_draws=50)
+    overall = made["overall"].query("statistic == 'entries' and metric == 'hd95'")
+    found = overall[overall["view"] == "paper"].set_index(["policy", "model"])
+    assert found.loc[("present-only", "bold"), "n_scores"] == 11
+    assert found.loc[("field-diagonal", "bold"), "n_scores"] == 12
+    kept = np.delete(np.arange(12), 3) / 100 + 3
+    assert found.loc[("present-only", "bold"), "value"] == pytest.approx(kept.mean())
+    assert found.loc[("field-diagonal", "bold"), "value"] == pytest.approx((kept.sum() + 400) / 12)
+    lines = sensitivity(made, ["bold", "sure"]).query("alternative == 'field-diagonal'")
+    assert set(lines["metric"]) == {"hd95"}
+    line = lines[lines["scope"] == "overall"].iloc[0]
+    assert (line["winner_baseline"], line["winner_alternative"]) == ("bold", "sure")
+    assert line["flips"]
 
 
 def test_scores_that_lack_a_metric_are_named(run: RunPaths) -> None:

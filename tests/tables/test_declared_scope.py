@@ -63,7 +63,7 @@ def declare(paths: RunPaths, **changes: object) -> None:
 
 
 def tables(paths: RunPaths) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    lines = aggregate_run(paths.root, n_draws=100)
+    lines = aggregate_run(paths.root, n_draws=20)
     return {name: read_table(paths.table(name), TABLES[name]) for name in MADE_HERE}, lines
 
 

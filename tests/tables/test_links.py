@@ -12,7 +12,9 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.overlaps import overlaps_of
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.tables.run_tables import trained_entries
+from evaluation.models.training_sets import TrainingSets, training_sets
+from evaluation.studies.record import find_study
+from evaluation.tables.run_tables import trained_of
 from evaluation.tables.views import Links, find_links
 
 # Three sites; each patient has two scans, and each site tests its first two patients.
@@ -114,19 +116,45 @@ def test_a_pair_found_and_declared_counts_once_in_either_order() -> None:
 
 
 def test_clean_leaves_out_only_what_a_compared_model_was_trained_on() -> None:
-    assert linked(audit(*FOUND), trained={"site_b"}).leaked == {("site_a", "a0_0")}
-    links = linked(audit(*FOUND), trained=set())
+    site_b = TrainingSets(entries=frozenset({"site_b"}))
+    assert linked(audit(*FOUND), trained=site_b).leaked == {("site_a", "a0_0")}
+    links = linked(audit(*FOUND), trained=TrainingSets())
     assert links.leaked == frozenset()
     assert "leaves out 0 of 12 test scans" in links.note
     assert "6 test patients count as 5" in links.note
 
 
-def test_trained_entries_are_those_of_the_entrants() -> None:
-    entries = ("acdc", "word")
-    assert trained_entries(["oracle", "sat-nano"], entries) == set(entries)
-    assert trained_entries(["oracle", "empty"], entries) == set()
-    assert trained_entries(["threshold"], entries) == set(entries)
-    assert trained_entries(["no-card"], entries) == set(entries)
+def test_what_was_trained_on_is_what_the_entrants_saw() -> None:
+    def seen(*models: str) -> TrainingSets:
+        return trained_of(models, ("acdc", "word"), find_study("sat"))
+
+    both = TrainingSets(entries=frozenset({"acdc", "word"}))
+    assert seen("oracle", "sat-nano") == seen("threshold") == seen("no-card") == both
+    assert seen("oracle", "empty") == TrainingSets()
+
+
+def test_training_sides_of_another_study_are_its_own() -> None:
+    """CHAOS and MSD Pancreas are divided in two ways: who trained by one has tests of the other."""
+    sat, hermes = find_study("sat"), find_study("hermes")
+    names = ["hermes/chaos_mr", "hermes/lits", "hermes/msd_pancreas"]
+    own = training_sets(names, hermes, hermes.entries)
+    assert own == TrainingSets(entries=frozenset({"chaos_mr", "lits", "msd_pancreas"}))
+    elsewhere = training_sets(names, sat, sat.entries)
+    # LiTS is no entry of `sat`: the study that has it divides it, in whichever run.
+    assert elsewhere.entries == {"lits"}
+    assert elsewhere.datasets == {"chaos_mr", "lits", "msd_pancreas"}
+    tests = {p for p in ("8", "10", "15", "20") if elsewhere.has("chaos_mr", p, "test")}
+    assert tests == {"8", "10", "15", "20"}, "all test patients of `sat` train in `hermes`"
+    assert not elsewhere.has("chaos_mr", "31", "train")
+    frame = pd.DataFrame(
+        [("8_t1in", "8", "test"), ("31_t1in", "31", "train")], columns=["case", "patient", "split"]
+    )
+    links = find_links({"chaos_mr": frame}, None, trained=elsewhere)
+    assert links.leaked == {("chaos_mr", "8_t1in")}
+    assert "leaves out 1 of 1 test scans" in links.note
+    assert training_sets(["sat/chaos_mr"], sat, sat.entries).has("chaos_mr", "1", "train")
+    drawn = training_sets(["sat/autopet"], hermes, hermes.entries)
+    assert drawn == TrainingSets(unlisted=frozenset({"autopet"}))
 
 
 def test_contradictions_are_refused() -> None:

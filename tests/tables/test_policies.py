@@ -37,7 +37,9 @@ def values(policy: str, metric: str = "dsc", **other) -> np.ndarray:
     status = status_codes([case[0] for case in CASES])
     raw = np.full(len(CASES), 0.7)
     reference, predicted = (np.array([case[i] for case in CASES]) for i in (1, 2))
-    return policy_values(find_metric(metric), raw, status, reference, predicted, policy, **other)
+    return policy_values(
+        find_metric(metric), raw, status, reference, predicted, policy, 50.0, **other
+    )
 
 
 @pytest.mark.parametrize(("policy", "column"), [("present-only", 3), ("paper", 4)])
@@ -54,6 +56,12 @@ def test_each_status_under_each_policy(policy: str, column: int) -> None:
         # What an empty side counts was measured; a missing answer has no bias.
         ("volume_difference", "present-only", [0.7, 0.7, *[NAN] * 8]),
         ("volume_difference", "paper", [0.7, 0.7, 0.7, 0, 0, 0.7, *[NAN] * 4]),
+        # A missed structure has no distance: left out, or the diagonal of the scan's field.
+        ("hd95", "present-only", [0.7, *[NAN] * 9]),
+        ("hd95", "field-diagonal", [0.7, 50, NAN, NAN, NAN, NAN, 50, NAN, 50, NAN]),
+        ("dsc", "field-diagonal", [case[3] for case in CASES]),
+        # Lesions that nobody answered for were measured as missed.
+        ("lesion_f1", "present-only", [0.7, 0.7, NAN, NAN, NAN, NAN, 0.7, NAN, 0.7, NAN]),
     ],
 )
 def test_other_metrics_count_what_their_records_say(metric, policy, expected) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.classes.vocabulary import vocabulary
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
+from evaluation.datasets.registry import find_card
 from evaluation.published import (
     claims_for,
     published,
@@ -21,6 +21,7 @@ from evaluation.schema import PUBLISHED, to_arrow
 from evaluation.studies.record import STUDY_FOLDER, find_study
 
 SAT = find_study("sat")
+PAGES = Path(__file__).parents[1] / "cards" / "paper"
 VALUES = STUDY_FOLDER.parent / "published"
 FILES = {
     "table2_regions.csv": ("sat", "region", 36),
@@ -33,9 +34,9 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_printed_value_is_there_in_print(shared: Path, name: str) -> None:
+def test_every_printed_value_is_there_in_print(name: str) -> None:
     source, scope, count = FILES[name]
-    with (shared / "paper" / name).open(newline="") as stream:
+    with (PAGES / name).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     ours = read_values(VALUES / source / "values.csv")
     if scope is not None:
@@ -61,7 +62,7 @@ def test_keys_are_ours() -> None:
         known[key].in_lesion_group for key in zip(lesions["modality"], lesions["key"], strict=True)
     )
     entries = published(SAT, "dataset")
-    assert set(entries["key"]) == set(load_cards(CARD_FOLDER))
+    assert set(entries["key"]) == set(SAT.entries)
     for printed, key in zip(entries["printed_row"], entries["key"], strict=True):
         assert find_card(printed).id == key
     regions = {info.region for info in vocabulary()}
@@ -115,7 +116,7 @@ def test_the_papers_run_has_all_that_was_published() -> None:
     assert reproduces_paper(whole)
     pd.testing.assert_frame_equal(published_for(whole), published(SAT))
     assert set(claims_for(whole)["source"]) == {"sat-v1"}
-    listed = run_of([*load_cards(CARD_FOLDER), "my_knee"])
+    listed = run_of([*SAT.entries, "my_knee"])
     assert len(published_for(listed)) == len(published(SAT))
 
 

@@ -4,13 +4,16 @@ import csv
 import math
 import tracemalloc
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_world import toy_preset, write_store
 
 from evaluation.training.crops import CropDataset
 from evaluation.training.draws import CropDraws, training_groups
+from evaluation.training.empty_views import empty_views, views_text
 from evaluation.training.sampling import (
     choose_centre,
     choose_prompts,
@@ -38,6 +41,7 @@ from evaluation.training.store import (
     read_index,
 )
 from evaluation.training.tasks import ClassTasks
+from evaluation.training.windows import window_starts
 from evaluation.volumes.segmentation import ClassPlace, Part
 from evaluation.workflow.configuration import load_config
 from sat.config import load_preset
@@ -159,7 +163,7 @@ def test_crops_stay_inside_the_volume():
 
 def test_subsets_of_totalsegmentator_are_groups():
     config = load_config(ROOT / "config" / "paper.yaml")
-    preset = load_preset("nano")
+    preset = load_preset("nano-code")
     groups = planned_groups(config, preset)
     assert len({group.dataset for group in groups}) == 32
     parts = [group for group in groups if group.dataset == "totalsegmentator"]
@@ -201,6 +205,47 @@ def test_report_sums_to_one_and_agrees_with_draws(tmp_path, toy):
         assert sum(float(r["expected"]) for r in csv.DictReader(stream)) == pytest.approx(
             3, abs=1e-5
         )
+
+
+@pytest.mark.parametrize("foreground_p", [1.0, 0.3])
+def test_crops_show_as_many_empty_places_as_windows_or_it_is_said(tmp_path, foreground_p):
+    sampling = {"foreground_p": foreground_p}
+    preset = toy_preset(patch=(8, 8, 8), sampling=sampling)
+    inference = preset.inference.model_copy(update={"patch": (8, 8, 8)})
+    preset = preset.model_copy(update={"inference": inference})
+    write_store(tmp_path, preset, shape=(80, 72, 14))
+    store = tmp_path / "prepared"
+    (view,) = empty_views(run_groups(store, preset), preset, 0, store)
+    # What the windows of the walk show, counted in the masks themselves.
+    empty = []
+    for case in sorted(store.glob("toy/case*")):
+        layer = np.load(case / "layers.npy")[0]
+        starts = (window_starts(n, 8, inference.overlap) for n in layer.shape)
+        empty += [not layer[a : a + 8, b : b + 8, c : c + 8].any() for a, b, c in product(*starts)]
+    assert view.windows == pytest.approx(np.mean(empty))
+    assert 0.3 < view.windows < 0.9
+    if foreground_p == 1:
+        assert view.crops == 0
+        assert view.differ
+    else:
+        assert 0.7 * view.windows * 0.5 < view.crops < view.windows
+    assert ("lower `foreground_p`" in views_text([view])) is view.differ
+
+
+def test_the_papers_shares_and_the_later_codes() -> None:
+    """Scans of one patch: 1 / sqrt(N) * R in the paper, doubled and split in five in the code."""
+    shown = {}
+    for name in ("nano", "nano-code"):
+        preset = load_preset(name)
+        groups = planned_groups(load_config(ROOT / "config/paper.yaml"), preset)
+        rows = shares(groups, preset, 0, 0)
+        of = {row.dataset: row.expected for row in rows if row.level == "dataset"}
+        shown[name] = 100 * of["totalsegmentator"]
+        assert sum(of.values()) == pytest.approx(1)
+    assert shown == {
+        "nano": pytest.approx(25.4, abs=0.2),
+        "nano-code": pytest.approx(45.2, abs=0.2),
+    }
 
 
 def test_a_crop_of_a_large_volume_is_read_alone(tmp_path, toy):

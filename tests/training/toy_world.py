@@ -116,10 +116,12 @@ def toy_scan(seed: int, shape: Triple = (40, 36, 14)) -> tuple[Volume, Segmentat
     return Volume(image.astype(np.float32), affine), Segmentation((labels,), affine, CLASSES)
 
 
-def write_store(work: Path, preset: TrainingPreset, n_cases: int = 3) -> None:
+def write_store(
+    work: Path, preset: TrainingPreset, n_cases: int = 3, shape: Triple = (40, 36, 14)
+) -> None:
     names = [f"case{i}" for i in range(n_cases)]
     for seed, name in enumerate(names):
-        image, reference = toy_scan(seed)
+        image, reference = toy_scan(seed, shape)
         folder = work / "prepared" / "toy" / name
         prepare_case(folder, "toy", name, "mri", image, reference, preset.grid)
     entry = PreparedEntry(

@@ -15,8 +15,9 @@ from baselines.universal.networks.bidirectional import (
 )
 from baselines.universal.networks.hermes import weights_as_printed
 from baselines.universal.networks.hermes_m import hermes_m
-from baselines.universal.networks.medformer import MedFormer, MedFormerBody, MedFormerSizes
+from baselines.universal.networks.medformer import MedFormer, MedFormerBody
 from baselines.universal.networks.priors import PriorSizes
+from baselines.universal.networks.sizes import MedFormerSizes
 from baselines.universal.released import load_released
 from evaluation.training.counting import count_weights, weightless
 from tests.universal.conformance import deviation, numbers, rows, shape_of, state_dict

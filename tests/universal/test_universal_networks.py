@@ -175,6 +175,7 @@ def test_multitalent_reaches_only_the_channels_of_its_images(image):
     channels = torch.tensor([[0, 1], [4, 1]])
     logits = network(image, channels)
     everything = network(image)
-    assert torch.equal(logits[1, 0], everything[1, 4])
+    # Not bit by bit: another number of channels may take another order of sums.
+    torch.testing.assert_close(logits[1, 0], everything[1, 4])
     logits.square().mean().backward()
     assert reached(network.head.weight) == [0, 1, 4]

@@ -14,15 +14,23 @@ from typer.testing import CliRunner
 
 from baselines.nnunet.architecture import Architecture, build_network, counted
 from evaluation.cli import build
-from evaluation.datasets.registry import load_cards
+from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.errors import BenchError
+from evaluation.models.presets import presets_of_run
+from evaluation.paths import RunPaths
 from evaluation.schema import COST, read_table
 from evaluation.training.counting import forward_flops, weightless
+from evaluation.training.expected import training_work
 from evaluation.workflow.configuration import load_config
-from evaluation.workflow.estimate import CPU_FLOPS, estimate, training_flops, windows
+from evaluation.workflow.estimate import estimate, training_flops, windows
 from evaluation.workflow.jobs import job_reports, log_foot, log_head
+from evaluation.workflow.limits import Limit, limits
+from evaluation.workflow.speed import CPU_FLOPS, Speed
+from evaluation.workflow.stages import plan_stages
 from sat.architecture.network import SatNetwork
 from sat.config import load_preset as load_sat_preset
+from sat.costs import forward_flops as sat_flops
+from sat.timing import timed_step
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = tuple(load_cards())
@@ -84,6 +92,8 @@ def test_windows_of_a_small_scan_are_one():
 def test_paper_is_estimated_without_data():
     record = plan("--gpus", "8", "--cores", "64")
     assert record["entries"] == 32
+    assert record["over_limit"] == []
+    assert record["speed"]["gpu"] == "one A100"
     assert record["models"]["nnunet"]["networks"] == 36
     assert record["models"]["nnunet"]["parameters"] == 1_083_517_305
     assert record["models"]["sat-nano"]["parameters"] == 107_227_008
@@ -92,7 +102,7 @@ def test_paper_is_estimated_without_data():
         assert total[key] == pytest.approx(sum(s[key] for s in record["stages"]))
         assert total[key] > 0
     train = next(s for s in record["stages"] if s["stage"] == "train")
-    assert train["jobs"] == 37
+    assert train["jobs"] == 39, "36 specialists, the text, the atlas, SAT-Nano"
     assert train["wall_hours"] >= train["longest_job_hours"]
 
 
@@ -117,6 +127,67 @@ def test_gpus_of_a_node_share_the_joint_training():
         for record in (alone, shared)
     ]
     assert longest[0] == pytest.approx(8 * longest[1])
+
+
+def fitting(name: str, **changes: object) -> list[Limit]:
+    config = load_config(ROOT / "config" / f"{name}.yaml").model_copy(update=changes)
+    presets = presets_of_run(RunPaths(Path("r")), config, config.models, anew=True)
+    entries = tuple(entry_ids(config))
+    stages = plan_stages(RunPaths(Path("r")), config, config.models, presets, entries)
+    return list(limits(estimate(config, entries, gpus=8, cores=64), stages))
+
+
+@pytest.mark.parametrize(
+    "preset", ["paper", "paper-umls", "paper-biomedical", "paper-atlas", "nano"]
+)
+def test_every_job_of_the_paper_fits_into_its_limit(preset):
+    found = {x.title: x for x in fitting("paper", presets={"sat-nano": preset, "nnunet": "paper"})}
+    stages = ["prepare", "text", "atlas", "train"] if preset != "nano" else ["prepare", "train"]
+    stages += ["prepare-atlas"] * (preset == "paper-atlas")
+    assert {f"sat-nano/{stage}" for stage in stages} <= set(found)
+    assert sum(title.startswith("nnunet/") for title in found) == 2 * 36
+    assert sum(title.startswith("predict/") for title in found) == 4 * 32
+    assert not [limit for limit in found.values() if not limit.fits]
+    assert all(found[f"sat-nano/{stage}"].planned_hours > 0.1 for stage in stages)
+
+
+def test_a_job_that_is_planned_too_short_is_told(tmp_path):
+    asked = {"sat-nano/train": {"runtime": 600}, "sat-nano/prepare": {"threads": 1}}
+    late = [limit.title for limit in fitting("paper", stages=asked) if not limit.fits]
+    assert late == ["sat-nano/prepare", "sat-nano/train"]
+
+
+def test_reading_crops_may_take_longer_than_a_fast_gpu():
+    training = load_sat_preset("paper").training
+    work = training_work("sat-nano", training, 1e12, 1000, 8, 0.0)
+    assert work.cpu_seconds == pytest.approx(1180)
+    fast = work.at(Speed(gpu_flops=1e15))
+    assert fast.held_gpu_seconds == fast.wall_seconds(8) * 8 == pytest.approx(1180 / 8)
+    slow = work.at(Speed(gpu_flops=1e12))
+    assert slow.wall_seconds(8) == pytest.approx(1000 / 8)
+
+
+def test_steps_are_timed_on_this_machine():
+    config = str(ROOT / "config" / "smoke.yaml")
+    done = CliRunner().invoke(build(), ["plan", "--config", config, "--calibrate", "--json"])
+    assert done.exit_code == 0, done.output
+    speed = json.loads(done.stdout)["speed"]
+    assert "measured here on this CPU" in speed["origin"]
+    assert 1e7 < speed["cpu_flops"] < 1e13
+    config = load_config(ROOT / "config" / "smoke.yaml")
+    step = 2 * training_flops(sat_flops(load_sat_preset("smoke").network, (32, 32, 32), 32))
+    timed = timed_step(config)
+    assert timed is not None
+    assert timed.flops == step
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to time")
+def test_a_machine_without_the_gpu_says_that_it_cannot_be_timed():
+    config = str(ROOT / "config" / "paper.yaml")
+    done = CliRunner().invoke(build(), ["plan", "--config", config, "--calibrate"])
+    assert isinstance(done.exception, BenchError)
+    assert "--gpu-tflops" in str(done.exception)
+    assert plan("--gpu-tflops", "139")["speed"]["gpu_flops"] == 139e12
 
 
 def test_number_of_training_jobs_is_the_workflows():

@@ -17,9 +17,10 @@ from sat.model import load_model
 STAGE_FILES = ("text/knowledge.json", "atlas/encoder.pt", "checkpoint.pt")
 
 
-def test_the_workflow_trains_both_stages_and_starts_from_them(clone):
+def test_the_workflow_trains_both_stages_and_starts_from_them(clone, tiny_bert):
     text = load_settings("quick").model_dump(mode="json")
     text |= {"name": "brief", "steps": 2, "batch": 8, "warm_up": 1, "checkpoint_every": 1}
+    text |= {"encoder": str(tiny_bert), "trainable": 1, "max_tokens": 24}
     text["held_out"] = 0.0  # measuring on them would take most of the test's time
     (clone.folder / "brief.yaml").write_text(yaml.safe_dump(text))
     preset = load_preset("smoke").model_dump(mode="json")

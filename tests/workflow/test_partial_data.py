@@ -13,12 +13,7 @@ from evaluation.datasets.splits import committed_split
 from evaluation.studies.record import find_study
 
 SAT = find_study("sat")
-OVERRIDES = (
-    "name=partial",
-    "raw_root=raw",
-    "models=[sat-nano, nnunet, oracle]",
-    "presets={sat-nano: smoke, nnunet: smoke}",
-)
+OVERRIDES = ("name=partial", "raw_root=raw")
 
 
 @pytest.fixture
@@ -39,22 +34,33 @@ def raw_root(clone, shared) -> Path:
     return root
 
 
-def test_two_entries_run_and_the_others_are_named(clone, raw_root):
-    output = clone.run("--cores", "2", "--config", *OVERRIDES)
+@pytest.mark.parametrize(
+    ("models", "presets"),
+    [
+        (["oracle", "empty"], "{}"),
+        pytest.param(
+            ["nnunet", "sat-nano", "oracle"], "{sat-nano: smoke, nnunet: smoke}",
+            marks=pytest.mark.long,
+        ),
+    ],
+)  # fmt: skip
+def test_two_entries_run_and_the_others_are_named(clone, raw_root, models, presets):
+    asked = f"models=[{', '.join(models)}]"
+    output = clone.run("--cores", "2", "--config", *OVERRIDES, asked, f"presets={presets}")
     assert "2 of 32 entries" in output
     assert output.count("not run: ") == 30
     run = clone.folder / "results" / "partial"
     left_out = pd.read_csv(run / "not_run.csv")
     assert len(left_out) == 30
     table = pd.read_parquet(run / "tables" / "overall.parquet")
-    head = table.query("statistic == 'entries' and space == 'native' and model == 'nnunet'")
+    head = table.query(f"statistic == 'entries' and space == 'native' and model == '{models[0]}'")
     assert set(head["n_entries"]) == {2}
     assert set(head["n_entries_expected"]) == {32}
     assert set(head["data_kind"]) == {"real"}
     completeness = pd.read_parquet(run / "tables" / "completeness.parquet")
     assert (completeness.groupby("model")["dataset"].nunique() == 32).all()
-    assert (completeness["status"] == "no data").sum() == 30 * 3
-    hippocampus = completeness.query("dataset == 'msd_hippocampus' and model == 'nnunet'")
+    assert (completeness["status"] == "no data").sum() == 30 * len(models)
+    hippocampus = completeness.query(f"dataset == 'msd_hippocampus' and model == '{models[0]}'")
     assert hippocampus["n_cases"].tolist() == [2]
     assert hippocampus["n_cases_expected"].tolist() == [52], "test scans of the list"
     assert "2 of 52 scans" in hippocampus["reason"].item()

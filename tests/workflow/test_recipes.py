@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-INSTRUCTIONS = {"FROM", "ARG", "RUN", "WORKDIR", "COPY", "ENV", "CMD"}
+INSTRUCTIONS = {"FROM", "ARG", "RUN", "WORKDIR", "COPY", "ENV", "USER", "CMD"}
+LOCKED = "--require-hashes --no-deps"
 
 
 def dockerfile() -> list[tuple[str, str]]:
@@ -19,6 +20,13 @@ def dockerfile() -> list[tuple[str, str]]:
     lines = [x for x in text.splitlines() if x.strip() and not x.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines()
     return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in joined]
+
+
+def base_image() -> str:
+    """What the image is built on unless the builder says otherwise."""
+    name, text = dockerfile()[0]
+    assert name == "ARG"
+    return text.removeprefix("BASE=")
 
 
 def definition() -> dict[str, str]:
@@ -36,9 +44,11 @@ def torch_of_make() -> str:
 def test_dockerfile_is_well_formed():
     steps = dockerfile()
     assert {name for name, _ in steps} <= INSTRUCTIONS
-    assert steps[0][0] == "FROM"
-    assert re.fullmatch(r"[\w./-]+:[\w.-]+", steps[0][1]), "the base image has a tag"
+    assert steps[1] == ("FROM", "${BASE}"), "which a digest can replace"
+    assert re.fullmatch(r"[\w./-]+:[\w.-]+", base_image()), "the base image has a tag"
     assert [name for name, _ in steps][-1] == "CMD"
+    users = [text for name, text in steps if name == "USER"]
+    assert users == ["1000"], "no program runs as root"
     for name, text in steps:
         if name == "COPY":
             assert "://" not in text
@@ -53,10 +63,12 @@ def test_recipe_installs_what_make_setup_installs(recipe):
     assert f"TORCH={torch_of_make()}" in text
     installs = re.findall(r"pip install (.*?)(?: \\| &&|\n)", text)
     options = [x.replace("--no-cache-dir ", "") for x in installs]
-    assert len(options) == 3
     assert "TORCH" in options[0]
-    assert options[1] == "--require-hashes --no-deps -r requirements.lock"
-    assert options[2] == "--no-deps --editable ."
+    assert options[1:] == [
+        f"{LOCKED} -r requirements-build.lock",
+        f"{LOCKED} --no-build-isolation -r requirements.lock",
+        "--no-deps --no-build-isolation --editable .",
+    ]
 
 
 def test_definition_has_its_sections():
@@ -64,7 +76,7 @@ def test_definition_has_its_sections():
     assert re.search(r"^Bootstrap: docker$", sections[""], re.MULTILINE)
     base = re.search(r"^From: (\S+)$", sections[""], re.MULTILINE)
     assert base is not None
-    assert base.group(1) == dockerfile()[0][1], "both recipes start from one image"
+    assert base.group(1) == base_image(), "both recipes start from one image"
     assert set(sections) == {"", "arguments", "files", "post", "environment", "runscript", "test"}
 
 
@@ -77,6 +89,17 @@ def test_torch_is_not_in_the_lock():
     lock = (ROOT / "requirements.lock").read_text()
     assert not re.search(r"^(torch|torchvision)==", lock, re.MULTILINE)
     assert "--hash=sha256:" in lock
+
+
+def test_every_line_of_the_locks_is_one_version_with_a_hash():
+    for name in ("requirements.lock", "requirements-build.lock"):
+        text = re.sub(r"(?m)^ *#.*\n|^\n", "", (ROOT / name).read_text())
+        entries = text.replace("\\\n", " ").splitlines()
+        assert entries
+        for entry in entries:
+            assert re.fullmatch(r"[a-z0-9.\[\]-]+==\S+( +--hash=sha256:[0-9a-f]{64})+ *", entry), (
+                entry
+            )
 
 
 def test_gpu_rules_are_the_ones_that_the_profile_sends_to_gpus():

@@ -19,14 +19,17 @@ from evaluation.models.presets import (
     freeze_preset,
     frozen_preset,
     named_preset,
+    preset_fallbacks,
     preset_in_use,
+    preset_words,
     presets_of_run,
 )
-from evaluation.models.stages import Resources, Stage, stages_of
+from evaluation.models.stages import Granted, Resources, Stage, stages_of
 from evaluation.paths import RunPaths
 from evaluation.workflow.stages import plan_stages
 from sat.config import load_preset
 from sat.knowledge.settings import load_settings
+from sat.knowledge.sources import gather
 
 ENTRIES = ("acdc", "msd_spleen")
 
@@ -164,6 +167,36 @@ def test_a_preset_is_frozen_with_all_that_it_extends_and_names(paths, tmp_path):
     assert load_preset(preset_in_use(paths, config, "sat-nano")) == preset
     with pytest.raises(BenchError, match=r"no SAT-Nano preset `mine.yaml`"):
         planned(paths, config)
+
+
+def test_the_papers_preset_injects_knowledge_and_says_what_stands_in_for_it(paths):
+    config = configured(models=["sat-nano"], presets={"sat-nano": "paper"})
+    stages = {p.stage.name: p.stage for p in planned(paths, config).by_model["sat-nano"]}
+    assert list(stages) == ["prepare", "text", "atlas", "train"]
+    assert stages["atlas"].needs == (stages["prepare"].output, stages["text"].output)
+    assert set(stages["train"].needs) == {s.output for n, s in stages.items() if n != "train"}
+    presets = presets_of_run(paths, config, config.models, anew=True)
+    said = [line for _, line in preset_fallbacks(config, presets)]
+    assert [line.split(" FALLS BACK")[0] for line in said] == ["stage 1", "stage 1", "stage 2"]
+    words = preset_words(paths, config, find_model("sat-nano"))
+    assert "MiniLM, a general-English encoder" in words
+    assert "in place of UMLS" in words
+    assert "in place of an atlas" in words
+    bare = config.model_copy(update={"presets": {"sat-nano": "nano"}})
+    assert preset_words(paths, bare, find_model("sat-nano")).startswith("untuned text of MiniLM")
+    assert preset_words(paths, bare, find_model("oracle")) == ""
+
+
+def test_an_atlas_of_ones_own_does_not_wait_for_the_runs_scans(paths):
+    config = configured(models=["sat-nano"], presets={"sat-nano": "paper-atlas"})
+    stages = {p.stage.name: p.stage for p in planned(paths, config).by_model["sat-nano"]}
+    assert list(stages) == ["prepare", "text", "prepare-atlas", "atlas", "train"]
+    assert stages["atlas"].needs == (stages["text"].output, stages["prepare-atlas"].output)
+    with pytest.raises(BenchError, match="no such table"):
+        stages["prepare-atlas"].run(Granted())
+    # A run that names UMLS does not quietly go on without it.
+    with pytest.raises(BenchError, match="knowledge/umls/META"):
+        gather(load_settings("umls").sources)
 
 
 @pytest.mark.parametrize("model", ["sat-nano", "nnunet", "multi-decoder"])

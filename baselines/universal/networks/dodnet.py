@@ -14,7 +14,8 @@ from baselines.universal.networks.dynamic import (
     dynamic_head,
     generated_numbers,
 )
-from baselines.universal.networks.resunet import WIDTHS, Decoder, Encoder
+from baselines.universal.networks.resunet import Decoder, Encoder
+from baselines.universal.networks.sizes import WIDTHS
 
 
 class TaskHead(nn.Module):

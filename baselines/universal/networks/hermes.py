@@ -34,7 +34,8 @@ from baselines.universal.networks.priors import (
     PriorTables,
     likeness,
 )
-from baselines.universal.networks.resunet import WIDTHS, Decoder, Encoder, upsampled
+from baselines.universal.networks.resunet import Decoder, Encoder, upsampled
+from baselines.universal.networks.sizes import WIDTHS
 
 BLOCKS = (2, 2, 4, 2, 2)  # of prior fusion at encoder 4x, 8x, 16x, decoder 8x, 4x
 _MLP_FACTOR = 4
@@ -155,8 +156,16 @@ class Hermes(nn.Module):
 
     def forward(self, image: Tensor, tasks: Tensor, modalities: Tensor) -> Tensor:
         """Logits (B, n, X, Y, Z), see `answer`."""
-        posterior, tokens = self._seen(image, tasks, modalities)
-        return likeness(self.mask_head(tokens[:, : tasks.shape[1]]), posterior.feature)
+        return likeness(*self.prototypes(image, tasks, modalities))
+
+    def prototypes(self, image: Tensor, tasks: Tensor, modalities: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior prototypes (B, n, width), and the feature that they are compared with.
+
+        All tasks of an image meet it together; of how many the logits are made afterwards is
+        free.
+        """
+        seen, tokens = self._seen(image, tasks, modalities)
+        return self.mask_head(tokens[:, : tasks.shape[1]]), seen.feature
 
     def answer(self, image: Tensor, tasks: Tensor, modalities: Tensor) -> HermesAnswer:
         """Everything at once.

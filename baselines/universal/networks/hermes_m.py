@@ -9,8 +9,9 @@ Each stage starts from priors of its own; only the map goes on to map fusion and
 from __future__ import annotations
 
 from baselines.universal.networks.hermes import Hermes
-from baselines.universal.networks.medformer import MedFormerBody, MedFormerSizes
+from baselines.universal.networks.medformer import MedFormerBody
 from baselines.universal.networks.priors import PriorSizes
+from baselines.universal.networks.sizes import MedFormerSizes
 
 
 def hermes_m(sizes: PriorSizes, body: MedFormerSizes | None = None) -> Hermes:

@@ -12,7 +12,6 @@ from itertools import repeat
 from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,25 +23,12 @@ from baselines.universal.networks.bidirectional import (
 )
 from baselines.universal.networks.map_fusion import MapFusion
 from baselines.universal.networks.priors import BodyAnswer
-from baselines.universal.networks.resunet import WIDTHS, ResidualBlock, Stem, upsampled
-from evaluation.files.records import Record
+from baselines.universal.networks.resunet import ResidualBlock, Stem, upsampled
+from baselines.universal.networks.sizes import MedFormerSizes
 
 STRIDE = 16
 COARSE_STRIDE = 4
 _FUSION_EPS = 1e-5  # of the map fusion's LayerNorms in plain MedFormer
-
-
-class MedFormerSizes(Record):
-    """Sizes of the network; the defaults make the one of 43.20 M weights."""
-
-    widths: tuple[int, int, int, int, int] = Field(
-        WIDTHS, description="channels at 1x, 2x, 4x, 8x, 16x"
-    )
-    encoder_blocks: tuple[int, int, int] = Field((2, 4, 8), description="B-MHA at 4x, 8x, 16x")
-    decoder_blocks: tuple[int, int] = Field((4, 2), description="B-MHA at 8x, 4x")
-    map_tokens: int = Field(64, ge=1, description="tokens of a semantic map")
-    fusion_width: int = Field(320, ge=1, description="channels of the map fusion")
-    fusion_layers: int = Field(2, ge=1, description="Transformer layers of the map fusion")
 
 
 class AttentionStage(nn.ModuleList):

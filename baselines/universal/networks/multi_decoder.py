@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from baselines.universal.networks.resunet import WIDTHS, Decoder, Encoder
+from baselines.universal.networks.resunet import Decoder, Encoder
+from baselines.universal.networks.sizes import WIDTHS
 
 
 class Branch(nn.Module):

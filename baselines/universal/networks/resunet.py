@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WIDTHS = (32, 64, 128, 256, 320)
+from baselines.universal.networks.sizes import WIDTHS
+
 NORM_EPS = 1e-4
 
 

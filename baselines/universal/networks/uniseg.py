@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.universal.networks.resunet import WIDTHS, Decoder, Encoder
+from baselines.universal.networks.resunet import Decoder, Encoder
+from baselines.universal.networks.sizes import WIDTHS
 from evaluation.errors import BenchError
 
 _SLOPE = 0.01

@@ -10,8 +10,9 @@ file, what to do next. Importing this loads neither torch nor nnU-Net.
 """
 
 from evaluation import __version__
+from evaluation.api.arrays import score, score_instances
 from evaluation.api.runs import Run, find_dataset, load_run, read_tables
-from evaluation.api.scoring import Evaluation, evaluate, score
+from evaluation.api.scoring import Evaluation, evaluate
 from evaluation.api.segmenting import segment
 from evaluation.errors import BenchError
 
@@ -25,5 +26,6 @@ __all__ = [
     "load_run",
     "read_tables",
     "score",
+    "score_instances",
     "segment",
 ]

@@ -6,14 +6,12 @@ them says `data_kind: synthetic` in every table.
 
 from evaluation.datasets.phantoms.cohort import (
     COHORT_FILE,
-    DATASETS,
-    RosterRow,
     goes_on,
-    roster,
     write_cohort,
     write_patient,
     written_files,
 )
+from evaluation.datasets.phantoms.entries import DATASETS, RosterRow, roster
 
 __all__ = [
     "COHORT_FILE", "DATASETS", "RosterRow", "goes_on", "roster", "write_cohort", "write_patient",

@@ -1,4 +1,4 @@
-"""The raw layouts of five public datasets, as their downloads unpack.
+"""The raw layouts of public datasets in NIfTI and MetaImage, as their downloads unpack.
 
 Each writer gets a folder that stands for the dataset's own and writes one patient's files below
 it, at the paths that the public dataset has. Writers know nothing of resuming: `cohort` lets
@@ -18,15 +18,11 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from evaluation.datasets.phantoms.canvas import Phantom
 from evaluation.datasets.phantoms.shapes import Triple, rotation_of
 from evaluation.datasets.phantoms.structures import V1_STRUCTURES
 from evaluation.volumes.image_files import Affine, Array, Volume, to_itk
-
-HU_OFFSET = 1000
 
 
 @dataclass(frozen=True)
@@ -140,85 +136,14 @@ def write_promise12(folder: Path, case: str, phantom: Phantom, pose: Pose) -> li
     return written
 
 
-def write_chaos_ct(folder: Path, case: str, phantom: Phantom, uid_seed: str) -> list[Path]:
-    """`<id>/DICOM_anon/*.dcm` and `<id>/Ground/liver_GT_NNN.png`.
-
-    As in the public set: slices run from head to foot with the file name, and SliceThickness is
-    1.6 times the true step, which only ImagePositionPatient tells.
-    """
-    subject = folder / case
-    (subject / "DICOM_anon").mkdir(parents=True)
-    (subject / "Ground").mkdir()
-    # LPS: columns run to the patient's left, rows to the back; the top slice comes first.
-    stored = oriented(hounsfield(phantom), phantom, Pose("LPI"))
-    liver = oriented(phantom.mask("liver").astype(np.uint8) * 255, phantom, Pose("LPI")).array
-    pixels = (stored.array.astype(np.int32) + HU_OFFSET).clip(0, 4095).astype(np.uint16)
-    series = {
-        "StudyInstanceUID": generate_uid(entropy_srcs=[uid_seed, "study"]),
-        "SeriesInstanceUID": generate_uid(entropy_srcs=[uid_seed, "series"]),
-        "FrameOfReferenceUID": generate_uid(entropy_srcs=[uid_seed, "frame"]),
-    }
-    for k in range(pixels.shape[2]):
-        position = (stored.affine @ [0, 0, k, 1])[:3] * (-1, -1, 1)
-        dataset = _ct_slice(
-            pixels[:, :, k].T, position, phantom.spacing_mm, k, case, f"{uid_seed}-{k}", series
-        )
-        dataset.save_as(subject / "DICOM_anon" / f"i{k:04d},0000b.dcm", enforce_file_format=True)
-        mask = sitk.GetImageFromArray(np.ascontiguousarray(liver[:, :, k].T))
-        sitk.WriteImage(mask, str(subject / "Ground" / f"liver_GT_{k:03d}.png"))
-    return [subject]
-
-
-def _ct_slice(
-    pixels: NDArray[np.uint16],
-    position: NDArray[np.float64],
-    spacing_mm: Triple,
-    k: int,
-    case: str,
-    uid_seed: str,
-    series: Mapping[str, str],
-) -> FileDataset:
-    """One CT Image Storage object; `pixels` are (row, column), `position` is LPS mm."""
-    uid = generate_uid(entropy_srcs=[uid_seed, "instance"])
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = uid
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    d = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    d.SpecificCharacterSet = "ISO_IR 100"
-    d.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    d.SOPClassUID = CTImageStorage
-    d.SOPInstanceUID = uid
-    d.Modality = "CT"
-    d.PatientName = f"PHANTOM^CT_SET_{case}"
-    d.PatientID = case
-    d.PatientBirthDate = d.PatientSex = d.StudyDate = d.StudyTime = ""
-    d.AccessionNumber = d.ReferringPhysicianName = d.Manufacturer = ""
-    d.PatientPosition = "FFS"
-    d.SliceThickness = f"{spacing_mm[2] * 1.6:.1f}"
-    d.KVP = "120"
-    for keyword, value in series.items():
-        setattr(d, keyword, value)
-    d.StudyID = case
-    d.SeriesNumber = 1
-    d.AcquisitionNumber = 1
-    d.InstanceNumber = k + 1
-    d.PositionReferenceIndicator = ""
-    d.ImagePositionPatient = [f"{value:.5f}" for value in position]
-    d.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    d.SamplesPerPixel = 1
-    d.PhotometricInterpretation = "MONOCHROME2"
-    d.Rows, d.Columns = pixels.shape
-    d.PixelSpacing = [f"{spacing_mm[1]:.5f}", f"{spacing_mm[0]:.5f}"]
-    d.BitsAllocated = d.BitsStored = 16
-    d.HighBit = 15
-    d.PixelRepresentation = 0
-    d.RescaleIntercept = str(-HU_OFFSET)
-    d.RescaleSlope = "1"
-    d.RescaleType = "HU"
-    d.WindowCenter, d.WindowWidth = "50", "400"
-    d.PixelData = np.ascontiguousarray(pixels).tobytes()
-    return d
+def write_autopet(folder: Path, patient: str, study: str, phantom: Phantom) -> list[Path]:
+    """`PETCT_<hash>/<study>/SUV.nii.gz` and `SEG.nii.gz` (1 = lesion)."""
+    home = folder / patient / study
+    image = np.round(phantom.image, 3).astype(np.float32)
+    write_nifti(home / "SUV.nii.gz", oriented(image, phantom, Pose("LPS")))
+    labels = phantom.mask("lesion").astype(np.uint8)
+    write_nifti(home / "SEG.nii.gz", oriented(labels, phantom, Pose("LPS")))
+    return [folder / patient]
 
 
 def label_map(phantom: Phantom, values: Mapping[str, int]) -> NDArray[np.uint8]:

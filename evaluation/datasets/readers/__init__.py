@@ -24,6 +24,8 @@ READERS: dict[str, str] = {
     "structures": "evaluation.datasets.readers.structures:StructuresReader",
     "dicom_png": "evaluation.datasets.readers.dicom_png:DicomPngReader",
     "dicom_nifti": "evaluation.datasets.readers.dicom_nifti:DicomNiftiReader",
+    "frames": "evaluation.datasets.readers.frames:FramesReader",
+    "probabilities": "evaluation.datasets.readers.probabilities:ProbabilitiesReader",
 }
 
 
@@ -38,7 +40,7 @@ def get_reader(card: DatasetCard) -> Reader:
     """
     target = READERS.get(card.reader, card.reader)
     module_name, _, attribute = target.partition(":")
-    if not attribute:
+    if not (attribute and module_name):
         raise BenchError(
             f"card `{card.id}`: no reader `{card.reader}`",
             expected="one of " + ", ".join(READERS) + ", or module:object of your own",
@@ -46,13 +48,29 @@ def get_reader(card: DatasetCard) -> Reader:
         )
     try:
         factory: Callable[[DatasetCard], Reader] = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
+        # The module may be the user's own, and run or lack anything.
         raise BenchError(
             f"card `{card.id}`: reader `{card.reader}` cannot be loaded",
-            found=error,
+            found=f"{type(error).__name__}: {error}",
             expected="an importable module and an object in it, written module:object",
         ) from error
-    return factory(card)
+    try:
+        reader = factory(card)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(
+            f"card `{card.id}`: reader `{card.reader}` makes no reader of the card",
+            found=f"{type(error).__name__}: {error}",
+            expected="a class or function that takes the card",
+        ) from error
+    if not (hasattr(reader, "discover") and hasattr(reader, "read")):
+        raise BenchError(
+            f"card `{card.id}`: reader `{card.reader}` gives no reader",
+            found=type(reader).__name__, expected="an object with discover and read",
+        )  # fmt: skip
+    return reader
 
 
 def discover(card: DatasetCard, raw_root: Path) -> list[RawCase]:

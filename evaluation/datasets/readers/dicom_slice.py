@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import data_element_generator
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -107,8 +108,14 @@ def _refuse_bomb(file: Path) -> None:
         meta = pydicom.filereader.read_file_meta_info(str(file))
         if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
-        # The group's length (12 bytes after the prefix) says where the packed part begins.
-        stream.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
+        # The packed part begins where the group of the file's own elements ends.
+        stream.seek(132)
+        own = data_element_generator(
+            stream, is_implicit_VR=False, is_little_endian=True,
+            stop_when=lambda tag, _kind, _length: tag.group != 2,
+        )  # fmt: skip
+        for _ in own:
+            pass
         unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while piece := unpacker.unconsumed_tail or stream.read(1 << 16):
             size += len(unpacker.decompress(piece, 1 << 20))
@@ -139,16 +146,20 @@ def pixels_of(item: Any, file: Path) -> Array:
         raise
     except Exception as error:
         raise _corrupt(file, error) from error
-    # An empty element says as little as none.
-    given = item.get("RescaleSlope"), item.get("RescaleIntercept")
-    slope, intercept = (
-        float(x if x is not None else y) for x, y in zip(given, (1, 0), strict=True)
-    )
+    slope = _rescaling(item, "RescaleSlope", 1, file)
+    intercept = _rescaling(item, "RescaleIntercept", 0, file)
     if stored.ndim != 2:
         raise BenchError("not a single-frame grey slice", file=file, found=f"shape {stored.shape}")
     if slope.is_integer() and intercept.is_integer():
         return stored.astype(np.int32).T * int(slope) + int(intercept)
     return (stored.astype(np.float32) * slope + intercept).T.astype(np.float32)
+
+
+def _rescaling(item: Any, tag: str, default: float, file: Path) -> float:
+    """A number of the rescaling; an empty element says as little as none."""
+    if tag not in item or item[tag].value in (None, ""):
+        return float(default)
+    return float(_numbers(item, tag, 1, file)[0])
 
 
 def _decodes(item: Any) -> bool:

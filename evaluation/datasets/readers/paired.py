@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +17,10 @@ from evaluation.datasets.readers.volumes import (
     read_label,
     read_raw,
     whole_numbers,
+    with_spacing,
 )
 from evaluation.errors import BenchError
+from evaluation.studies.record import PositiveMm
 from evaluation.volumes.image_files import Volume
 
 
@@ -42,7 +44,8 @@ class PairedArguments(PatternArguments):
     says which file makes a case: with `label`, images without a label are no cases.
     `unlabelled: skip` leaves images without a label out, `error` reports each of them.
     `binarise` turns every value above 0 into 1. `label_header: image` is for labels whose header
-    is known to be wrong: only their shape is checked.
+    is known to be wrong: only their shape is checked. `spacing_mm` (x, y, z) names cases whose
+    headers, of image and label, have a wrong spacing, with the right one.
     """
 
     scans: tuple[ScanPattern, ...] = Field(min_length=1)
@@ -51,6 +54,7 @@ class PairedArguments(PatternArguments):
     unlabelled: Literal["error", "skip"] = "error"
     binarise: bool = False
     label_header: Literal["own", "image"] = "own"
+    spacing_mm: Mapping[str, tuple[PositiveMm, PositiveMm, PositiveMm]] = {}
 
 
 class PairedReader:
@@ -126,7 +130,10 @@ class PairedReader:
         file, label_file = raw.image[0], raw.labels["labels"][0]
         image = read_raw(raw, file)
         label = read_label(raw, label_file)
-        if self.arguments.label_header == "image":
+        true_mm = self.arguments.spacing_mm.get(raw.case)
+        if true_mm is not None:
+            image = with_spacing(image, true_mm)
+        if self.arguments.label_header == "image" or true_mm is not None:
             if label.array.shape != image.array.shape:
                 raise BenchError(
                     "mask and image have different shapes",

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, model_validator
 
 from evaluation.datasets.readers.base import ReaderArguments
 from evaluation.errors import BenchError
+from evaluation.files.expressions import Expression, within_patience
 from evaluation.files.writing import is_hidden
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -37,16 +38,7 @@ def _checked_pattern(text: str) -> str:
     return text
 
 
-def _checked_expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"`{text}` is not a regular expression: {error}") from error
-    return text
-
-
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
-Expression = Annotated[str, AfterValidator(_checked_expression)]
 
 
 class PatternArguments(ReaderArguments):
@@ -154,11 +146,13 @@ class Finder:
             for name in [literal] if literal in same else same:
                 yield name, values
             return
-        fits = re.compile(self._expression(segment, values), re.IGNORECASE)
-        for same in names.values():
-            for name in same:
-                if match := fits.fullmatch(name):
-                    yield name, values | {field: match[field] for field in unknown}
+        expression = self._expression(segment, values)
+        fits = re.compile(expression, re.IGNORECASE)
+        with within_patience(expression):
+            found = [(n, fits.fullmatch(n)) for same in names.values() for n in same]
+        for name, match in found:
+            if match:
+                yield name, values | {field: match[field] for field in unknown}
 
     def _expression(self, segment: str, values: Mapping[str, str]) -> str:
         seen: set[str] = set()

@@ -128,6 +128,18 @@ def read_channel(raw: RawCase, path: Path, channel: int, n_channels: int) -> Vol
     return Volume(array, affine, remark)
 
 
+def with_spacing(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
+    """The volume with another spacing along its stored axes; directions and origin stay.
+
+    The remark says what the header had.
+    """
+    affine = volume.affine.copy()
+    affine[:3, :3] *= np.array(spacing_mm) / np.linalg.norm(affine[:3, :3], axis=0)
+    had, has = ("x".join(f"{mm:.5g}" for mm in s) for s in (volume.spacing_mm, spacing_mm))
+    remark = f"the header's spacing is {had} mm, which its card corrects to {has} mm"
+    return Volume(volume.array, affine, "; ".join(filter(None, (volume.remark, remark))))
+
+
 def match_axes(volume: Volume, affine: Affine) -> Volume:
     """Flip and permute axes to the orientation of `affine`; no voxel is interpolated."""
     axes: Any = nib.orientations

@@ -1,30 +1,36 @@
-"""HD: the largest distance between two surfaces (Hausdorff)."""
+"""HD: the largest distance between two surfaces (Hausdorff), and percentiles such as hd90."""
 
 from __future__ import annotations
 
-from math import inf, nan
+import re
 
-from evaluation.metrics.metric import Measurement, Metric
+from evaluation.errors import BenchError
+from evaluation.metrics.distances.distribution import SurfaceDistances
+from evaluation.metrics.metric import Metric, distance_metric
 
-
-def hd(measured: Measurement) -> float:
-    """The largest distance from either surface to the other one, in mm."""
-    return measured.surface.hd()
-
-
-METRIC = Metric(
-    id="hd",
-    title="HD",
-    definition="largest distance from either surface to the other one; a structure that is missed, "
-    "or found where none is, has no distance and is in no mean",
-    unit="mm",
-    low=0,
-    high=inf,
-    direction="lower",
-    needs_distances=True,
-    both_empty=nan,
-    reference_empty=nan,
-    prediction_empty=nan,
-    missing=nan,
-    function=hd,
+METRIC = distance_metric(
+    "hd", "HD", "largest distance from either surface to the other one", SurfaceDistances.hd
 )
+
+
+def variant(text: str) -> Metric | None:
+    """Percentile of the Hausdorff distance, such as `95` or `99.5`.
+
+    Raises:
+        BenchError: a number that is no percentile.
+    """
+    if not re.fullmatch(r"(0|[1-9]\d*)(\.\d*[1-9])?", text):
+        return None
+    percent = float(text)
+    if percent > 100:
+        raise BenchError(
+            f"the parameter of `hd{text}` is unusable",
+            found=text,
+            expected="a percentile from 0 to 100, such as hd95",
+        )
+    return distance_metric(
+        f"hd{text}",
+        f"HD{text}",
+        f"percentile {text} of the distances from one surface to the other",
+        lambda surface: surface.hd_percentile(percent),
+    )

@@ -1,6 +1,6 @@
 """NSD: the agreement of two surfaces within a tolerance (Nikolov et al. 2021).
 
-It is the surface-element form of the package `surface-distance`.
+By default it is the surface-element form of the package `surface-distance`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from evaluation.metrics.metric import Measurement, Metric
 
 def nsd(measured: Measurement) -> float:
     """The share of both surfaces that lies within the tolerance of the other one, 0..1."""
+    if measured.further.distances is not None:
+        return measured.surface.nsd(measured.tolerance_mm)
     within = measured.surface_reference_within_mm2 + measured.surface_prediction_within_mm2
     total = measured.surface_reference_total_mm2 + measured.surface_prediction_total_mm2
     return within / total

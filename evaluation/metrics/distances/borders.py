@@ -12,29 +12,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics.compiled import compiled
-from evaluation.metrics.planes import load_plane
+from evaluation.metrics.planes import border_plane, load_plane
 
 _NONE = np.uint64(0)
-
-
-@compiled
-def border_plane(before: Any, here: Any, after: Any, stride: int, flat: bool, flags: Any) -> None:
-    """Set `flags` to non-zero where a voxel and a neighbour differ; with `flat` in the plane only.
-
-    Of the voxels of a class, these are its border.
-    """
-    first = stride + 1
-    n = here.size - 2 * first
-    own, earlier, later = here[first:], before[first:], after[first:]
-    left, right = here[first - 1 :], here[first + 1 :]
-    above, below = here[first - stride :], here[first + stride :]
-    target = flags[first:]
-    for i in range(n):
-        within = (own[i] ^ left[i]) | (own[i] ^ right[i])
-        target[i] = within | (own[i] ^ above[i]) | (own[i] ^ below[i])
-    if not flat:
-        for i in range(n):
-            target[i] |= (own[i] ^ earlier[i]) | (own[i] ^ later[i])
 
 
 @compiled

@@ -31,7 +31,13 @@ def four_labels(source: Any, lookup: Any, z: int, y: int, x: int) -> Any:
 
 @compiled
 def collect_corners(
-    source: Any, lookup: Any, seen: Any, layout: Any, next_place: Any, places: Any
+    source: Any,
+    lookup: Any,
+    seen: Any,
+    planes: Any,
+    layout: Any,
+    next_place: Any,
+    places: Any,
 ) -> None:
     """List the corners at which wanted classes have a surface.
 
@@ -39,6 +45,7 @@ def collect_corners(
         source: label map (z, y, x).
         lookup: for every value its number among the wanted classes, from 1; 0 is not wanted.
         seen: where to look (see `sweep.sweep`).
+        planes: bool, which corner planes to look at.
         layout: of the planes of `seen` (see `sweep.plane_layout`).
         next_place: int64 (wanted + 1), the first free row of `places` for each; moves on.
         places: int32 (n, 3), to be filled with z, y, x, of each class in this order.
@@ -52,6 +59,8 @@ def collect_corners(
     back_zy = back_y + back_z
     columns = np.empty(9, dtype=np.uint64)
     for z in range(seen.shape[0]):
+        if not planes[z]:
+            continue
         for w in range(seen.shape[1]):
             bits = seen[z, w]
             i = w * 64

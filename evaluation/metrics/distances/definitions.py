@@ -33,6 +33,19 @@ class Definition:
     masd: str
     nsd: str
 
+    @property
+    def lines(self) -> list[str]:
+        """What it says, a line for each part; a, b and w as in the module."""
+        return [
+            f"used by {self.used_by}",
+            f"surface: {self.points}",
+            f"percentile p of the Hausdorff distance: {self.hd_percentile}",
+            "HD: the largest of a and b",
+            f"ASSD: {self.assd}",
+            f"MASD: {self.masd}",
+            f"NSD at a tolerance: {self.nsd}",
+        ]
+
 
 _MEANS = (
     "(sum of w a + sum of w b) / (sum of all w): every point counts by its weight",

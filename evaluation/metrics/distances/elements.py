@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.distances.collect import collect_corners
 from evaluation.metrics.distances.distribution import Distribution, SurfaceDistances
+from evaluation.metrics.distances.nearby import nearby
 from evaluation.metrics.distances.transform import Points, nearest_distances
 from evaluation.metrics.engine import Swept, sweep_pass
 from evaluation.metrics.grid import Grid, Sources, unsigned_layers
@@ -30,6 +31,8 @@ MOST_STEPS = 500
 _ROOM_FOR_FAR = 1 << 22
 # Surface elements in memory at once, of 12 bytes each; a class of its own may have more.
 _BATCH = 1 << 23
+# So few elements beyond reach are looked for where they are.
+_FEW = 256
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class PairDistances:
     prediction_voxels: int
     intersection_voxels: int
     surface: SurfaceDistances
+    borders: tuple[int, int, int] | None = None
 
 
 def distance_steps(
@@ -68,6 +72,7 @@ def element_distances(
     prediction: Sequence[Array],
     pairs: Sequence[ClassPair],
     spacing_mm: tuple[float, float, float],
+    borders: bool = False,
 ) -> list[PairDistances]:
     """Distances of all pairs, in order, between surface elements (see `definitions`).
 
@@ -76,6 +81,7 @@ def element_distances(
         prediction: integer layers of the same shape, or none.
         pairs: what to compare with what; a side without a place counts as empty.
         spacing_mm: voxel size along x, y, z in mm.
+        borders: count border voxels, too.
     """
     shape = (reference or prediction)[0].shape
     grid = Grid.of((reference or prediction)[0], spacing_mm)
@@ -85,9 +91,9 @@ def element_distances(
     found: dict[int, PairDistances] = {}
     for part in plan_passes(pairs):
         sources = Sources.of(part, sides)
-        swept = sweep_pass(sources, steps, len(lengths), grid.flat, _ROOM_FOR_FAR)
+        swept = sweep_pass(sources, steps, len(lengths), grid.flat, _ROOM_FOR_FAR, borders)
         near = swept.elements @ areas
-        far = _far_elements(swept, sources, grid)
+        far = _far_elements(swept, sources, grid, float(lengths[-1]))
         for number, member in enumerate(part.members, start=1):
             directions = [
                 _distribution(lengths, near[side, number], areas, far.get((side, number)))
@@ -98,6 +104,7 @@ def element_distances(
                 int(swept.joint[:, number].sum()),
                 int(swept.joint[number, number]),
                 SurfaceDistances(directions[0], directions[1]),
+                swept.borders_of(number),
             )
     return [found[position] for position in range(len(pairs))]
 
@@ -120,7 +127,7 @@ def _distribution(
 Far = dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
-def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
+def _far_elements(swept: Swept, sources: Sources, grid: Grid, reach_mm: float) -> Far:
     """Distance in mm and neighbour code of every element beyond reach, by (side, class)."""
     pad_y, pad_x, stride, size = layout = plane_layout(sources.maps[0].shape, swept.reach)
     counts = swept.elements.sum(axis=(2, 3))
@@ -130,17 +137,33 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid) -> Far:
         wanted = np.flatnonzero((n_far > 0) & (counts[1 - side] > 0)).tolist()
         if not wanted:
             continue
-        by_class = np.argsort((noted >> 8).astype(np.uint8), kind="stable")
+        noted = noted[np.argsort((noted >> 8).astype(np.uint8), kind="stable")]
+        z, place = np.divmod(noted >> 16, size)
+        y, x = np.divmod(place, stride)
+        corners = np.column_stack([z, y - pad_y, x - pad_x]).astype(np.int32)
+        distances = np.full(len(noted), np.inf)
+        if len(noted) <= _FEW:
+            nearby(
+                sources.maps[1 - side],
+                sources.lookups[1 - side],
+                corners,
+                (noted >> 8).astype(np.uint8),
+                np.array([grid.spacing_mm[axis] for axis in grid.order]),
+                (grid.order.index(0), grid.order.index(1), grid.order.index(2)),
+                2 * reach_mm,
+                distances,
+            )
         ends = np.cumsum(n_far)
-        for batch in batches(wanted, counts[1 - side]):
-            targets = _collect(sources, 1 - side, batch, counts[1 - side], swept.seen, layout)
+        own = {number: slice(ends[number - 1], ends[number]) for number in wanted}
+        still = [number for number in wanted if np.isinf(distances[own[number]]).any()]
+        for batch in batches(still, counts[1 - side]):
+            targets = _collect(sources, 1 - side, batch, counts[1 - side], swept, layout)
             for number in batch:
-                own = noted[by_class[ends[number - 1] : ends[number]]]
-                z, place = np.divmod(own >> 16, size)
-                y, x = np.divmod(place, stride)
-                corners = np.column_stack([z, y - pad_y, x - pad_x]).astype(np.int32)
-                distances = nearest_distances(targets[number], corners, grid.spacing_mm, grid.order)
-                found[side, number] = distances, own & 0xFF
+                distances[own[number]] = nearest_distances(
+                    targets[number], corners[own[number]], grid.spacing_mm, grid.order
+                )
+        for number in wanted:
+            found[side, number] = distances[own[number]], noted[own[number]] & 0xFF
     return found
 
 
@@ -162,7 +185,7 @@ def _collect(
     side: int,
     classes: Sequence[int],
     counts: NDArray[np.int64],
-    seen: NDArray[np.uint64],
+    swept: Swept,
     layout: tuple[int, int, int, int],
 ) -> dict[int, Points]:
     """Corners (z, y, x) of the surfaces of some classes of one side, ascending."""
@@ -171,7 +194,16 @@ def _collect(
     ends = np.cumsum([0, *(counts[c] for c in classes)])
     places = np.empty((int(ends[-1]), 3), dtype=np.int32)
     next_place = np.array([0, *ends[:-1]], dtype=np.int64)
+    held = swept.present[side][:, list(classes)].any(axis=1)
+    # A corner plane lies between two planes of voxels.
+    planes = np.pad(held, (0, 1)) | np.pad(held, (1, 0))
     collect_corners(
-        sources.maps[side], slots[sources.lookups[side]], seen, layout, next_place, places
+        sources.maps[side],
+        slots[sources.lookups[side]],
+        swept.seen,
+        planes,
+        layout,
+        next_place,
+        places,
     )
     return {c: places[ends[i] : ends[i + 1]] for i, c in enumerate(classes)}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.metrics.distances.arrays import mask_distances
+from evaluation.metrics.distances.masks import mask_distances
 from evaluation.metrics.instances.components import connected
 from evaluation.metrics.instances.matching import match_instances
 from evaluation.metrics.instances.pairs import joined_box, pair_instances

@@ -6,7 +6,7 @@ This is the only place that calls `connected-components-3d`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
 from evaluation.metrics.compiled import compiled
+from evaluation.metrics.instances.rules import Connectivity
 from evaluation.volumes.image_files import Array
 
-Connectivity = Literal[6, 18, 26]
 Labels = NDArray[np.integer[Any]]
 Ints = NDArray[np.int64]
 Box = tuple[slice, slice, slice]

@@ -15,7 +15,7 @@ no further than `within_mm`; a reference takes several. Scores do not matter.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,8 @@ from scipy.spatial import KDTree
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.metrics.instances.components import Components
 from evaluation.metrics.instances.pairs import InstancePair
+from evaluation.metrics.instances.rules import Measure, Rule
 
-Rule = Literal["one-to-one", "most-pairs", "greedy", "many-to-one", "nearest"]
-Measure = Literal["IoU", "DSC"]
 Matches = list[tuple[int, list[int]]]
 Floats = NDArray[np.float64]
 

@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import BenchError
-from evaluation.metrics.distances.arrays import mask_distances
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.metrics.distances.distribution import SurfaceDistances
+from evaluation.metrics.distances.masks import mask_distances
 from evaluation.metrics.instances.components import (
     Box,
     Components,
-    Connectivity,
     Ints,
     Labels,
     connected,
     drawn,
     joint_voxels,
 )
+from evaluation.metrics.instances.rules import Connectivity
 from evaluation.volumes.image_files import Array
 
 Floats = NDArray[np.float64]

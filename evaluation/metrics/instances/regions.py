@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from evaluation.metrics.distances.arrays import mask_distances
+from evaluation.metrics.distances.masks import mask_distances
 from evaluation.metrics.instances.components import Components, connected
 from evaluation.metrics.instances.matching import instance_voxels
 from evaluation.volumes.image_files import Array

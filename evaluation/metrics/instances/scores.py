@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
-from evaluation.metrics.instances.matching import Matches
-from evaluation.metrics.instances.pairs import InstancePair
+
+if TYPE_CHECKING:
+    from evaluation.metrics.instances.matching import Matches
+    from evaluation.metrics.instances.pairs import InstancePair
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""A universal system as the benchmark sees it: the cards of all nine name `UniversalSystem`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from baselines.universal.config import ONE_FOR_EACH_ENTRY, system_of
+from baselines.universal.model import LabelModel, UniversalModel
+from baselines.universal.systems import load_model
+from evaluation.cases import ImageCase, Prediction
+from evaluation.datasets.registry import find_card
+from evaluation.files.identity import file_digest
+from evaluation.models.protocol import ModelContext
+from evaluation.training.checkpoints import FINAL_FILE
+from evaluation.training.predict import segment_labels, segment_masks
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+
+
+class UniversalSystem:
+    """Predicts with the checkpoint that the run trained, or with one named in the card.
+
+    Options of the card: `system`, where the model's id is not a system's name, and `checkpoint`, a
+    file. Preset, tasks and labels come from the checkpoint.
+    """
+
+    def __init__(self, context: ModelContext) -> None:
+        system = system_of(context.model, context.options)
+        given = context.options.get("checkpoint")
+        self._file = None if given is None else Path(str(given))
+        self._work, self._apart = context.work, system in ONE_FOR_EACH_ENTRY
+        self._loaded: tuple[Path, UniversalModel] | None = None
+
+    def checkpoint(self, dataset: str) -> Path:
+        """The file of the network that answers for an entry."""
+        if self._file is not None:
+            return self._file
+        return (self._work / dataset if self._apart else self._work) / FINAL_FILE
+
+    def model(self, dataset: str) -> UniversalModel:
+        """The network that answers for an entry; on a GPU if it was trained on one there is."""
+        path = self.checkpoint(dataset)
+        if self._loaded is None or self._loaded[0] != path:
+            model = load_model(path)
+            on_gpu = model.preset.training.device == "cuda" and torch.cuda.is_available()
+            self._loaded = path, model.to("cuda" if on_gpu else "cpu")
+        return self._loaded[1]
+
+    def classes(self, dataset: str) -> dict[str, str | None]:
+        """None for each class that was trained for the entry, otherwise the reason."""
+        path, trained = self.checkpoint(dataset), None
+        if path.is_file() or not self._apart:
+            trained = self.model(dataset).known.of(dataset)
+        answer: dict[str, str | None] = {}
+        for entry in find_card(dataset).classes:
+            if trained is None:
+                answer[entry.name] = "the entry is not among those that the model was trained on"
+            elif entry.name in trained.classes:
+                answer[entry.name] = None
+            elif entry.union_of:
+                answer[entry.name] = "a union of predicted classes, not predicted by name"
+            else:
+                answer[entry.name] = "not in the training's classes"
+        return answer
+
+    def made_from(self, case: ImageCase, _classes: Sequence[str]) -> object:
+        """The checkpoint, which holds the settings of prediction, too."""
+        return file_digest(self.checkpoint(case.dataset))
+
+    def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
+        """A mask for each class; of exclusive labels one layer, every class a union of them."""
+        model, image = self.model(case.dataset), case.image()
+        rows = model.prompts_of(case.dataset)
+        if isinstance(model, LabelModel):
+            labels = model.tasks.labels[case.dataset]
+            found = segment_labels(model, image, case.modality, rows, axes=case.grid_axes)
+            places = {
+                name: ClassPlace(kind="direct", parts=(Part(layer=0, values=labels.classes[name]),))
+                for name in classes
+            }
+            return Prediction(Segmentation((found,), image.affine, places))
+        entry = model.known.of(case.dataset)
+        assert entry is not None
+        numbers = [entry.classes.index(name) for name in classes]
+        return segment_masks(
+            model, image, case.modality, list(classes), rows[numbers], axes=case.grid_axes
+        )

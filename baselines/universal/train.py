@@ -1,0 +1,57 @@
+"""Training of a universal system: the engine's, with the tasks of the store's entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from baselines.universal.config import Preset
+from baselines.universal.entries import catalogue
+from baselines.universal.masks import ClipDrivenModel
+from baselines.universal.model import UniversalModel
+from baselines.universal.systems import model_from, new_model
+from baselines.universal.text import set_vectors, text_digest, text_width
+from evaluation.training.model import Start
+from evaluation.training.store import PreparedIndex
+from evaluation.training.train import Trained
+from evaluation.training.train import train as train_model
+
+
+def train(
+    work: Path,
+    store: Path,
+    preset: Preset,
+    seed: int,
+    *,
+    entry: str | None = None,
+    stop_after: int | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Train from a prepared store to `work/checkpoint.pt`; see `evaluation.training.train`.
+
+    Args:
+        work: folder of the training.
+        store: prepared store of the preset's grid.
+        preset: all settings; the checkpoint keeps them.
+        seed: seed of weights and crops.
+        entry: the only entry to train on; none: all of the store.
+        stop_after: leave after so many steps with only `last.pt` written, as if killed there.
+        progress: show a bar.
+    """
+
+    def new(index: PreparedIndex) -> UniversalModel:
+        known = catalogue({e.dataset: e.classes for e in index.entries}, preset.shares)
+        model = new_model(preset, known.model_copy(update={"text_width": text_width(preset)}))
+        if isinstance(model, ClipDrivenModel):
+            set_vectors(model, preset)
+        return model
+
+    # The losses are those of a batch, so that here its size is more than an arrangement.
+    def made_from() -> object:
+        return [preset.training.batch, text_digest(preset)]
+
+    entries = None if entry is None else [entry]
+    start = Start(new, model_from, made_from)
+    return train_model(
+        work, store, preset, seed, start,
+        entries=entries, stop_after=stop_after, progress=progress,
+    )  # fmt: skip

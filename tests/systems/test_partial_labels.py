@@ -1,0 +1,185 @@
+"""Every system: what an image's entry, or the case, does not annotate teaches nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from baselines.universal.config import ONE_FOR_EACH_ENTRY, SYSTEMS, load_preset
+from baselines.universal.entries import catalogue
+from baselines.universal.masks import by_task
+from baselines.universal.model import MaskModel, UniversalModel
+from baselines.universal.systems import new_model
+from evaluation.training.crops import Batch, Sample, stack
+from evaluation.training.predict import blended_probabilities
+from evaluation.training.tasks import Targets
+from evaluation.training.windows import prompts_at_once
+
+PATCH = (32, 16, 16)
+ENTRIES = ("acdc", "msd_spleen", "totalsegmentator")
+SCOPE = {
+    "acdc": ("myocardium", "left ventricle cavity", "right ventricle cavity"),
+    "msd_spleen": ("spleen",),
+    "totalsegmentator": ("spleen", "liver"),
+}
+JOINT = [system for system in SYSTEMS if system not in ONE_FOR_EACH_ENTRY]
+
+
+def model_of(system: str, entries: tuple[str, ...] = ENTRIES) -> UniversalModel:
+    preset = load_preset("smoke").of(system)
+    training = preset.training.model_copy(update={"patch": PATCH})
+    inference = preset.inference.model_copy(update={"patch": PATCH})
+    preset = preset.model_copy(update={"training": training, "inference": inference})
+    torch.manual_seed(0)
+    known = catalogue({d: SCOPE[d] for d in entries}, {})
+    return new_model(preset, known.model_copy(update={"text_width": 384}))
+
+
+def batch_of(model: UniversalModel, *datasets: str, unannotated: str | None = None) -> Batch:
+    random = torch.Generator().manual_seed(1)
+    samples = []
+    for dataset in datasets:
+        rows = model.prompts_of(dataset)
+        image = torch.randn(1, *PATCH, generator=random)
+        valid = torch.ones(len(rows), dtype=torch.bool)
+        if isinstance(model, MaskModel):
+            masks = torch.rand(len(rows), *PATCH, generator=random) > 0.7
+            entry = model.known.of(dataset)
+            valid = torch.tensor([name != unannotated for name in entry.classes])
+        else:
+            masks = torch.randint(len(rows), (1, *PATCH), generator=random, dtype=torch.uint8)
+        samples.append(Sample(dataset, image, Targets(masks, rows, valid)))
+    return stack(samples)
+
+
+def output_gradients(model: UniversalModel) -> dict[str, torch.Tensor]:
+    """For each (entry, class) what its own output parameters got, as far as they can be told."""
+    grads = {name: p.grad for name, p in model.network.named_parameters()}
+    found = {}
+    for dataset in ENTRIES:
+        for place, name in enumerate(SCOPE[dataset]):
+            match model.preset.system:
+                case "multi-decoder":
+                    grad = grads[f"branches.{dataset}.head.weight"]
+                    found[dataset, name] = torch.zeros(1) if grad is None else grad[place + 1]
+                case "multitalent":
+                    found[dataset, name] = grads["head.weight"][_row(model, dataset, name)]
+                case "hermes-r" | "hermes-m":
+                    token = model.known.of(dataset).tokens[place]
+                    found[dataset, name] = torch.stack(
+                        [grads[f"priors.{level}.tasks"][token].norm() for level in range(5)]
+                    )
+    return found
+
+
+def _row(model: UniversalModel, dataset: str, name: str) -> int:
+    return model.tasks.rows[dataset][name]
+
+
+@pytest.mark.parametrize("system", ["multi-decoder", "multitalent", "hermes-r", "hermes-m"])
+def test_an_entry_that_is_not_in_the_batch_has_untouched_outputs(system):
+    model = model_of(system)
+    model.loss(batch_of(model, "acdc", "msd_spleen")).total.backward()
+    for (dataset, name), gradient in output_gradients(model).items():
+        touched = bool((gradient != 0).any())
+        assert touched == (dataset != "totalsegmentator"), (dataset, name)
+
+
+@pytest.mark.parametrize("system", [s for s in JOINT if s not in ("multi-decoder", "uniseg")])
+def test_a_mask_without_annotation_in_a_case_gets_exactly_no_gradient(system, monkeypatch):
+    model = model_of(system)
+    batch = batch_of(model, "acdc", "msd_spleen", unannotated="myocardium")
+    kept = []
+    loss_of = type(model).loss_of
+
+    def watched(self, logits, batch):
+        logits.retain_grad()
+        kept.append(logits)
+        return loss_of(self, logits, batch)
+
+    monkeypatch.setattr(type(model), "loss_of", watched)
+    model.loss(batch).total.backward()
+    assert kept, "the loss was made of logits"
+    for logits in kept:  # both heads of Hermes-M
+        touched = (logits.grad != 0).flatten(2).any(-1)
+        # The second image has one class: its list is filled up.
+        assert torch.equal(touched, batch.valid)
+        assert batch.valid.tolist() == [[False, True, True], [True, False, False]]
+
+
+@pytest.mark.parametrize("system", ["uniseg", *ONE_FOR_EACH_ENTRY])
+def test_channels_of_other_tasks_get_exactly_no_gradient(system):
+    alone = system in ONE_FOR_EACH_ENTRY
+    model = model_of(system, ("msd_spleen",) if alone else ENTRIES)
+    model.loss(batch_of(model, "msd_spleen", "msd_spleen")).total.backward()
+    gradient = model.network.head.weight.grad.flatten(1).abs().sum(1)
+    assert (gradient[:2] > 0).all(), "background and spleen"
+    assert len(gradient) == (2 if alone else 4)
+    assert (gradient[2:] == 0).all()
+
+
+def test_uniseg_refuses_a_batch_of_two_tasks():
+    model = model_of("uniseg")
+    with pytest.raises(Exception, match="one task"):
+        model.loss(batch_of(model, "acdc", "msd_spleen"))
+
+
+def test_frozen_text_gets_no_gradient_and_no_update():
+    model = model_of("clip-driven")
+    names = [name for name, _ in model.network.named_parameters()]
+    assert not [name for name in names if "embedding" in name]
+    assert "head.embedding" in model.network.state_dict()
+    # Both spleens are CT's: one vector.
+    rows = model.tasks.rows
+    places = model.places.tolist()
+    assert places[rows["msd_spleen"]["spleen"]] == places[rows["totalsegmentator"]["spleen"]]
+
+
+def test_tasks_of_different_lists_come_into_common_columns():
+    logits = torch.arange(4.0).view(2, 2, 1, 1, 1).requires_grad_()
+    valid = torch.tensor([[True, True], [True, False]])
+    places = torch.tensor([[7, 3], [3, 0]])
+    found = by_task(logits, logits.detach() > 1, valid, places)
+    assert found.logits.flatten(1).tolist() == [[0.0, 1.0, 0.0], [0.0, 2.0, 0.0]]
+    assert found.valid.tolist() == [[False, True, True], [False, True, False]]
+    found.logits.sum().backward()
+    assert logits.grad.flatten().tolist() == [1.0, 1.0, 1.0, 0.0], "the filling has none"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_answer_for_one_task_does_not_depend_on_what_else_is_asked(system):
+    """So a prediction in pieces, which bounds its memory, is the prediction at once."""
+    entries = ("acdc",) if system in ONE_FOR_EACH_ENTRY else ENTRIES
+    model = model_of(system, entries).eval()
+    rows, window = model.prompts_of("acdc"), torch.randn(1, 1, *PATCH)
+    with torch.inference_mode():
+        whole = model.answers(window, rows)
+        apart = torch.cat([model.answers(window, row[None]) for row in rows], dim=1)
+    torch.testing.assert_close(apart, whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("system", ["hermes-r", "multitalent"])
+def test_memory_of_a_prediction_does_not_grow_with_the_tasks(system, monkeypatch):
+    """Hermes' tokens all meet the image, but masks are made a few at a time."""
+    model = model_of(system, ("totalsegmentator",)).eval()
+    made = []
+    answers = type(model).answers
+
+    def watched(self, window, prompts):
+        found = answers(self, window, prompts)
+        made.append(found.shape[1])
+        return found
+
+    monkeypatch.setattr(type(model), "answers", watched)
+    crop, rows = torch.randn(40, 20, 18), model.prompts_of("totalsegmentator")
+    every = {}
+    for memory in (1, 64):
+        inference = model.preset.inference.model_copy(
+            update={"memory_mib": memory, "window_batch": 8}
+        )
+        model.preset = model.preset.model_copy(update={"inference": inference})
+        made.clear()
+        every[memory] = torch.stack([p for _, p in blended_probabilities(model, crop, rows)])
+        assert max(made) == min(len(rows), prompts_at_once(inference, 40 * 20 * 18, 32 * 16 * 16))
+    assert max(made) == len(rows) > 1
+    torch.testing.assert_close(every[1], every[64], rtol=0, atol=1e-6)
