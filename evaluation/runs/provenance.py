@@ -50,7 +50,7 @@ def code_version() -> str:
     """Version of the package, with the commit where the code runs from a clone."""
     try:
         commit = _git("describe", "--always")
-        # Not `describe --dirty`, which writes into the clone: on a full disk it leaves a lock there.
+        # Not `describe --dirty`, which writes into the clone and can leave a lock there.
         changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return __version__
