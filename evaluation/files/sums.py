@@ -98,11 +98,14 @@ def _line(root: Path, path: Path, digest: str | None, state: list[int] | None) -
 
 def _append(root: Path, lines: list[str], *, sync: bool = False) -> None:
     path = root / FOLDER / _own_file(os.getpid())
-    with path.open("a", encoding="utf-8") as stream:
-        stream.writelines(lines)
-        if sync:
-            stream.flush()
-            os.fsync(stream.fileno())
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.writelines(lines)
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @lru_cache(maxsize=1)

@@ -48,19 +48,26 @@ PACKAGES = (
 
 def code_version() -> str:
     """Version of the package, with the commit where the code runs from a clone."""
-    root = Path(__file__).resolve().parents[2]
     try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        commit = _git("describe", "--always")
+        # Not `describe --dirty`, which writes into the clone and can leave a lock there.
+        changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return __version__
-    return f"{__version__}+{answer.stdout.strip()}"
+    return f"{__version__}+{commit}{'-dirty' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the clone that the code runs from; nothing is written there."""
+    answer = subprocess.run(
+        ["git", "--no-optional-locks", *arguments],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return answer.stdout.strip()
 
 
 def package_versions() -> dict[str, str]:

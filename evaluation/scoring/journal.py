@@ -102,8 +102,11 @@ class Journal:
         self._done[key] = rows
         if not rows.lasting:
             return
-        self._stream.write(_line(key, rows))
-        self._stream.flush()
+        try:
+            self._stream.write(_line(key, rows))
+            self._stream.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Forget all other cases, such as those of files that have changed since."""

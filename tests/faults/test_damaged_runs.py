@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from .finished_run import KINDS, RUN, FinishedRun, damage, make_finished_run
@@ -95,8 +97,6 @@ def test_a_damaged_file_is_made_again_or_named(finished, pattern, kind):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_deleted_folder_is_made_again(finished, name):
-    import shutil
-
     shutil.rmtree(finished.run / name)
     require_healed(finished, f"{RUN}/{name}")
     assert (finished.run / name).is_dir()
@@ -123,8 +123,6 @@ COMMANDS = {
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_full_disk_is_one_message_and_nothing_half_written(finished, name, limit):
-    import shutil
-
     command, work = COMMANDS[name]
     for path in finished.run.glob(work) if "*" in work else [finished.run / work]:
         if path.is_dir():
