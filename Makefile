@@ -15,7 +15,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus ablation \
-        bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
+        bench bench-metrics bench-distances bench-data bench-sat bench-sat-full bench-statistics \
         bench-audit clean
 
 help: ## list the targets
@@ -70,6 +70,11 @@ ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve 
 	$(BIN)/satbench sat ablation --run results/ablation
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
+
+bench-metrics: bench-distances
+
+bench-distances: $(READY)
+	$(BIN)/python -m tests.bench.distances $(DISTANCE_ARGS)
 
 bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
