@@ -15,9 +15,9 @@ SMK := Snakefile $(wildcard */rules.smk)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus universal universal-real ablation \
-        bench bench-metrics bench-data bench-sat bench-sat-full bench-statistics \
-        bench-audit bench-universal clean
+.PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus \
+        universal universal-real ablation bench bench-metrics bench-distances bench-data bench-sat \
+        bench-sat-full bench-statistics bench-audit bench-universal clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -87,6 +87,11 @@ ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve 
 	$(BIN)/satbench sat ablation --run results/ablation
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks
+
+bench-metrics: bench-distances
+
+bench-distances: $(READY)
+	$(BIN)/python -m tests.bench.distances $(DISTANCE_ARGS)
 
 bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)

@@ -1,6 +1,6 @@
 """All distance metrics of a pair of label maps, against DSC + NSD alone and against its peers.
 
-    python -m tests.bench.distances [--shape 512 512 400] [--labels 100] [--rounds 3] [--shift 0.3]
+    make bench-distances DISTANCE_ARGS="--shape 512 512 400 --labels 100 --rounds 3 --shift 0.3"
 
 Everything runs warm, in one thread of one process, and takes turns, so that a busy machine slows
 all alike: read the ratios. Peers that take minutes are timed on a few classes, spread evenly over
