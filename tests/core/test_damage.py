@@ -75,7 +75,7 @@ def test_lines_that_were_cut_or_altered_are_none(tmp_path):
 
 WRITERS = {
     "text": "write_text(path, 'x' * 9999)",
-    "array": "import numpy\nwith atomic_path(path) as t:\n numpy.save(t.open('wb'), numpy.ones(500))",  # noqa: E501
+    "array": "import numpy\nwith atomic_path(path) as t:\n numpy.save(t.open('wb'), numpy.ones(999))",  # noqa: E501
     "table": "import pandas as pd\nwith atomic_path(path) as t: pd.DataFrame({'x': range(9999)})"
     ".to_parquet(t)",
 }
