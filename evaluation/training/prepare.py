@@ -7,6 +7,7 @@ models that want one store at once take turns, and the second finds everything d
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -163,8 +164,11 @@ def _small(layer: Array) -> Array:
 
 
 def _write_array(path: Path, array: Array) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, np.ascontiguousarray(array))
+    # Not into the file itself: there numpy does not notice when a disk is full at the very end.
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(array))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1) -> PreparedIndex:

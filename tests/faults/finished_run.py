@@ -92,6 +92,7 @@ class FinishedRun:
 
 def make_finished_run(folder: Path, new_clone: Any) -> FinishedRun:
     """Make the smoke run once, and keep a copy of it."""
+    folder.mkdir()
     clone = new_clone(folder)
     clone.run(*CONFIG, timeout=1200)
     kept = folder.with_name(f"{folder.name}-kept")
