@@ -108,6 +108,7 @@ class ImageCase:
     shape: tuple[int, int, int]
     content: str = ""
     grid_axes: AxisOrder = AS_STORED
+    sequence: str | None = None
 
     def image(self) -> Volume:
         """The image (x, y, z) in RAS orientation with its affine."""
@@ -221,6 +222,7 @@ def read_image_case(folder: Path) -> ImageCase:
         shape=record.shape,
         content=record.image,
         grid_axes=record.grid_axes,
+        sequence=record.sequence,
     )
 
 

@@ -67,7 +67,7 @@ class SatModel(SegmentationModel):
         queries: Tensor = self.projection(embeddings)
         return queries
 
-    def prompts(self, rows: Tensor) -> Tensor:
+    def prompts(self, rows: Tensor, sequence: str | None = None) -> Tensor:  # noqa: ARG002
         """Queries (N, d) of rows (N,) of the book."""
         return self.queries(self.embeddings[rows.to(self.device)])
 

@@ -72,10 +72,10 @@ class UniversalSystem:
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """A mask for each class; of exclusive labels one layer, every class a union of them."""
         model, image = self.model(case.dataset), case.image()
-        rows = model.prompts_of(case.dataset)
+        prompts = model.prompts(model.rows_of(case.dataset), case.sequence)
         if isinstance(model, LabelModel):
             labels = model.tasks.labels[case.dataset]
-            found = segment_labels(model, image, case.modality, rows, axes=case.grid_axes)
+            found = segment_labels(model, image, case.modality, prompts, axes=case.grid_axes)
             places = {
                 name: ClassPlace(kind="direct", parts=(Part(layer=0, values=labels.classes[name]),))
                 for name in classes
@@ -85,5 +85,5 @@ class UniversalSystem:
         assert entry is not None
         numbers = [entry.classes.index(name) for name in classes]
         return segment_masks(
-            model, image, case.modality, list(classes), rows[numbers], axes=case.grid_axes
+            model, image, case.modality, list(classes), prompts[numbers], axes=case.grid_axes
         )

@@ -172,8 +172,9 @@ def _counted(asked: _Alike) -> tuple[int, float]:
     from baselines.universal.systems import new_model
 
     model = weightless(lambda: new_model(asked.preset, asked.known))
-    rows = model.prompts_of(asked.entry.dataset).to("meta")
+    rows = model.rows_of(asked.entry.dataset)
     patch = asked.preset.training.patch
     return counting.count_weights(model), counting.forward_flops(
-        lambda image: model.entry_answers(image, asked.entry, rows), (1, 1, *patch)
+        lambda image: model.entry_answers(image, asked.entry, rows, asked.entry.modality),
+        (1, 1, *patch),
     )

@@ -46,7 +46,8 @@ class Entry(Record):
         kind: modality of its card.
         classes: the classes that are trained.
         tokens: for each class the row of its task token; two entries may share rows.
-        modality: row of the modality tables.
+        modality: row of the modality tables, of scans whose sequence has none of its own.
+        sequences: row of each sequence that its scans have.
         labels: exclusive labels of the classes, without the background.
     """
 
@@ -55,7 +56,12 @@ class Entry(Record):
     classes: tuple[str, ...]
     tokens: tuple[int, ...]
     modality: int = UNKNOWN
+    sequences: dict[str, int] = Field(default={})
     labels: tuple[Label, ...] = ()
+
+    def modality_of(self, sequence: str | None) -> int:
+        """The row of a scan, by its sequence."""
+        return self.sequences.get(sequence or "", self.modality)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -98,13 +104,18 @@ class Catalogue(Record):
                 row += 1
 
 
-def catalogue(classes: Mapping[str, Sequence[str]], shares: Mapping[str, str]) -> Catalogue:
+def catalogue(
+    classes: Mapping[str, Sequence[str]],
+    shares: Mapping[str, str],
+    sequences: Mapping[str, Sequence[str]] | None = None,
+) -> Catalogue:
     """The catalogue of some entries.
 
     Args:
         classes: of each entry, those in the scope of the run; generated ones are left out, and an
             entry that then has none, too.
         shares: see `Preset`.
+        sequences: of the scans of an entry, where they are known.
     """
     tokens: dict[tuple[str, str], int] = {}
     modalities: dict[str, int] = {}
@@ -120,8 +131,10 @@ def catalogue(classes: Mapping[str, Sequence[str]], shares: Mapping[str, str]) -
         for name in names:
             tokens.setdefault((of, name), len(tokens))
         modality = modality_of(card)
-        if modality is not None:
-            modalities.setdefault(modality, len(modalities))
+        # CT and PET are one modality each, an MR has one for every sequence.
+        own = (sequences or {}).get(dataset, ()) if card.modality == "mri" else ()
+        for name in filter(None, (modality, *own)):
+            modalities.setdefault(name, len(modalities))
         entries.append(
             Entry(
                 dataset=dataset,
@@ -129,6 +142,7 @@ def catalogue(classes: Mapping[str, Sequence[str]], shares: Mapping[str, str]) -
                 classes=names,
                 tokens=tuple(tokens[of, name] for name in names),
                 modality=UNKNOWN if modality is None else modalities[modality],
+                sequences={name: modalities[name] for name in own},
                 labels=labels_of(annotated, card),
             )
         )
@@ -157,9 +171,9 @@ def labels_of(annotated: Sequence[ClassEntry], card: DatasetCard) -> tuple[Label
 
 
 def modality_of(card: DatasetCard) -> str | None:
-    """The row of an entry: CT, PET, or the sequence of an MR; None where its card names none.
+    """The modality of an entry: CT, PET, or the sequence of an MR; None where its card names none.
 
-    An MR whose scans are of several sequences has the unknown modality, as AMOS MR in the
-    published training.
+    An MR of which neither the card nor a scan says the sequence has the unknown modality, as AMOS
+    MR in the published training.
     """
     return card.sequence if card.modality == "mri" else card.modality

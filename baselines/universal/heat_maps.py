@@ -83,13 +83,13 @@ def heat_maps(model: HermesModel, paths: RunPaths, dataset: str, case: str) -> H
         case=case,
         names=entry.classes,
         image=own.crop.numpy(),
-        maps=_blended(model, own.crop, entry).numpy(),
+        maps=_blended(model, own.crop, entry, image.sequence).numpy(),
         references=np.stack(masks),
         spacing_mm=model.preset.grid.spacing_mm,
     )
 
 
-def _blended(model: HermesModel, crop: Tensor, entry: Entry) -> Tensor:
+def _blended(model: HermesModel, crop: Tensor, entry: Entry, sequence: str | None) -> Tensor:
     window = window_of(crop.shape, model.preset)
     fill = [max(0, w - n) for n, w in zip(crop.shape, window, strict=True)]
     volume = functional.pad(crop, (0, fill[2], 0, fill[1], 0, fill[0]))
@@ -99,7 +99,8 @@ def _blended(model: HermesModel, crop: Tensor, entry: Entry) -> Tensor:
         total = total_weights(triple(volume.shape), windows.corners, weights)
         for corners, images in windows:
             tasks = torch.tensor([entry.tokens], device=images.device).expand(len(images), -1)
-            modalities = torch.full((len(images),), entry.modality, device=images.device)
+            modality = entry.modality_of(sequence)
+            modalities = torch.full((len(images),), modality, device=images.device)
             maps = likeness_maps(model.network, images, with_null(tasks), modalities)[:, :-1].cpu()
             for corner, found in zip(corners, maps, strict=True):
                 place = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))

@@ -59,7 +59,12 @@ class HermesModel(MaskModel):
         count = batch.prompts.shape[1]
         filling = torch.arange(count) >= torch.tensor(lengths)[:, None]
         tasks = self.places[batch.prompts].masked_fill(filling.to(self.device), NULL)
-        modalities = torch.tensor([e.modality for e in entries if e], device=self.device)
+        own = [
+            entry.modality_of(sequence)
+            for entry, sequence in zip(entries, batch.sequences, strict=True)
+            if entry
+        ]
+        modalities = torch.tensor(own, device=self.device)
         answer = self.network.answer(batch.image, with_null(tasks), modalities)
         loss = self.loss_of(answer.logits[:, :count], batch)
         if answer.auxiliary is not None:
@@ -77,10 +82,10 @@ class HermesModel(MaskModel):
         """Means over the annotated (image, task) pairs."""
         return hermes_loss(logits, batch.targets, batch.valid)
 
-    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor) -> Tensor:
+    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor, modality: int) -> Tensor:
         """All tasks of the entry meet the image; logits are made of the asked ones only."""
         tasks = torch.tensor([entry.tokens], device=image.device).expand(len(image), -1)
-        modalities = torch.full((len(image),), entry.modality, device=image.device)
+        modalities = torch.full((len(image),), modality, device=image.device)
         prototypes, feature = self.network.prototypes(image, with_null(tasks), modalities)
         first = self.tasks.rows[entry.dataset][entry.classes[0]]
         return likeness(prototypes[:, rows - first], feature).float().sigmoid()

@@ -48,17 +48,26 @@ class UniversalModel(SegmentationModel, ABC):
         """The entry that a row belongs to."""
 
     @abstractmethod
-    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor) -> Tensor:
-        """Probabilities (B, N, X, Y, Z) of images (B, 1, X, Y, Z) for rows (N,) of one entry."""
+    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor, modality: int) -> Tensor:
+        """Probabilities (B, N, X, Y, Z) of images (B, 1, X, Y, Z) for rows (N,) of one entry.
+
+        `modality` is the row of the images in the modality tables.
+        """
 
     @abstractmethod
-    def prompts_of(self, dataset: str) -> Tensor:
-        """All rows of an entry."""
+    def rows_of(self, dataset: str) -> Tensor:
+        """All rows (N,) of an entry."""
+
+    def prompts(self, rows: Tensor, sequence: str | None = None) -> Tensor:
+        """Rows (N,) of one entry, each beside the modality of the scan: (N, 2)."""
+        modality = self.of_rows(int(rows[0])).modality_of(sequence)
+        return torch.stack([rows, torch.full_like(rows, modality)], dim=1)
 
     def answers(self, window: Tensor, prompts: Tensor) -> Tensor:
-        """Probabilities (B, N, X, Y, Z) of some windows for rows (N,), all of one entry."""
-        entry = self.of_rows(int(prompts[0]))
-        return self.entry_answers(window, entry, prompts.to(window.device)).float()
+        """Probabilities (B, N, X, Y, Z) of some windows for prompts (N, 2), all of one entry."""
+        entry, modality = self.of_rows(int(prompts[0, 0])), int(prompts[0, 1])
+        rows = prompts[:, 0].to(window.device)
+        return self.entry_answers(window, entry, rows, modality).float()
 
     def content(self) -> dict[str, Any]:
         """A model as tensors and plain values."""
@@ -103,7 +112,7 @@ class MaskModel(UniversalModel):
         """The entry that a row belongs to."""
         return self._entries[row]
 
-    def prompts_of(self, dataset: str) -> Tensor:
+    def rows_of(self, dataset: str) -> Tensor:
         """All rows of an entry."""
         return torch.tensor(list(self.tasks.rows[dataset].values()))
 
@@ -112,7 +121,13 @@ class MaskModel(UniversalModel):
         found: Tensor = self.network(image, places)
         return found
 
-    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor) -> Tensor:  # noqa: ARG002
+    def entry_answers(
+        self,
+        image: Tensor,
+        entry: Entry,  # noqa: ARG002
+        rows: Tensor,
+        modality: int,  # noqa: ARG002
+    ) -> Tensor:
         """A sigmoid for each row."""
         places = self.places[rows].expand(len(image), -1)
         return self.logits(image, places).float().sigmoid()
@@ -150,7 +165,7 @@ class LabelModel(UniversalModel):
         before = [e for e in self.known.entries if self.tasks.labels[e.dataset].first <= row]
         return before[-1]
 
-    def prompts_of(self, dataset: str) -> Tensor:
+    def rows_of(self, dataset: str) -> Tensor:
         """All rows of an entry, background first."""
         return self.tasks.labels[dataset].rows
 
@@ -158,7 +173,13 @@ class LabelModel(UniversalModel):
     def logits(self, image: Tensor, dataset: str) -> Tensor:
         """Logits (B, labels, X, Y, Z) of images of one entry."""
 
-    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor) -> Tensor:
+    def entry_answers(
+        self,
+        image: Tensor,
+        entry: Entry,
+        rows: Tensor,
+        modality: int,  # noqa: ARG002
+    ) -> Tensor:
         """A softmax over all labels of the entry."""
         found = self.logits(image, entry.dataset).float().softmax(dim=1)
         return found[:, rows - self.tasks.labels[entry.dataset].first]

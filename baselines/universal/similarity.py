@@ -84,7 +84,7 @@ def similarities(network: Hermes, known: Catalogue) -> pd.DataFrame:
     The unknown modality is left out where no entry has it: its tokens were never trained.
     """
     rows: list[tuple[Kind, str, str, str, float]] = []
-    unknown = any(entry.modality < 0 for entry in known.entries)
+    unknown = any(entry.modality < 0 and not entry.sequences for entry in known.entries)
     for kind in KINDS:
         levels, names = prior_levels(network, kind), prior_names(known, kind)
         if kind == "modality" and not unknown:

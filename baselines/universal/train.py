@@ -39,7 +39,8 @@ def train(
     """
 
     def new(index: PreparedIndex) -> UniversalModel:
-        known = catalogue({e.dataset: e.classes for e in index.entries}, preset.shares)
+        sequences = {e.dataset: e.sequences for e in index.entries}
+        known = catalogue({e.dataset: e.classes for e in index.entries}, preset.shares, sequences)
         model = new_model(preset, known.model_copy(update={"text_width": text_width(preset)}))
         if isinstance(model, ClipDrivenModel):
             set_vectors(model, preset)

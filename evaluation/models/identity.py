@@ -31,7 +31,7 @@ def prediction_made_from(
     """
     own = model.made_from(case, classes) if isinstance(model, Identified) else None
     files = {str(path): file_digest(path) for path in named_files(card)}
-    image = [case.content, case.modality, case.grid_axes]
+    image = [case.content, case.modality, case.grid_axes, case.sequence]
     settings = _settings(card, case.dataset)
     return digest(PREDICTION, image, list(classes), settings, card.version, files, own)
 

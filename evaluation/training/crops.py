@@ -35,6 +35,7 @@ class Batch:
         targets: (B, T, X, Y, Z): a mask for each task (bool), or a map of labels (uint8, T = 1).
         prompts: (B, P) rows of the tasks.
         valid: (B, P) false for padding and for classes without annotation in that case.
+        sequences: of each crop's scan, None where it has none.
     """
 
     datasets: tuple[str, ...]
@@ -42,16 +43,18 @@ class Batch:
     targets: Tensor
     prompts: Tensor
     valid: Tensor
+    sequences: tuple[str | None, ...] = ()
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory; torch's loader asks for it."""
         tensors = (self.image, self.targets, self.prompts, self.valid)
-        return Batch(self.datasets, *(tensor.pin_memory() for tensor in tensors))
+        return Batch(self.datasets, *(t.pin_memory() for t in tensors), self.sequences)
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         tensors = (self.image, self.targets, self.prompts, self.valid)
-        return Batch(self.datasets, *(t.to(device, non_blocking=True) for t in tensors))
+        moved = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return Batch(self.datasets, *moved, self.sequences)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Sample:
     dataset: str
     image: Tensor
     targets: Targets
+    sequence: str | None = None
 
 
 class CropDataset(Dataset[list[Batch]]):
@@ -132,7 +136,7 @@ class CropDataset(Dataset[list[Batch]]):
             torch.from_numpy(image)[None], layers, self._preset.training.augmentation, random
         )
         targets = self._tasks.targets(labels, record, group.classes, random)
-        return Sample(group.dataset, changed, targets)
+        return Sample(group.dataset, changed, targets, record.sequence)
 
 
 def read_ahead(
@@ -156,7 +160,8 @@ def stack(samples: Sequence[Sample]) -> Batch:
     targets, rows, valid = zip(*(sample.targets for sample in samples), strict=True)
     image = torch.stack([sample.image for sample in samples])
     datasets = tuple(sample.dataset for sample in samples)
-    return Batch(datasets, image, _filled(targets), _filled(rows), _filled(valid))
+    sequences = tuple(sample.sequence for sample in samples)
+    return Batch(datasets, image, _filled(targets), _filled(rows), _filled(valid), sequences)
 
 
 def _filled(tensors: Sequence[Tensor]) -> Tensor:

@@ -52,8 +52,13 @@ class SegmentationModel(nn.Module, ABC):
     def content(self) -> dict[str, Any]:
         """All that a prediction needs, as tensors and plain values; the key `preset` is JSON."""
 
-    def prompts(self, rows: Tensor) -> Tensor:
-        """What `answers` takes for the rows (N,) of some tasks; by default the rows."""
+    def prompts(self, rows: Tensor, sequence: str | None = None) -> Tensor:  # noqa: ARG002
+        """What `answers` takes for the rows (N,) of some tasks; by default the rows.
+
+        Args:
+            rows: of the tasks.
+            sequence: of the scan that is asked about, for a model that tells sequences apart.
+        """
         return rows
 
     def windows(

@@ -49,6 +49,7 @@ from evaluation.training.store import (
     PreparedEntry,
     PreparedIndex,
     PreparedRecord,
+    read_known,
     read_record,
     store_folder,
 )
@@ -81,6 +82,7 @@ def prepare_case(
     source: str = "",
     points: Points = EMPTY,
     axes: AxisOrder = AS_STORED,
+    sequence: str | None = None,
 ) -> PreparedRecord:
     """Put one case on the own grid and write it.
 
@@ -96,6 +98,7 @@ def prepare_case(
         source: fingerprint of what the case is made from.
         points: of classes that are known at single places; the crop holds them all.
         axes: axis order of the own grid.
+        sequence: of the scan, such as T1.
 
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
@@ -121,6 +124,7 @@ def prepare_case(
         dataset=dataset,
         case=case,
         modality=modality,
+        sequence=sequence,
         shape=triple(normalised.shape),
         classes=classes,
         not_annotated=tuple(not_annotated),
@@ -253,6 +257,7 @@ def _prepare_cases(
                 validation=tuple(name for name in names if name not in patients),
                 patients=patients,
                 sources=sources[dataset],
+                sequences=_sequences(store, dataset, names),
             )
         )
     index = PreparedIndex(format=FORMAT, grid=grid, entries=tuple(entries))
@@ -261,13 +266,17 @@ def _prepare_cases(
     return index
 
 
+def _sequences(store: Path, dataset: str, cases: Sequence[str]) -> tuple[str, ...]:
+    known = (read_known(store, dataset, case).sequence for case in cases)
+    return tuple(sorted({sequence for sequence in known if sequence}))
+
+
 def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str, case: str) -> str:
     """Prepare a case unless it is there, made from the same; returns what it is made from."""
     source_folder, folder = paths.case(dataset, case), store / dataset / case
     known, record = read_record(folder), read_case_record(source_folder)
-    source = digest(
-        FORMAT, record.image, record.labels, record.modality, record.grid_axes, settings
-    )
+    scan = [record.image, record.labels, record.modality, record.sequence, record.grid_axes]
+    source = digest(FORMAT, scan, settings)
     outdated = known is not None and is_outdated(folder / RECORD_FILE, store / INDEX_FILE)
     if known is not None and known.source == source and not outdated:
         return source
@@ -286,6 +295,7 @@ def _prepare_from_run(paths: RunPaths, store: Path, settings: Grid, dataset: str
         not_annotated=record.not_annotated,
         source=source,
         axes=record.grid_axes,
+        sequence=record.sequence,
     )
     meter.write()
     return source

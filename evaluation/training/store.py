@@ -45,6 +45,7 @@ class PreparedRecord(Record):
     dataset: FolderName
     case: FolderName
     modality: Modality
+    sequence: str | None = None
     shape: Triple
     classes: dict[str, ClassPlace]
     not_annotated: tuple[str, ...]
@@ -58,7 +59,8 @@ class PreparedEntry(Record):
     `validation` are cases of the split's own validation side, which are never trained on.
     `patients` names each training case's patient; a case that is not in it is a patient of its own.
     `sources` has for each case what it was made from: the index is another one, and a training
-    starts anew, when the content of a case changes.
+    starts anew, when the content of a case changes. `sequences` are
+    those that its cases have.
     """
 
     dataset: FolderName
@@ -69,6 +71,7 @@ class PreparedEntry(Record):
     validation: tuple[FolderName, ...] = Field(default=(), exclude_if=lambda cases: not cases)
     patients: dict[str, str] = Field(default={})
     sources: dict[str, str] = Field(default={})
+    sequences: tuple[str, ...] = ()
 
 
 class PreparedIndex(Record):

@@ -100,7 +100,7 @@ def case_scores(model: SegmentationModel, store: Path, record: PreparedRecord) -
 
     def ask(rows: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         with torch.inference_mode():
-            prompts = model.prompts(rows)
+            prompts = model.prompts(rows, record.sequence)
         return blended_probabilities(model, crop, prompts)
 
     for name, found in model.tasks.masks(record, ask):

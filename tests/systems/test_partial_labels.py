@@ -39,7 +39,7 @@ def batch_of(model: UniversalModel, *datasets: str, unannotated: str | None = No
     random = torch.Generator().manual_seed(1)
     samples = []
     for dataset in datasets:
-        rows = model.prompts_of(dataset)
+        rows = model.rows_of(dataset)
         image = torch.randn(1, *PATCH, generator=random)
         valid = torch.ones(len(rows), dtype=torch.bool)
         if isinstance(model, MaskModel):
@@ -151,7 +151,7 @@ def test_the_answer_for_one_task_does_not_depend_on_what_else_is_asked(system):
     """So a prediction in pieces, which bounds its memory, is the prediction at once."""
     entries = ("acdc",) if system in ONE_FOR_EACH_ENTRY else ENTRIES
     model = model_of(system, entries).eval()
-    rows, window = model.prompts_of("acdc"), torch.randn(1, 1, *PATCH)
+    rows, window = model.prompts(model.rows_of("acdc")), torch.randn(1, 1, *PATCH)
     with torch.inference_mode():
         whole = model.answers(window, rows)
         apart = torch.cat([model.answers(window, row[None]) for row in rows], dim=1)
@@ -171,7 +171,7 @@ def test_memory_of_a_prediction_does_not_grow_with_the_tasks(system, monkeypatch
         return found
 
     monkeypatch.setattr(type(model), "answers", watched)
-    crop, rows = torch.randn(40, 20, 18), model.prompts_of("totalsegmentator")
+    crop, rows = torch.randn(40, 20, 18), model.prompts(model.rows_of("totalsegmentator"))
     every = {}
     for memory in (1, 64):
         inference = model.preset.inference.model_copy(
@@ -183,3 +183,28 @@ def test_memory_of_a_prediction_does_not_grow_with_the_tasks(system, monkeypatch
         assert max(made) == min(len(rows), prompts_at_once(inference, 40 * 20 * 18, 32 * 16 * 16))
     assert max(made) == len(rows) > 1
     torch.testing.assert_close(every[1], every[64], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("system", ["hermes-r", "hermes-m"])
+def test_sequences_of_one_entry_have_modality_tokens_of_their_own(system):
+    """Training and prediction read the row of the scan's sequence; CT has one whatever is said."""
+    known = catalogue(
+        {"chaos_mr": ["liver"], "chaos_ct": ["liver"]}, {},
+        {"chaos_mr": ["t1in", "t2spir"], "chaos_ct": ["venous"]},
+    )  # fmt: skip
+    assert known.modalities == ("t1in", "t2spir", "ct")
+    preset = load_preset("smoke").of(system)
+    torch.manual_seed(0)
+    model = new_model(preset, known)
+    rows = model.rows_of("chaos_mr")
+    asked = [int(model.prompts(rows, name)[0, 1]) for name in ("t1in", "t2spir", "t2", None)]
+    assert asked == [0, 1, -1, -1]
+    assert model.prompts(model.rows_of("chaos_ct"), "venous")[0, 1] == 2
+    image = torch.randn(1, *PATCH)
+    targets = Targets(image > 1, rows, torch.tensor([True]))
+    model.loss(stack([Sample("chaos_mr", image, targets, "t2spir")])).total.backward()
+    tables = [p for n, p in model.network.named_parameters() if "priors.0" in n and len(p) == 4]
+    assert tables, [n for n, _ in model.network.named_parameters() if "priors.0" in n]
+    for table in tables:
+        touched = table.grad.flatten(1).abs().sum(dim=1) > 0
+        assert touched.tolist() == [False, True, False, False]

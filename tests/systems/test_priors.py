@@ -38,7 +38,7 @@ def test_a_heat_map_is_the_logit_map(system: str) -> None:
     with torch.inference_mode():
         maps = likeness_maps(model.network, image, tasks, modality)
         logits = model.network(image, tasks, modality)
-        answers = model.answers(image, model.prompts_of("acdc"))
+        answers = model.answers(image, model.prompts(model.rows_of("acdc")))
     torch.testing.assert_close(maps, logits, rtol=0, atol=1e-12)
     # The masks of a prediction end where the map is 0.
     np.testing.assert_array_equal(maps[:, :2] > 0, answers > 0.5)

@@ -74,7 +74,7 @@ def test_released_hermes_r_answers_by_the_rows_that_the_file_names(tmp_path, mon
     image = torch.randn(1, 1, 32, 16, 16, generator=torch.Generator().manual_seed(0))
     network = load_released("hermes_r", state).float()
     with torch.inference_mode():
-        found = ours.answers(image, ours.prompts_of("acdc"))
+        found = ours.answers(image, ours.prompts(ours.rows_of("acdc")))
         expected = network(image, task_lists([[3, 1]]), torch.tensor([-1]))[:, :2].sigmoid()
     torch.testing.assert_close(found, expected)
 
@@ -106,7 +106,7 @@ def test_a_released_network_of_one_entry_has_its_channels_as_labels(tmp_path, mo
     context = ModelContext("theirs", RunPaths(tmp_path), None, tmp_path, None, options)
     model = UniversalSystem(context).model("acdc")
     assert model.tasks.labels["acdc"].classes == {"myocardium": (2,)}
-    assert len(model.prompts_of("acdc")) == model.network.head.bias.numel()
+    assert len(model.rows_of("acdc")) == model.network.head.bias.numel()
 
 
 def test_entries_name_datasets_and_classes_of_the_benchmark(tmp_path):

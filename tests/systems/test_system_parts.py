@@ -42,7 +42,7 @@ def test_every_preset_is_valid_for_every_system(name):
 
 
 def test_presets_have_the_published_sizes_and_their_names_are_helped_with():
-    assert preset_names(PRESET_FOLDER) == ["demo", "paper", "released", "smoke"]
+    assert preset_names(PRESET_FOLDER) == ["demo", "paper", "real", "released", "smoke"]
     assert load_preset(None).of("resunet").network == NetworkSizes()
     with pytest.raises(BenchError, match="no universal preset"):
         load_preset("dmo")
@@ -113,11 +113,12 @@ def test_the_guides_own_system_is_whole(tmp_path, monkeypatch):
     options = ModelCard.model_validate(yaml.safe_load(card)).adapter.options
     preset = load_preset("smoke").of(system_of("tenth", options))
     model = new_model(preset, catalogue({"acdc": ["myocardium"], "msd_spleen": ["spleen"]}, {}))
-    rows, image = model.prompts_of("acdc"), torch.randn(1, 1, 32, 16, 16)
+    rows, image = model.rows_of("acdc"), torch.randn(1, 1, 32, 16, 16)
     targets = Targets(image[0] > 0, rows, torch.tensor([True]))
     model.loss(stack([Sample("acdc", image[0], targets)])).total.backward()
     gradient = model.network.vectors.weight.grad
     assert (gradient[0] != 0).any()
     assert (gradient[1] == 0).all()
     again = model_from(model.content(), tmp_path)
-    torch.testing.assert_close(again.answers(image, rows), model.answers(image, rows))
+    prompts = model.prompts(rows)
+    torch.testing.assert_close(again.answers(image, prompts), model.answers(image, prompts))
