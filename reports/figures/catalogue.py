@@ -10,7 +10,8 @@ from pathlib import Path
 from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
 from evaluation.protocol import Protocol
-from reports.figures.collection import annotations_figure, collection_figures
+from reports.figures.annotations import annotation_figures
+from reports.figures.collection import collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
@@ -41,7 +42,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     """(what, figure or figures or None) one after the other, so that few are in memory at once."""
     yield "model size", model_size_figure(source)
     yield "statistics of the collection", collection_figures(source)
-    yield "annotations of the run's scans", annotations_figure(source)
+    yield "annotations of the run's scans", annotation_figures(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         _BARS: regions_figures,
         "class-wise dot plots": class_figures,
