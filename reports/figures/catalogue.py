@@ -24,6 +24,7 @@ from reports.source.run import RunSource
 from reports.source.words import NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
 
 _BARS = "region-wise bars"
+_MERGED = "classes of several modalities"
 _COMPARISONS = ("differences", "wins and losses", "rank stability")
 Result = Drawing | list[Drawing] | None
 
@@ -46,6 +47,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         _BARS: regions_figures,
         "class-wise dot plots": class_figures,
+        _MERGED: partial(class_figures, merged=True),
         **dict(zip(_COMPARISONS, (forest_figures, wins_figures, rank_figures), strict=True)),
         "score against structure size": partial(size_figures, rows=rows),
         "one measure against another": agreement_figures,
@@ -54,6 +56,8 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     for protocol in source.protocols:
         for what, maker in makers.items():
             if what in _COMPARISONS and not source.ranked:
+                continue
+            if what == _MERGED and not source.merged_classes:
                 continue
             result = _titled(source, protocol, maker(source, protocol))
             yield f"{what} ({short(source, protocol)})", result
