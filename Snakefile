@@ -116,6 +116,7 @@ rule all:
         prediction_shards(RUN.models, PLAN.entries),
         score_shards(RUN.models, PLAN.entries),
         rules.aggregate.output,
+        rules.collection.output,
         rules.report.output,
         rules.record.output,
 

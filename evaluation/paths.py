@@ -48,6 +48,14 @@ class RunPaths:
         """Effective split: case, patient, split."""
         return self.root / "splits" / f"{dataset}.csv"
 
+    def collection(self, name: str) -> Path:
+        """Statistics of the run's cases: `entries`, `classes` or `regions`."""
+        return self.root / "collection" / f"{name}.csv"
+
+    def annotations(self, dataset: str) -> Path:
+        """The counted annotations of an entry's cases."""
+        return self.root / "collection" / "cases" / f"{dataset}.csv"
+
     def model_run(self, model: str) -> Path:
         """A model's own folder: checkpoints, logs, data that no other model reads."""
         return self.root / "runs" / model

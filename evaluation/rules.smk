@@ -6,6 +6,7 @@ from evaluation.datasets.phantoms.patients import RECIPE
 from evaluation.datasets.registry import find_card
 from evaluation.files.identity import digest
 from evaluation.workflow.digests import (
+    collection_digest,
     measure_digest,
     overlaps_digest,
     predict_digest,
@@ -136,6 +137,33 @@ rule split:
         runtime=10,
     shell:
         "{SATBENCH:q} split --run {ROOT} --dataset {wildcards.dataset} > {log} 2>&1"
+
+
+rule collection:
+    """Scans, annotations and classes of the run's cases, by entry, class and region."""
+    input:
+        settings("collection", "all", lambda: collection_digest(RUN, PLAN)),
+        # They name the contents of the labels; a case that is as it was is not counted again.
+        [PATHS.split(dataset) for dataset in PLAN.entries],
+    output:
+        [
+            update(PATHS.collection(name))
+            for name in (
+                "entries",
+                "classes",
+                "regions",
+            )
+        ],
+    log:
+        f"{PATHS.log_folder}/collection.log",
+    benchmark:
+        f"{ROOT}/benchmarks/collection.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=lambda w, attempt: 480 * attempt,
+    shell:
+        "{SATBENCH:q} data collection --run {ROOT} > {log} 2>&1"
 
 
 rule stage:

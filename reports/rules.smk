@@ -9,6 +9,7 @@ rule report:
         settings("tables", "all", lambda: tables_digest(RUN, PLAN)),
         rules.aggregate.output,
         rules.record.output,
+        rules.collection.output,
     output:
         update(f"reports/out/{RUN.name}/report.json"),
     log:

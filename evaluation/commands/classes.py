@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=DATASETS)(datasets)
     app.command(rich_help_panel=STEPS)(split)
     group(app, "data").command()(status)
+    group(app, "data").command()(collection)
 
 
 def classes(
@@ -123,29 +124,14 @@ def split(
 
 
 def status(
-    raw_root: Path | None = typer.Option(
-        None, "--raw-root", help="Folder that holds the raw datasets."
-    ),
-    run: Path | None = typer.Option(
-        None, "--run", help="Instead: a run, whose scans, annotations and volumes are counted."
-    ),
+    raw_root: Path = typer.Option(..., "--raw-root", help="Folder that holds the raw datasets."),
     dataset: list[str] = typer.Option([], "--dataset", help="Only this entry (repeatable)."),
     as_json: bool = typer.Option(False, "--json", help="Print every field as JSON."),
 ) -> None:
-    """Say which entries are there, how complete they are, and how to get the others.
-
-    Of a run, the cases are counted beside Table 1 of the paper, in `collection/`.
-    """
+    """Say which entries are there, how complete they are, and how to get the others."""
     from evaluation.datasets.registry import find_card
     from evaluation.datasets.status import data_status, status_text
-    from evaluation.errors import BenchError
 
-    if (run is None) == (raw_root is None):
-        raise BenchError("give either --raw-root or --run")
-    if run is not None:
-        typer.echo(_collection(run))
-        return
-    assert raw_root is not None
     entries = data_status(raw_root, [find_card(name) for name in dataset] or None)
     if as_json:
         typer.echo(json.dumps([e.as_dict() for e in entries], indent=2, ensure_ascii=False))
@@ -153,17 +139,16 @@ def status(
         typer.echo(status_text(entries))
 
 
-def _collection(run: Path) -> Path:
+def collection(
+    run: Path = typer.Option(..., "--run", help="Run folder, results/<name>."),
+) -> None:
+    """Count a run's scans, annotations and volumes by entry, class and region (`collection/`)."""
     from tqdm import tqdm
 
-    from evaluation.datasets.collection import case_folders, write_collection
+    from evaluation.datasets.collection import write_collection
 
-    with tqdm(total=sum(1 for _ in case_folders(run)), unit="case", desc="count") as bar:
-
-        def counted(_case: str) -> None:
-            bar.update()
-
-        return write_collection(run, counted)
+    with tqdm(unit="case", desc="count", disable=None) as bar:
+        typer.echo(write_collection(run, lambda _case: bar.update()))
 
 
 def _flat(info: ClassInfo) -> dict[str, Any]:

@@ -1,39 +1,29 @@
-"""Statistics of the collection from standardised cases.
+"""Statistics of the collection: a run's annotations by entry, class and region.
 
-One pass over the layers of a run's cases counts the voxels of every class; the tables by entry,
-class and region follow from those counts. An annotation is a mask with at least one voxel,
-generated classes included, which is how the study `sat` counts, too.
+They are counted from the cases of the run's splits (`evaluation.datasets.annotations`), of whole
+entries: training, validation and test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evaluation.cases import CaseRecord, read_case_record, read_layers
 from evaluation.classes import Regions, region_of
 from evaluation.config import load_frozen
+from evaluation.datasets.annotations import Progress, collect, kept_annotations, silent
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
+from evaluation.datasets.sharding import read_split
+from evaluation.files.identity import made_again
 from evaluation.files.writing import atomic_path, visible
 from evaluation.paths import RunPaths
 from evaluation.studies.record import Study, find_study
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CASE_COLUMNS = (
-    "dataset", "case", "patient", "modality", "class", "kind", "region", "voxels", "volume_ml",
-)  # fmt: skip
-Progress = Callable[[str], None]
-
-
-def _silent(_case: str) -> None:
-    return None
 
 
 def published_collection(study: Study) -> pd.DataFrame:
@@ -48,72 +38,21 @@ def published_collection(study: Study) -> pd.DataFrame:
     return pd.DataFrame(columns=columns) if name is None else pd.read_csv(study.file(name))
 
 
-def case_annotations(folder: Path, regions: Regions | None = None) -> list[dict[str, object]]:
-    """One row for each class that a case annotates, an empty mask with 0 voxels.
-
-    Args:
-        folder: a standardised case.
-        regions: of classes outside the vocabulary.
-
-    Returns:
-        Rows with `CASE_COLUMNS`; volumes in millilitres.
-
-    Raises:
-        BenchError: the case is incomplete or corrupt.
-    """
-    record = read_case_record(folder)
-    segmentation = read_layers(folder, record.n_layers, record.classes)
-    counts = [np.bincount(layer.ravel(), minlength=1) for layer in segmentation.layers]
-    voxel_ml = float(np.prod(record.spacing_mm)) / 1000.0
-    rows: list[dict[str, object]] = []
-    for name, place in record.classes.items():
-        voxels = sum(
-            int(counts[part.layer][value])
-            for part in place.parts
-            for value in part.values
-            if value < len(counts[part.layer])
-        )
-        # Layers are disjoint maps, but a class may lie in two of them and overlap with itself.
-        if len(place.parts) > 1:
-            voxels = int(segmentation.mask(name).sum())
-        region = region_of(record.modality, name, own=regions)
-        rows.append(_row(record, name, place.kind, region, voxels, voxels * voxel_ml))
-    return rows
-
-
-def _row(
-    record: CaseRecord, name: str, kind: str, region: str, voxels: int, volume_ml: float
-) -> dict[str, object]:
-    return {
-        "dataset": record.dataset,
-        "case": record.case,
-        "patient": record.patient,
-        "modality": record.modality,
-        "class": name,
-        "kind": kind,
-        "region": region,
-        "voxels": voxels,
-        "volume_ml": round(volume_ml, 6),
-    }
-
-
 def case_folders(run: Path) -> Iterator[Path]:
     """Folders of the run's standardised cases, by entry and id."""
     for record in visible(run / "cases", "*/*/case.json"):
         yield record.parent
 
 
-def collect(
-    folders: Iterable[Path], seen: Progress = _silent, regions: Regions | None = None
-) -> pd.DataFrame:
-    """Rows of all cases; `seen` is called with each case folder's name when it is done."""
-    import pandas as pd
+def with_regions(annotations: pd.DataFrame, own: Regions | None = None) -> pd.DataFrame:
+    """The rows with the region of each class.
 
-    rows: list[dict[str, object]] = []
-    for folder in folders:
-        rows += case_annotations(folder, regions)
-        seen(folder.name)
-    return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
+    Args:
+        annotations: rows of `collect`.
+        own: of classes outside the vocabulary.
+    """
+    keys = zip(annotations["modality"], annotations["class"], strict=True)
+    return annotations.assign(region=[region_of(*key, own=own) for key in keys])
 
 
 def by_entry(
@@ -182,31 +121,48 @@ def by_region(annotations: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def write_collection(run: Path, seen: Progress = _silent) -> Path:
-    """Write `collection/{cases,entries,classes,regions}.csv` below the run folder.
+def write_collection(run: Path, seen: Progress = silent) -> Path:
+    """Write `collection/{entries,classes,regions}.csv` below the run folder.
+
+    Of a run with a configuration they hold the cases of the splits of its entries; what was
+    counted of each is kept in `collection/cases/<entry>.csv`. Of other folders all cases count.
 
     Returns:
         The folder written.
+
+    Raises:
+        BenchError: a case is incomplete or corrupt.
     """
-    cards, printed = _asked_by(run)
-    annotations = collect(case_folders(run), seen, class_regions(cards.values()))
-    folder = run / "collection"
+    import pandas as pd
+
+    paths = RunPaths(run)
+    entries = paths.collection("entries")
+    cards: Mapping[str, DatasetCard] = load_cards()
+    printed = None
+    if paths.config.is_file():
+        config = load_frozen(run)
+        cards = {name: cards[name] for name in entry_ids(config) if name in cards}
+        printed = published_collection(find_study(config.study))
+        split = [name for name in cards if paths.split(name).is_file()]
+        parts = [
+            kept_annotations(
+                paths.annotations(name),
+                [paths.case(name, row.case) for row in read_split(paths, name)],
+                entries,
+                seen,
+            )
+            for name in split
+        ]
+        counted = pd.concat(parts, ignore_index=True) if parts else collect([])
+    else:
+        counted = collect(case_folders(run), seen)
+    annotations = with_regions(counted, class_regions(cards.values()))
     for name, table in (
-        ("cases", annotations),
-        ("entries", by_entry(annotations, cards, printed)),
         ("classes", by_class(annotations)),
         ("regions", by_region(annotations)),
+        ("entries", by_entry(annotations, cards, printed)),
     ):
-        with atomic_path(folder / f"{name}.csv") as temporary:
+        with atomic_path(paths.collection(name)) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
-    return folder
-
-
-def _asked_by(run: Path) -> tuple[Mapping[str, DatasetCard], pd.DataFrame | None]:
-    """Cards of a run's entries and its study's printed numbers; all cards without a run."""
-    cards = load_cards()
-    if not RunPaths(run).config.is_file():
-        return cards, None
-    config = load_frozen(run)
-    asked = {name: cards[name] for name in entry_ids(config) if name in cards}
-    return asked, published_collection(find_study(config.study))
+    made_again(entries)
+    return entries.parent

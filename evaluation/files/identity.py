@@ -37,6 +37,9 @@ SCORES = 3
 CONFUSIONS = 1
 """Version of judged sides and neighbours: raised when the same masks are judged otherwise."""
 
+ANNOTATIONS = 1
+"""Version of a case's counted annotations: raised when the same labels are counted otherwise."""
+
 _MARK = ".again-"
 
 

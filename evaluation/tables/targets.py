@@ -204,7 +204,7 @@ def class_targets(universe: Universe) -> Targets:
         }
     )
     single = frame.drop_duplicates(["modality", "class"], ignore_index=True)
-    both = single[single.duplicated("class")].assign(modality="any")
+    both = single[single.duplicated("class")].drop_duplicates("class").assign(modality="any")
     keys = pd.concat([single, both], ignore_index=True)
     member = universe.name == keys["class"].to_numpy()[:, None]
     modality = keys["modality"].to_numpy()[:, None]

@@ -1,4 +1,4 @@
-"""Training cases to the prepared store of a grid, read crop by crop later.
+"""A run's training cases to the prepared store of a grid, read crop by crop later.
 
 `index.json` is written when all cases are there; a killed run goes on with the next case. Two
 models that want one store at once take turns, and the second finds everything done.
@@ -6,8 +6,6 @@ models that want one store at once take turns, and the second finds everything d
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,159 +18,34 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from evaluation.cases import CaseRecord, read_case_record, read_reference
-from evaluation.classes.modality import Modality
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
-from evaluation.files.writing import atomic_path, write_text
+from evaluation.files.writing import write_text
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training.cases import cases_of_split, datasets_of_run, patients_of_split
-from evaluation.training.grid import (
-    GridMap,
-    bounding_box,
-    crop_and_normalise,
-    resample_image,
-    resample_labels,
-    triple,
-)
-from evaluation.training.points import EMPTY, Points, box_of, paint_points, points_on
+from evaluation.training.grid import GridMap
+from evaluation.training.prepared_case import prepare_case
 from evaluation.training.settings import Grid, Millimetres, Triple
 from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
     INDEX_FILE,
     RECORD_FILE,
-    ClassPoints,
     PreparedEntry,
     PreparedIndex,
-    PreparedRecord,
     read_known,
     read_record,
     store_folder,
 )
-from evaluation.volumes.axes import (
-    AS_STORED,
-    AxisOrder,
-    along_ras,
-    turned,
-    turned_masks,
-    turned_points,
-)
-from evaluation.volumes.image_files import Array, Volume, read_volume
-from evaluation.volumes.segmentation import ClassPlace, Segmentation, union_place
+from evaluation.volumes.axes import along_ras
+from evaluation.volumes.image_files import read_volume
 
-POINTS_PER_CLASS = 1000
 LOCK_FILE = ".lock"
 _log = logging.getLogger(__name__)
-
-
-def prepare_case(
-    folder: Path,
-    dataset: str,
-    case: str,
-    modality: Modality,
-    image: Volume,
-    reference: Segmentation,
-    settings: Grid,
-    *,
-    not_annotated: Sequence[str] = (),
-    source: str = "",
-    points: Points = EMPTY,
-    axes: AxisOrder = AS_STORED,
-    sequence: str | None = None,
-) -> PreparedRecord:
-    """Put one case on the own grid and write it.
-
-    Args:
-        folder: where the case's files go.
-        dataset: id of the dataset.
-        case: id of the case.
-        modality: which intensities it has.
-        image: the image (x, y, z) in RAS.
-        reference: label layers on the same grid.
-        settings: grid and intensities.
-        not_annotated: classes that this case has no annotation for.
-        source: fingerprint of what the case is made from.
-        points: of classes that are known at single places; the crop holds them all.
-        axes: axis order of the own grid.
-        sequence: of the scan, such as T1.
-
-    Raises:
-        BenchError: the image cannot be normalised (see `crop_and_normalise`).
-    """
-    image, reference = turned(image, axes), turned_masks(reference, axes)
-    grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    marked = points_on(grid, {n: turned_points(found, axes) for n, found in points.items()})
-    resampled = resample_image(image.array, grid)
-    normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
-    parts = [resample_labels(layer, grid)[box] for layer in reference.layers]
-    start = np.array([side.start for side in box])
-    inside = {name: voxels - start for name, voxels in marked.items()}
-    painted, pointed = paint_points(inside, triple(normalised.shape), len(parts))
-    classes = dict(reference.classes)
-    for name, place in pointed.items():
-        both = [classes[name], place] if name in classes else [place]
-        classes[name] = union_place(both, "annotated")
-    layers = np.stack([_small(layer) for layer in (*parts, *painted)])
-    sampled, places = _sample_points(layers, classes, case)
-    foreground = bounding_box(np.asarray((layers > 0).any(axis=0)))
-    record = PreparedRecord(
-        source=source,
-        dataset=dataset,
-        case=case,
-        modality=modality,
-        sequence=sequence,
-        shape=triple(normalised.shape),
-        classes=classes,
-        not_annotated=tuple(not_annotated),
-        points=places,
-        label_size=triple([s.stop - s.start for s in foreground] if foreground else [0, 0, 0]),
-    )
-    # A case that is killed between its arrays must not count as the whole one that it was.
-    (folder / RECORD_FILE).unlink(missing_ok=True)
-    _write_array(folder / "image.npy", normalised.astype(np.float16))
-    _write_array(folder / "layers.npy", layers)
-    _write_array(folder / "points.npy", sampled)
-    write_text(folder / RECORD_FILE, record.model_dump_json() + "\n")
-    return record
-
-
-def _sample_points(
-    layers: Array, classes: Mapping[str, ClassPlace], case: str
-) -> tuple[Array, dict[str, ClassPoints]]:
-    chosen: list[Array] = []
-    places: dict[str, ClassPoints] = {}
-    start = 0
-    for name, place in sorted(classes.items()):
-        mask = np.zeros(layers.shape[1:], dtype=bool)
-        for part in place.parts:
-            mask |= np.isin(layers[part.layer], part.values)
-        voxels = np.argwhere(mask)
-        if not len(voxels):
-            continue
-        seed = hashlib.sha256(f"{case}/{name}".encode()).digest()[:8]
-        random = np.random.default_rng(int.from_bytes(seed, "little"))
-        picked = random.permutation(len(voxels))[:POINTS_PER_CLASS]
-        places[name] = ClassPoints(start=start, count=len(picked), voxels=len(voxels))
-        chosen.append(voxels[np.sort(picked)].astype(np.uint16))
-        start += len(picked)
-    return np.concatenate([np.zeros((0, 3), np.uint16), *chosen]), places
-
-
-def _small(layer: Array) -> Array:
-    """Label layers as uint8 where their values allow it."""
-    return layer.astype(np.uint8 if layer.max(initial=0) < 256 else np.uint16)
-
-
-def _write_array(path: Path, array: Array) -> None:
-    # Not into the file itself: there numpy does not notice when a disk is full at the very end.
-    content = io.BytesIO()
-    np.save(content, np.ascontiguousarray(array))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
 
 
 def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1) -> PreparedIndex:

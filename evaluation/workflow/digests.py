@@ -16,7 +16,7 @@ from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import split_file, split_rule
 from evaluation.datasets.status import raw_state
-from evaluation.files.identity import CASE, CONFUSIONS, SCORES, digest
+from evaluation.files.identity import ANNOTATIONS, CASE, CONFUSIONS, SCORES, digest
 from evaluation.files.writing import sha256, write_text
 from evaluation.metrics.catalogue import versions_of
 from evaluation.models.card import find_model
@@ -61,6 +61,18 @@ def split_digest(card: DatasetCard, config: RunConfig) -> str:
 def overlaps_digest(entries: Sequence[str]) -> str:
     """What the cards of these entries say of shared scans: links hang on it, no score does."""
     return digest([o.model_dump(mode="json") for name in entries for o in find_card(name).overlaps])
+
+
+def collection_digest(config: RunConfig, plan: Plan) -> str:
+    """What the statistics of the collection depend on besides cases: cards, and printed numbers."""
+    cards = [find_card(name) for name in (*plan.entries, *plan.not_run)]
+    said = [
+        (card.id, card.expected_cases, card.regions, [(c.name, c.region) for c in card.classes])
+        for card in cards
+    ]
+    study = find_study(config.study)
+    printed = study.published.collection
+    return digest(ANNOTATIONS, said, "" if printed is None else sha256(study.file(printed)))
 
 
 def scope_digest(card: DatasetCard, config: RunConfig) -> str:

@@ -131,6 +131,8 @@ def _says_done(root: Path, file: Path) -> Iterator[Path]:
             for folder in list(file.parents)[:-1]:
                 if (whole := root / folder / "satbench.json").is_file():
                     yield from (whole, *(whole.parents[1] / name for name in _WATCHED[1:3]))
+        case ("collection", *_):
+            yield root / "collection" / "entries.csv"
         case ("tables", _):
             yield here / "overall.parquet"
         case (_, *_):

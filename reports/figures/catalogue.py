@@ -10,7 +10,8 @@ from pathlib import Path
 from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
 from evaluation.protocol import Protocol
-from reports.figures.collection import annotations_figure, collection_figures
+from reports.figures.annotations import annotation_figures
+from reports.figures.collection import collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
@@ -23,6 +24,7 @@ from reports.source.run import RunSource
 from reports.source.words import NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
 
 _BARS = "region-wise bars"
+_MERGED = "classes of several modalities"
 _COMPARISONS = ("differences", "wins and losses", "rank stability")
 Result = Drawing | list[Drawing] | None
 
@@ -41,10 +43,11 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     """(what, figure or figures or None) one after the other, so that few are in memory at once."""
     yield "model size", model_size_figure(source)
     yield "statistics of the collection", collection_figures(source)
-    yield "annotations of the run's scans", annotations_figure(source)
+    yield "annotations of the run's scans", annotation_figures(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         _BARS: regions_figures,
         "class-wise dot plots": class_figures,
+        _MERGED: partial(class_figures, merged=True),
         **dict(zip(_COMPARISONS, (forest_figures, wins_figures, rank_figures), strict=True)),
         "score against structure size": partial(size_figures, rows=rows),
         "one measure against another": agreement_figures,
@@ -53,6 +56,8 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     for protocol in source.protocols:
         for what, maker in makers.items():
             if what in _COMPARISONS and not source.ranked:
+                continue
+            if what == _MERGED and not source.merged_classes:
                 continue
             result = _titled(source, protocol, maker(source, protocol))
             yield f"{what} ({short(source, protocol)})", result

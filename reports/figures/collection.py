@@ -1,4 +1,4 @@
-"""Statistics of the collection, from the dataset cards and the counts of the run's cases."""
+"""What the cards of a run's entries hold: scans by entry, classes by region."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from evaluation.classes.modality import MODALITIES
 from evaluation.datasets.card import DatasetCard
 from reports.figures.choice import label
-from reports.figures.drawing import Drawing, legend, log_axis, offsets, whole_numbers
+from reports.figures.drawing import Drawing, legend, offsets, whole_numbers
 from reports.layout.style import COLOURS, Look, canvas, looks
 from reports.source.run import RunSource
 from reports.source.words import REGION_ORDER, count, modality_title, region_title
@@ -24,48 +22,12 @@ def collection_figures(source: RunSource) -> list[Drawing]:
     return [_scans(source), _classes(source)] if source.dataset_cards else []
 
 
-def annotations_figure(source: RunSource) -> Drawing | None:
-    """Annotations by region and modality, and by class in falling order (a long tail).
-
-    Needs the counts of the run's cases in `collection/`.
-    """
-    regions, classes = source.collection("regions"), source.collection("classes")
-    if regions is None or classes is None or classes.empty:
-        return None
-    regions = regions.reset_index()
-    classes = classes.reset_index().sort_values("annotations", ascending=False, kind="stable")
-    figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
-    counts: Any = regions[["region", "modality", "annotations"]].itertuples(index=False, name=None)
-    counted = {(str(region), str(modality)): int(n) for region, modality, n in counts}
-    shown = _used(m for _, m in counted)
-    _bars_by_region(left, counted, shown, "annotations (masks)")
-    for modality, look in shown.items():
-        of_class = classes[classes["modality"] == modality]["annotations"].to_numpy()
-        right.plot(
-            np.arange(1, len(of_class) + 1), of_class, color=look.colour, marker=look.marker,
-            markersize=2.5, linewidth=0.8,
-        )  # fmt: skip
-    log_axis(right, "y")
-    right.set_xlabel("classes by number of annotations")
-    right.set_ylabel("annotations")
-    right.grid(visible=True, axis="y")
-    legend(figure, [(modality_title(m), look, False) for m, look in shown.items()], "bar")
-    return Drawing(
-        name="collection_annotations",
-        title="Annotations",
-        caption=f"{int(classes['annotations'].sum()):,} masks with at least one voxel in the run's "
-        f"scans, {len(classes)} classes by (modality, name); generated classes included.",
-        figure=figure,
-        data={f"{region}:{modality}": n for (region, modality), n in counted.items() if n},
-    )
-
-
 def _scans(source: RunSource) -> Drawing:
     """Scans of each entry, training (with those for validation) and test."""
     cards = sorted(
         source.dataset_cards.values(), key=lambda c: (c.modality, -c.expected_cases, c.id)
     )
-    shown = _used(card.modality for card in cards)
+    shown = modality_looks(card.modality for card in cards)
     figure, axes = canvas("middle", 22 + 4.6 * len(cards))
     data: dict[str, tuple[int, int]] = {}
     for y, card in enumerate(cards):
@@ -109,9 +71,9 @@ def _classes(source: RunSource) -> Drawing:
         for modality in card.modalities
     )
     regions = Counter((source.region_of(*key), key[0]) for key in places)
-    shown = _used(modality for modality, _ in places)
+    shown = modality_looks(modality for modality, _ in places)
     figure, (left, right) = canvas("double", 70, columns=2, width_ratios=(3, 2))
-    _bars_by_region(left, regions, shown, "classes")
+    bars_by_region(left, regions, shown, "classes")
     spread = Counter(places.values())
     counts = sorted(spread)
     right.bar(
@@ -138,18 +100,20 @@ def _classes(source: RunSource) -> Drawing:
     )
 
 
-def _used(modalities: Iterable[str]) -> dict[str, Look]:
+def modality_looks(modalities: Iterable[str]) -> dict[str, Look]:
     """Looks of the modalities that occur, each always with its own."""
     found = set(modalities)
     return {m: look for m, look in looks(MODALITIES).items() if m in found}
 
 
-def _bars_by_region(
+def bars_by_region(
     axes: Any, counted: Mapping[tuple[str, str], int], shown: Mapping[str, Look], label: str
 ) -> None:
     """Bars of (region, modality), one beside the other in each region."""
     regions = [r for r in REGION_ORDER if any(k[0] == r for k in counted)]
     width = 0.8 / len(shown)
+    # Numbers of four digits side by side would run into each other.
+    turn = 90 if max(counted.values(), default=0) >= 1000 else 0
     for (modality, look), shift in zip(
         shown.items(), offsets(len(shown), (0.8 - width) / 2), strict=True
     ):
@@ -157,12 +121,15 @@ def _bars_by_region(
             height = counted.get((region, modality), 0)
             axes.bar(x + shift, height, 0.95 * width, **look.bar())
             if height:
-                axes.text(x + shift, height, f"{height:,}", ha="center", va="bottom", fontsize=5.5)
+                axes.text(
+                    x + shift, height, f"{' ' * (turn > 0)}{height:,}", rotation=turn,
+                    ha="center", va="bottom", fontsize=5.5,
+                )  # fmt: skip
     axes.set_xticks(
         range(len(regions)), [region_title(r, short=True) for r in regions], rotation=30, ha="right"
     )
     axes.set_ylabel(label)
-    axes.margins(y=0.12)
+    axes.margins(y=0.2 if turn else 0.12)
     axes.grid(visible=True, axis="y")
 
 

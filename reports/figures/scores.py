@@ -37,6 +37,7 @@ from reports.source.words import (
     few,
     how,
     left_out_of_regions,
+    listed,
     modality_title,
     region_title,
 )
@@ -134,12 +135,18 @@ def _bars(
     return data
 
 
-def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
-    """A row for each class, ordered by region, 42 on a page of few models; a panel a measure."""
+def class_figures(source: RunSource, protocol: Protocol, merged: bool = False) -> list[Drawing]:
+    """A row for each class, ordered by region, 42 on a page of few models; a panel a measure.
+
+    Args:
+        source: the run.
+        protocol: of the numbers.
+        merged: of the classes that several modalities have, over these modalities.
+    """
     frame = source.pick("class", protocol)
     if frame is None:
         return []
-    frame = frame[frame["modality"] != "any"]
+    frame = frame[(frame["modality"] == "any") == merged]
     names = frame[["region", "modality", "class"]].astype(str).drop_duplicates()
     order = {region: i for i, region in enumerate(REGION_ORDER)}
     places = sorted(
@@ -159,9 +166,12 @@ def class_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
             drawings.append(
                 Drawing(
-                    name=f"classes{source.suffix(protocol)}{page.suffix}_{number}",
-                    title=f"Class-wise results{page.words}{of}",
-                    caption="Mean per class over entries with 95 % intervals."
+                    name=f"classes{'_merged' * merged}{source.suffix(protocol)}{page.suffix}"
+                    f"_{number}",
+                    title=f"Class-wise results{', modalities merged' * merged}{page.words}{of}",
+                    caption="Mean per class over entries"
+                    + ", then over the modalities that have the class" * merged
+                    + " with 95 % intervals."
                     f"{few(frame[frame['model'].isin(choice.models)])}{choice.words} "
                     f"{how(source, protocol)}"
                     + " Hollow: published, in the document's protocol."
@@ -208,8 +218,14 @@ def _dots(
         for i in range(1, len(places)):
             if places[i][0] != places[i - 1][0]:
                 axes.axhline(i - 0.5, color=MUTED, linewidth=0.6)
-    labels = [f"{label(name)} ({modality_title(modality)})" for _, modality, name in places]
+    labels = [f"{label(name)} ({_modalities(source, of, name)})" for _, of, name in places]
     panels[0][0].set_yticks(range(len(places)), labels)
     published = [m for m in titles if m in beside]
     legend(figure, model_entries(source, models, dict.fromkeys(published, "published")), "dot")
     return figure, data
+
+
+def _modalities(source: RunSource, modality: str, name: str) -> str:
+    """A modality as printed, `any` as those that have the class: `CT and MR`."""
+    those = [m for m, asked in source.asked_classes if asked == name]
+    return listed(map(modality_title, those if modality == "any" else [modality]))

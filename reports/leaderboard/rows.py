@@ -60,7 +60,7 @@ class BoardIds:
             if rows is not None:
                 keys += [(level, name) for name in _names(rows, level).drop_duplicates()]
         pooled = (("overall", "scans"), ("overall", "patients"))
-        keys = [k for k in keys if k not in pooled and not k[1].startswith("any|")]
+        keys = [k for k in keys if k not in pooled]
         return cls(_numbered(source.models), datasets, classes, slots, _numbered(keys))
 
 

@@ -178,7 +178,7 @@ class RunSource(RunScope):
 
         The first column is the index.
         """
-        path = self.paths.root / "collection" / f"{name}.csv"
+        path = self.paths.collection(name)
         return pd.read_csv(path, index_col=0) if path.is_file() else None
 
     @cached_property

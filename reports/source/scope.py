@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 
 from evaluation.classes import LESION, REGIONS, UNASSIGNED, Key, Regions, region_of
@@ -46,6 +47,12 @@ class RunScope:
                 for modality in card.modalities
             }
         )
+
+    @cached_property
+    def merged_classes(self) -> list[str]:
+        """Names of the run's classes that several modalities have, sorted."""
+        often = Counter(name for _, name in self.asked_classes)
+        return sorted(name for name, n in often.items() if n > 1)
 
     @cached_property
     def _card_regions(self) -> Regions:

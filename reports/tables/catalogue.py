@@ -10,12 +10,17 @@ from pathlib import Path
 from evaluation.classes import LESION, UNASSIGNED
 from evaluation.datasets.overlaps import HOW_TO
 from evaluation.files.writing import write_text
-from evaluation.protocol import Protocol
+from evaluation.protocol import COMPOSITIONS, Protocol
 from reports.layout.latex import to_latex
 from reports.layout.report_table import ReportTable, to_csv, to_markdown
 from reports.source.run import RunSource
 from reports.source.words import INCOMPLETE, NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
-from reports.tables.classes import classes_table, datasets_table
+from reports.tables.classes import (
+    classes_table,
+    datasets_table,
+    merged_classes_table,
+    printed_classes_table,
+)
 from reports.tables.collection import collection_table, specialists_table, vocabulary_table
 from reports.tables.comparisons import differences_table, pairs_table, sensitivity_table
 from reports.tables.confusions import confusions_table
@@ -82,13 +87,19 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
 
 def _under_protocols(source: RunSource, compared: str) -> Iterator[tuple[str, Maker, str]]:
     placed = NOT_AVAILABLE if set(source.regions) - {UNASSIGNED} else NO_REGION
-    yield "region-wise results", regions_table, placed
+    for composition in COMPOSITIONS:
+        what = "region-wise results" + f", {composition}" * (composition != "all")
+        yield what, partial(regions_table, composition=composition), placed
     printed = source.study.tables_about("class") if source.reproduces_study else ()
     # As the document prints them, by region and without lesions, which have a table.
     for table in printed:
         yield table.head, partial(classes_table, printed_table=table), NOT_AVAILABLE
+        as_printed = partial(printed_classes_table, printed_table=table)
+        yield f"{table.head} as printed", as_printed, NOT_AVAILABLE
     if not printed:
         yield "class-wise results", classes_table, NOT_AVAILABLE
+    if source.merged_classes or printed:
+        yield "class-wise results, modalities merged", merged_classes_table, NOT_AVAILABLE
     yield "dataset-wise results", datasets_table, NOT_AVAILABLE
     if LESION in source.regions:
         yield "lesions", lesions_table, NOT_AVAILABLE

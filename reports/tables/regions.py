@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
 
 from evaluation.classes.regions import LESION, UNASSIGNED
-from evaluation.protocol import Protocol
+from evaluation.protocol import Composition, Protocol
 from reports.layout.report_table import ReportCell, ReportColumn, ReportTable, Value
 from reports.source.published import (
     published_head,
@@ -43,9 +44,27 @@ LESION_SHORT = {
 }
 
 
-def regions_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
-    """Region-wise means, a column for each region that the run asks for."""
-    frame = source.region_means(protocol)
+COMPOSED = {
+    "all": "Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
+    "leaves": "Mean over the (modality, class) of a region that are no union of others, so that no "
+    "voxel counts twice.",
+    "merged": "Mean over the (modality, class) of a region, left and right only together where a "
+    "class has both.",
+}
+"""What a region's mean is over, in each composition."""
+
+
+def regions_table(
+    source: RunSource, protocol: Protocol, composition: Composition = "all"
+) -> ReportTable | None:
+    """Region-wise means, a column for each region that the run asks for.
+
+    Args:
+        source: the run.
+        protocol: of the numbers.
+        composition: which classes make up a region's mean.
+    """
+    frame = source.region_means(replace(protocol, composition=composition))
     if frame is None:
         return None
     largest = frame.groupby("region")[["n_classes", "n_patients"]].max()
@@ -56,8 +75,9 @@ def regions_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
         source,
         protocol,
         scope="region",
-        title="Region-wise results",
-        what="Unweighted mean over (modality, class) of a region, classes assigned by anatomy.",
+        title="Region-wise results" + f", {composition}" * (composition != "all"),
+        what=COMPOSED[composition],
+        composition=composition,
         rows=rows_by(frame, "model", "region"),
         keys=[(region,) for region in regions],
         labels=[(region, region_title(region, short=True)) for region in regions],
@@ -121,6 +141,7 @@ def _table(
     sizes: tuple[str, list[Value]],
     notes: Sequence[str],
     closing: Sequence[str] = (),
+    composition: Composition = "all",
 ) -> ReportTable:
     """A table with a column for each key: sizes, then a block for each measure.
 
@@ -136,10 +157,11 @@ def _table(
         sizes: what is counted, and how much of it stands behind each column.
         notes: below the table.
         closing: notes after those of the document's own table.
+        composition: of a region's mean.
     """
     printed = published_lookup(source, scope)
     named = ("model", "region") if scope == "region" else ("model", "class", "modality")
-    own_rows = source.own_rows(protocol, scope, *named)
+    own_rows = source.own_rows(replace(protocol, composition=composition), scope, *named)
     lines: list[Line] = [(sizes[0], "", *sizes[1])]
     unranked, lower, blocks = {0}, set(), {0: "Size"}
     for measure in source.measures if scope == "lesion" else of_whole_classes(source):
@@ -166,7 +188,7 @@ def _table(
                 unranked.add(len(lines))
                 lines.append((f"{name} (published)", published_head(source, model), *found))
     return ReportTable(
-        name=f"{scope}s{source.suffix(protocol)}",
+        name=f"{scope}s{f'_{composition}' * (composition != 'all')}{source.suffix(protocol)}",
         title=source.numbered(scope, title),
         caption=caption(source, protocol, what, published=bool(printed)),
         columns=(

@@ -88,7 +88,7 @@ function grouped(slots, keyOf) {
 
 /* Mean over any choice of slots (entry x class), in the order of the tables:
    `entries`: classes of an entry, then entries; otherwise a class over its entries, then classes
-   (and then regions). Slots that no model has a value for are not expected of any. */
+   (and then regions, or modalities). Slots that no model has a value for are not expected of any. */
 function average(model, slots, setting, statistic) {
   const rows = scores(setting);
   const has = (m, s) => { const row = rows.get(`${m}|${s}`); return row && row.value !== null; };
@@ -103,6 +103,9 @@ function average(model, slots, setting, statistic) {
   if (statistic === "entries") value = mean(inner(grouped(scored, (slot) => slot[0])));
   else if (statistic === "regions") {
     value = mean(grouped(scored, (slot) => D.classes[slot[1]].region)
+      .map((part) => mean(inner(grouped(part, (slot) => slot[1])))));
+  } else if (statistic === "modalities") {
+    value = mean(grouped(scored, (slot) => D.classes[slot[1]].modality)
       .map((part) => mean(inner(grouped(part, (slot) => slot[1])))));
   } else value = mean(inner(grouped(scored, (slot) => slot[1])));
   // A class that several entries have is one class, unless entries are what is averaged.
@@ -146,6 +149,15 @@ function columnsShown() {
       .map(([info, c]) => make("class", `${info.modality}|${info.name}`,
         `${info.name} (${MODALITIES[info.modality]})`, present(([, k]) => k === c), "classes"))
       .filter((column) => column.slots.length);
+  }
+  if (state.columns === "merged") {
+    // By name alone: of several modalities the tables hold the mean of theirs, under `any`.
+    return unique(D.classes.map((info) => info.name)).map((name) => {
+      const part = present(([, k]) => D.classes[k].name === name);
+      const of = unique(D.classes.filter((info) => info.name === name).map((info) => info.modality));
+      return make("class", `${of.length > 1 ? "any" : of[0]}|${name}`,
+        `${name} (${of.map((m) => MODALITIES[m]).join(", ")})`, part, "modalities");
+    }).filter((column) => column.slots.length);
   }
   return [];
 }

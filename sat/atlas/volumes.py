@@ -24,7 +24,7 @@ from evaluation.errors import BenchError
 from evaluation.files.identity import digest, file_digest, made_again
 from evaluation.files.writing import write_text
 from evaluation.training.points import Points
-from evaluation.training.prepare import prepare_case
+from evaluation.training.prepared_case import prepare_case
 from evaluation.training.settings import Grid
 from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex, read_record

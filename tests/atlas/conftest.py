@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from evaluation.files.writing import write_text
-from evaluation.training.prepare import FORMAT, prepare_case
-from evaluation.training.store import PreparedEntry, PreparedIndex
+from evaluation.training.prepared_case import prepare_case
+from evaluation.training.store import FORMAT, PreparedEntry, PreparedIndex
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 from sat.config import Preset, load_preset

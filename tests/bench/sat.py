@@ -27,7 +27,7 @@ from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files.writing import write_text
 from evaluation.training.log import METRICS_FILE
 from evaluation.training.predict import blended_probabilities
-from evaluation.training.prepare import prepare_case
+from evaluation.training.prepared_case import prepare_case
 from evaluation.training.settings import Triple
 from evaluation.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex
 from evaluation.volumes.image_files import Volume, read_volume, write_volume

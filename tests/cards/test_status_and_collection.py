@@ -13,20 +13,24 @@ from typer.testing import CliRunner
 
 from evaluation.cases import CaseRecord, write_case
 from evaluation.cli import build
+from evaluation.config import RunConfig, freeze
+from evaluation.datasets import annotations
+from evaluation.datasets.annotations import case_annotations, collect
 from evaluation.datasets.collection import (
     by_class,
     by_entry,
     by_region,
-    case_annotations,
     case_folders,
-    collect,
     published_collection,
+    with_regions,
     write_collection,
 )
 from evaluation.datasets.registry import find_card, load_cards
 from evaluation.datasets.splits import committed_split
 from evaluation.datasets.status import data_status, entry_status, present_entries
 from evaluation.errors import BenchError
+from evaluation.files.identity import ask_again
+from evaluation.paths import RunPaths
 from evaluation.studies.record import find_study
 from evaluation.volumes.image_files import Volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
@@ -152,7 +156,6 @@ class TestCollection:
         assert rows["kidney"]["volume_ml"] == pytest.approx(0.3)
         assert rows["kidney tumor"]["voxels"] == 3
         assert rows["kidney cyst"]["voxels"] == 0
-        assert rows["kidney tumor"]["region"] == "lesion"
 
     def test_overlapping_parts_count_once(self, tmp_path: Path) -> None:
         layer = np.zeros((2, 2, 2), np.uint8)
@@ -174,8 +177,8 @@ class TestCollection:
     def test_tables(self, tmp_path: Path) -> None:
         standardised(tmp_path, "case_00001", 3)
         standardised(tmp_path, "case_00002", 0)
-        annotations = collect(case_folders(tmp_path))
-        entries = by_entry(annotations, printed=published_collection(SAT)).set_index("dataset")
+        found = with_regions(collect(case_folders(tmp_path)))
+        entries = by_entry(found, printed=published_collection(SAT)).set_index("dataset")
         assert len(entries) == len(load_cards())
         ours = entries.loc["kits21"]
         assert (ours["scans"], ours["patients"], ours["classes"]) == (2, 2, 2)
@@ -183,26 +186,66 @@ class TestCollection:
         assert ours["annotations_published"] == 746
         assert ours["scans_expected"] == 299
         assert entries.loc["acdc", "scans"] == 0
-        classes = by_class(annotations).set_index("class")
+        classes = by_class(found).set_index("class")
         assert classes.loc["kidney", "annotations"] == 2
         assert "kidney cyst" not in classes.index
-        regions = by_region(annotations).set_index("region")
+        regions = by_region(found).set_index("region")
         assert regions.loc["lesion", "annotations"] == 1
         assert regions.loc["abdomen", "scans"] == 2
 
     def test_empty_run(self) -> None:
         assert by_entry(collect([]))["scans"].sum() == 0
-        assert len(by_class(collect([]))) == 0
+        assert len(by_class(with_regions(collect([])))) == 0
 
     def test_written_tables(self, tmp_path: Path) -> None:
         standardised(tmp_path, "case_00001", 3)
         folder = write_collection(tmp_path)
         assert sorted(p.name for p in folder.iterdir()) == [
-            "cases.csv", "classes.csv", "entries.csv", "regions.csv"
+            "classes.csv", "entries.csv", "regions.csv"
         ]  # fmt: skip
         assert len(pd.read_csv(folder / "entries.csv")) == len(load_cards())
-        result = CliRunner().invoke(build(), ["data", "status", "--run", str(tmp_path)])
+        result = CliRunner().invoke(build(), ["data", "collection", "--run", str(tmp_path)])
         assert result.exit_code == 0
+
+    def test_of_a_run_its_splits_count_and_only_changed_cases_are_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paths = RunPaths(tmp_path)
+        values = {"name": "r", "study": "sat", "data_kind": "real", "raw_root": "raw"}
+        config = values | {"entries": ["kits21", "acdc"], "models": ["oracle"], "space": ["native"]}
+        freeze(RunConfig.model_validate(config), paths.config)
+        for number, voxels in enumerate((3, 0, 2)):
+            standardised(tmp_path, f"case_0000{number}", voxels)
+        paths.split("kits21").parent.mkdir()
+        lines = ["case,patient,split", "case_00000,a,train", "case_00001,b,test"]
+        paths.split("kits21").write_text("\n".join(lines) + "\n")
+        read: list[str] = []
+
+        def counted(folder: Path) -> list[dict[str, object]]:
+            read.append(folder.name)
+            return case_annotations(folder)
+
+        monkeypatch.setattr(annotations, "case_annotations", counted)
+
+        def written() -> pd.Series:
+            table = pd.read_csv(write_collection(tmp_path) / "entries.csv", index_col=0)
+            assert list(table.index) == ["kits21", "acdc"]
+            return table.loc["kits21"]
+
+        assert (written()["scans"], written()["annotations"]) == (2, 3)
+        assert read == ["case_00000", "case_00001"], "a case that no split has is not of the run"
+        standardised(tmp_path, "case_00001", 1)
+        assert written()["annotations"] == 4
+        assert read[2:] == ["case_00001"]
+        lines.append("case_00002,c,test")
+        paths.split("kits21").write_text("\n".join(lines) + "\n")
+        assert (written()["scans"], written()["annotations"]) == (3, 6)
+        assert read[3:] == ["case_00002"]
+        paths.split("kits21").write_text("\n".join(lines[:2]) + "\n")
+        assert (written()["scans"], written()["annotations"]) == (1, 2)
+        ask_again(paths.collection("entries"))
+        assert written()["annotations"] == 2
+        assert read[4:] == ["case_00000"], "a forced step counts all again"
 
     def test_published_rows(self) -> None:
         assert published_collection(SAT)["annotations"].sum() == 142250

@@ -109,6 +109,7 @@ OF_SHARD = (*PARTS, "--dataset", "acdc", "--shard", "0")
 COMMANDS = {
     "standardise": (("standardise", *OF_SHARD), "cases/acdc"),
     "split": (("split", *PARTS, "--dataset", "acdc"), "splits/acdc.csv"),
+    "collection": (("data", "collection", *PARTS), "collection"),
     "prepare": (("train", *PARTS, "--model", "sat-nano", "--stage", "prepare"), "prepared"),
     "train": (("train", *PARTS, "--model", "sat-nano", "--stage", "train"), "runs/sat-nano/*.pt"),
     "predict": (("predict", "--model", "oracle", *OF_SHARD), "predictions/oracle"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from evaluation.cases import CaseRecord, ImageCase, Prediction, write_case, write_prediction
 from evaluation.config import RunConfig, freeze
+from evaluation.datasets.collection import write_collection
 from evaluation.datasets.registry import load_cards
 from evaluation.paths import RunPaths
 from evaluation.published import claims_for, published_beside_ours, published_for
@@ -173,6 +175,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     paths = write_run(root, scores, list(ENTRIES), ("native", "resampled"))
     spleen = scores.rows[scores.rows["dataset"] == "msd_spleen"]
     write_volumes(paths, "msd_spleen", spleen, ["sat-nano", "nnunet"])
+    # The other entries have scores and no cases: what is there is counted as a folder's.
+    folder = tmp_path_factory.mktemp("cases")
+    (folder / "cases").symlink_to(root / "cases")
+    shutil.copytree(write_collection(folder), root / "collection")
     return paths
 
 

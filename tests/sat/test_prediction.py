@@ -14,7 +14,7 @@ from evaluation.training.grid import (
     padded_shape,
 )
 from evaluation.training.predict import blended_probabilities
-from evaluation.training.prepare import prepare_case
+from evaluation.training.prepared_case import prepare_case
 from evaluation.training.windows import total_weights, window_corners, window_weights
 from evaluation.volumes.axes import turned, turned_masks
 from evaluation.volumes.image_files import Volume

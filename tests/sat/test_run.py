@@ -20,7 +20,7 @@ from evaluation.errors import BenchError
 from evaluation.files.writing import write_json
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
-from evaluation.training import prepare
+from evaluation.training import prepare, prepared_case
 from evaluation.training.checkpoints import save_content
 from evaluation.training.prepare import prepare_run
 from evaluation.training.store import read_index, read_record, store_folder
@@ -182,13 +182,13 @@ def test_a_preparation_killed_in_the_middle_leaves_nothing_to_train_from(
     case = run.case(DATASET, "spleen_1")
     write_json(case / "case.json", read_case_record(case).model_dump() | {"labels": "changed"})
 
-    def killed(path, array, write=prepare._write_array):
+    def killed(path, array, write=prepared_case._write_array):
         if path.parent.name == "spleen_1" and path.name == "layers.npy":
             raise KeyboardInterrupt
         write(path, array)
 
     with monkeypatch.context() as patched:
-        patched.setattr(prepare, "_write_array", killed)
+        patched.setattr(prepared_case, "_write_array", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare_run(run, config, preset.grid)
     # spleen_1 has the new image under the old labels: neither it nor the store may count.
@@ -199,21 +199,22 @@ def test_a_preparation_killed_in_the_middle_leaves_nothing_to_train_from(
     prepare_run(run, config, preset.grid)
     train(work, store, preset, seed=0, progress=False)
     # Nothing to rewrite: the finished store is never without its index.
-    monkeypatch.setattr(prepare, "write_text", lambda *_: None)
+    for module in (prepare, prepared_case):
+        monkeypatch.setattr(module, "write_text", lambda *_: None)
     prepare_run(run, config, preset.grid)
     assert read_index(store).grid == preset.grid
 
 
 def test_two_preparations_at_once_write_every_case_once(run, config, toy, monkeypatch):
     grid, written = toy.preset().grid, []
-    write = prepare._write_array
+    write = prepared_case._write_array
 
     def slowly(path, array):
         written.append((path.parent.name, path.name))
         time.sleep(0.01)
         write(path, array)
 
-    monkeypatch.setattr(prepare, "_write_array", slowly)
+    monkeypatch.setattr(prepared_case, "_write_array", slowly)
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda _: prepare_run(run, config, grid), range(2))
     assert one == other == read_index(store_folder(run, grid))

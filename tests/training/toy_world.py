@@ -15,7 +15,7 @@ from evaluation.classes.leaves import Leaf, places_of
 from evaluation.files.writing import write_text
 from evaluation.training.losses import StepLoss, label_loss, segmentation_loss
 from evaluation.training.model import SegmentationModel, Start
-from evaluation.training.prepare import prepare_case
+from evaluation.training.prepared_case import prepare_case
 from evaluation.training.settings import TrainingPreset, Triple
 from evaluation.training.store import FORMAT, PreparedEntry, PreparedIndex
 from evaluation.training.tasks import ClassTasks, Labels, LabelTasks

@@ -142,6 +142,25 @@ def test_deleting_an_output_rebuilds_only_what_hangs_on_it(smoke):
     assert planned(smoke) == set()
 
 
+def test_annotations_are_counted_from_the_cases_and_again_where_the_count_is_gone(smoke):
+    run, out = smoke.folder / "results" / "smoke", smoke.folder / "reports/out/smoke"
+    masks = {"msd_spleen": 0, "acdc": 0}
+    for case in (run / "cases").glob("*/*/case.json"):
+        reference = read_reference(case.parent)[1]
+        masks[case.parts[-3]] += sum(reference.mask(name).any() for name in reference.classes)
+    table = run / "collection" / "entries.csv"
+    counted = pd.read_csv(table, index_col="dataset")["annotations"]
+    assert counted.to_dict() == masks
+    assert str(masks["acdc"]) in (out / "tables/collection.csv").read_text()
+    assert (out / "figures/collection_long_tail.pdf").is_file()
+    kept = table.with_suffix(".kept")
+    table.rename(kept)
+    try:
+        assert planned(smoke) == {"collection", "report"}
+    finally:
+        kept.rename(table)
+
+
 def test_two_runs_at_once_are_refused(smoke):
     from filelock import FileLock
 
