@@ -7,6 +7,7 @@ study needs this YAML file, its lists of cases and its published values, and no 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from os.path import normpath
 from pathlib import Path
@@ -20,11 +21,12 @@ from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import CardFile, CardPlace, stamped, study_place
 from evaluation.files.records import Record, load_record
 from evaluation.files.writing import visible
-from evaluation.protocol import Composition, Policy, Scheme, Space
+from evaluation.protocol import STUDY_SPACES, Composition, Policy, Scheme, Space
 from evaluation.volumes.axes import AxisOrder, along_ras
 
 STUDY_FOLDER = Path(__file__).parent
 StudyId = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
+Voxels = Annotated[int, Field(ge=0, strict=True)]
 PositiveMm = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 About = Literal[
     "collection", "region", "class", "dataset", "lesion", "specialists", "classes", "aspect"
@@ -52,11 +54,25 @@ class StudyModel(Record):
     space: Space | None = None
 
 
+class Crop(Record):
+    """How the document crops an entry's scans round the reference, for the space `cropped`.
+
+    `margin` are the voxels of the grid that are kept on each side of all that is labelled, along x,
+    y, z; a box of fewer than `least` voxels gets half of what it lacks on each side besides. With
+    `keeps_slices` the grid keeps the scan's own spacing along z. Scans without a label stay whole.
+    """
+
+    margin: tuple[Voxels, Voxels, Voxels]
+    least: Voxels = 0
+    keeps_slices: bool = False
+
+
 class StudyProtocol(Record):
     """How the document scored, as far as the benchmark can score so, too.
 
     `spacing_mm` is the grid of the space `resampled` along x, y, z, in the axis order that an
-    entry's card names; without it the study has no such space. `space`, `policy`,
+    entry's card names; without it the study has no such space. `crop` cuts that grid round the
+    reference for the space `cropped`, by entry; entries without stay whole. `space`, `policy`,
     `tolerance_mm`, `scheme` and `composition` choose our numbers that stand beside published
     ones. `caveat` says, for captions, what differs nevertheless.
     """
@@ -68,6 +84,23 @@ class StudyProtocol(Record):
     scheme: Scheme = "anatomical"
     composition: Composition = "all"
     caveat: str = ""
+    crop: dict[str, Crop] = Field(default={}, description="entry -> its crop, for `cropped`")
+
+    def has_space(self, space: Space) -> bool:
+        """Whether a run of this study can be scored in a space."""
+        if space == "cropped":
+            return self.spacing_mm is not None and bool(self.crop)
+        return space != "resampled" or self.spacing_mm is not None
+
+    def of_spaces(
+        self, spaces: Collection[Space], dataset: str, axes: AxisOrder
+    ) -> list[tuple[float, float, float] | Crop | None]:
+        """All of it that masks of an entry are compared by in some spaces, for digests."""
+        made: list[tuple[float, float, float] | Crop | None] = [
+            self.grid_mm(axes) if STUDY_SPACES & set(spaces) else None
+        ]
+        # Rows that know no crop stay good where one is declared.
+        return [*made, self.crop.get(dataset)] if "cropped" in spaces else made
 
     def grid_mm(self, axes: AxisOrder) -> tuple[float, float, float] | None:
         """Sides of the grid along R, A, S for an entry with that axis order; None without one."""
@@ -83,8 +116,11 @@ class StudyProtocol(Record):
 
     @model_validator(mode="after")
     def _has_its_space(self) -> StudyProtocol:
-        if self.space == "resampled" and self.spacing_mm is None:
-            raise ValueError("space is `resampled`, and spacing_mm does not say on which grid")
+        if self.spacing_mm is None and (self.space in STUDY_SPACES or self.crop):
+            what = f"space is `{self.space}`" if self.space in STUDY_SPACES else "there is a `crop`"
+            raise ValueError(f"{what}, and spacing_mm does not say on which grid")
+        if not self.has_space(self.space):
+            raise ValueError(f"space is `{self.space}`, and `crop` does not say how")
         return self
 
 

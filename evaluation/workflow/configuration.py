@@ -68,13 +68,15 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
             presets that miss the models of the run; a grid that the study has not.
     """
     study = find_study(config.study)
-    if "resampled" in config.space and study.protocol.spacing_mm is None:
-        raise BenchError(
-            f"space: the study `{study.id}` has no grid `resampled`",
-            file=origin,
-            hint="leave `resampled` out of `space`, or write `protocol: {spacing_mm: [X, Y, Z]}` "
-            "into the study",
-        )
+    for space in config.space:
+        if not study.protocol.has_space(space):
+            more = ", crop: {ENTRY: {margin: [X, Y, Z]}}" if space == "cropped" else ""
+            raise BenchError(
+                f"space: the study `{study.id}` has no grid `{space}`",
+                file=origin,
+                hint=f"leave `{space}` out of `space`, or write `protocol: {{spacing_mm: [X, Y, Z]"
+                f"{more}}}` into the study",
+            )
     # A tolerance that stands in a metric's name takes the place of the default one.
     given = config.tolerance_mm if "tolerance_mm" in config.model_fields_set else ()
     metrics, tolerances = asked_metrics(config.metrics, given)

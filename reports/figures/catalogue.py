@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
-from evaluation.protocol import Protocol
+from evaluation.protocol import UNRANKED, Protocol
 from reports.figures.collection import annotations_figure, collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
@@ -52,7 +52,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     }
     for protocol in source.protocols:
         for what, maker in makers.items():
-            if what in _COMPARISONS and not source.ranked:
+            if what in _COMPARISONS and (not source.ranked or protocol.space in UNRANKED):
                 continue
             result = _titled(source, protocol, maker(source, protocol))
             yield f"{what} ({short(source, protocol)})", result

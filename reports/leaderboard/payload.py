@@ -101,6 +101,7 @@ def _words(source: RunSource) -> dict[str, dict[str, str]]:
             "native": "native grid (mm, true spacing)",
             "resampled": f"{grid_title(source, 'resampled')} grid",
             "own": "the model's own grid",
+            "cropped": f"{grid_title(source, 'cropped')}, nobody is ranked",
         },
         "policy": {
             "present-only": "present-only: absent class not scored",

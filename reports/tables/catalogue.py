@@ -10,7 +10,7 @@ from pathlib import Path
 from evaluation.classes import LESION, UNASSIGNED
 from evaluation.datasets.overlaps import HOW_TO
 from evaluation.files.writing import write_text
-from evaluation.protocol import Protocol
+from evaluation.protocol import UNRANKED, Protocol
 from reports.layout.latex import to_latex
 from reports.layout.report_table import ReportTable, to_csv, to_markdown
 from reports.source.run import RunSource
@@ -61,8 +61,13 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "datasets", collection_table(source), NOT_AVAILABLE
     compared = NOT_AVAILABLE if len(source.entrants) > 1 else ONE_MODEL
     for protocol in source.protocols:
-        for what, maker, why in _under_protocols(source, compared):
+        for what, maker, why in _under_protocols(
+            source, compared, unranked=protocol.space in UNRANKED
+        ):
             table = maker(source, protocol)
+            if table is not None and protocol.space in UNRANKED:
+                columns = tuple(replace(column, ranked="") for column in table.columns)
+                table = replace(table, columns=columns)
             if table is not None and source.suffix(protocol):
                 table = replace(table, title=f"{table.title} ({short(source, protocol)})")
             yield f"{what} ({short(source, protocol)})", table, why
@@ -80,7 +85,9 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
         yield title.lower(), plain_table(source, name, title, text), NOT_AVAILABLE
 
 
-def _under_protocols(source: RunSource, compared: str) -> Iterator[tuple[str, Maker, str]]:
+def _under_protocols(
+    source: RunSource, compared: str, *, unranked: bool
+) -> Iterator[tuple[str, Maker, str]]:
     placed = NOT_AVAILABLE if set(source.regions) - {UNASSIGNED} else NO_REGION
     yield "region-wise results", regions_table, placed
     printed = source.study.tables_about("class") if source.reproduces_study else ()
@@ -93,6 +100,6 @@ def _under_protocols(source: RunSource, compared: str) -> Iterator[tuple[str, Ma
     if LESION in source.regions:
         yield "lesions", lesions_table, NOT_AVAILABLE
     yield "overall results", overall_table, NOT_AVAILABLE
-    if source.ranked:
+    if source.ranked and not unranked:
         yield "ranks", ranks_table, INCOMPLETE if compared == NOT_AVAILABLE else compared
         yield "paired comparisons", pairs_table, compared
