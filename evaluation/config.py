@@ -21,6 +21,7 @@ from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.protocol import DEFAULT_METRICS, Space
+from evaluation.studies.aspect import Aspect, AspectId
 
 T = TypeVar("T")
 # What numpy's older generators accept, which nnU-Net draws from.
@@ -115,6 +116,10 @@ class RunConfig(Record):
         description="`model/stage` or `model/stage/unit` of a training -> what its job asks for "
         "instead of what the model states: threads, gpu, nodes, mem_mb, runtime (minutes), and "
         "anything that the cluster's executor knows",
+    )
+    aspects: Annotated[dict[AspectId, Aspect], Empty] = Field(
+        default={},
+        description="named sets of classes with a mean of their own, besides the study's",
     )
     shard_size: Annotated[int, Number] = Field(default=100, ge=1, description="cases of one job")
     space: Annotated[list[Space], Listed, Once] = Field(default=["native"], min_length=1)

@@ -1,8 +1,8 @@
 """Pairs of masks in a run: which classes of a case are compared, in which spaces and kinds.
 
 A generated class has a `direct` row if the model was asked for it by name, and a `union` row if it
-predicted all of the parts. The spaces `resampled` and `cropped` are the protocol of the run's study:
-its grid, the second cut round the reference as its document does. There a class whose card has
+predicted all of the parts. The spaces `resampled` and `cropped` are the protocol of the run's
+study: its grid, the second cut round the reference as its document does. There a class whose card has
 `study_values` for it is compared with those values of the reference's label map.
 """
 
@@ -169,7 +169,9 @@ def _in_space(
         shape, affine = grid_of_spacing(reference.shape, reference.affine, spacing_mm)
         resampled = resample_nearest(reference, shape, affine)
         answered = None if prediction is None else resample_nearest(prediction, shape, affine)
-        box = None if crop is None else box_round(resampled, along_ras(crop.margin, axes), crop.least)
+        box = (
+            None if crop is None else box_round(resampled, along_ras(crop.margin, axes), crop.least)
+        )
         if box is None:
             return resampled, answered
         return cut(resampled, box), None if answered is None else cut(answered, box)

@@ -22,6 +22,7 @@ from evaluation.files.card_places import CardFile, CardPlace, stamped, study_pla
 from evaluation.files.records import Record, load_record
 from evaluation.files.writing import visible
 from evaluation.protocol import STUDY_SPACES, Composition, Policy, Scheme, Space
+from evaluation.studies.aspect import Aspect, AspectId
 from evaluation.volumes.axes import AxisOrder, along_ras
 
 STUDY_FOLDER = Path(__file__).parent
@@ -29,7 +30,16 @@ StudyId = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
 Voxels = Annotated[int, Field(ge=0, strict=True)]
 PositiveMm = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 About = Literal[
-    "collection", "region", "class", "dataset", "lesion", "specialists", "classes", "aspect"
+    "collection",
+    "region",
+    "class",
+    "dataset",
+    "lesion",
+    "specialists",
+    "classes",
+    "aspect",
+    "cost",
+    "ablation",
 ]
 """What a table of the document is about; `classes` lists the classes, `class` has their scores."""
 TableId = Annotated[str, BeforeValidator(lambda value: str(value))]
@@ -128,31 +138,35 @@ class PublishedFiles(Record):
     """Files of what the document printed, each of which may be left out.
 
     `values` has the scores, `collection` scans, classes and annotations of the entries,
-    `specialists` the configurations of the nnU-Nets, `claims` what the text says about all this.
+    `specialists` the configurations of the nnU-Nets, `claims` what the text says about all this,
+    `costs` what the networks need.
     """
 
     values: str | None = None
     collection: str | None = None
     specialists: str | None = None
     claims: str | None = None
+    costs: str | None = None
 
     @property
     def names(self) -> list[str]:
         """The files that there are."""
-        given = (self.values, self.collection, self.specialists, self.claims)
+        given = (self.values, self.collection, self.specialists, self.claims, self.costs)
         return [name for name in given if name is not None]
 
 
 class PrintedTable(Record):
     """A table of the document by its number; of several about one thing, each names its regions.
 
-    `note` is what to know where it stands beside ours.
+    `note` is what to know where it stands beside ours; `by_model` says that it has a row for each
+    model.
     """
 
     id: TableId
     about: About
     regions: tuple[str, ...] = ()
     note: str = ""
+    by_model: bool = False
 
     @property
     def head(self) -> str:
@@ -172,7 +186,8 @@ class PrintedTable(Record):
 class Study(Record):
     """One comparison. `splits` is a folder with a list `<entry>.csv` for entries that have one.
 
-    `classes` names those of an entry that the study is about, where the entry has more.
+    `classes` names those of an entry that the study is about, where the entry has more;
+    `downstream` the entries of further experiments, which are no part of its comparison.
     """
 
     id: StudyId
@@ -181,6 +196,8 @@ class Study(Record):
     entries: tuple[str, ...] = Field(min_length=1)
     classes: dict[str, tuple[str, ...]] = Field(default={}, description="entry -> its classes")
     splits: str | None = None
+    downstream: tuple[str, ...] = ()
+    aspects: dict[AspectId, Aspect] = Field(default={}, description="id -> a named set of classes")
     models: dict[str, StudyModel] = Field(default={}, description="model id -> printed name")
     protocol: StudyProtocol = StudyProtocol()
     published: PublishedFiles = PublishedFiles()
@@ -213,6 +230,22 @@ class Study(Record):
     def head_of(self, about: About) -> str:
         """How the document calls its table about one thing, such as `Table 2`; empty without."""
         return " and ".join(table.head for table in self.tables_about(about))
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The entries of its comparison."""
+        return tuple(entry for entry in self.entries if entry not in self.downstream)
+
+    @model_validator(mode="after")
+    def _own_entries(self) -> Study:
+        named = dict.fromkeys(self.downstream, "downstream")
+        for name, aspect in self.aspects.items():
+            named |= dict.fromkeys((*aspect.entries, *aspect.classes), f"aspects.{name}")
+        for entry, where in named.items():
+            if entry not in self.entries:
+                known = did_you_mean(entry, self.entries)
+                raise ValueError(f"{where}: `{entry}` is no entry of the study: {known}")
+        return self
 
     @model_validator(mode="after")
     def _named_once(self) -> Study:

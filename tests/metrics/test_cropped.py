@@ -25,9 +25,7 @@ def labelled(shape: tuple[int, int, int], *boxes: tuple[slice, slice, slice]) ->
 
 
 def test_the_box_holds_all_that_is_labelled_and_the_margin_inside_the_scan() -> None:
-    seen = labelled(
-        (40, 30, 20), np.s_[10:12, 5:6, 3:4], np.s_[20:25, 25:28, 10:12]
-    )
+    seen = labelled((40, 30, 20), np.s_[10:12, 5:6, 3:4], np.s_[20:25, 25:28, 10:12])
     assert box_round(seen, (4, 3, 2)) == np.s_[6:29, 2:30, 1:14]
     # A side of 15 voxels is to have 30: seven more on each side, rounded down.
     assert box_round(seen, (0, 0, 0), least=30) == np.s_[3:32, 2:30, 0:20]
