@@ -2,8 +2,8 @@
 
 A generated class has a `direct` row if the model was asked for it by name, and a `union` row if it
 predicted all of the parts. The spaces `resampled` and `cropped` are the protocol of the run's
-study: its grid, the second cut round the reference as its document does. There a class whose card has
-`study_values` for it is compared with those values of the reference's label map.
+study: its grid, the second cut round the reference as its document does. There a class whose card
+has `study_values` for it is compared with those values of the reference's label map.
 """
 
 from __future__ import annotations

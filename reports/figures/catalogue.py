@@ -15,7 +15,7 @@ from reports.figures.comparison import forest_figures, rank_figures, wins_figure
 from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
 from reports.figures.scatter import agreement_figures, size_figures
-from reports.figures.scores import class_figures, regions_figures
+from reports.figures.scores import aspects_figures, class_figures, regions_figures
 from reports.layout.fonts import INSTALL_HINT, replace_missing
 from reports.layout.style import FORMATS, drawing, save
 from reports.source.cases import CaseRows
@@ -44,6 +44,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     yield "annotations of the run's scans", annotations_figure(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         _BARS: regions_figures,
+        **({"aspects": aspects_figures} if source.aspects else {}),
         "class-wise dot plots": class_figures,
         **dict(zip(_COMPARISONS, (forest_figures, wins_figures, rank_figures), strict=True)),
         "score against structure size": partial(size_figures, rows=rows),

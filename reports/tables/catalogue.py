@@ -15,10 +15,12 @@ from reports.layout.latex import to_latex
 from reports.layout.report_table import ReportTable, to_csv, to_markdown
 from reports.source.run import RunSource
 from reports.source.words import INCOMPLETE, NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
+from reports.tables.aspects import aspects_table, printed_table
 from reports.tables.classes import classes_table, datasets_table
 from reports.tables.collection import collection_table, specialists_table, vocabulary_table
 from reports.tables.comparisons import differences_table, pairs_table, sensitivity_table
 from reports.tables.confusions import confusions_table
+from reports.tables.costs import costs_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
@@ -61,9 +63,7 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "datasets", collection_table(source), NOT_AVAILABLE
     compared = NOT_AVAILABLE if len(source.entrants) > 1 else ONE_MODEL
     for protocol in source.protocols:
-        for what, maker, why in _under_protocols(
-            source, compared, unranked=protocol.space in UNRANKED
-        ):
+        for what, maker, why in _under_protocols(source, protocol, compared):
             table = maker(source, protocol)
             if table is not None and protocol.space in UNRANKED:
                 columns = tuple(replace(column, ranked="") for column in table.columns)
@@ -77,6 +77,8 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "classes", vocabulary_table(source), NOT_AVAILABLE
     if (judged := source.table("confusions")) is not None and len(judged):
         yield "sides and neighbours", confusions_table(source), NOT_AVAILABLE
+    if source.study.published.costs is not None:
+        yield "cost beside published", costs_table(source), NOT_AVAILABLE
     yield "sensitivity", sensitivity_table(source), compared
     if set(source.published["model"]) & set(source.models):
         yield "published numbers beside ours", differences_table(source), NOT_AVAILABLE
@@ -86,7 +88,7 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
 
 
 def _under_protocols(
-    source: RunSource, compared: str, *, unranked: bool
+    source: RunSource, protocol: Protocol, compared: str
 ) -> Iterator[tuple[str, Maker, str]]:
     placed = NOT_AVAILABLE if set(source.regions) - {UNASSIGNED} else NO_REGION
     yield "region-wise results", regions_table, placed
@@ -97,9 +99,14 @@ def _under_protocols(
     if not printed:
         yield "class-wise results", classes_table, NOT_AVAILABLE
     yield "dataset-wise results", datasets_table, NOT_AVAILABLE
+    if source.aspects:
+        yield "aspects", aspects_table, NOT_AVAILABLE
+    for table in source.study.printed_tables:
+        if table.by_model and protocol == source.study_protocol:
+            yield table.head, partial(printed_table, table=table), NOT_AVAILABLE
     if LESION in source.regions:
         yield "lesions", lesions_table, NOT_AVAILABLE
     yield "overall results", overall_table, NOT_AVAILABLE
-    if source.ranked and not unranked:
+    if source.ranked and protocol.space not in UNRANKED:
         yield "ranks", ranks_table, INCOMPLETE if compared == NOT_AVAILABLE else compared
         yield "paired comparisons", pairs_table, compared

@@ -42,7 +42,9 @@ def test_every_printed_value_is_there_in_print(name: str) -> None:
     ours = read_values(VALUES / source / "values.csv")
     ours = ours[ours["table" if scope.isdigit() else "scope"] == scope]
     assert len(rows) == len(ours) == count
-    assert [r.get("value") or r.get("dice") or r["avg_dice"] for r in rows] == ours["printed"].tolist()
+    assert [r.get("value") or r.get("dice") or r["avg_dice"] for r in rows] == ours[
+        "printed"
+    ].tolist()
     labels = ("region_printed", "target", "lesion_printed", "aspect", "dataset",
               "modality_prior_length")  # fmt: skip
     label = next(
