@@ -117,7 +117,7 @@ def load_preset(source: PresetSource = None) -> Presets:
 
 
 def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
-    """The system of a model: the option `system` of its card, otherwise its id.
+    """The system of a model: the option `system` of its card, otherwise its own or its base's id.
 
     A user's own is named as `module:object`, a subclass of `MaskModel` or `LabelModel`.
 
@@ -127,7 +127,7 @@ def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
     if options is None:
         adapter = find_model(model).adapter
         options = adapter.options if adapter.kind == "python" else {}
-    name = str(options.get("system", model))
+    name = str(options.get("system", options.get("variant_of", model)))
     if name in SYSTEMS or ":" in name:
         return name
     raise BenchError(

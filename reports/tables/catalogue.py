@@ -24,6 +24,7 @@ from reports.tables.costs import costs_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
+from reports.tables.trainings import trainings_table
 
 _PLAIN = (
     ("completeness", "Completeness", "What is there of each model and entry."),
@@ -107,6 +108,8 @@ def _under_protocols(
     if LESION in source.regions:
         yield "lesions", lesions_table, NOT_AVAILABLE
     yield "overall results", overall_table, NOT_AVAILABLE
+    if any(len(variant.seeds) > 1 for variant in source.config.variants.values()):
+        yield "chance of the training", trainings_table, NOT_AVAILABLE
     if source.ranked and protocol.space not in UNRANKED:
         yield "ranks", ranks_table, INCOMPLETE if compared == NOT_AVAILABLE else compared
         yield "paired comparisons", pairs_table, compared
