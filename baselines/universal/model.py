@@ -60,13 +60,18 @@ class UniversalModel(SegmentationModel, ABC):
         entry = self.of_rows(int(prompts[0]))
         return self.entry_answers(window, entry, prompts.to(window.device)).float()
 
+    def weights(self) -> dict[str, Tensor]:
+        """The network's weights as a checkpoint keeps them."""
+        found: dict[str, Tensor] = self.network.state_dict()
+        return found
+
     def content(self) -> dict[str, Any]:
         """A model as tensors and plain values."""
         return {
             "format": FORMAT,
             "preset": self.preset.model_dump_json(),
             "known": self.known.model_dump_json(),
-            "weights": self.network.state_dict(),
+            "weights": self.weights(),
         }
 
 

@@ -24,6 +24,7 @@ from reports.tables.costs import costs_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
+from reports.tables.shares import shares_table
 from reports.tables.trainings import trainings_table
 
 _PLAIN = (
@@ -108,6 +109,8 @@ def _under_protocols(
     if LESION in source.regions:
         yield "lesions", lesions_table, NOT_AVAILABLE
     yield "overall results", overall_table, NOT_AVAILABLE
+    if any("share" in variant.changes for variant in source.config.variants.values()):
+        yield "shares of the training patients", shares_table, NOT_AVAILABLE
     if any(len(variant.seeds) > 1 for variant in source.config.variants.values()):
         yield "chance of the training", trainings_table, NOT_AVAILABLE
     if source.ranked and protocol.space not in UNRANKED:
