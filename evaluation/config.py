@@ -21,6 +21,8 @@ from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.protocol import DEFAULT_METRICS, Space
+from evaluation.studies.aspect import Aspect, AspectId
+from evaluation.variants import Variant, declare, names_of
 
 T = TypeVar("T")
 # What numpy's older generators accept, which nnU-Net draws from.
@@ -61,6 +63,7 @@ Once = AfterValidator(_once)
 Listed = BeforeValidator(_listed)
 Empty = BeforeValidator(_nothing_is_empty)
 Number = BeforeValidator(_no_boolean)
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$", max_length=48)]
 ToleranceMm = Annotated[float, Field(ge=0, le=WIDEST_TOLERANCE_MM, allow_inf_nan=False), Number]
 
 
@@ -106,15 +109,24 @@ class RunConfig(Record):
         default={},
         description="restrict an entry to some of its annotated classes; `-name` leaves one out",
     )
-    models: Annotated[list[str], Listed, Once] = Field(min_length=1)
+    models: Annotated[list[str], Listed, Once] = Field(
+        default=[], description="ids of models; the variants stand behind them"
+    )
     presets: Annotated[dict[str, str], Empty] = Field(
         default={}, description="model id -> preset name, or a file"
+    )
+    variants: Annotated[dict[ModelName, Variant], Empty] = Field(
+        default={}, description="ways to train a model, each a row; see evaluation/variants.py"
     )
     stages: Annotated[dict[str, dict[str, int | str]], Empty] = Field(
         default={},
         description="`model/stage` or `model/stage/unit` of a training -> what its job asks for "
         "instead of what the model states: threads, gpu, nodes, mem_mb, runtime (minutes), and "
         "anything that the cluster's executor knows",
+    )
+    aspects: Annotated[dict[AspectId, Aspect], Empty] = Field(
+        default={},
+        description="named sets of classes with a mean of their own, besides the study's",
     )
     shard_size: Annotated[int, Number] = Field(default=100, ge=1, description="cases of one job")
     space: Annotated[list[Space], Listed, Once] = Field(default=["native"], min_length=1)
@@ -147,11 +159,39 @@ class RunConfig(Record):
             )
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rows_of_variants(cls, values: Any) -> Any:
+        """Each variant is one of the run's models, with its preset."""
+        variants = values.get("variants") if isinstance(values, dict) else None
+        if not isinstance(variants, dict):
+            return values
+        models, presets = _listed(values.get("models") or []), values.get("presets") or {}
+        if not (isinstance(models, list) and isinstance(presets, dict)):
+            return values
+        models, presets = [*models], {**presets}
+        for name, found in variants.items():
+            plain = found.model_dump() if isinstance(found, Variant) else found
+            if not (isinstance(plain, dict) and isinstance(plain.get("seeds", []), list)):
+                continue
+            for row in names_of(str(name), plain.get("seeds", [])):
+                models += [row] * (row not in models)
+                if isinstance(plain.get("preset"), str):
+                    presets[row] = plain["preset"]
+        return values | {"models": models, "presets": presets}
+
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
+        if not self.models:
+            raise ValueError("a run needs `models`, or `variants` of some")
         if (self.cohort is None) != (self.data_kind == "real"):
             raise ValueError("a synthetic run needs `cohort`, a real run must not have it")
         return self
+
+
+def declare_variants(config: RunConfig) -> None:
+    """Let this process know the variants of a run as models (`evaluation.variants`)."""
+    declare(config.variants)
 
 
 def freeze(config: RunConfig, path: Path) -> None:
@@ -179,7 +219,7 @@ def load_frozen(run_folder: Path) -> RunConfig:
         )
     content = text_of(path)
     try:
-        return RunConfig.model_validate_json(content)
+        config = RunConfig.model_validate_json(content)
     except ValidationError as error:
         if '"study"' not in content and _is_json_object(content):
             raise BenchError(
@@ -191,6 +231,8 @@ def load_frozen(run_folder: Path) -> RunConfig:
                 "is still right is kept",
             ) from error
         raise invalid_record(path, RunConfig, error) from error
+    declare_variants(config)
+    return config
 
 
 def frozen_kind(path: Path) -> str | None:

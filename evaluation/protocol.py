@@ -19,7 +19,7 @@ Status: TypeAlias = Literal[
 ]
 Kind: TypeAlias = Literal["annotated", "direct", "union"]
 Side: TypeAlias = Literal["train", "validation", "test"]
-Space: TypeAlias = Literal["native", "resampled", "own"]
+Space: TypeAlias = Literal["native", "resampled", "own", "cropped"]
 Policy: TypeAlias = Literal["present-only", "paper", "field-diagonal"]
 View: TypeAlias = Literal["paper", "clean"]
 Coverage: TypeAlias = Literal["supported", "common", "zero"]
@@ -33,6 +33,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SIDES: tuple[Side, ...] = get_args(Side)
 """Of a split; a case for validation is neither trained on nor tested."""
 SPACES: tuple[Space, ...] = get_args(Space)
+STUDY_SPACES = frozenset({"resampled", "cropped"})
+"""Those that the run's study describes; what its code takes for a class (`study_values`) holds."""
+UNRANKED = frozenset({"cropped"})
+"""Spaces in which nobody is ranked: false positives far from the reference cost nothing there."""
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 VIEWS: tuple[View, ...] = get_args(View)
 COVERAGES: tuple[Coverage, ...] = get_args(Coverage)

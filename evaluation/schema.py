@@ -236,6 +236,11 @@ LESION = Table(
     "a model's mean for one of the lesion group's classes over all entries that have it",
     (*_COMMON, _MODALITY, _CLASS, *_VALUES, *_ENTRIES),
 )
+ASPECT = Table(
+    "aspect",
+    "a model's mean over the classes of an aspect, a named set that the study or the run declares",
+    (*_COMMON, Column("aspect", "text", "id of the aspect"), *_VALUES),
+)
 OVERALL = Table(
     "overall",
     "a model's one number",
@@ -424,7 +429,7 @@ PUBLISHED = Table(
         _METRIC,
         Column("printed", "text", "value as printed", "percent"),
         Column("value", "number", "the same", "0..1"),
-        Column("ours", "number", "ours, resampled grid, paper policy and split", "0..1"),
+        Column("ours", "number", "ours in the study's protocol and split", "0..1"),
         Column("ours_low", "number", "lower end of its 95 % interval", "0..1"),
         Column("ours_high", "number", "upper end of its 95 % interval", "0..1"),
         Column("difference", "number", "ours minus published", "-1..1"),
@@ -478,7 +483,7 @@ CONFUSIONS = Table(
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, OVERALL, RANKS, PAIRS,
+        SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, ASPECT, OVERALL, RANKS, PAIRS,
         SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, PUBLISHED, CLAIMS,
     )
 }  # fmt: skip

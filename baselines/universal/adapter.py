@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.universal.config import ONE_FOR_EACH_ENTRY, system_of
+from baselines.universal.config import ONE_FOR_EACH_ENTRY, load_preset, system_of
 from baselines.universal.model import LabelModel, UniversalModel
 from baselines.universal.systems import load_model
 from evaluation.cases import ImageCase, Prediction
@@ -29,15 +29,20 @@ class UniversalSystem:
     def __init__(self, context: ModelContext) -> None:
         system = system_of(context.model, context.options)
         given = context.options.get("checkpoint")
+        self._preset = load_preset(context.preset).of(system) if given is None else None
         self._file = None if given is None else Path(str(given))
         self._work, self._apart = context.work, system in ONE_FOR_EACH_ENTRY
         self._loaded: tuple[Path, UniversalModel] | None = None
+
+    def answers_as(self, dataset: str) -> str:
+        """The entry whose tasks answer for an entry: itself, unless the preset names another."""
+        return dataset if self._preset is None else self._preset.answers_as.get(dataset, dataset)
 
     def checkpoint(self, dataset: str) -> Path:
         """The file of the network that answers for an entry."""
         if self._file is not None:
             return self._file
-        return (self._work / dataset if self._apart else self._work) / FINAL_FILE
+        return (self._work / self.answers_as(dataset) if self._apart else self._work) / FINAL_FILE
 
     def model(self, dataset: str) -> UniversalModel:
         """The network that answers for an entry; on a GPU if it was trained on one there is."""
@@ -52,7 +57,7 @@ class UniversalSystem:
         """None for each class that was trained for the entry, otherwise the reason."""
         path, trained = self.checkpoint(dataset), None
         if path.is_file() or not self._apart:
-            trained = self.model(dataset).known.of(dataset)
+            trained = self.model(dataset).known.of(self.answers_as(dataset))
         answer: dict[str, str | None] = {}
         for entry in find_card(dataset).classes:
             if trained is None:
@@ -67,21 +72,24 @@ class UniversalSystem:
 
     def made_from(self, case: ImageCase, _classes: Sequence[str]) -> object:
         """The checkpoint, which holds the settings of prediction, too."""
-        return file_digest(self.checkpoint(case.dataset))
+        made = file_digest(self.checkpoint(case.dataset))
+        other = self.answers_as(case.dataset)
+        return made if other == case.dataset else [made, other]
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """A mask for each class; of exclusive labels one layer, every class a union of them."""
         model, image = self.model(case.dataset), case.image()
-        prompts = model.prompts(model.rows_of(case.dataset), case.sequence)
+        dataset = self.answers_as(case.dataset)
+        prompts = model.prompts(model.rows_of(dataset), case.sequence)
         if isinstance(model, LabelModel):
-            labels = model.tasks.labels[case.dataset]
+            labels = model.tasks.labels[dataset]
             found = segment_labels(model, image, case.modality, prompts, axes=case.grid_axes)
             places = {
                 name: ClassPlace(kind="direct", parts=(Part(layer=0, values=labels.classes[name]),))
                 for name in classes
             }
             return Prediction(Segmentation((found,), image.affine, places))
-        entry = model.known.of(case.dataset)
+        entry = model.known.of(dataset)
         assert entry is not None
         numbers = [entry.classes.index(name) for name in classes]
         return segment_masks(

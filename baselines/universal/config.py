@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,22 @@ SYSTEMS = (
 ONE_FOR_EACH_ENTRY = ("resunet", "medformer")
 
 
+class Upstream(Record):
+    """What a training starts from, and what of it learns (see `upstream.py`)."""
+
+    checkpoint: str = Field(description="file of an earlier training of the same system")
+    trains: Literal["all", "new"] = Field(
+        default="all", description="every weight, or the tokens of new tasks alone"
+    )
+
+
+class Share(Record):
+    """A part of the training side's patients; a smaller share of one draw is within a larger."""
+
+    part: float = Field(gt=0, le=1)
+    draw: int = Field(default=0, ge=0)
+
+
 class Preset(TrainingPreset):
     """Everything that decides the training of one system, apart from data and seed."""
 
@@ -43,6 +59,15 @@ class Preset(TrainingPreset):
     text: str = Field(
         default="minilm",
         description="CLIP-driven: `minilm`, `learnt`, or a file of vectors (see `text.py`)",
+    )
+
+    upstream: Upstream | None = None
+    entries: tuple[str, ...] = Field(default=(), description="the only ones to train on")
+    share: Share | None = Field(default=None, description="of each entry's training patients")
+    answers_as: dict[str, str] = Field(
+        default={},
+        description="entry that is never trained on -> trained entry whose tasks of the same name "
+        "answer for it",
     )
 
     @property
@@ -85,6 +110,10 @@ class Presets(Record):
     inference: dict[str, Any]
     shares: dict[str, Any] = Field(default={})
     text: str = "minilm"
+    upstream: dict[str, Any] | None = None
+    entries: tuple[str, ...] = ()
+    share: dict[str, Any] | None = None
+    answers_as: dict[str, str] = Field(default={})
     systems: dict[str, dict[str, Any]] = Field(
         default={}, description="sections are merged key by key with the common ones"
     )
@@ -117,7 +146,7 @@ def load_preset(source: PresetSource = None) -> Presets:
 
 
 def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
-    """The system of a model: the option `system` of its card, otherwise its id.
+    """The system of a model: the option `system` of its card, otherwise its own or its base's id.
 
     A user's own is named as `module:object`, a subclass of `MaskModel` or `LabelModel`.
 
@@ -127,7 +156,7 @@ def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
     if options is None:
         adapter = find_model(model).adapter
         options = adapter.options if adapter.kind == "python" else {}
-    name = str(options.get("system", model))
+    name = str(options.get("system", options.get("variant_of", model)))
     if name in SYSTEMS or ":" in name:
         return name
     raise BenchError(

@@ -22,7 +22,7 @@ from baselines.universal.networks.dodnet import DoDNet
 from baselines.universal.networks.hermes import FusedResUNet, Hermes
 from baselines.universal.networks.hermes_m import hermes_m
 from baselines.universal.networks.multitalent import MultiTalent
-from baselines.universal.networks.priors import NULL, PriorSizes, likeness
+from baselines.universal.networks.priors import NULL, PriorSizes, likeness, plain_weights
 from evaluation.training.crops import Batch
 from evaluation.training.losses import LossParts, StepLoss
 
@@ -44,6 +44,10 @@ class HermesModel(MaskModel):
         """Rows of the tables; the last is the null token, and the unknown modality."""
         known, length = self.known, self.preset.network.prior_length
         return PriorSizes(known.n_tokens, len(known.modalities) + 1, length)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Task tables whole, also where a part of them is frozen (`upstream.py`)."""
+        return plain_weights(self.network)
 
     def places_of_rows(self) -> list[int]:
         """The task tokens, which entries may share."""

@@ -69,13 +69,18 @@ class UniversalModel(SegmentationModel, ABC):
         rows = prompts[:, 0].to(window.device)
         return self.entry_answers(window, entry, rows, modality).float()
 
+    def weights(self) -> dict[str, Tensor]:
+        """The network's weights as a checkpoint keeps them."""
+        found: dict[str, Tensor] = self.network.state_dict()
+        return found
+
     def content(self) -> dict[str, Any]:
         """A model as tensors and plain values."""
         return {
             "format": FORMAT,
             "preset": self.preset.model_dump_json(),
             "known": self.known.model_dump_json(),
-            "weights": self.network.state_dict(),
+            "weights": self.weights(),
         }
 
 

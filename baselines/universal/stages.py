@@ -5,6 +5,7 @@ The traditional systems have one training for each entry.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from baselines.universal.entries import catalogue
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import has_training_side
+from evaluation.files.identity import named_states
 from evaluation.models.protocol import ModelContext
 from evaluation.models.stages import Stage
 from evaluation.training.stages import prepare_stage, train_stage
@@ -33,7 +35,10 @@ def stages(run: ModelContext) -> list[Stage]:
 
             return train(work, store, preset, seed, entry=entry)
 
-        return train_stage(run, preset, train, (preset, seed), [prepare], entry)
+        upstream = [named_states(preset.upstream)] if preset.upstream else []
+        stage = train_stage(run, preset, train, (preset, seed, *upstream), [prepare], entry)
+        more = [d for d in run.entries if preset.answers_as.get(d, d) in stage.predicts]
+        return replace(stage, predicts=tuple(dict.fromkeys((*stage.predicts, *more))))
 
     if system not in ONE_FOR_EACH_ENTRY:
         return [prepare, training(None)]

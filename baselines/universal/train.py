@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from baselines.universal.config import Preset
 from baselines.universal.entries import catalogue
 from baselines.universal.masks import ClipDrivenModel
 from baselines.universal.model import UniversalModel
-from baselines.universal.systems import model_from, new_model
+from baselines.universal.systems import load_model, model_from, new_model
 from baselines.universal.text import set_vectors, text_digest, text_width
+from baselines.universal.upstream import freeze_upstream, from_upstream, narrowed
+from evaluation.files.identity import file_digest
 from evaluation.training.model import Start
 from evaluation.training.store import PreparedIndex
 from evaluation.training.train import Trained
@@ -41,6 +46,8 @@ def train(
     def new(index: PreparedIndex) -> UniversalModel:
         sequences = {e.dataset: e.sequences for e in index.entries}
         known = catalogue({e.dataset: e.classes for e in index.entries}, preset.shares, sequences)
+        if preset.upstream is not None:
+            return from_upstream(preset, known)
         model = new_model(preset, known.model_copy(update={"text_width": text_width(preset)}))
         if isinstance(model, ClipDrivenModel):
             set_vectors(model, preset)
@@ -48,11 +55,22 @@ def train(
 
     # The losses are those of a batch, so that here its size is more than an arrangement.
     def made_from() -> object:
-        return [preset.training.batch, text_digest(preset)]
+        upstream = preset.upstream
+        more = [] if upstream is None else [file_digest(Path(upstream.checkpoint))]
+        return [preset.training.batch, text_digest(preset), *more]
+
+    def restore(content: Mapping[str, Any], path: Path) -> UniversalModel:
+        model = model_from(content, path)
+        if preset.upstream is None:
+            return model
+        return freeze_upstream(
+            model, len(load_model(Path(preset.upstream.checkpoint)).known.entries)
+        )
 
     entries = None if entry is None else [entry]
-    start = Start(new, model_from, made_from)
+    start = Start(new, restore, made_from)
     return train_model(
         work, store, preset, seed, start,
-        entries=entries, stop_after=stop_after, progress=progress,
+        entries=entries, narrow=partial(narrowed, preset=preset),
+        stop_after=stop_after, progress=progress,
     )  # fmt: skip

@@ -24,9 +24,10 @@ from evaluation.files.card_places import (
     run_at_work,
     stamped,
 )
-from evaluation.files.records import Card, Record, read_card
+from evaluation.files.records import Card, Record, merged, read_card
 from evaluation.files.writing import visible
 from evaluation.models.added import read_added
+from evaluation.variants import Training, declared, declared_ids
 
 CARD_FOLDER = Path(__file__).parent / "cards"
 USER_CARD_FOLDER = Path("config/models")
@@ -93,6 +94,7 @@ class ModelCard(Card):
     test_time_augmentation: str = "none"
     link: str | None = None
     trains: bool = Field(default=False, description="it states stages that train it in a run")
+    alone: bool = Field(default=False, description="a run has room for one of it, not for variants")
     gpu: bool = Field(default=False, description="predicting wants one GPU")
     version: str | int = Field(
         default=1,
@@ -117,6 +119,8 @@ def find_model(name: str) -> ModelCard:
     Raises:
         BenchError: there is none (the closest ids are named), or it is not valid.
     """
+    if (training := declared(name)) is not None:
+        return _variant_card(name, training)
     built_in, own = CARD_FOLDER / f"{name}.yaml", card_candidates("models", name)
     if built_in.is_file():
         own = [built_in]
@@ -136,6 +140,17 @@ def find_model(name: str) -> ModelCard:
             raise
         log.warning("%s is not valid; the run's copy %s is used", *own)
         return _read(stamped(own[1]))
+
+
+def _variant_card(name: str, training: Training) -> ModelCard:
+    """A model's card under the id of one of its variants."""
+    base = find_model(training.settings.model)
+    adapter = base.adapter
+    if isinstance(adapter, PythonObject):
+        options = {"variant_of": base.id, **adapter.options}
+        adapter = adapter.model_copy(update={"options": options})
+    own = {"id": name, "title": training.title, "adapter": adapter}
+    return base.model_copy(update=own)
 
 
 def _refuse_strangers(card: ModelCard, file: Path) -> None:
@@ -163,9 +178,14 @@ def built_in_ids() -> list[str]:
     return [path.stem for path in visible(CARD_FOLDER, "*.yaml")]
 
 
+def own_ids() -> list[str]:
+    """Ids of the user's own models, whose cards may yet be at fault."""
+    return [file.path.stem for file in card_files("models")]
+
+
 def model_ids() -> list[str]:
-    """Ids of the built-in models and of the user's own, whose cards may yet be at fault."""
-    return [*built_in_ids(), *(file.path.stem for file in card_files("models"))]
+    """Ids of the built-in models, of the user's own, and of the variants of the run at work."""
+    return [*built_in_ids(), *own_ids(), *declared_ids()]
 
 
 def model_faults() -> list[BenchError]:
@@ -252,6 +272,21 @@ def check_preset(card: ModelCard, preset: str) -> None:
             hint="a preset belongs to a model that is trained here: "
             + ", ".join(c.id for c in model_cards(built_in_ids()).values() if c.trains),
         )
+    preset_of(card, preset)
+
+
+def preset_of(card: ModelCard, name: str | None) -> Any:
+    """A preset as the model's own package reads it, with the changes of a variant.
+
+    None: the package reads none.
+
+    Raises:
+        BenchError: there is no such preset, or it is not valid.
+    """
     load = function_of(card, "config", "load_preset")
-    if load is not None:
-        load(preset)
+    if load is None:
+        return None
+    found, training = load(name), declared(card.id)
+    if training is None or not training.settings.changes:
+        return found
+    return load(merged(found.model_dump(mode="json"), training.settings.changes))

@@ -25,9 +25,10 @@ from evaluation.files.records import (
     read_mapping,
 )
 from evaluation.files.writing import write_text
-from evaluation.models.card import ModelCard, find_model, function_of
+from evaluation.models.card import ModelCard, find_model, function_of, preset_of
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
+from evaluation.variants import declared
 
 
 class FrozenPreset(Record):
@@ -46,10 +47,9 @@ def named_preset(card: ModelCard, name: str | None) -> FrozenPreset:
     Raises:
         BenchError: there is no such preset, or it is not valid.
     """
-    load = function_of(card, "config", "load_preset")
     values: Any = name
-    if load is not None:
-        found = load(name)
+    found = preset_of(card, name)
+    if found is not None:
         values = found.model_dump(mode="json") if isinstance(found, BaseModel) else found
     elif is_preset_file(name) and Path(str(name)).is_file():
         values = read_mapping(Path(str(name)))
@@ -140,6 +140,9 @@ def context_of(
 ) -> ModelContext:
     """What a model's adapter, or its stages, are built from."""
     options = dict(card.adapter.options) if card.adapter.kind == "python" else {}
+    training = declared(card.id)
+    if training is not None and training.seed is not None:
+        config = config.model_copy(update={"seed": training.seed})
     return ModelContext(
         card.id, paths, config, paths.model_run(card.id), preset, options, tuple(entries)
     )

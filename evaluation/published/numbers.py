@@ -23,8 +23,11 @@ from evaluation.studies.record import Study
 COLUMNS = (
     "table", "row", "printed_row", "scope", "key", "modality", "model", "metric", "printed", "note",
 )  # fmt: skip
-TABLES = ("region", "class", "dataset", "lesion")
-"""Scopes that a run has a table of; the others (`average`, `aspect`) stand alone."""
+TABLES = {
+    "region": "region", "class": "class", "dataset": "dataset", "lesion": "lesion",
+    "aspect": "aspect", "average": "aspect",
+}  # fmt: skip
+"""By scope the table with our numbers; an average is the aspect of its key."""
 _CLOSED = {c.name: c.allowed for c in PUBLISHED.columns if c.allowed and c.name in COLUMNS}
 
 
@@ -106,7 +109,7 @@ def published_beside_ours(
     Args:
         study: whose numbers, with the protocol that chooses ours.
         numbers: what may stand beside this run (`published_for`).
-        tables: frames of `region`, `class`, `dataset` and `lesion`.
+        tables: frames of `region`, `class`, `dataset`, `lesion` and `aspect`.
     """
     if numbers.empty:
         return PUBLISHED.empty()
@@ -130,7 +133,7 @@ def published_beside_ours(
 
 def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.DataFrame:
     columns = ["key", "modality", "model", "metric", "ours", "ours_low", "ours_high", "space"]
-    if scope not in TABLES or scope not in tables:
+    if TABLES[scope] not in tables:
         empty = pd.DataFrame({column: [] for column in columns}, dtype=str)
         numbers = {"ours": float, "ours_low": float, "ours_high": float}
         return empty.astype(numbers).assign(n_cases=0)
@@ -142,15 +145,16 @@ def _ours(study: Study, tables: Mapping[str, pd.DataFrame], scope: str) -> pd.Da
         scheme=theirs.scheme,
         composition=theirs.composition,
     )
-    frame = protocol.rows(tables[scope])
+    table = tables[TABLES[scope]]
+    frame = protocol.rows(table)
     elsewhere = [model for model, known in study.models.items() if known.space == "own"]
-    own = replace(protocol, space="own").rows(tables[scope])
+    own = replace(protocol, space="own").rows(table)
     own = own[own["model"].isin(elsewhere)]
     frame = pd.concat([frame[~frame["model"].isin(own["model"].unique())], own])
     if scope == "region":
         frame = frame[frame["scheme"].eq(protocol.scheme)]
         frame = frame[frame["composition"].eq(protocol.composition)]
-    key = {"region": "region", "dataset": "dataset"}.get(scope, "class")
+    key = {"class": "class", "lesion": "class"}.get(scope, TABLES[scope])
     modality = frame["modality"] if "modality" in frame else pd.Series("any", frame.index)
     return pd.DataFrame(
         {

@@ -30,11 +30,11 @@ def published_entries(config: RunConfig) -> list[str]:
 
 
 def reproduces_paper(config: RunConfig) -> bool:
-    """Whether a run is its study's whole comparison: real patients of all of its entries.
+    """Whether a run is its study's whole comparison: real patients of all of its entries there.
 
     Only such a run has the document's table numbers, its claims, and places for what was not run.
     """
-    return set(published_entries(config)) >= set(find_study(config.study).entries)
+    return set(published_entries(config)) >= set(find_study(config.study).compared)
 
 
 def published_for(config: RunConfig) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def published_for(config: RunConfig) -> pd.DataFrame:
     slots = _slots(study)
     frame = published(study)
     keys = list(frame[["scope", "key", "modality"]].itertuples(index=False, name=None))
-    kept = {key: _made_of(slots, *key) <= held for key in set(keys)}
+    kept = {key: _made_of(study, slots, *key) <= held for key in set(keys)}
     return frame[[kept[key] for key in keys]].reset_index(drop=True)
 
 
@@ -77,12 +77,16 @@ def _slots(study: Study) -> list[_Slot]:
         _Slot(card.id, c.name, modality, region_of(modality, c.name, own=own))
         for card in cards
         for c in card.classes
+        if c.name in study.classes.get(card.id, (c.name,))
         for modality in card.modalities
     ]
 
 
-def _made_of(slots: list[_Slot], scope: str, key: str, modality: str) -> set[tuple[str, str]]:
+def _made_of(
+    study: Study, slots: list[_Slot], scope: str, key: str, modality: str
+) -> set[tuple[str, str]]:
     """(entry, class) behind a published number; no document names a region's classes."""
+    aspect = study.aspects.get(key) if scope in ("aspect", "average") else None
 
     def belongs(slot: _Slot) -> bool:
         if scope == "dataset":
@@ -91,6 +95,8 @@ def _made_of(slots: list[_Slot], scope: str, key: str, modality: str) -> set[tup
             return slot.region == key
         if scope in ("class", "lesion"):
             return slot.name == key and modality in (slot.modality, "any")
+        if aspect is not None:
+            return aspect.holds(slot.entry, slot.name, slot.modality, slot.region)
         return True  # an average over everything, or over what no card tells apart
 
     return {(slot.entry, slot.name) for slot in slots if belongs(slot)}

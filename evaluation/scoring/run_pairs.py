@@ -1,9 +1,9 @@
 """Pairs of masks in a run: which classes of a case are compared, in which spaces and kinds.
 
 A generated class has a `direct` row if the model was asked for it by name, and a `union` row if it
-predicted all of the parts. The space `resampled` is the protocol of the run's study, on its grid.
-There a class whose card has `study_values` for it is compared with those values of the reference's
-label map.
+predicted all of the parts. The spaces `resampled` and `cropped` are the protocol of the run's
+study: its grid, the second cut round the reference as its document does. There a class whose card
+has `study_values` for it is compared with those values of the reference's label map.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from evaluation.classes.entry import ClassEntry
 from evaluation.config import RunConfig
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
-from evaluation.protocol import Kind, Space
+from evaluation.protocol import STUDY_SPACES, Kind, Space
 from evaluation.scoring.comparing import Asked, Comparison
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.studies.record import Study
-from evaluation.volumes.axes import AxisOrder
+from evaluation.volumes.axes import AS_STORED, AxisOrder, along_ras
+from evaluation.volumes.crop import box_round, cut
+from evaluation.volumes.image_files import spacing_of
 from evaluation.volumes.resample import grid_of_spacing, resample_nearest
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, union_place
 
@@ -95,7 +97,7 @@ def pairs_of(pairs: RunPairs, case: str) -> Iterator[Comparison]:
         # model, and never becomes its score.
         prediction = read_prediction(answer, arenas=thread_memory("prediction"))[1]
     for space in pairs.config.space:
-        both = _in_space(pairs.study, space, answer, reference, prediction, record.grid_axes)
+        both = _in_space(pairs, space, answer, reference, prediction, record.grid_axes)
         if both is None:
             continue
         in_space, predicted = both
@@ -132,7 +134,7 @@ def pairs_of(pairs: RunPairs, case: str) -> Iterator[Comparison]:
 
 
 def _note(target: Target, space: Space, study: Study) -> str:
-    if space != "resampled" or target.study_values is None:
+    if space not in STUDY_SPACES or target.study_values is None:
         return ""
     values = ", ".join(map(str, target.study_values))
     return f"the reference's values {values}, as the study `{study.id}` counts them"
@@ -143,7 +145,7 @@ def _annotated(target: Target, record: CaseRecord) -> bool:
 
 
 def _in_space(
-    study: Study,
+    pairs: RunPairs,
     space: Space,
     folder: Path,
     reference: Segmentation,
@@ -153,15 +155,26 @@ def _in_space(
     """Reference and prediction in one space; None where a model has no grid of its own."""
     if space == "native":
         return reference, prediction
-    if space == "resampled":
-        spacing_mm = study.protocol.grid_mm(axes)
-        if spacing_mm is None:
-            raise BenchError(f"the study `{study.id}` has no grid `resampled`")
+    if space in STUDY_SPACES:
+        protocol = pairs.study.protocol
+        crop = protocol.crop.get(pairs.dataset) if space == "cropped" else None
+        spacing_mm = protocol.grid_mm(axes)
+        if spacing_mm is None or not protocol.has_space(space):
+            raise BenchError(f"the study `{pairs.study.id}` has no grid `{space}`")
+        if crop is not None and crop.keeps_slices:
+            across = AS_STORED.index(axes[2])
+            sides = list(spacing_mm)
+            sides[across] = spacing_of(reference.affine)[across]
+            spacing_mm = sides[0], sides[1], sides[2]
         shape, affine = grid_of_spacing(reference.shape, reference.affine, spacing_mm)
         resampled = resample_nearest(reference, shape, affine)
-        if prediction is None:
-            return resampled, None
-        return resampled, resample_nearest(prediction, shape, affine)
+        answered = None if prediction is None else resample_nearest(prediction, shape, affine)
+        box = (
+            None if crop is None else box_round(resampled, along_ras(crop.margin, axes), crop.least)
+        )
+        if box is None:
+            return resampled, answered
+        return cut(resampled, box), None if answered is None else cut(answered, box)
     if prediction is None or not read_prediction_record(folder).own_n_layers:
         return None
     own = read_prediction(folder, own_grid=True)[1]
@@ -190,7 +203,7 @@ def _place(segmentation: Segmentation, target: Target) -> ClassPlace | None:
 def _reference_place(reference: Segmentation, target: Target, space: Space) -> ClassPlace | None:
     """Where a target lives in the reference of a space."""
     place = _place(reference, target)
-    if place is None or space != "resampled" or target.study_values is None:
+    if place is None or space not in STUDY_SPACES or target.study_values is None:
         return place
     # A class with values comes from a label map, which is one layer.
     layer = Part(layer=place.parts[0].layer, values=target.study_values)

@@ -33,6 +33,7 @@ from evaluation.scoring.journal import Journal
 from evaluation.scoring.pipeline import measure_cases
 from evaluation.scoring.run_pairs import RunPairs, pairs_of
 from evaluation.studies.record import find_study
+from evaluation.volumes.axes import AS_STORED
 
 JOURNAL = ".journal.jsonl"
 
@@ -106,7 +107,8 @@ def _made_from(pairs: RunPairs, case: str, status: PredictionStatus | None) -> s
         reference = []
     answer = [status.status, status.reason, status.masks] if status else []
     config, study = pairs.config, pairs.study
-    grid = study.protocol.spacing_mm if "resampled" in config.space else None
+    # The axis order of the grid is the record's.
+    made_in = study.protocol.of_spaces(config.space, pairs.dataset, AS_STORED)
     settings = [
         config.space, config.tolerance_mm, versions_of(config.metrics), config.definition,
         pairs.support,
@@ -116,7 +118,7 @@ def _made_from(pairs: RunPairs, case: str, status: PredictionStatus | None) -> s
         case,
         pairs.dataset,
         settings,
-        [study.id, grid],
+        [study.id, *made_in],
         [entry.model_dump() for entry in pairs.scope],
         reference,
         answer,

@@ -7,6 +7,7 @@ study needs this YAML file, its lists of cases and its published values, and no 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from os.path import normpath
 from pathlib import Path
@@ -20,14 +21,25 @@ from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import CardFile, CardPlace, stamped, study_place
 from evaluation.files.records import Record, load_record
 from evaluation.files.writing import visible
-from evaluation.protocol import Composition, Policy, Scheme, Space
+from evaluation.protocol import STUDY_SPACES, Composition, Policy, Scheme, Space
+from evaluation.studies.aspect import Aspect, AspectId
 from evaluation.volumes.axes import AxisOrder, along_ras
 
 STUDY_FOLDER = Path(__file__).parent
 StudyId = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
+Voxels = Annotated[int, Field(ge=0, strict=True)]
 PositiveMm = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 About = Literal[
-    "collection", "region", "class", "dataset", "lesion", "specialists", "classes", "aspect"
+    "collection",
+    "region",
+    "class",
+    "dataset",
+    "lesion",
+    "specialists",
+    "classes",
+    "aspect",
+    "cost",
+    "ablation",
 ]
 """What a table of the document is about; `classes` lists the classes, `class` has their scores."""
 TableId = Annotated[str, BeforeValidator(lambda value: str(value))]
@@ -52,11 +64,25 @@ class StudyModel(Record):
     space: Space | None = None
 
 
+class Crop(Record):
+    """How the document crops an entry's scans round the reference, for the space `cropped`.
+
+    `margin` are the voxels of the grid that are kept on each side of all that is labelled, along x,
+    y, z; a box of fewer than `least` voxels gets half of what it lacks on each side besides. With
+    `keeps_slices` the grid keeps the scan's own spacing along z. Scans without a label stay whole.
+    """
+
+    margin: tuple[Voxels, Voxels, Voxels]
+    least: Voxels = 0
+    keeps_slices: bool = False
+
+
 class StudyProtocol(Record):
     """How the document scored, as far as the benchmark can score so, too.
 
     `spacing_mm` is the grid of the space `resampled` along x, y, z, in the axis order that an
-    entry's card names; without it the study has no such space. `space`, `policy`,
+    entry's card names; without it the study has no such space. `crop` cuts that grid round the
+    reference for the space `cropped`, by entry; entries without stay whole. `space`, `policy`,
     `tolerance_mm`, `scheme` and `composition` choose our numbers that stand beside published
     ones. `caveat` says, for captions, what differs nevertheless.
     """
@@ -68,6 +94,23 @@ class StudyProtocol(Record):
     scheme: Scheme = "anatomical"
     composition: Composition = "all"
     caveat: str = ""
+    crop: dict[str, Crop] = Field(default={}, description="entry -> its crop, for `cropped`")
+
+    def has_space(self, space: Space) -> bool:
+        """Whether a run of this study can be scored in a space."""
+        if space == "cropped":
+            return self.spacing_mm is not None and bool(self.crop)
+        return space != "resampled" or self.spacing_mm is not None
+
+    def of_spaces(
+        self, spaces: Collection[Space], dataset: str, axes: AxisOrder
+    ) -> list[tuple[float, float, float] | Crop | None]:
+        """All of it that masks of an entry are compared by in some spaces, for digests."""
+        made: list[tuple[float, float, float] | Crop | None] = [
+            self.grid_mm(axes) if STUDY_SPACES & set(spaces) else None
+        ]
+        # Rows that know no crop stay good where one is declared.
+        return [*made, self.crop.get(dataset)] if "cropped" in spaces else made
 
     def grid_mm(self, axes: AxisOrder) -> tuple[float, float, float] | None:
         """Sides of the grid along R, A, S for an entry with that axis order; None without one."""
@@ -83,8 +126,11 @@ class StudyProtocol(Record):
 
     @model_validator(mode="after")
     def _has_its_space(self) -> StudyProtocol:
-        if self.space == "resampled" and self.spacing_mm is None:
-            raise ValueError("space is `resampled`, and spacing_mm does not say on which grid")
+        if self.spacing_mm is None and (self.space in STUDY_SPACES or self.crop):
+            what = f"space is `{self.space}`" if self.space in STUDY_SPACES else "there is a `crop`"
+            raise ValueError(f"{what}, and spacing_mm does not say on which grid")
+        if not self.has_space(self.space):
+            raise ValueError(f"space is `{self.space}`, and `crop` does not say how")
         return self
 
 
@@ -92,31 +138,35 @@ class PublishedFiles(Record):
     """Files of what the document printed, each of which may be left out.
 
     `values` has the scores, `collection` scans, classes and annotations of the entries,
-    `specialists` the configurations of the nnU-Nets, `claims` what the text says about all this.
+    `specialists` the configurations of the nnU-Nets, `claims` what the text says about all this,
+    `costs` what the networks need.
     """
 
     values: str | None = None
     collection: str | None = None
     specialists: str | None = None
     claims: str | None = None
+    costs: str | None = None
 
     @property
     def names(self) -> list[str]:
         """The files that there are."""
-        given = (self.values, self.collection, self.specialists, self.claims)
+        given = (self.values, self.collection, self.specialists, self.claims, self.costs)
         return [name for name in given if name is not None]
 
 
 class PrintedTable(Record):
     """A table of the document by its number; of several about one thing, each names its regions.
 
-    `note` is what to know where it stands beside ours.
+    `note` is what to know where it stands beside ours; `by_model` says that it has a row for each
+    model.
     """
 
     id: TableId
     about: About
     regions: tuple[str, ...] = ()
     note: str = ""
+    by_model: bool = False
 
     @property
     def head(self) -> str:
@@ -136,7 +186,8 @@ class PrintedTable(Record):
 class Study(Record):
     """One comparison. `splits` is a folder with a list `<entry>.csv` for entries that have one.
 
-    `classes` names those of an entry that the study is about, where the entry has more.
+    `classes` names those of an entry that the study is about, where the entry has more;
+    `downstream` the entries of further experiments, which are no part of its comparison.
     """
 
     id: StudyId
@@ -145,6 +196,8 @@ class Study(Record):
     entries: tuple[str, ...] = Field(min_length=1)
     classes: dict[str, tuple[str, ...]] = Field(default={}, description="entry -> its classes")
     splits: str | None = None
+    downstream: tuple[str, ...] = ()
+    aspects: dict[AspectId, Aspect] = Field(default={}, description="id -> a named set of classes")
     models: dict[str, StudyModel] = Field(default={}, description="model id -> printed name")
     protocol: StudyProtocol = StudyProtocol()
     published: PublishedFiles = PublishedFiles()
@@ -177,6 +230,22 @@ class Study(Record):
     def head_of(self, about: About) -> str:
         """How the document calls its table about one thing, such as `Table 2`; empty without."""
         return " and ".join(table.head for table in self.tables_about(about))
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The entries of its comparison."""
+        return tuple(entry for entry in self.entries if entry not in self.downstream)
+
+    @model_validator(mode="after")
+    def _own_entries(self) -> Study:
+        named = dict.fromkeys(self.downstream, "downstream")
+        for name, aspect in self.aspects.items():
+            named |= dict.fromkeys((*aspect.entries, *aspect.classes), f"aspects.{name}")
+        for entry, where in named.items():
+            if entry not in self.entries:
+                known = did_you_mean(entry, self.entries)
+                raise ValueError(f"{where}: `{entry}` is no entry of the study: {known}")
+        return self
 
     @model_validator(mode="after")
     def _named_once(self) -> Study:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.metric import Metric
 from evaluation.schema import TABLES
+from evaluation.tables.aspects import Poor, aspect_targets
 from evaluation.tables.comparison import patient_means, size_note
 from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.policies import ABSENT, CODE
@@ -53,7 +54,11 @@ def pooled(values: Sample, universe: Universe, targets: Targets) -> tuple[Floats
 
 
 def aggregate(
-    grid: ScoreGrid, expected: Expected, n_draws: int = N_BOOTSTRAPS, seed: int = 0
+    grid: ScoreGrid,
+    expected: Expected,
+    n_draws: int = N_BOOTSTRAPS,
+    seed: int = 0,
+    poor: Poor | None = None,
 ) -> dict[str, pd.DataFrame]:
     """All aggregated tables of one grid.
 
@@ -62,9 +67,11 @@ def aggregate(
         expected: what the run should hold, for k of n.
         n_draws: bootstraps for the intervals of macro means.
         seed: of the bootstraps.
+        poor: classes that aspects choose by a model's scores (`poor_classes`); default none.
 
     Returns:
-        Frames of the tables dataset, dataset_class, class, region, lesion and overall.
+        Frames of the tables dataset, dataset_class, class, region, lesion, overall, and aspect if
+        the run has a class of one.
     """
     universe = universe_of(grid, expected)
     sets = [
@@ -73,6 +80,7 @@ def aggregate(
         class_targets(universe),
         region_targets(universe),
         lesion_targets(universe),
+        *aspect_targets(universe, expected.aspects, poor or {}),
         *overall_targets(universe),
     ]
     blocks: dict[str, list[Block]] = {targets.table: [] for targets in sets}

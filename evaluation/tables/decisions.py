@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.metrics.metric import Metric
-from evaluation.protocol import HEADLINE
+from evaluation.protocol import HEADLINE, UNRANKED
 from evaluation.schema import PAIRS, RANKS
 from evaluation.tables.comparison import (
     LEANS_OTHER_WAY,
@@ -69,12 +69,13 @@ def decide(
     """The tables `pairs` and `ranks`; a metric without a better side is in neither.
 
     Args:
-        grids: as from `build_grids`.
+        grids: as from `build_grids`; those of `UNRANKED` spaces decide nothing.
         expected: what the run should hold.
         n_draws: bootstraps.
         n_flips: random signs of a test.
         seed: of both.
     """
+    grids = [grid for grid in grids if grid.space not in UNRANKED]
     contests = [c for grid in grids for c in _contests(grid, expected, n_draws, n_flips, seed)]
     # One family for each printed table: all of its rows, metrics and tolerances.
     families: dict[tuple[str, Setting, str], list[_Contest]] = {}
@@ -94,6 +95,8 @@ def decide(
         pairs.append(with_clean(grid, [_pair_block(*each) for each in own], PAIRS))
         blocks = [block for each in own for block in _rank_blocks(*each)]
         ranks.append(with_clean(grid, blocks, RANKS))
+    if not grids:
+        return {"pairs": PAIRS.empty(), "ranks": RANKS.empty()}
     return {
         "pairs": pd.concat(pairs, ignore_index=True),
         "ranks": pd.concat(ranks, ignore_index=True),

@@ -34,6 +34,7 @@ from evaluation.runs.declared import leftovers_of
 from evaluation.schema import AUDIT, TABLES, read_table, write_table
 from evaluation.studies.record import Study, find_study
 from evaluation.tables.aggregate import aggregate
+from evaluation.tables.aspects import poor_classes
 from evaluation.tables.building import build_grids
 from evaluation.tables.completeness import completeness, lines_of_models_not_run
 from evaluation.tables.confusions import confusion_table
@@ -45,7 +46,7 @@ from evaluation.tables.statistics import N_BOOTSTRAPS
 from evaluation.tables.views import Links, find_links
 
 MADE_HERE = (
-    "dataset", "dataset_class", "class", "region", "lesion", "overall", "ranks", "pairs",
+    "dataset", "dataset_class", "class", "region", "lesion", "aspect", "overall", "ranks", "pairs",
     "sensitivity", "completeness", "confusions", "published", "claims",
 )  # fmt: skip
 
@@ -87,6 +88,7 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
         gaps={name: gap.words for name, gap in gaps.items() if gap.lacking},
         regions=class_regions(cards),
         metrics=tuple(config.metrics),
+        aspects=find_study(config.study).aspects | config.aspects,
     )
     trained = trained_of(expected.models, expected.entries, find_study(config.study))
     return expected, find_links(splits, _audit(paths, splits), overlaps_of(cards), trained)
@@ -201,12 +203,15 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     if seed is None:
         seed = config.seed
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
+    poor = poor_classes(grids, expected)
     for grid in grids:
-        for name, frame in aggregate(grid, expected, n_draws, seed).items():
+        made = aggregate(grid, expected, n_draws, seed, poor[grid.space])
+        for name, frame in made.items():
             parts[name].append(frame)
     tables = {
         name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames
     }
+    tables.setdefault("aspect", TABLES["aspect"].empty())
     tables |= decide(loaded.entrants, expected, n_draws, seed=seed)
     tables["sensitivity"] = sensitivity(
         tables, {m for grid in loaded.entrants for m in grid.models}

@@ -20,6 +20,7 @@ from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.schema import SCORES, scores_table
+from evaluation.studies.aspect import Aspect
 
 USED = (
     "model", "dataset", "case", "patient", "modality", "class", "kind", "status", "reason",
@@ -52,6 +53,7 @@ class Expected:
         gaps: by entry with test cases that are not usable, how many and why.
         regions: of classes outside the vocabulary.
         metrics: metrics of the configuration.
+        aspects: of the study and of the configuration, by id.
     """
 
     data_kind: str
@@ -68,6 +70,7 @@ class Expected:
     gaps: Mapping[str, str] = field(default_factory=dict)
     regions: Regions = field(default_factory=dict)
     metrics: tuple[str, ...] = DEFAULT_METRICS
+    aspects: Mapping[str, Aspect] = field(default_factory=dict)
 
     def test_cases(self, dataset: str) -> dict[str, str]:
         """Test case -> patient of an entry (empty if it has no split)."""

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from evaluation.metrics.catalogue import find_metric, metrics_among
-from evaluation.protocol import HEADLINE
+from evaluation.protocol import HEADLINE, UNRANKED
 from evaluation.schema import SENSITIVITY
 from evaluation.tables.ranking import kendall_tau
 
@@ -40,7 +40,11 @@ def sensitivity(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> 
     measured = tables["overall"]["metric"].unique()
     ranked = [metric.id for metric in metrics_among(measured) if metric.ranked]
     tables = {
-        name: frame[frame["model"].isin(models) & frame["metric"].isin(ranked)]
+        name: frame[
+            frame["model"].isin(models)
+            & frame["metric"].isin(ranked)
+            & ~frame["space"].isin(UNRANKED)
+        ]
         for name, frame in tables.items()
         if name in (*_OF_TABLE, "dataset_class")
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,7 @@ def train(
     start: Start[M],
     *,
     entries: Sequence[str] | None = None,
+    narrow: Callable[[PreparedIndex], PreparedIndex] | None = None,
     stop_after: int | None = None,
     progress: bool = True,
 ) -> Trained:
@@ -98,6 +99,7 @@ def train(
         seed: seed of weights, samples and dropout.
         start: how the model is made.
         entries: the only entries of the store to train on; None: all of them.
+        narrow: leaves out further entries or cases of the store; None: nothing.
         stop_after: leave after so many steps with only `last.pt` written, as if killed there.
         progress: show a bar.
 
@@ -108,6 +110,7 @@ def train(
     training = preset.training
     device = check_device(training)
     index = read_index(store, preset.grid).of(entries)
+    index = index if narrow is None else narrow(index)
     with joined(device) as team, only_writer(work) if team.leads else nullcontext():
         team.wait()  # until the first process holds the folder
         crops, planned = (crops_of_step(training, n) for n in (team.size, 1))

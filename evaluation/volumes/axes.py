@@ -8,7 +8,7 @@ exchanged, never mirrored.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from evaluation.volumes.segmentation import Segmentation
 
 AxisOrder = Literal["RAS", "RSA", "ARS", "ASR", "SRA", "SAR"]
 AS_STORED: AxisOrder = "RAS"
+N = TypeVar("N", int, float)
 
 
 def turned(volume: Volume, order: AxisOrder) -> Volume:
@@ -45,12 +46,10 @@ def array_turned_back(array: Array, order: AxisOrder) -> Array:
     return array.transpose(_sides(order))
 
 
-def along_ras(
-    spacing_mm: tuple[float, float, float], order: AxisOrder
-) -> tuple[float, float, float]:
-    """A grid's sides in mm along R, A and S, from those along its own x, y and z."""
+def along_ras(sides: tuple[N, N, N], order: AxisOrder) -> tuple[N, N, N]:
+    """A grid's sides (mm or voxels) along R, A and S, from those along its own x, y and z."""
     right, anterior, superior = _sides(order)
-    return spacing_mm[right], spacing_mm[anterior], spacing_mm[superior]
+    return sides[right], sides[anterior], sides[superior]
 
 
 def _stored_axes(order: AxisOrder) -> list[int]:

@@ -12,14 +12,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evaluation.config import RunConfig
+from evaluation.config import RunConfig, declare_variants
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.records import invalid_record, read_mapping
 from evaluation.metrics.catalogue import asked_metrics
-from evaluation.models.card import check_preset, find_model, model_cards
+from evaluation.models.card import (
+    built_in_ids,
+    check_preset,
+    find_model,
+    model_cards,
+    own_ids,
+)
 from evaluation.studies.record import find_study
+from evaluation.variants import trainings
 
 
 def load_config(path: Path) -> RunConfig:
@@ -67,14 +74,18 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
         BenchError: an unknown study, model, preset, entry, class or metric; an entry spelt twice;
             presets that miss the models of the run; a grid that the study has not.
     """
+    declare_variants(config)
+    _check_variants(config, origin)
     study = find_study(config.study)
-    if "resampled" in config.space and study.protocol.spacing_mm is None:
-        raise BenchError(
-            f"space: the study `{study.id}` has no grid `resampled`",
-            file=origin,
-            hint="leave `resampled` out of `space`, or write `protocol: {spacing_mm: [X, Y, Z]}` "
-            "into the study",
-        )
+    for space in config.space:
+        if not study.protocol.has_space(space):
+            more = ", crop: {ENTRY: {margin: [X, Y, Z]}}" if space == "cropped" else ""
+            raise BenchError(
+                f"space: the study `{study.id}` has no grid `{space}`",
+                file=origin,
+                hint=f"leave `{space}` out of `space`, or write `protocol: {{spacing_mm: [X, Y, Z]"
+                f"{more}}}` into the study",
+            )
     # A tolerance that stands in a metric's name takes the place of the default one.
     given = config.tolerance_mm if "tolerance_mm" in config.model_fields_set else ()
     metrics, tolerances = asked_metrics(config.metrics, given)
@@ -100,6 +111,25 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
     for entry in classes:
         classes_in_scope(find_card(entry), known)
     return known
+
+
+def _check_variants(config: RunConfig, origin: str) -> None:
+    own = set(trainings(config.variants))
+    for name, variant in config.variants.items():
+        where = f"variants.{name}"
+        if name in {*built_in_ids(), *own_ids()}:
+            raise BenchError(f"{where}: `{name}` is the id of a model", file=origin)
+        if variant.model in own:
+            raise BenchError(f"{where}: `{variant.model}` is a variant itself", file=origin)
+        card = find_model(variant.model)
+        if not card.trains or card.alone:
+            raise BenchError(
+                f"{where}: there can be no variants of `{card.id}` in one run",
+                file=origin,
+                hint="give it another preset in a run of its own"
+                if card.trains
+                else "it is not trained here",
+            )
 
 
 def unused_names(config: RunConfig) -> list[str]:

@@ -89,11 +89,11 @@ def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     """What a shard's score rows and judged sides depend on besides the masks."""
     classes = [entry.model_dump(mode="json") for entry in classes_in_scope(card, config)]
     study = find_study(config.study)
-    grid = study.protocol.grid_mm(card.grid_axes) if "resampled" in config.space else None
+    made_in = study.protocol.of_spaces(config.space, card.id, card.grid_axes)
     metrics = versions_of(config.metrics)
     made = [
         SCORES, CONFUSIONS, config.space, config.tolerance_mm, metrics, config.definition,
-        study.id, grid,
+        study.id, *made_in,
     ]  # fmt: skip
     return digest(made, classes)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
-from evaluation.protocol import Protocol
+from evaluation.protocol import UNRANKED, Protocol
 from reports.figures.annotations import annotation_figures
 from reports.figures.collection import collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
 from reports.figures.scatter import agreement_figures, size_figures
-from reports.figures.scores import class_figures, regions_figures
+from reports.figures.scores import aspects_figures, class_figures, regions_figures
 from reports.layout.fonts import INSTALL_HINT, replace_missing
 from reports.layout.style import FORMATS, drawing, save
 from reports.source.cases import CaseRows
@@ -46,6 +46,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     yield "annotations of the run's scans", annotation_figures(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         _BARS: regions_figures,
+        **({"aspects": aspects_figures} if source.aspects else {}),
         "class-wise dot plots": class_figures,
         _MERGED: partial(class_figures, merged=True),
         **dict(zip(_COMPARISONS, (forest_figures, wins_figures, rank_figures), strict=True)),
@@ -55,7 +56,7 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     }
     for protocol in source.protocols:
         for what, maker in makers.items():
-            if what in _COMPARISONS and not source.ranked:
+            if what in _COMPARISONS and (not source.ranked or protocol.space in UNRANKED):
                 continue
             if what == _MERGED and not source.merged_classes:
                 continue

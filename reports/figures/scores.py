@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from evaluation.protocol import Protocol
 from reports.figures.choice import SERIES, choose, label
@@ -34,6 +35,7 @@ from reports.source.published import (
 from reports.source.run import Rows, RunSource, rows_by
 from reports.source.words import (
     REGION_ORDER,
+    count,
     few,
     how,
     left_out_of_regions,
@@ -54,14 +56,40 @@ def regions_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
     frame = source.region_means(protocol)
     if frame is None:
         return []
-    printed = published_lookup(source, "region")
     regions = [r for r in REGION_ORDER if r in set(frame["region"])]
+    return _grouped_bars(
+        source, protocol, frame, "region", {r: region_title(r, short=True) for r in regions},
+        f" {left_out_of_regions(source)}".rstrip(),
+    )  # fmt: skip
+
+
+def aspects_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
+    """Mean and interval of each model in each aspect, a panel for each measure."""
+    frame = source.pick("aspect", protocol)
+    if frame is None:
+        return []
+    found = set(frame["aspect"])
+    titles = {a: shown.title or a for a, shown in source.aspects.items() if a in found}
+    return _grouped_bars(source, protocol, frame, "aspect", titles)
+
+
+def _grouped_bars(
+    source: RunSource,
+    protocol: Protocol,
+    frame: pd.DataFrame,
+    scope: str,
+    titles: dict[str, str],
+    closing: str = "",
+) -> list[Drawing]:
+    """Bars of every model for each region, or whatever the key column `scope` of the table has."""
+    printed = published_lookup(source, scope)
+    regions = list(titles)
     theirs = list(published_models(source, printed))
     choice = choose(source, SERIES - len(theirs))
     series = [*((m, False) for m in choice.models), *((m, True) for m in theirs)]
-    rows = rows_by(frame, "model", "region")
-    sizes = frame.groupby("region")["n_classes"].max()
-    labels = [f"{region_title(r, short=True)}\n{int(sizes[r])} classes" for r in regions]
+    rows = rows_by(frame, "model", scope)
+    sizes = frame.groupby(scope)["n_classes"].max()
+    labels = [f"{title}\n{count(int(sizes[r]), 'class', 'classes')}" for r, title in titles.items()]
     heads = {m: published_head(source, m) for m in theirs}
     entries = model_entries(source, choice.models, heads)
     drawings = []
@@ -80,12 +108,12 @@ def regions_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
         beside = any(":published" in name for values in data.values() for name in values)
         drawings.append(
             Drawing(
-                name=f"regions{source.suffix(protocol)}{page.suffix}",
-                title=f"Region-wise results{page.words}",
-                caption=f"Mean over the classes of a region. {how(source, protocol)} Bars: 95 % "
-                f"intervals over patients.{few(frame[frame['model'].isin(choice.models)])}"
+                name=f"{scope}s{source.suffix(protocol)}{page.suffix}",
+                title=f"{scope.capitalize()}-wise results{page.words}",
+                caption=f"Mean over the classes of each {scope}. {how(source, protocol)} Bars: "
+                f"95 % intervals over patients.{few(frame[frame['model'].isin(choice.models)])}"
                 f"{choice.words}"
-                + f" {left_out_of_regions(source)}".rstrip()
+                + closing
                 + " Dashed pale bars: published, on real patients, in the document's own protocol "
                 "and composition." * beside,
                 figure=figure,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from evaluation import __version__
 from evaluation.classes.modality import MODALITIES
+from evaluation.protocol import UNRANKED
 from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from reports.layout.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.leaderboard.facts import model_facts
@@ -64,6 +65,8 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
             {"modality": modality, "name": name, "region": source.region_of(modality, name)}
             for modality, name in ids.classes
         ],
+        "aspects": _aspects(source, ids),
+        "unranked": sorted(UNRANKED),
         "slots": [list(slot) for slot in ids.slots],
         "keys": [{"level": level, "id": key} for level, key in ids.keys],
         "settings": [
@@ -78,6 +81,27 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
         "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
         "numbers": held,
     }
+
+
+def _aspects(source: RunSource, ids: BoardIds) -> list[dict[str, Any]]:
+    """Aspects of which there are means, with their slots if the page can average some of them.
+
+    It cannot where each class of each entry counts, or a model's scores chose the classes.
+    """
+    found = []
+    for name, aspect in source.aspects.items():
+        if ("aspect", name) not in ids.keys:
+            continue
+        slots = []
+        if aspect.mean_over == "entries" and aspect.below is None:
+            datasets, classes = list(ids.datasets), list(ids.classes)
+            for (dataset, place), number in ids.slots.items():
+                modality, class_name = classes[place]
+                region = source.region_of(modality, class_name)
+                if aspect.holds(datasets[dataset], class_name, modality, region):
+                    slots.append(number)
+        found.append({"id": name, "title": aspect.title or name, "slots": slots})
+    return found
 
 
 def _measure(measure: Measure) -> dict[str, Any]:
@@ -101,6 +125,7 @@ def _words(source: RunSource) -> dict[str, dict[str, str]]:
             "native": "native grid (mm, true spacing)",
             "resampled": f"{grid_title(source, 'resampled')} grid",
             "own": "the model's own grid",
+            "cropped": f"{grid_title(source, 'cropped')}, nobody is ranked",
         },
         "policy": {
             "present-only": "present-only: absent class not scored",
@@ -178,7 +203,8 @@ def _published_protocol(source: RunSource) -> dict[str, str]:
 def _published(source: RunSource) -> list[dict[str, Any]]:
     """Published rows that concern the run: printed values by column id and measure."""
     lookups = {
-        scope: published_lookup(source, scope) for scope in ("region", "dataset", "class", "lesion")
+        scope: published_lookup(source, scope)
+        for scope in ("region", "dataset", "class", "lesion", "aspect")
     }
     rows = []
     for model, title in published_models(source).items():

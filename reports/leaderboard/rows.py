@@ -24,7 +24,8 @@ SWITCHES = ("policy", "space", "view", "coverage")
 EXACT_VALUES = 40
 BINS = 25
 _SIZES = {"n_cases": "scans", "n_patients": "patients", "n_missing": "missing"}
-_LEVELS = {"overall": "statistic", "region": "region", "dataset": "dataset", "class": "class"}
+_LEVELS = {"overall": "statistic", "region": "region", "dataset": "dataset", "class": "class",
+           "aspect": "aspect"}  # fmt: skip
 
 
 @dataclass(frozen=True)

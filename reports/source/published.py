@@ -54,6 +54,7 @@ def published_head(source: RunSource, model: str | None = None) -> str:
         "native": "native",
         "resampled": protocol.grid_title,
         "own": f"own grid of {protocol.grid_title}",
+        "cropped": f"{protocol.grid_title} cropped round the reference",
     }[(known.space if known else None) or protocol.space]
     return f"published, real patients, {grid}, {protocol.policy}"
 

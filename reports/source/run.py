@@ -192,12 +192,17 @@ class RunSource(RunScope):
         if overall is None:
             return []
         spaces = set(overall["space"])
-        study = self.study.protocol
-        theirs = replace(HEADLINE, space=study.space, policy=study.policy)
+        theirs = self.study_protocol
         found = [HEADLINE if "native" in spaces else replace(HEADLINE, space=min(spaces))]
         if theirs not in found and self.pick("overall", theirs) is not None:
             found.append(theirs)
         return found
+
+    @property
+    def study_protocol(self) -> Protocol:
+        """What the study's published numbers were scored by."""
+        theirs = self.study.protocol
+        return replace(HEADLINE, space=theirs.space, policy=theirs.policy)
 
     def own_grid(self, protocol: Protocol) -> tuple[Protocol, list[str]]:
         """The study's protocol on the models' own grids, and whom it concerns.

@@ -13,6 +13,7 @@ from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import split_rule
 from evaluation.published import reproduces_paper
+from evaluation.studies.aspect import Aspect
 from evaluation.studies.record import About, Study, find_study
 
 
@@ -72,6 +73,11 @@ class RunScope:
     def study(self) -> Study:
         """The study of the run's configuration."""
         return find_study(self.config.study)
+
+    @cached_property
+    def aspects(self) -> dict[str, Aspect]:
+        """Aspects that the study and the run's configuration declare, by id."""
+        return self.study.aspects | self.config.aspects
 
     @cached_property
     def reproduces_study(self) -> bool:

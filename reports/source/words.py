@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.classes import LESION, REGIONS, UNASSIGNED
 from evaluation.classes.modality import MODALITY_TITLES
-from evaluation.protocol import Protocol
+from evaluation.protocol import UNRANKED, Protocol
 from evaluation.tables.comparison import MIN_PATIENTS, TOO_SMALL
 from reports.source.measures import Measure
 from reports.source.run import RunSource
@@ -84,7 +84,12 @@ def few_of(names: list[str], most: int = 6) -> str:
 def grid_title(source: RunSource, space: str) -> str:
     """A space as printed in a head: the study says on which grid `resampled` is."""
     grid = source.study.protocol.grid_title
-    return {"native": "native", "resampled": grid, "own": "own grid"}[space]
+    return {
+        "native": "native",
+        "resampled": grid,
+        "own": "own grid",
+        "cropped": f"{grid} cropped round the reference",
+    }[space]
 
 
 def short(source: RunSource, protocol: Protocol) -> str:
@@ -98,6 +103,7 @@ def spoken(source: RunSource, protocol: Protocol) -> str:
         "native": "native grid",
         "resampled": f"{grid_title(source, 'resampled')} grid",
         "own": "the model's own grid",
+        "cropped": f"{grid_title(source, 'cropped')}, where nobody is ranked",
     }[protocol.space]
     at: dict[str, list[str]] = {}
     for m in source.measures:
@@ -181,13 +187,20 @@ def caption(
     units = units_of(source.measures) if ranked else ""
     units = f"{units[0].upper()}{units[1:]}. " if units else ""
     links = f"{source.notes['links']} " if source.notes["links"] else ""
-    closing = f" {BOLD_IS_BEST}" * bool(ranked and source.ranked) + f" {NEVER_RANKED}" * published
+    competes = ranked and source.ranked and protocol.space not in UNRANKED
+    closing = f" {BOLD_IS_BEST}" * bool(competes) + f" {not_alike(source)}" * published
     entries = len(source.dataset_cards)
     return (
         f"{what} {units}{kind(source)}{spoken(source, protocol)} {presets(source)}"
         f"{entries - len(source.not_run)} of {entries} entries of the run {source.config.name} "
         f"have data. {links}Measured by {source.implementation}.{closing}"
     )
+
+
+def not_alike(source: RunSource) -> str:
+    """Why published numbers are no part of a ranking, and what differs nevertheless."""
+    caveat = source.study.protocol.caveat
+    return f"{NEVER_RANKED} {caveat[:1].upper()}{caveat[1:]}{'.' * bool(caveat)}".rstrip()
 
 
 def how(source: RunSource, protocol: Protocol) -> str:

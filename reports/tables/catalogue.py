@@ -10,11 +10,12 @@ from pathlib import Path
 from evaluation.classes import LESION, UNASSIGNED
 from evaluation.datasets.overlaps import HOW_TO
 from evaluation.files.writing import write_text
-from evaluation.protocol import COMPOSITIONS, Protocol
+from evaluation.protocol import COMPOSITIONS, UNRANKED, Protocol
 from reports.layout.latex import to_latex
 from reports.layout.report_table import ReportTable, to_csv, to_markdown
 from reports.source.run import RunSource
 from reports.source.words import INCOMPLETE, NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
+from reports.tables.aspects import aspects_table, printed_table
 from reports.tables.classes import (
     classes_table,
     datasets_table,
@@ -24,9 +25,12 @@ from reports.tables.classes import (
 from reports.tables.collection import collection_table, specialists_table, vocabulary_table
 from reports.tables.comparisons import differences_table, pairs_table, sensitivity_table
 from reports.tables.confusions import confusions_table
+from reports.tables.costs import costs_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
+from reports.tables.shares import shares_table
+from reports.tables.trainings import trainings_table
 
 _PLAIN = (
     ("completeness", "Completeness", "What is there of each model and entry."),
@@ -66,8 +70,11 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "datasets", collection_table(source), NOT_AVAILABLE
     compared = NOT_AVAILABLE if len(source.entrants) > 1 else ONE_MODEL
     for protocol in source.protocols:
-        for what, maker, why in _under_protocols(source, compared):
+        for what, maker, why in _under_protocols(source, protocol, compared):
             table = maker(source, protocol)
+            if table is not None and protocol.space in UNRANKED:
+                columns = tuple(replace(column, ranked="") for column in table.columns)
+                table = replace(table, columns=columns)
             if table is not None and source.suffix(protocol):
                 table = replace(table, title=f"{table.title} ({short(source, protocol)})")
             yield f"{what} ({short(source, protocol)})", table, why
@@ -77,6 +84,8 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "classes", vocabulary_table(source), NOT_AVAILABLE
     if (judged := source.table("confusions")) is not None and len(judged):
         yield "sides and neighbours", confusions_table(source), NOT_AVAILABLE
+    if source.study.published.costs is not None:
+        yield "cost beside published", costs_table(source), NOT_AVAILABLE
     yield "sensitivity", sensitivity_table(source), compared
     if set(source.published["model"]) & set(source.models):
         yield "published numbers beside ours", differences_table(source), NOT_AVAILABLE
@@ -85,7 +94,9 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
         yield title.lower(), plain_table(source, name, title, text), NOT_AVAILABLE
 
 
-def _under_protocols(source: RunSource, compared: str) -> Iterator[tuple[str, Maker, str]]:
+def _under_protocols(
+    source: RunSource, protocol: Protocol, compared: str
+) -> Iterator[tuple[str, Maker, str]]:
     placed = NOT_AVAILABLE if set(source.regions) - {UNASSIGNED} else NO_REGION
     for composition in COMPOSITIONS:
         what = "region-wise results" + f", {composition}" * (composition != "all")
@@ -101,9 +112,18 @@ def _under_protocols(source: RunSource, compared: str) -> Iterator[tuple[str, Ma
     if source.merged_classes or printed:
         yield "class-wise results, modalities merged", merged_classes_table, NOT_AVAILABLE
     yield "dataset-wise results", datasets_table, NOT_AVAILABLE
+    if source.aspects:
+        yield "aspects", aspects_table, NOT_AVAILABLE
+    for table in source.study.printed_tables:
+        if table.by_model and protocol == source.study_protocol:
+            yield table.head, partial(printed_table, table=table), NOT_AVAILABLE
     if LESION in source.regions:
         yield "lesions", lesions_table, NOT_AVAILABLE
     yield "overall results", overall_table, NOT_AVAILABLE
-    if source.ranked:
+    if any("share" in variant.changes for variant in source.config.variants.values()):
+        yield "shares of the training patients", shares_table, NOT_AVAILABLE
+    if any(len(variant.seeds) > 1 for variant in source.config.variants.values()):
+        yield "chance of the training", trainings_table, NOT_AVAILABLE
+    if source.ranked and protocol.space not in UNRANKED:
         yield "ranks", ranks_table, INCOMPLETE if compared == NOT_AVAILABLE else compared
         yield "paired comparisons", pairs_table, compared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -54,7 +55,8 @@ def collection_table(source: RunSource) -> ReportTable:
         numbers: list[Value] = []
         if known:
             shown = name in known
-            numbers = [int(v) for v in printed.loc[name]] if shown else [None] * 3
+            theirs = printed.loc[name] if shown else [math.nan] * 3
+            numbers = [None if math.isnan(v) else int(v) for v in theirs]
         split = source.split_of(card)
         annotations: Value = NOT_AVAILABLE
         if counted is not None and name in counted.index:

@@ -142,6 +142,10 @@ function columnsShown() {
       present(([e]) => e === d), "entries"))
       .filter((c) => c.slots.length || activeFilters().length === 0);
   }
+  if (state.columns === "aspect") {
+    return D.aspects.map((a) => make("aspect", a.id, a.title,
+      slots.filter((s) => a.slots.includes(s)), "entries")).filter((c) => c.key !== null);
+  }
   if (state.columns === "lesion" || state.columns === "class") {
     const lesions = state.columns === "lesion";
     return D.classes.map((info, c) => [info, c])
@@ -224,7 +228,8 @@ function boardRows(columns) {
   for (const row of rows) {
     const cell = row.cells.get("overall");
     row.whole = row.kind === "entrant" && cell !== null && cell.value !== null
-      && ((cell.complete && !cell.missing) || state.unranked === "1");
+      && ((cell.complete && !cell.missing) || state.unranked === "1")
+      && !D.unranked.includes(state.space);
   }
   // By a measure without a direction nobody is better than another.
   const ranked = measure().better ? rows.filter((row) => row.whole) : [];

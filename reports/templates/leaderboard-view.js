@@ -208,7 +208,8 @@ async function start() {
   for (const name of ["policy", "space", "view", "coverage"]) options(name, named(name), name);
   options("statistic", Object.entries(D.words.statistic).filter(([id]) => keyIndex.has(`overall:${id}`)), "statistic");
   options("columns", [["region", "regions"], ["modality", "modalities"], ["dataset", "datasets"], ["lesion", "lesions"],
-    ["class", "classes"], ["merged", "classes, modalities merged"], ["none", "overall only"]], "columns");
+    ...(D.aspects.length ? [["aspect", "aspects"]] : []), ["class", "classes"],
+    ["merged", "classes, modalities merged"], ["none", "overall only"]], "columns");
   options("f-region", [["", "all"], ...D.regions.map((r) => [r.id, r.title])], "region");
   options("f-modality", [["", "all"], ...Object.entries(MODALITIES)], "modality");
   options("f-dataset", [["", "all"], ...D.datasets.map((d) => [d.id, d.title])], "dataset");

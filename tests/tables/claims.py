@@ -255,9 +255,14 @@ def _second_paper() -> Iterator[Claim]:
     frame = read_values(PUBLISHED / "hermes/values.csv").assign(
         percent=lambda f: f["printed"].astype(float)
     )
-    data = frame[frame["scope"] == "dataset"].pivot(index="model", columns="key", values="percent")
+    # Of LiTS and KiTS19 the document scores the tumour alone.
+    tumours = {"liver tumor": "lits", "kidney tumor": "kits19"}
+    columns = frame[(frame["table"] == "2") & (frame["scope"] != "average")].replace(
+        {"key": tumours}
+    )
+    data = columns.pivot(index="model", columns="key", values="percent")
     average = frame[frame["scope"] == "average"].set_index("model")["percent"]
-    aspect = frame[frame["scope"] == "aspect"].pivot(index="model", columns="key", values="percent")
+    aspect = frame[frame["table"] == "3"].pivot(index="model", columns="key", values="percent")
     mean = data.mean(axis=1)
     data, aspect, mean = data.loc[average.index], aspect.loc[average.index], mean[average.index]
     tumor = data[["lits", "kits19", "autopet"]].mean(axis=1)

@@ -142,3 +142,16 @@ def likeness(prototypes: Tensor, feature: Tensor) -> Tensor:
     """Logits: the plain dot product of (B, n, C) and (B, C, X, Y, Z), as (B, n, X, Y, Z)."""
     logits: Tensor = torch.bmm(prototypes, feature.flatten(2)).unflatten(2, feature.shape[2:])
     return logits
+
+
+def plain_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of a network under the names that it has without frozen rows."""
+    weights = {
+        name: value
+        for name, value in network.state_dict().items()
+        if ".parametrizations." not in name
+    }
+    for name, module in network.named_modules():
+        if isinstance(module, PriorTables):
+            weights[f"{name}.tasks"] = module.tasks.detach()
+    return weights

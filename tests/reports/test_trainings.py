@@ -1,0 +1,93 @@
+"""Mean and spread over trainings, beside intervals over patients."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evaluation.config import RunConfig, declare_variants
+from reports.source.loading import load_source
+from reports.tables.shares import shares_table
+from reports.tables.trainings import trainings_table
+from tests.bench.score_rows import synthetic_scores
+from tests.reports.conftest import shape_of, write_run
+
+
+@pytest.fixture(autouse=True)
+def no_variants_afterwards():
+    yield
+    declare_variants(
+        RunConfig(name="x", study="sat", data_kind="real", raw_root="raw", models=["oracle"])
+    )
+
+
+def test_spread_over_trainings(tmp_path: Path) -> None:
+    entries = {"msd_spleen": 12, "promise12": 10}
+    models = {"mine-s0": 0.0, "mine-s1": 0.05, "mine-s7": 0.01, "nnunet": 0.02}
+    scores = synthetic_scores(models, shape_of(entries), seed=1)
+    kept = scores.rows.assign(**{name: scores.rows[name].clip(0, 1) for name in ("dsc", "nsd")})
+    scores = replace(scores, rows=kept)
+    variants: dict[str, object] = {
+        "mine": {"model": "hermes-r", "seeds": [0, 1, 7], "title": "Mine"}
+    }
+    paths = write_run(tmp_path / "run", scores, list(entries), variants=variants)
+    source = load_source(paths.root)
+    assert source.model_title("mine-s7") == "Mine, seed 7"
+    table = trainings_table(source, source.protocols[0])
+    assert table is not None
+    row = next(row for row in table.rows if row[1] == "DSC")
+    overall = pd.read_parquet(paths.table("overall"))
+    chosen = overall.query(
+        "statistic == 'entries' and metric == 'dsc' and policy == 'present-only'"
+        " and view == 'paper' and coverage == 'supported' and model.str.startswith('mine')"
+    )
+    values = (100 * chosen["value"]).tolist()
+    assert len(values) == 3
+    assert row[:1] + row[2:3] == ("Mine", 3)
+    assert row[3] == pytest.approx(statistics.fmean(values))
+    assert row[4] == pytest.approx(statistics.stdev(values))
+    assert row[5] == f"{min(values):.2f}–{max(values):.2f}"
+    middle = chosen.sort_values("value").iloc[1]
+    assert row[6] == f"{100 * middle['value_low']:.2f}–{100 * middle['value_high']:.2f}"
+    assert "over trainings" in table.caption
+    assert "over patients" in table.caption
+
+
+def test_shares_are_means_over_trainings_of_the_entry(tmp_path: Path) -> None:
+    entries = {"msd_spleen": 12}
+    models = {"up-a": 0.0, "up-b": 0.05, "bare": 0.1}
+    scores = synthetic_scores(models, shape_of(entries), seed=1)
+    kept = scores.rows.assign(**{name: scores.rows[name].clip(0, 1) for name in ("dsc", "nsd")})
+    scores = replace(scores, rows=kept)
+
+    def variant(draw: int, **more: object) -> dict[str, object]:
+        return {
+            "model": "hermes-r",
+            "changes": {"share": {"part": 0.1, "draw": draw}, "entries": ["msd_spleen"], **more},
+        }
+
+    upstream = {"upstream": {"checkpoint": "somewhere.pt"}}
+    variants = {
+        "up-a": variant(0, **upstream), "up-b": variant(1, **upstream), "bare": variant(0),
+    }  # fmt: skip
+    paths = write_run(tmp_path / "run", scores, list(entries), variants=variants)
+    source = load_source(paths.root)
+    table = shares_table(source, source.protocols[0])
+    assert table is not None
+    rows = {(row[1], row[3]): row for row in table.rows}
+    dataset = pd.read_parquet(paths.table("dataset"))
+    chosen = dataset.query(
+        "metric == 'dsc' and policy == 'present-only' and view == 'paper'"
+        " and coverage == 'supported' and aggregation == 'macro'"
+    ).set_index("model")["value"]
+    both = [100 * chosen["up-a"], 100 * chosen["up-b"]]
+    row = rows["hermes-r, from upstream", "DSC"]
+    assert row[2] == "10"
+    assert row[4:6] == (2, pytest.approx(statistics.fmean(both)))
+    assert row[6] == pytest.approx(statistics.stdev(both))
+    row = rows["hermes-r, from scratch", "DSC"]
+    assert row[4:] == (1, pytest.approx(100 * chosen["bare"]), None)
