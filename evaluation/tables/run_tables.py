@@ -202,7 +202,7 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
         seed = config.seed
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
     for grid in grids:
-        for name, frame in aggregate(grid, expected, n_draws, seed).items():
+        for name, frame in aggregate(grid, expected).items():
             parts[name].append(frame)
     tables = {
         name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames
