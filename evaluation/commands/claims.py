@@ -1,4 +1,4 @@
-"""Commands about what scores can be claimed to show: `compare`."""
+"""Commands about what scores can be claimed to show: `compare`, `ceiling`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=SCORE)(compare)
+    app.command(rich_help_panel=SCORE)(ceiling)
 
 
 def compare(
@@ -62,6 +63,71 @@ def compare(
         typer.echo("\n".join(_said(row, first, second)))
     if out is not None:
         write_text(out, found.to_csv(index=False, lineterminator="\n"))
+
+
+def ceiling(
+    raters: list[Path] = typer.Argument(
+        ..., help="Two or more folders of label maps, one for each rater; no image is needed."
+    ),
+    labels: Path | None = typer.Option(
+        None, "--labels", help="As of `evaluate`; default: the values in each pair's first rater."
+    ),
+    metrics: str = typer.Option("dsc,nsd", "--metrics", help="Of `satbench metrics`."),
+    tolerance_mm: list[float] = typer.Option(
+        [], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated. Default: 1."
+    ),
+    policy: str = typer.Option("present-only", "--policy", help="What empty masks count."),
+    dataset: str = typer.Option(
+        ..., "--dataset", help="Name of the entry, as in the score rows of the models."
+    ),
+    modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
+    patient_pattern: str = typer.Option(
+        r"^(.*)$", "--patient-pattern", help="On case names; its first group is the patient."
+    ),
+    out: Path = typer.Option(
+        Path("raters.parquet"), "--out", help="Mean over pairs, as rows of the model `raters`."
+    ),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Cases at once; each needs memory."),
+) -> None:
+    """Score raters against each other: how far people agree, and a tolerance for NSD from it.
+
+    The rows stand beside a model's: `satbench compare MODEL.parquet raters.parquet` says how far
+    the model is from people.
+    """
+    from evaluation.classes.modality import MODALITIES
+    from evaluation.commands.metrics import show
+    from evaluation.errors import one_of
+    from evaluation.metrics.catalogue import asked_metrics
+    from evaluation.protocol import POLICIES
+    from evaluation.scoring.folder_pairs import Settings
+    from evaluation.scoring.outputs import require_ours, write_rows
+    from evaluation.scoring.raters import score_raters
+
+    one_of("--policy", policy, POLICIES)
+    one_of("--modality", modality, (*MODALITIES, "unknown"))
+    require_ours(out)
+    ids, tolerances = asked_metrics(_names(metrics), tolerance_mm)
+    settings = Settings(
+        labels={},
+        answered=frozenset(),
+        tolerances_mm=tolerances,
+        metrics=ids,
+        dataset=dataset,
+        modality=modality,
+    )
+    found = score_raters(raters, settings, labels, patient_pattern, jobs)
+    write_rows(out, found.human)
+    show(found.human, policy, 0)
+    for row in found.tolerances.to_dict("records"):
+        typer.echo(
+            f"{row['class']}: raters are {row['tolerance_mm']:.2f} mm apart (HD95, mean over "
+            f"{row['n_cases']} cases): a tolerance for its NSD"
+        )
+    for line in found.lacking:
+        typer.echo(f"not counted: {line}", err=True)
+    typer.echo(
+        f"{found.pairs['model'].nunique()} pairs of raters; {len(found.human)} rows in {out}"
+    )
 
 
 def _names(text: str) -> list[str]:

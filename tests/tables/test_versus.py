@@ -35,7 +35,8 @@ def test_of_two_models_it_says_what_the_table_of_pairs_says(row, grid_of) -> Non
     (pair,) = (
         decide([grid], expected)["pairs"]
         .query(
-            "scope == 'overall' and metric == 'dsc' and policy == 'present-only' and view == 'paper'"
+            "scope == 'overall' and metric == 'dsc' and policy == 'present-only' "
+            "and view == 'paper'"
         )
         .to_dict("records")
     )
