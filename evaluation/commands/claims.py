@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
 from evaluation.commands.groups import SCORE
 from evaluation.errors import BenchError
-
-if TYPE_CHECKING:
-    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +53,8 @@ def compare(
     )
     sides = _names(first), _names(second)
     if run is None:
-        found = compare_files(*([Path(name) for name in side] for side in sides), question)
+        files = [[Path(name) for name in side] for side in sides]
+        found = compare_files(files[0], files[1], question)
     else:
         found = compare_in_run(run, *sides, question)
     for row in found.to_dict("records"):
@@ -149,7 +147,7 @@ def _values(option: str, texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _said(row: dict[str, float], first: str, second: str) -> list[str]:
+def _said(row: Mapping[Any, Any], first: str, second: str) -> list[str]:
     at = f" at {row['tolerance_mm']:g} mm" if row["tolerance_mm"] == row["tolerance_mm"] else ""
     note = f" ({row['note']})" if row["note"] else ""
     equal = f"  equivalent within {row['equivalent_within']:.4f}"

@@ -81,13 +81,11 @@ def patients_needed(
 
 def _below(distance: Floats, error: Floats, freedom: Floats) -> Floats:
     known = np.where(freedom > 0, freedom, np.nan)
-    p: Floats = stdtr(known, distance / np.where(error > 0, error, np.nan))
-    return p
+    return np.asarray(stdtr(known, distance / np.where(error > 0, error, np.nan)), np.float64)
 
 
 def _noncentrality(freedom: Floats, power: float) -> Floats:
     """Shift of Student's t, in standard errors, at which the two-sided test has a power."""
     # Below one degree of freedom the inverse does not end; such a power is not to be had anyway.
     known = np.where(freedom > 0, np.maximum(freedom, 1.0), np.nan)
-    shift: Floats = nctdtrinc(known, 1 - power, student(known))
-    return shift
+    return np.asarray(nctdtrinc(known, 1 - power, student(known)), np.float64)

@@ -84,8 +84,7 @@ class Spread:
 
 def student(freedom: Floats, level: float = LEVEL) -> Floats:
     """Student's two-sided quantile at a level; NaN where there are no degrees of freedom."""
-    quantile: Floats = stdtrit(np.where(freedom > 0, freedom, np.nan), (1 + level) / 2)
-    return quantile
+    return np.asarray(stdtrit(np.where(freedom > 0, freedom, np.nan), (1 + level) / 2), np.float64)
 
 
 def _scaled_ends(mean: Floats, half: Floats, low: float, high: float) -> tuple[Floats, Floats]:
@@ -151,17 +150,17 @@ def _spread(
     square_linked, square_share, every_share = (np.zeros(shape[1:]) for _ in range(3))
     for e, entry in enumerate(values.entries):
         for rows, columns, moved in _moves(entry, universe, weights, of_model, pairs):
-            at = (e, *np.ix_(rows, columns))
-            part[at], weight[at] = moved.part, moved.weight
+            cells = np.ix_(rows, columns)
+            part[e][cells], weight[e][cells] = moved.part, moved.weight
             squares = moved.influence**2
             own = squares.sum(axis=0)
             own[own < _ROUNDING * np.maximum(moved.part**2, _ROUNDING)] = 0
-            variance[at] = own
+            variance[e][cells] = own
             effective = moved.share.sum(axis=0) ** 2 / (moved.share**2).sum(axis=0)
             freedom = np.maximum(effective - 1, 1e-3)
-            inflated[at] = own * (1 + 2 * np.sqrt(2 / freedom))
-            by_freedom[at] = inflated[at] ** 2 / freedom
-            cells = np.ix_(rows, columns)
+            higher = own * (1 + 2 * np.sqrt(2 / freedom))
+            inflated[e][cells] = higher
+            by_freedom[e][cells] = higher**2 / freedom
             square_share[cells] += (moved.share**2).sum(axis=0)
             every_share[cells] += moved.share.sum(axis=0)
             both = np.flatnonzero(place[entry.people] >= 0)
@@ -222,8 +221,8 @@ def _moves(
         else:
             inside = set(models.tolist())
             columns = np.array([i for i, (a, b) in enumerate(pairs) if {a, b} <= inside], np.intp)
-            first = np.array([pairs[i][0] for i in columns], np.intp)
-            second = np.array([pairs[i][1] for i in columns], np.intp)
+            first = np.array([pairs[i][0] for i in columns.tolist()], np.intp)
+            second = np.array([pairs[i][1] for i in columns.tolist()], np.intp)
         if not len(rows) or not len(columns):
             continue
         moved = shift[:, :, first]

@@ -97,7 +97,7 @@ def compare_files(
     ids = tuple(metric.id for metric in metrics_among(rows.columns))
     expected = Expected("real", metrics=ids)
     grids = build_grids(rows, expected, Links({}, frozenset(), ""))
-    return compare_sides(grids, expected, *names, question)
+    return compare_sides(grids, expected, names[0], names[1], question)
 
 
 def _rows_of(path: Path) -> pd.DataFrame:
@@ -248,7 +248,7 @@ def _with_trainings(
     }  # fmt: skip
     if min(map(len, sides)) < 2:
         return found
-    parts = [(side.var(ddof=1) / len(side), len(side) - 1) for side in sides]
+    parts = [(float(side.var(ddof=1)) / len(side), len(side) - 1.0) for side in sides]
     trainings = sum(part for part, _ in parts)
     parts.append((error**2 if freedom > 0 else 0.0, freedom))
     joined = sum(part for part, _ in parts)

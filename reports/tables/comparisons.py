@@ -57,11 +57,11 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             "95 % interval"
             + (f" (of {listed(lower)} B − A, so that A is better above 0)" if lower else "")
             + "; two-sided "
-            f"test by patient with the interval's error, Holm-corrected (tests in the family: "
+            "test by patient with the interval's error, Holm-corrected (tests in the family: "
             f"{tests}). False order: probability that the better one is the worse. Equal within: "
-            "smallest margin within which two one-sided tests at 5 % call the two equivalent. Shown "
-            "from: true difference that these patients show with a power of 80 %; patients needed: for "
-            "the difference found. Effect size: mean of the patients' contributions "
+            "smallest margin within which two one-sided tests at 5 % call the two equivalent. "
+            "Shown from: true difference that these patients show with a power of 80 %; patients "
+            "needed: for the difference found. Effect size: mean of the patients' contributions "
             "to the difference over their standard deviation. A better: share of patients by their "
             "own means, which Wilcoxon's test compares"
             + (
