@@ -305,10 +305,41 @@ PAIRS = Table(
             "mean of the patients' contributions to the difference / their deviation",
         ),
         Column("win_share", "number", "share of patients better under a (ties count half)", "0..1"),
-        Column("p", "number", "two-sided sign-flip test by patient of the same macro mean", "0..1"),
+        Column("error", "number", "standard error of the difference, over patients by entry"),
+        Column("freedom", "number", "its degrees of freedom (Satterthwaite)"),
+        Column("p", "number", "two-sided test of the same macro mean by its error", "0..1"),
         Column("p_holm", "number", "p, Holm-corrected over the family", "0..1"),
         Column("p_wilcoxon", "number", "Wilcoxon signed-rank test on patients' means", "0..1"),
         Column("p_wilcoxon_holm", "number", "p_wilcoxon, Holm-corrected over the family", "0..1"),
+        Column(
+            "p_sign_flip",
+            "number",
+            "sign-flip test by patient: for none of them is either model favoured; conservative "
+            "where entries disagree, not corrected",
+            "0..1",
+        ),
+        Column(
+            "p_false_order",
+            "number",
+            "probability that the order is the other way round (flat prior)",
+            "0..0.5",
+        ),
+        Column(
+            "equivalent_within",
+            "number",
+            "smallest margin within which the two are equivalent (two one-sided tests, 5 %)",
+        ),
+        Column(
+            "smallest_shown",
+            "number",
+            "true difference that these patients show (5 %, power 80 %)",
+        ),
+        Column(
+            "n_needed",
+            "number",
+            "patients that would show a true difference as large as the one found (5 %, power "
+            "80 %), entries' shares of patients as they are",
+        ),
         Column("family", "text", "the tests corrected together"),
         Column("n_family", "count", "number of tests in the family"),
         Column("n_patients", "count", "patients"),

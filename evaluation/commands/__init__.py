@@ -6,6 +6,7 @@ import typer
 
 from evaluation.commands import (
     audit,
+    claims,
     classes,
     data,
     imports,
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     run.register(app)
     plan.register(app)
     metrics.register(app)
+    claims.register(app)
     imports.register(app)
     tables.register(app)
     audit.register(app)

@@ -14,11 +14,11 @@ from evaluation.schema import TABLES
 from evaluation.tables.aspects import Poor, aspect_targets
 from evaluation.tables.comparison import patient_means, size_note
 from evaluation.tables.grid import ScoreGrid
+from evaluation.tables.intervals import spread
 from evaluation.tables.policies import ABSENT, CODE
 from evaluation.tables.samples import Floats, Sample, macro, sample
 from evaluation.tables.scores import Expected
 from evaluation.tables.settings import Block, Setting, block_of, settings_of, with_clean
-from evaluation.tables.statistics import N_BOOTSTRAPS, bootstrap, patient_weights
 from evaluation.tables.tally import Tally, ratio, tally
 from evaluation.tables.targets import (
     Targets,
@@ -54,19 +54,13 @@ def pooled(values: Sample, universe: Universe, targets: Targets) -> tuple[Floats
 
 
 def aggregate(
-    grid: ScoreGrid,
-    expected: Expected,
-    n_draws: int = N_BOOTSTRAPS,
-    seed: int = 0,
-    poor: Poor | None = None,
+    grid: ScoreGrid, expected: Expected, poor: Poor | None = None
 ) -> dict[str, pd.DataFrame]:
     """All aggregated tables of one grid.
 
     Args:
         grid: scores in one space at one tolerance; each of its metrics gives rows.
         expected: what the run should hold, for k of n.
-        n_draws: bootstraps for the intervals of macro means.
-        seed: of the bootstraps.
         poor: classes that aspects choose by a model's scores (`poor_classes`); default none.
 
     Returns:
@@ -84,21 +78,18 @@ def aggregate(
         *overall_targets(universe),
     ]
     blocks: dict[str, list[Block]] = {targets.table: [] for targets in sets}
-    weights: NDArray[np.float32] | None = None
     for setting in settings_of(grid):
         before: Sample | None = None
         for metric in grid.metrics:
             values = sample(grid, metric, setting.policy, setting.view, setting.coverage)
-            if weights is None:
-                weights = patient_weights(values, n_draws, seed)
-            draws = bootstrap(values, universe, sets, weights)
             # Most metrics score the same pairs, so that the same stands behind their numbers.
             if before is None or not values.scores_as(before):
                 tallies = [tally(grid, values, universe, t, setting.view) for t in sets]
             before = values
             reading = _Reading(grid, universe, setting, metric)
             for number, targets in enumerate(sets):
-                numbers = (macro(values, universe, targets), *draws[number].interval())
+                ends = spread(values, universe, targets).interval(metric.low, metric.high)
+                numbers = (macro(values, universe, targets), *ends)
                 parts, n = blocks[targets.table], tallies[number]
                 parts.append(reading.block(targets, "macro", numbers, n))
                 # Of the overall numbers, only the first has pooled ones beside it.

@@ -1,12 +1,15 @@
 """Two models compared by patient, on the very mean that the table shows.
 
-The primary test flips the sign of each patient's contribution to the macro mean's difference:
-under the null hypothesis a patient is as likely to favour one model as the other. It is exact up
-to 13 patients and drawn at random above. The effect size is made of the same contributions, so it
-has the difference's sign. Wilcoxon's test on patients' own means and the share of patients that
-are better under a model stand beside it: they weigh patients alike, the macro mean weighs entries
-and classes alike, so they may lean the other way; then the row says so. Below 11 patients neither
-test is printed: the smallest reachable p would mislead.
+The primary test is Student's, of the macro mean's difference with the error that its interval has
+(`evaluation.tables.intervals`), so that the two never disagree; it keeps its level where entries
+disagree, too. Beside it a test flips the sign of each patient's contribution to the difference:
+under its sharp null hypothesis a patient is as likely to favour one model as the other. It is
+exact up to 13 patients and drawn at random above, and conservative where entries disagree. The
+effect size is made of the same contributions, so it has the difference's sign. Wilcoxon's test on
+patients' own means and the share of patients that are better under a model stand beside it: they
+weigh patients alike, the macro mean weighs entries and classes alike, so they may lean the other
+way; then the row says so. Below 11 patients no test is printed: the smallest reachable p would
+mislead.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.tables.evidence import two_sided
+from evaluation.tables.intervals import spread
 from evaluation.tables.samples import Floats, Sample, macro, weights_by_model
-from evaluation.tables.statistics import Replicates, bootstrap
 from evaluation.tables.targets import Targets, Universe
 
 MIN_PATIENTS = 11
@@ -55,6 +59,9 @@ class PairTable:
     win_share: Floats
     p: Floats
     p_wilcoxon: Floats
+    p_sign_flip: Floats
+    error: Floats
+    freedom: Floats
     n_patients: NDArray[np.int64]
     n_scores: NDArray[np.int64]
 
@@ -63,7 +70,6 @@ def compare(
     values: Sample,
     universe: Universe,
     targets: Targets,
-    weights: NDArray[np.float32],
     seed: int = 0,
     n_flips: int = N_FLIPS,
 ) -> PairTable:
@@ -73,20 +79,17 @@ def compare(
         values: the sample, in which the higher value is the better one.
         universe: slots.
         targets: the table's numbers.
-        weights: draws x people, for the intervals.
         seed: of the random sign flips.
         n_flips: random sign flips where there are too many to list.
     """
     pairs = tuple(combinations(range(len(values.models)), 2))
     if values.same_scans:
-        draws = bootstrap(values, universe, [targets], weights)[0] if pairs else None
-        parts = [_compare(values, universe, targets, draws, pairs, seed, n_flips)]
+        parts = [_compare(values, universe, targets, pairs, seed, n_flips)]
     else:
         parts = []
         for pair in pairs:
             both = values.keep(pair, together=True)
-            draws = bootstrap(both, universe, [targets], weights)[0]
-            parts.append(_compare(both, universe, targets, draws, ((0, 1),), seed, n_flips))
+            parts.append(_compare(both, universe, targets, ((0, 1),), seed, n_flips))
     return PairTable(
         values.models,
         pairs,
@@ -98,7 +101,6 @@ def _compare(
     values: Sample,
     universe: Universe,
     targets: Targets,
-    draws: Replicates | None,
     pairs: Sequence[tuple[int, int]],
     seed: int,
     n_flips: int,
@@ -108,16 +110,12 @@ def _compare(
     second = [b for _, b in pairs]
     numbers = macro(values, universe, targets)
     difference = numbers[:, first] - numbers[:, second]
-    low, high = np.full(shape, np.nan), np.full(shape, np.nan)
-    if draws is not None:
-        freedom = np.minimum(draws.freedom[:, first], draws.freedom[:, second])
-        low, high = Replicates(
-            draws.values[:, :, first] - draws.values[:, :, second], freedom
-        ).interval()
+    found = spread(values, universe, targets, pairs)
+    low, high = found.interval()
     by_patient = patient_contributions(values, universe, targets)
     means, n_values = patient_means(values, universe, targets)
     effect, wins = np.full(shape, np.nan), np.full(shape, np.nan)
-    p, p_wilcoxon = np.full(shape, np.nan), np.full(shape, np.nan)
+    p_flip, p_wilcoxon = np.full(shape, np.nan), np.full(shape, np.nan)
     n_patients = np.zeros(shape, dtype=np.int64)
     inside = np.asarray(n_values > 0, dtype=bool).min(axis=2)
     n_patients[:] = inside.sum(axis=0)[:, None]
@@ -135,9 +133,14 @@ def _compare(
         part = by_patient[np.ix_(tested, rows)]
         change = part[:, :, first] - part[:, :, second]
         flipped = sign_flip(change.reshape(len(tested), -1), generator, n_flips)
-        p[rows] = flipped.reshape(len(rows), -1)
+        p_flip[rows] = flipped.reshape(len(rows), -1)
+    error, freedom = found.error, found.freedom
+    # Without any spread only the signs can be judged.
+    p = np.where(freedom > 0, two_sided(difference, error, freedom), p_flip)
+    p[n_patients < MIN_PATIENTS] = np.nan
     n_scores = np.repeat(n_values.sum(axis=0)[:, :1], len(pairs), axis=1).astype(np.int64)
-    return (difference, low, high, effect, wins, p, p_wilcoxon, n_patients, n_scores)
+    return (difference, low, high, effect, wins, p, p_wilcoxon, p_flip, error, freedom,
+            n_patients, n_scores)  # fmt: skip
 
 
 def _together(

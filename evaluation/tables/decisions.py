@@ -21,6 +21,12 @@ from evaluation.tables.comparison import (
     holm,
     size_note,
 )
+from evaluation.tables.evidence import (
+    equivalent_within,
+    false_order,
+    patients_needed,
+    smallest_shown,
+)
 from evaluation.tables.grid import ScoreGrid
 from evaluation.tables.ranking import Ranking, by_significance, rank
 from evaluation.tables.samples import Floats, Sample, sample
@@ -151,7 +157,7 @@ def _contests(
             if weights is None:
                 weights = patient_weights(values, n_draws, seed)
             for scope in scopes:
-                table = compare(values, universe, scope.targets, weights, seed, n_flips)
+                table = compare(values, universe, scope.targets, seed, n_flips)
                 rankings = tuple(
                     rank(method, values, universe, scope.targets, weights)
                     for method in ("mean-then-rank", "rank-then-mean")
@@ -202,9 +208,15 @@ def _pair_block(contest: _Contest, corrected: _Corrected) -> Block:
         "note": size_note(n_patients),
         "reason": np.where(against.ravel(), LEANS_OTHER_WAY, ""),
     }
-    same = ("difference", "low", "high", "effect_size", "win_share", "p", "p_wilcoxon")
+    same = ("difference", "low", "high", "effect_size", "win_share", "p", "p_wilcoxon",
+            "p_sign_flip", "error", "freedom")  # fmt: skip
     for name in (*same, "n_patients", "n_scores"):
         columns[name] = getattr(table, name).ravel()
+    said = (columns["difference"], columns["error"], columns["freedom"])
+    columns["p_false_order"] = false_order(*said)
+    columns["equivalent_within"] = equivalent_within(*said)
+    columns["smallest_shown"] = smallest_shown(*said[1:])
+    columns["n_needed"] = patients_needed(*said, n_patients.astype(np.float64))
     return block_of(columns, n_pairs * len(keys), n_patients > 0)
 
 

@@ -205,8 +205,7 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in MADE_HERE}
     poor = poor_classes(grids, expected)
     for grid in grids:
-        made = aggregate(grid, expected, n_draws, seed, poor[grid.space])
-        for name, frame in made.items():
+        for name, frame in aggregate(grid, expected, poor[grid.space]).items():
             parts[name].append(frame)
     tables = {
         name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames

@@ -1,10 +1,10 @@
-"""Uncertainty over patients: bootstrap intervals of the tables' own macro means.
+"""Bootstraps of the tables' own macro means over patients: how stable ranks are.
 
 The unit is the patient, linked across entries that share scans; patients are drawn within their
 entry, so every entry keeps its weight. n - 1 of n patients are drawn and re-weighted (Rao and
-Wu), which makes the variance right in entries with few patients, and the percentiles are widened
-from the normal's to Student's (Hesterberg), with degrees of freedom by Satterthwaite. All draws
-are two matrix products: weights x sums over weights x counts.
+Wu), which makes the variance right in entries with few patients; the ends of a rank are taken
+where Student's tails are (Hesterberg), with degrees of freedom by Satterthwaite. All draws are
+two matrix products: weights x sums over weights x counts.
 
 A draw that holds no scan of a rare class keeps that class's mean: it says nothing about it.
 """
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from evaluation.tables.intervals import LEVEL
 from evaluation.tables.samples import Floats, Sample, weights_by_model
 from evaluation.tables.targets import Targets, Universe
 
-LEVEL = 0.95
 N_BOOTSTRAPS = 1000
 
 
@@ -36,14 +36,6 @@ class Replicates:
 
     values: NDArray[np.float32]
     freedom: Floats
-
-    def interval(self, level: float = LEVEL) -> tuple[Floats, Floats]:
-        """Lower and upper ends, each numbers x models; NaN below two patients."""
-        return widened_percentiles(self.values, self.freedom, level)
-
-    def of(self, rows: NDArray[np.intp]) -> Replicates:
-        """Some of the numbers."""
-        return Replicates(self.values[rows], self.freedom[rows])
 
 
 def patient_weights(
@@ -165,33 +157,3 @@ def tail_share(freedom: Floats, level: float = LEVEL) -> Floats:
     """Share of the draws below a two-sided interval: the normal's share at Student's point."""
     quantile = stdtrit(np.maximum(freedom, 1e-3), (1 - level) / 2)
     return np.asarray(ndtr(quantile), dtype=np.float64)
-
-
-def widened_percentiles(
-    draws: NDArray[np.float32], freedom: Floats, level: float = LEVEL
-) -> tuple[Floats, Floats]:
-    """Percentile interval over axis 1 with Student's tails.
-
-    Args:
-        draws: numbers x draws x models.
-        freedom: degrees of freedom, numbers x models; 0 gives NaN.
-        level: coverage, 0..1.
-    """
-    ordered = np.sort(draws, axis=1)
-    position = tail_share(freedom, level) * (draws.shape[1] - 1)
-    low = _at(ordered, position)
-    high = _at(ordered, draws.shape[1] - 1 - position)
-    unknown = freedom <= 0
-    low[unknown] = np.nan
-    high[unknown] = np.nan
-    return low, high
-
-
-def _at(ordered: NDArray[np.float32], position: Floats) -> Floats:
-    below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, ordered.shape[1] - 1)
-    part = position - below
-    first = np.take_along_axis(ordered, below[:, None, :], axis=1)[:, 0].astype(np.float64)
-    second = np.take_along_axis(ordered, above[:, None, :], axis=1)[:, 0].astype(np.float64)
-    result: Floats = first + part * (second - first)
-    return result

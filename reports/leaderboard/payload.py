@@ -161,7 +161,7 @@ def _meta(source: RunSource) -> dict[str, Any]:
             f"{missing_counts(source)} under both."
         ),
         (
-            "Intervals: 95 %, bootstrap over patients. Ranks: entrants that answered every class "
+            "Intervals: 95 %, over patients. Ranks: entrants that answered every class "
             "of every scan that the run asks for; the small range is the rank's own 95 % interval."
             + (f" Nobody is ranked by {listed(unranked)}." if unranked else "")
         ),

@@ -33,6 +33,10 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             float(r["win_share"]),
             str(r["note"]) or _p(r["p_holm"]),
             str(r["note"]) or _p(r["p_wilcoxon_holm"]),
+            _p(r["p_false_order"]),
+            m.printed(r["equivalent_within"]),
+            m.printed(r["smallest_shown"]),
+            float(r["n_needed"]),
             int(r["n_patients"]),
             int(r["n_scores"]),
             *([str(r["reason"])] if leaning else []),
@@ -53,8 +57,11 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             "95 % interval"
             + (f" (of {listed(lower)} B − A, so that A is better above 0)" if lower else "")
             + "; two-sided "
-            f"sign-flip test by patient, Holm-corrected (tests in the family: {tests}), "
-            "conservative where entries disagree. Effect size: mean of the patients' contributions "
+            "test by patient with the interval's error, Holm-corrected (tests in the family: "
+            f"{tests}). False order: probability that the better one is the worse. Equal within: "
+            "smallest margin within which two one-sided tests at 5 % call the two equivalent. "
+            "Shown from: true difference that these patients show with a power of 80 %; patients "
+            "needed: for the difference found. Effect size: mean of the patients' contributions "
             "to the difference over their standard deviation. A better: share of patients by their "
             "own means, which Wilcoxon's test compares"
             + (
@@ -75,6 +82,10 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             ReportColumn("win_share", "A better", digits=2, right=True),
             ReportColumn("p_holm", "p (Holm)", right=True),
             ReportColumn("p_wilcoxon_holm", "p Wilcoxon (Holm)", right=True),
+            ReportColumn("p_false_order", "False order", right=True),
+            ReportColumn("equivalent_within", "Equal within", digits=2, right=True),
+            ReportColumn("smallest_shown", "Shown from", digits=2, right=True),
+            ReportColumn("n_needed", "Patients needed", digits=0, right=True),
             ReportColumn("n_patients", "Patients", right=True),
             ReportColumn("n_scores", "Scores", right=True),
             *([ReportColumn("reason", "Why A better leans the other way")] if leaning else []),

@@ -41,8 +41,6 @@ from sat.train import train
 
 RESULT_FILE = "result.json"
 RESULT_VERSION = 2
-# Intervals are not shown here.
-BOOTSTRAPS = 100
 
 
 def run_folder(run: Path, variant: Variant, seed: int) -> Path:
@@ -162,7 +160,7 @@ def _means(loaded: RunGrids, config: RunConfig) -> dict[str, Any]:
 
     As the tables have them: native grid, classes that the reference shows, direct answers.
     """
-    tables = aggregate(loaded.all_models[0], loaded.expected, BOOTSTRAPS, config.seed)
+    tables = aggregate(loaded.all_models[0], loaded.expected)
     entries = HEADLINE.numbers(tables["dataset"])
     return {
         "dsc": float(HEADLINE.numbers(tables["overall"])["value"].item()),

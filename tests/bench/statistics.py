@@ -12,6 +12,7 @@ import typer
 from evaluation.metrics.catalogue import find_metric
 from evaluation.tables.building import build_grids
 from evaluation.tables.decisions import scopes_of
+from evaluation.tables.intervals import spread
 from evaluation.tables.samples import Sample, macro, sample
 from evaluation.tables.statistics import bootstrap, patient_weights
 from evaluation.tables.targets import Targets, Universe, universe_of
@@ -42,8 +43,9 @@ def bench(n_models: int, scale: float, n_draws: int, repeats: int) -> Iterator[s
         values = sample(grid, find_metric("dsc"), "present-only")
         universe = universe_of(grid, scores.expected)
         tables = [scope.targets for scope in scopes_of(universe)]
-        for draws in bootstrap(values, universe, tables, patient_weights(values, n_draws)):
-            draws.interval()
+        bootstrap(values, universe, tables, patient_weights(values, n_draws))
+        for table in tables:
+            spread(values, universe, table).interval(0, 1)
 
     grid = build_grids(scores.rows, scores.expected, links)[0]
     values, universe = (
@@ -53,8 +55,9 @@ def bench(n_models: int, scale: float, n_draws: int, repeats: int) -> Iterator[s
     tables = [scope.targets for scope in scopes_of(universe)]
 
     def draws_only() -> None:
-        for draws in bootstrap(values, universe, tables, patient_weights(values, n_draws)):
-            draws.interval()
+        bootstrap(values, universe, tables, patient_weights(values, n_draws))
+        for table in tables:
+            spread(values, universe, table).interval(0, 1)
 
     def loop() -> None:
         _loop(values, universe, tables, _LOOP_DRAWS)

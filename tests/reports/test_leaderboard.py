@@ -242,7 +242,7 @@ def test_ten_models_on_the_whole_collection_stay_small(tmp_path: Path) -> None:
     models = {f"model-{i}": i / 100 for i in range(10)}
     scores = synthetic_scores(models, collection_shape(0.05))
     grid = build_grids(scores.rows, scores.expected, find_links(scores.expected.splits, None))[0]
-    tables = aggregate(grid, scores.expected, n_draws=10)
+    tables = aggregate(grid, scores.expected)
     config = RunConfig.model_validate(
         {"name": "big", "study": "sat", "data_kind": "synthetic", "raw_root": "raw",
          "models": list(models), "cohort": {}}

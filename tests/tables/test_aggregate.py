@@ -53,7 +53,7 @@ def by_hand(row, grid_of):
         row("m", "msd_liver", "q1", "liver tumor", np.nan, patient="q",
             status="prediction_missing", prediction_voxels=0),
     ]  # fmt: skip
-    return aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    return aggregate(grid_of(rows), Expected("synthetic"))
 
 
 def test_means_by_hand(by_hand) -> None:
@@ -107,7 +107,7 @@ def test_missing_rows_and_missing_scans_count_zero(row, grid_of) -> None:
         "word": {"liver": True, "kidney": False}}, {"sliver07": "ct", "word": "ct"},
         {"sliver07": split}, {"word": "no data"},
     )  # fmt: skip
-    tables = aggregate(grid_of(rows, expected), expected, n_draws=50)
+    tables = aggregate(grid_of(rows, expected), expected)
     for model, mean, missing in (("a", 1.6 / 3, 1), ("b", 0.8 / 3, 2)):
         found = pick(tables["overall"], statistic="entries", model=model).iloc[0]
         assert found["value"] == pytest.approx(mean)
@@ -125,7 +125,7 @@ def test_a_model_with_a_missing_prediction_is_not_ranked(row, grid_of) -> None:
     rows += [row("poor", "sliver07", c, "liver", 0.4 + 0.01 * int(c)) for c in cases]
     expected = Expected("synthetic")
     grid = grid_of(rows)
-    tables = aggregate(grid, expected, n_draws=50)
+    tables = aggregate(grid, expected)
     overall = pick(tables["overall"], statistic="entries").set_index("model")
     assert overall["value"].idxmax() == "best"
     assert overall["complete"].to_dict() == {"best": False, "good": True, "poor": True}
@@ -142,7 +142,7 @@ def test_a_model_with_a_missing_prediction_is_not_ranked(row, grid_of) -> None:
 def test_classes_of_a_region_are_counted_once(row, grid_of) -> None:
     rows = [row("m", dataset, "1", "liver", 0.5) for dataset in ("sliver07", "msd_liver")]
     rows += [row("m", "msd_liver", "1", "spleen", 0.7)]
-    tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    tables = aggregate(grid_of(rows), Expected("synthetic"))
     counts = {
         name: one(tables["overall"], "n_classes", statistic=name) for name in ("entries", "classes")
     }
@@ -159,7 +159,7 @@ def test_unsupported_never_enters_a_mean_unless_asked_for(row, grid_of) -> None:
         row("some", "msd_liver", "1", "liver tumor", np.nan, status="unsupported",
             reference_voxels=0, prediction_voxels=0),
     ]  # fmt: skip
-    overall = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)["overall"]
+    overall = aggregate(grid_of(rows), Expected("synthetic"))["overall"]
     got = {
         (model, coverage): one(overall, model=model, coverage=coverage, statistic="entries")
         for model in ("all", "some")
@@ -181,7 +181,7 @@ def test_direct_comes_before_union_and_both_are_kept(row, grid_of) -> None:
         row("sat", "flare22", "1", "kidney", 0.7, kind="union"),
         row("nn", "flare22", "1", "kidney", 0.6, kind="union"),
     ]
-    tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    tables = aggregate(grid_of(rows), Expected("synthetic"))
     kinds = pick(tables["dataset_class"])[["model", "kind", "preferred", "value"]]
     assert sorted(map(tuple, kinds.to_numpy().tolist())) == [
         ("nn", "union", True, 0.6), ("sat", "direct", True, 0.8), ("sat", "union", False, 0.7),
@@ -209,7 +209,7 @@ def test_a_drill_down_shows_the_kind_that_the_tables_show(row) -> None:
     assert sorted(chosen["dsc"]) == [0.2, 0.3, 0.4, 0.5, 0.8]
     assert len(preferred_rows(frame.iloc[:0])) == 0
     for grid in build_grids(frame, Expected("synthetic"), NO_LINKS):
-        slots = pick(aggregate(grid, Expected("synthetic"), n_draws=20)["dataset_class"])
+        slots = pick(aggregate(grid, Expected("synthetic"))["dataset_class"])
         shown = slots[slots["preferred"] & slots["n_scores"].gt(0)]
         kinds = set(zip(shown["model"], shown["class"], shown["kind"], strict=True))
         ours = chosen[chosen["space"] == grid.space]
@@ -220,7 +220,7 @@ def test_compositions_and_modalities(row, grid_of) -> None:
     names = {"left kidney": 0.9, "right kidney": 0.7, "kidney": 0.85, "spleen": 0.5}
     rows = [row("m", "flare22", "1", name, value) for name, value in names.items()]
     rows += [row("m", "chaos_mr", "1", "spleen", 0.1, modality="mri")]
-    tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    tables = aggregate(grid_of(rows), Expected("synthetic"))
     region = {"scheme": "anatomical", "region": "abdomen"}
     means = {
         name: one(tables["region"], composition=name, **region)
@@ -240,7 +240,7 @@ def test_compositions_and_modalities(row, grid_of) -> None:
 def test_clean_leaves_out_linked_test_scans(row, grid_of) -> None:
     rows = [row("m", "sliver07", c, "liver", v) for c, v in (("1", 0.9), ("2", 0.5))]
     links = Links({}, frozenset({("sliver07", "1")}), "")
-    tables = aggregate(grid_of(rows, links=links), Expected("synthetic"), n_draws=50)
+    tables = aggregate(grid_of(rows, links=links), Expected("synthetic"))
     assert one(tables["dataset"], dataset="sliver07") == pytest.approx(0.7)
     clean = pick(tables["dataset"], dataset="sliver07", view="clean").iloc[0]
     assert clean["value"] == pytest.approx(0.5)
@@ -252,7 +252,7 @@ def test_order_of_rows_does_not_matter() -> None:
     scores = synthetic_scores({"m": 0.0, "n": 0.1}, shape, seed=3)
     shuffled = scores.rows.sample(frac=1, random_state=1).reset_index(drop=True)
     both = [
-        aggregate(build_grids(rows, scores.expected, NO_LINKS)[0], scores.expected, n_draws=60)
+        aggregate(build_grids(rows, scores.expected, NO_LINKS)[0], scores.expected)
         for rows in (scores.rows, shuffled)
     ]
     for name, frame in both[0].items():
@@ -267,7 +267,7 @@ def test_aggregates_agree_with_a_plain_computation() -> None:
     }
     scores = synthetic_scores({"m": 0.0, "n": 0.1}, shape, seed=5, absent=0.3, scans_per_patient=2)
     grid = build_grids(scores.rows, scores.expected, NO_LINKS)[0]
-    tables = aggregate(grid, scores.expected, n_draws=50)
+    tables = aggregate(grid, scores.expected)
     rows = scores.rows.astype({"class": str, "dataset": str, "model": str, "modality": str})
     slots = rows.groupby(["model", "modality", "dataset", "class"])["dsc"].mean()
     entries = slots.groupby(["model", "dataset"]).mean()

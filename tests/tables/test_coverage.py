@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from evaluation.tables.comparison import compare
-from evaluation.tables.samples import Sample, reduce_entry
-from evaluation.tables.statistics import bootstrap, patient_weights
+from evaluation.tables.comparison import patient_contributions, sign_flip
+from evaluation.tables.evidence import two_sided
+from evaluation.tables.intervals import spread
+from evaluation.tables.samples import Sample, macro, reduce_entry
 from evaluation.tables.targets import Universe, dataset_targets, overall_targets
 
 N_SLOTS = (4, 1, 8)
 TRUTH = (0.8, 0.6, 0.7)
+Sizes = tuple[int, int, int]
 
 
 @pytest.fixture
@@ -51,62 +54,94 @@ def draw(generator: np.random.Generator, sizes: tuple[int, int, int], n_models: 
     return Sample(tuple(f"m{i}" for i in range(n_models)), first, tuple(entries))
 
 
-def coverage(sizes: tuple[int, int, int], repeats: int, n_draws: int = 500) -> tuple[float, float]:
-    """Share of intervals that hold the truth: one entry's mean (the first), and overall."""
+@dataclass(frozen=True)
+class Kept:
+    """Shares over the repeats: intervals that hold the truth, tests that reject a true null."""
+
+    mean: float
+    difference: float
+    rejected: float
+    flips: float
+
+
+def promises(
+    sizes: Sizes, repeats: int, table: int, apart: Sequence[float] = (0, 0, 0), n_flips: int = 0
+) -> Kept:
+    """Intervals and tests of one number against the truth.
+
+    Args:
+        sizes: patients of the entries.
+        repeats: simulated studies; of four models each, two pairs of which are compared.
+        table: 0 = the first entry's mean, 1 = overall.
+        apart: by how much the first of a pair is truly better in each entry.
+        n_flips: random signs of the sign-flip test; 0 = without.
+    """
     generator = np.random.default_rng(sum(sizes))
     slots = universe()
-    tables = [dataset_targets(slots), overall_targets(slots)[0]]
-    truths = np.array([TRUTH[0], np.mean(TRUTH)])
-    hits = np.zeros(2)
-    total = 0
-    for repeat in range(repeats):
+    targets = overall_targets(slots)[0]
+    if table == 0:
+        targets = dataset_targets(slots).of(np.array([0]))
+    truth = (TRUTH[0], np.mean(TRUTH))[table] if not any(apart) else np.nan
+    true_gap = (apart[0], np.mean(apart))[table]
+    pairs = ((0, 1), (2, 3))
+    kept = []
+    for _ in range(repeats):
         values = draw(generator, sizes, 4)
-        weights = patient_weights(values, n_draws, seed=repeat)
-        for at, draws in enumerate(bootstrap(values, slots, tables, weights)):
-            low, high = draws.interval()
-            hits[at] += ((low[0] <= truths[at]) & (truths[at] <= high[0])).sum()
-        total += 4
-    return tuple(hits / total)
+        if any(apart):
+            by = [np.array([gap, 0, gap, 0]) for gap in apart]
+            values = values.map([e.values + add for e, add in zip(values.entries, by, strict=True)])
+        low, high = spread(values, slots, targets).interval(0, 1)
+        found = spread(values, slots, targets, pairs)
+        below, above = found.interval()
+        numbers = macro(values, slots, targets)
+        p = two_sided(numbers[:, ::2] - numbers[:, 1::2], found.error, found.freedom)
+        flips = np.array([np.nan])
+        if n_flips:
+            parts = patient_contributions(values, slots, targets)[:, 0]
+            flips = sign_flip(parts[:, ::2] - parts[:, 1::2], generator, n_flips) < 0.05
+        kept.append(
+            [
+                ((low <= truth) & (truth <= high)).mean(),
+                ((below <= true_gap) & (true_gap <= above)).mean(),
+                (p < 0.05).mean(),
+                flips.mean(),
+            ]
+        )
+    return Kept(*np.mean(kept, axis=0))
+
+
+UNEQUAL = ((6, 240, 20), (240, 6, 20), (240, 20, 6), (12, 300, 20), (4, 240, 240))
 
 
 @pytest.mark.long
-def test_intervals_cover_the_truth_from_20_patients(say: Callable[[str], object]) -> None:
-    say("\npatients an entry   one entry   overall (95 % wanted)")
-    for n in (4, 6, 8, 11, 15, 20, 40, 100):
-        entry, overall = coverage((n, n, n), repeats=500)
-        say(f"{n:19d}   {entry:9.3f}   {overall:7.3f}")
-        if n >= 20:
-            assert 0.925 <= entry <= 0.975
-            assert 0.925 <= overall <= 0.975
-    _, mixed = coverage((6, 240, 20), repeats=500)
-    say(f"   6, 240, 20 mixed   {'':9s}   {mixed:7.3f}")
-    assert 0.92 <= mixed <= 0.975
+@pytest.mark.parametrize("sizes", [(n, n, n) for n in (6, 11, 20, 60)] + list(UNEQUAL))
+def test_intervals_cover_and_tests_keep_their_level(
+    sizes: Sizes, say: Callable[[str], object]
+) -> None:
+    found = promises(sizes, 3000, table=1)
+    say(
+        f"\n{sizes}: a mean's interval covers {found.mean:.3f}, a difference's "
+        f"{found.difference:.3f}, the test rejects {found.rejected:.3f}"
+    )
+    # 0.95 and 0.05 within 0.01, and two standard errors of 3000 studies.
+    assert found.mean == pytest.approx(0.95, abs=0.01 + 2 * 0.0025)
+    assert found.difference == pytest.approx(0.95, abs=0.01 + 2 * 0.0028)
+    assert found.rejected == pytest.approx(1 - found.difference, abs=1e-9)
 
 
 @pytest.mark.long
-def test_tests_keep_their_size(say: Callable[[str], object]) -> None:
-    say("\npatients an entry   sign flip: one entry, overall   Wilcoxon: one entry  (5 % wanted)")
-    slots = universe()
-    tables = [dataset_targets(slots), overall_targets(slots)[0]]
-    for n in (11, 14, 20, 60):
-        generator = np.random.default_rng(n)
-        rejected = []
-        for repeat in range(250):
-            values = draw(generator, (n, n, n), 4)
-            weights = patient_weights(values, 2, seed=repeat)
-            entry, overall = (
-                compare(values, slots, table, weights, seed=repeat, n_flips=999) for table in tables
-            )
-            rejected.append(
-                [(p < 0.05).mean() for p in (entry.p[0], overall.p[0], entry.p_wilcoxon[0])]
-            )
-        sizes = np.mean(rejected, axis=0)
-        say(f"{n:19d}   {sizes[0]:19.3f}, {sizes[1]:7.3f}   {sizes[2]:19.3f}")
-        assert (sizes < 0.075).all()
-        assert (sizes > 0.02).all()
+def test_where_entries_disagree_only_the_sign_flip_is_conservative(
+    say: Callable[[str], object],
+) -> None:
+    apart = (0.2, -0.2, 0.0)
+    found = promises((20, 20, 20), 1500, table=1, apart=apart, n_flips=499)
+    say(f"\nentries apart by {apart}: test {found.rejected:.3f}, sign flip {found.flips:.3f}")
+    assert found.rejected == pytest.approx(0.05, abs=0.018)
+    assert found.flips < 0.02
 
 
 def test_the_simulation_itself_in_small() -> None:
-    entry, overall = coverage((25, 25, 25), repeats=40, n_draws=300)
-    assert 0.85 <= entry <= 1
-    assert 0.85 <= overall <= 1
+    for table in (0, 1):
+        found = promises((6, 60, 20), 150, table)
+        assert found.mean == pytest.approx(0.95, abs=0.05)
+        assert found.difference == pytest.approx(0.95, abs=0.055)

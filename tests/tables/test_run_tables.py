@@ -140,7 +140,7 @@ def test_sensitivity_names_a_choice_that_flips_the_winner(row, grid_of) -> None:
                         **(empty if absent else {})))  # fmt: skip
         rows.append(row("perfect", "word", str(case), "liver", np.nan if absent else 1.0,
                         **(empty if absent else {})))  # fmt: skip
-    tables = aggregate(grid_of(rows), Expected("synthetic"), n_draws=50)
+    tables = aggregate(grid_of(rows), Expected("synthetic"))
     assert not sensitivity(tables, ("bold", "shy", "perfect"))["flips"].any()
     changes = sensitivity(tables, ("bold", "shy"))
     policy = changes[changes["choice"].eq("policy") & changes["metric"].eq("dsc")]

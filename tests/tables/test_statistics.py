@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -21,6 +22,7 @@ from evaluation.tables.comparison import (
     wilcoxon,
 )
 from evaluation.tables.decisions import decide, scopes_of
+from evaluation.tables.intervals import spread
 from evaluation.tables.ranking import kendall_tau
 from evaluation.tables.samples import macro, sample
 from evaluation.tables.scores import Expected
@@ -81,13 +83,12 @@ def test_the_matrix_product_equals_a_loop_over_draws(known) -> None:
 def test_intervals_hold_the_estimate_and_shrink_with_n(known) -> None:
     _, _, universe, values = known
     scope = scopes_of(universe)[1]
-    draws = bootstrap(values, universe, [scope.targets], patient_weights(values, 1000))[0]
-    low, high = draws.interval()
+    low, high = spread(values, universe, scope.targets).interval(0, 1)
     estimate = macro(values, universe, scope.targets)
     assert ((low < estimate) & (estimate < high)).all()
     many = prepared(seed=2, shape={"word": ("ct", 400, {"liver": True})})
-    draws = bootstrap(many[3], many[2], [scopes_of(many[2])[1].targets], patient_weights(many[3]))
-    narrow = np.subtract(*draws[0].interval()[::-1])
+    narrow = spread(many[3], many[2], scopes_of(many[2])[1].targets).interval(0, 1)
+    narrow = narrow[1] - narrow[0]
     assert (narrow > 0).all()
     assert narrow.max() < 0.5 * (high - low)[scope.keys.index("word")].min()
 
@@ -98,9 +99,8 @@ def test_one_patient_has_no_interval(row, grid_of) -> None:
     grid = grid_of([row("m", "word", "1", "liver"), row("m", "word", "2", "liver", patient="1")])
     universe = universe_of(grid, Expected("synthetic"))
     values = sample(grid, DSC, "present-only")
-    weights = patient_weights(values, 50)
-    draws = bootstrap(values, universe, [s.targets for s in scopes_of(universe)], weights)
-    assert all(np.isnan(table.interval()[0]).all() for table in draws)
+    for scope in scopes_of(universe):
+        assert np.isnan(spread(values, universe, scope.targets).interval(0, 1)[0]).all()
 
 
 def test_linked_patients_carry_one_weight() -> None:
@@ -111,12 +111,32 @@ def test_linked_patients_carry_one_weight() -> None:
     overall = scopes_of(universe)[0].targets
     widths = []
     for values in (linked, prepared(seed=4)[3]):
-        draws = bootstrap(values, universe, [overall], patient_weights(values, 2000))[0]
-        low, high = draws.interval()
+        low, high = spread(values, universe, overall).interval(0, 1)
         widths.append((high - low).mean())
-    # The same patients in two entries err together in this draw only by chance; the link must
+    # The same patients in two entries err together here only by chance; the link must
     # not make the interval collapse or explode.
     assert 0.6 < widths[0] / widths[1] < 1.7
+
+
+def test_errors_equal_the_bootstraps_and_linked_twins_count_once() -> None:
+    """A third way to the same: draws of patients, and an entry that is another one's copy."""
+    _, _, universe, values = prepared(shape={"flare22": ("ct", 60, {"liver": True}),
+                                             "word": ("ct", 60, {"liver": True})})  # fmt: skip
+    scope = scopes_of(universe)[0].targets
+    found = spread(values, universe, scope)
+    drawn = bootstrap(values, universe, [scope], patient_weights(values, 4000))[0].values.std(
+        axis=1
+    )
+    np.testing.assert_allclose(found.error, drawn, rtol=0.05)
+    twin = replace(values.entries[0], dataset="word")
+    one = values.map([values.entries[0].values, values.entries[0].values])
+    twins = replace(one, entries=(values.entries[0], twin))
+    alone = spread(values, universe, scopes_of(universe)[1].targets)
+    both = spread(twins, universe, scope)
+    np.testing.assert_allclose(both.error[0], alone.error[0])
+    np.testing.assert_allclose(both.freedom[0], alone.freedom[0])
+    apart = spread(one, universe, scope)
+    np.testing.assert_allclose(apart.error, both.error / np.sqrt(2))
 
 
 def test_contributions_of_patients_add_up_to_the_table(known) -> None:
@@ -159,13 +179,12 @@ def test_wilcoxon_equals_scipy_and_knows_no_difference() -> None:
 def test_pairs_on_the_common_set_of_two_models(known) -> None:
     _, _, universe, values = known
     scope = scopes_of(universe)[1]
-    weights = patient_weights(values, 300)
-    whole = compare(values, universe, scope.targets, weights, n_flips=500)
+    whole = compare(values, universe, scope.targets, n_flips=500)
     # Taking one model's class away must give the comparison on what is left.
     entry = values.entries[1]
     entry_values = [e.values.copy() for e in values.entries]
     entry_values[1][:, 0, 1] = np.nan
-    part = compare(values.map(entry_values), universe, scope.targets, weights, n_flips=500)
+    part = compare(values.map(entry_values), universe, scope.targets, n_flips=500)
     at = scope.keys.index(entry.dataset)
     left = np.nanmean(entry.values[:, 1:], axis=0).mean(axis=0)
     assert part.difference[at, 0] == pytest.approx(left[0] - left[1])
@@ -237,8 +256,7 @@ def test_truth_is_recovered() -> None:
     scores, _, universe, values = prepared({"m": 0.0, "n": 0.05}, seed=9)
     truth = scores.truth.groupby(["dataset", "model"])["dsc"].mean().groupby("model").mean()
     overall = scopes_of(universe)[0].targets
-    draws = bootstrap(values, universe, [overall], patient_weights(values))[0]
-    low, high = draws.interval()
+    low, high = spread(values, universe, overall).interval(0, 1)
     assert (low[0] - 0.01 < truth.to_numpy()).all()
     assert (truth.to_numpy() < high[0] + 0.01).all()
 
@@ -271,8 +289,7 @@ def test_an_effect_never_contradicts_its_difference(row, grid_of) -> None:
 def test_effects_of_one_entry_with_whole_scans_are_those_of_patients_means() -> None:
     _, _, universe, whole = prepared(absent=0.0)
     scope = scopes_of(universe)[1]
-    weights = patient_weights(whole, 50)
-    pairs = compare(whole, universe, scope.targets, weights, n_flips=99)
+    pairs = compare(whole, universe, scope.targets, n_flips=99)
     for entry in whole.entries:
         means = np.array(
             [entry.values[entry.person == p].mean(axis=(0, 1)) for p in range(len(entry.people))]
