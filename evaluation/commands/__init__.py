@@ -12,6 +12,7 @@ from evaluation.commands import (
     metrics,
     plan,
     run,
+    stress,
     tables,
 )
 
@@ -26,3 +27,4 @@ def register(app: typer.Typer) -> None:
     imports.register(app)
     tables.register(app)
     audit.register(app)
+    stress.register(app)

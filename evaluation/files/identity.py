@@ -37,6 +37,9 @@ SCORES = 3
 CONFUSIONS = 1
 """Version of judged sides and neighbours: raised when the same masks are judged otherwise."""
 
+STRESS = 1
+"""Version of answers under stress: raised when prompts are made or judged otherwise."""
+
 _MARK = ".again-"
 
 

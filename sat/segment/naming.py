@@ -21,7 +21,7 @@ from evaluation.classes import find_class, vocabulary
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from sat.model import SatModel
-from sat.prompts.book import Key, embed_prompts
+from sat.prompts.book import Key, embed_new
 
 N_NEAREST = 3
 Origin = Literal["trained", "vocabulary", "text"]
@@ -153,19 +153,8 @@ def embed(
     new = [prompt for prompt in prompts if prompt.origin != "trained"]
     encoded: dict[str, Tensor] = {}
     if new:
-        own = settings.encoder in ("folder", "knowledge")
-        if own and settings.folder is None and text_encoder is None:
-            raise BenchError(
-                "this checkpoint's text encoder is not part of it, and a prompt is new to it",
-                found=", ".join(prompt.name for prompt in new[:5]),
-                hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
-                "that trained one), or only trained classes",
-            )
-        # The first trained class once more: it tells another encoder.
-        asked: list[Key] = [book.keys[0], *((modality, prompt.name) for prompt in new)]
-        again, *vectors = embed_prompts(settings, asked, text_encoder, book.keys)
-        if own:
-            _require_same_encoder(model, again, text_encoder or settings.folder)
+        keys: list[Key] = [(modality, prompt.name) for prompt in new]
+        vectors = embed_new(book, settings, keys, text_encoder)
         encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
     answer, embeddings = [], []
     for prompt in prompts:
@@ -177,26 +166,6 @@ def embed(
             answer.append(replace(prompt, nearest=_nearest(model, modality, vector)))
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
-
-
-def _require_same_encoder(model: SatModel, again: Tensor, folder: Path | str | None) -> None:
-    """The first class of the checkpoint must come out of the encoder as it went in."""
-    key, known = model.book.keys[0], model.book.embeddings[0]
-    if again.shape != known.shape:
-        raise BenchError(
-            "the text encoder does not fit the checkpoint",
-            file=folder,
-            found=f"embeddings of {len(again)} values",
-            expected=f"{len(known)}",
-        )
-    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
-    if (again - known).norm() > 0.01 * known.norm():
-        raise BenchError(
-            "this is not the text encoder that the checkpoint was made with",
-            file=folder,
-            found=f"another embedding of `{key[1]}`, off by "
-            f"{float((again - known).norm() / known.norm()):.2f} of its length",
-        )
 
 
 def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[str, ...]:
