@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import typer
@@ -47,14 +48,15 @@ def stress(
     heads = {"named": "by name", "lost": "DSC lost", "meant": "as meant",
              "unchanged": "mask unchanged", "alarm_ml": "false alarm, ml"}  # fmt: skip
     lines = [
-        [KINDS[kind].title, *(wide.loc[kind, name] for name in heads), verdicts[kind]]
+        [KINDS[kind].title, *(_cell(wide.loc[kind, name]) for name in heads), verdicts[kind]]
         for kind in verdicts.index
     ]
-    typer.echo(
-        tabulate(lines, ["words", *heads.values(), "verdict"], floatfmt=".2f", missingval="")
-        .replace("nan", "  –")
-    )
+    typer.echo(tabulate(lines, ["words", *heads.values(), "verdict"], disable_numparse=True))
     bad = [KINDS[kind].title for kind in verdicts.index if verdicts[kind] not in GOOD]
     typer.echo(f"{len(verdicts) - len(bad)} of {len(verdicts)} kinds as wanted"
                + (f"; not: {', '.join(bad)}" if bad else ""))
     typer.echo(str(paths.table("stress")))
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"

@@ -139,7 +139,11 @@ def write_prompt_book(
 
 
 def embed_new(
-    book: PromptBook, settings: PromptSettings, keys: Sequence[Key], folder: Path | None = None
+    book: PromptBook,
+    settings: PromptSettings,
+    keys: Sequence[Key],
+    folder: Path | None = None,
+    beside: Sequence[Key] = (),
 ) -> Tensor:
     """Embeddings (N, E) of texts that are no prompts of a trained book, by its own encoder.
 
@@ -148,6 +152,7 @@ def embed_new(
         settings: of its preset.
         keys: (modality, text) pairs.
         folder: of the text encoder, for presets that use one of the user's or the run's own.
+        beside: further pairs, embedded after them; not with class ids, which know no other text.
 
     Raises:
         BenchError: an encoder is needed that is not there, or is not the checkpoint's.
@@ -161,7 +166,8 @@ def embed_new(
             "that trained one), or only trained classes",
         )
     # The first trained class once more: it tells another encoder.
-    again, *vectors = embed_prompts(settings, [book.keys[0], *keys], folder, book.keys)
+    asked = [book.keys[0], *keys, *(() if settings.encoder == "class-id" else beside)]
+    again, *vectors = embed_prompts(settings, asked, folder, book.keys)
     if own:
         _require_same_encoder(book, again, folder or settings.folder)
     return torch.stack(vectors)
