@@ -42,7 +42,7 @@ def stress(
         extent = Extent(cases, classes)
         done = stress_model(run, model, extent, lambda line: typer.echo(line, err=True))
         table = stress_table(model, done, config)
-        write_stress(paths, config, table)
+        write_stress(paths, table)
     wide = table.pivot_table(index="kind", columns="quantity", values="value", dropna=False)
     verdicts = table.drop_duplicates("kind").set_index("kind")["verdict"]
     heads = {"named": "by name", "lost": "DSC lost", "meant": "as meant",
@@ -53,8 +53,10 @@ def stress(
     ]
     typer.echo(tabulate(lines, ["words", *heads.values(), "verdict"], disable_numparse=True))
     bad = [KINDS[kind].title for kind in verdicts.index if verdicts[kind] not in GOOD]
-    typer.echo(f"{len(verdicts) - len(bad)} of {len(verdicts)} kinds as wanted"
-               + (f"; not: {', '.join(bad)}" if bad else ""))
+    typer.echo(
+        f"{len(verdicts) - len(bad)} of {len(verdicts)} kinds as wanted"
+        + (f"; not: {', '.join(bad)}" if bad else "")
+    )
     typer.echo(str(paths.table("stress")))
 
 

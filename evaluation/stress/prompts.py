@@ -81,9 +81,7 @@ def _neighbour(
     name: str, masks: Mapping[str, NDArray[np.bool_]], centres: Mapping[str, NDArray[np.float64]]
 ) -> str | None:
     """The next member of a row (ribs, vertebrae, discs), else the structure that lies nearest."""
-    apart = [
-        other for other in centres if other != name and not (masks[name] & masks[other]).any()
-    ]
+    apart = [other for other in centres if other != name and not (masks[name] & masks[other]).any()]
     place = place_in_row(name)
     if place is not None:
         rows = {other: found for other in apart if (found := place_in_row(other))}

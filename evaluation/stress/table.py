@@ -67,14 +67,13 @@ def stress_table(
     return pd.DataFrame(rows, columns=STRESS.names)
 
 
-def write_stress(paths: RunPaths, config: RunConfig, own: pd.DataFrame) -> None:
-    """Put a model's rows into the run's table, beside those of other models that take part."""
+def write_stress(paths: RunPaths, own: pd.DataFrame) -> None:
+    """Put a model's rows into the run's table, in place of its former ones."""
     path = paths.table(STRESS.name)
     frames = [own]
     if path.is_file():
         others = read_table(path, STRESS)
-        takes_part = others["model"].isin(config.models) & ~others["model"].isin(own["model"])
-        frames.insert(0, others[takes_part])
+        frames.insert(0, others[~others["model"].isin(own["model"])])
     write_table(path, pd.concat(frames, ignore_index=True), STRESS)
 
 
@@ -116,9 +115,7 @@ def _with_quantities(found: pd.DataFrame, kind: Kind) -> pd.DataFrame:
     )
 
 
-def _intervals(
-    found: pd.DataFrame, seed: int, draws: int
-) -> dict[str, tuple[float, float, float]]:
+def _intervals(found: pd.DataFrame, seed: int, draws: int) -> dict[str, tuple[float, float, float]]:
     """Mean and the ends of its interval for each quantity."""
     slots = found[["dataset", "modality", "classes"]].drop_duplicates().sort_values("dataset")
     patients = found[["dataset", "patient"]].drop_duplicates().reset_index(drop=True)

@@ -22,6 +22,7 @@ from reports.tables.confusions import confusions_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
+from reports.tables.stress import stress_table
 
 _PLAIN = (
     ("completeness", "Completeness", "What is there of each model and entry."),
@@ -72,6 +73,8 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "classes", vocabulary_table(source), NOT_AVAILABLE
     if (judged := source.table("confusions")) is not None and len(judged):
         yield "sides and neighbours", confusions_table(source), NOT_AVAILABLE
+    if source.table("stress") is not None:
+        yield "prompts under stress", stress_table(source), NOT_AVAILABLE
     yield "sensitivity", sensitivity_table(source), compared
     if set(source.published["model"]) & set(source.models):
         yield "published numbers beside ours", differences_table(source), NOT_AVAILABLE

@@ -28,7 +28,8 @@ def plain_prompt(text: str) -> str:
     if hidden:
         raise BenchError(
             "a prompt holds a character that is not seen",
-            found=f"U+{ord(hidden[0]):04X} in `{printable(plain[:60])}`",
+            found=f"U+{ord(hidden[0]):04X}, here as `·`, in "
+            f"`{printable(plain.replace(hidden[0], '·')[:60])}`",
             expected="letters, digits and signs",
             hint="type the prompt anew; it may have been copied from a page or a table",
         )

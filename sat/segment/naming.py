@@ -195,9 +195,7 @@ def embed(
     return answer, torch.stack(embeddings)
 
 
-def _nearest(
-    model: SatModel, modality: Modality, vector: Tensor
-) -> tuple[tuple[str, ...], float]:
+def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[tuple[str, ...], float]:
     """Trained classes by the cosine of their text's embedding, and the largest cosine.
 
     They are of the modality if there are any.
