@@ -66,6 +66,8 @@ test-slurm: $(READY) ## the workflow on a real Slurm on this machine
 
 demo: $(READY) ## the whole path on virtual patients, minutes on two cores
 	$(SNAKEMAKE) --configfile config/demo.yaml
+	$(BIN)/satbench stress --run results/demo --model sat-nano
+	$(BIN)/satbench report --run results/demo
 
 hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 	$(SNAKEMAKE) --configfile config/hippocampus.yaml --config raw_root="$(RAW_ROOT)"

@@ -104,6 +104,10 @@ class RunPaths:
         """Score rows of one model on one dataset."""
         return self.root / "scores" / model / f"{dataset}.parquet"
 
+    def stressed(self, model: str, dataset: str, case: str) -> Path:
+        """How a promptable model answered one case under stress."""
+        return self.root / "stress" / model / dataset / f"{case}.json"
+
     def table(self, name: str) -> Path:
         """An aggregated table."""
         return self.root / "tables" / f"{name}.parquet"

@@ -511,10 +511,44 @@ CONFUSIONS = Table(
         Column("n_missing", "count", "scans that show it and have no answer"),
     ),
 )
+STRESS = Table(
+    "stress",
+    "how a promptable model answers when the words of its prompts change in one way",
+    (
+        _DATA_KIND,
+        _MODEL,
+        Column("kind", "text", "how the words change"),
+        Column(
+            "wanted",
+            "text",
+            "same: the mask of the plain name; other: that of another structure; none: no voxel",
+            allowed=("same", "other", "none"),
+        ),
+        Column(
+            "quantity",
+            "text",
+            "named, dsc: DSC of the plain name's and of the changed words' mask with the "
+            "reference of the plain name; lost: named - dsc; meant: DSC with what the words mean; "
+            "unchanged: DSC of the two masks; alarm, alarm_ml: share of prompts with a false "
+            "alarm, and its volume, mean over all prompts",
+            allowed=("named", "dsc", "lost", "meant", "unchanged", "alarm", "alarm_ml"),
+        ),
+        Column("value", "number", "mean over entries of mean over classes of mean over scans"),
+        Column("value_low", "number", "lower end of its 95 % interval over patients"),
+        Column("value_high", "number", "upper end of its 95 % interval over patients"),
+        Column("n_prompts", "count", "prompts of this kind"),
+        Column("n_refused", "count", "of them, texts that the model refused"),
+        Column("n_cases", "count", "scans in which the kind was asked"),
+        Column("n_failed", "count", "scans, of all asked about, without an answer"),
+        Column("n_patients", "count", "patients of these scans, within their entries"),
+        Column("n_classes", "count", "classes of entries"),
+        Column("verdict", "text", "of the kind; the same in all its rows"),
+    ),
+)
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, ASPECT, OVERALL, RANKS, PAIRS,
-        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, PUBLISHED, CLAIMS,
+        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, PUBLISHED, CLAIMS, STRESS,
     )
 }  # fmt: skip

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
@@ -16,18 +17,24 @@ from evaluation.models.protocol import ModelContext
 from evaluation.training.checkpoints import FINAL_FILE
 from sat.model import SatModel, load_model
 from sat.predict import segment
+from sat.prompts.book import Key, embed_new
+from sat.prompts.choice import run_folder
 
 
 class SatNano:
     """Predicts with the checkpoint that the run trained, or with one named in the card.
 
-    Options of the card: `checkpoint` (a file, instead of the run's own) and `device`
-    (`cuda` or `cpu`; by default a GPU if the preset was trained on one and one is there).
+    Options of the card: `checkpoint` (a file, instead of the run's own), `device` (`cuda` or
+    `cpu`; by default a GPU if the preset was trained on one and one is there) and `text_encoder`
+    (a folder, for free words to a checkpoint whose encoder is the user's own).
     """
 
     def __init__(self, context: ModelContext) -> None:
         self._checkpoint = Path(str(context.options.get("checkpoint") or context.work / FINAL_FILE))
         self._device = context.options.get("device")
+        self._text_encoder = context.options.get("text_encoder")
+        self._work = context.work
+        self._texts: dict[Key, Tensor] = {}
 
     @cached_property
     def model(self) -> SatModel:
@@ -62,4 +69,19 @@ class SatNano:
         embeddings = model.book.embeddings[rows]
         return segment(
             model, case.image(), case.modality, list(classes), embeddings, axes=case.grid_axes
+        )
+
+    def predict_texts(self, case: ImageCase, texts: Sequence[str]) -> Prediction:
+        """Segment one case by free words, which go to the text encoder as they are."""
+        model, settings = self.model, self.model.preset.prompts
+        keys: list[Key] = [(case.modality, text) for text in texts]
+        trained = dict(zip(model.book.keys, model.book.embeddings, strict=True))
+        if new := [key for key in keys if key not in trained and key not in self._texts]:
+            own = self._text_encoder
+            folder = Path(str(own)) if own else run_folder(settings, self._work)
+            vectors = embed_new(model.book, settings, new, folder)
+            self._texts |= dict(zip(new, vectors, strict=True))
+        embeddings = torch.stack([trained[k] if k in trained else self._texts[k] for k in keys])
+        return segment(
+            model, case.image(), case.modality, list(texts), embeddings, axes=case.grid_axes
         )

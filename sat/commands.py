@@ -111,18 +111,21 @@ def atlas(
 
 
 def segment(
-    image: Path = typer.Argument(
-        ..., help="NIfTI, NRRD or MetaImage file, or a folder with one DICOM series."
+    image: Path | None = typer.Argument(
+        None, help="NIfTI, NRRD or MetaImage file, or a folder with one DICOM series."
     ),
     prompt: list[str] = typer.Option(
         [], "--prompt", "-p", help="A structure, such as liver; may be repeated."
     ),
     every: bool = typer.Option(False, "--all", help="Every class the checkpoint was trained on."),
-    modality: str = typer.Option(..., "--modality", "-m", help="ct, mri or pet."),
+    modality: str | None = typer.Option(None, "--modality", "-m", help="ct, mri or pet."),
     checkpoint: Path = typer.Option(
         ..., "--checkpoint", "-c", help="A trained SAT-Nano, runs/sat-nano/checkpoint.pt of a run."
     ),
-    out: Path = typer.Option(..., "--out", "-o", help="A new folder for the answer."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="A new folder for the answer."),
+    known: bool = typer.Option(
+        False, "--list", help="Only list what the checkpoint was trained on, with other spellings."
+    ),
     flat: bool = typer.Option(False, "--flat", help="One label map instead of a file a class."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace an answer that is there."),
     overlay: bool = typer.Option(True, help="Draw overlay.png."),
@@ -134,12 +137,24 @@ def segment(
 ) -> None:
     """Segment one scan by the names of structures.
 
-    Names may be printed names, aliases or raw names of the datasets (`satbench classes`).
+    Names may be printed names, aliases or raw names of the datasets (`satbench classes`); any
+    other words go to the text encoder, with a word on how near they are to a trained class.
     Masks come on the scan's own grid and in its orientation.
     """
     from evaluation.classes.modality import find_modality
 
-    kind = find_modality(modality)
+    kind = None if modality is None else find_modality(modality)
+    if known:
+        from sat.model import load_model
+        from sat.segment.known import known_lines
+
+        for line in known_lines(load_model(checkpoint).book, kind):
+            typer.echo(line)
+        return
+    if image is None or kind is None or out is None:
+        given = {"IMAGE": image, "--modality": modality, "--out": out}
+        lacking = [name for name, value in given.items() if value is None]
+        raise typer.BadParameter(f"missing {', '.join(lacking)} (only --list goes without)")
     import torch
 
     from sat.segment.console import segment_shown

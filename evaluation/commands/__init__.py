@@ -13,6 +13,7 @@ from evaluation.commands import (
     metrics,
     plan,
     run,
+    stress,
     tables,
 )
 
@@ -28,3 +29,4 @@ def register(app: typer.Typer) -> None:
     imports.register(app)
     tables.register(app)
     audit.register(app)
+    stress.register(app)

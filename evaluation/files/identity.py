@@ -40,6 +40,9 @@ CONFUSIONS = 1
 ANNOTATIONS = 1
 """Version of a case's counted annotations: raised when the same labels are counted otherwise."""
 
+STRESS = 1
+"""Version of answers under stress: raised when prompts are made or judged otherwise."""
+
 _MARK = ".again-"
 
 

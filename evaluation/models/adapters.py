@@ -15,11 +15,12 @@ from evaluation.files.writing import visible, write_json
 from evaluation.models.answers import Labels, answer_files, mask_file, read_answer
 from evaluation.models.card import Command, ModelCard, PredictionFolder, find_model, load_object
 from evaluation.models.gate import checked_model
-from evaluation.models.guarding import guarded
+from evaluation.models.guarding import Guard, guarded
 from evaluation.models.presets import context_of, preset_in_use
 from evaluation.models.protocol import BatchModel, Model
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import write_volume
+from evaluation.volumes.segmentation import Segmentation
 
 
 def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | BatchModel:
@@ -29,7 +30,7 @@ def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | Ba
     if isinstance(adapter, PredictionFolder):
         return FolderModel(card, adapter)
     if isinstance(adapter, Command):
-        return CommandModel(card, adapter)
+        return (TextCommandModel if adapter.texts else CommandModel)(card, adapter)
     factory = load_object(adapter.object, f"model card `{card.id}`, adapter.object")
     context = context_of(card, paths, config, preset_in_use(paths, config, card.id))
     return checked_model(factory(context), f"`{adapter.object}` of model card `{card.id}`")
@@ -104,24 +105,8 @@ class CommandModel:
     ) -> Iterator[tuple[ImageCase, Prediction | Exception, float]]:
         """Run the command once for the whole shard; each case is then read by itself."""
         with guarded() as guard:
-            inputs, outputs = guard.folder / "input", guard.folder / "output"
-            inputs.mkdir()
-            outputs.mkdir()
-            for case in cases:
-                write_volume(inputs / f"{case.case}.nii.gz", case.image())
-            request = {
-                "dataset": cases[0].dataset,
-                "classes": list(classes),
-                "cases": {c.case: {"modality": c.modality} for c in cases},
-            }
-            write_json(inputs / "request.json", request)
-            # Not `str.format`: the braces of an awk program or of JSON stay as they are.
-            command = [
-                part.replace("{input}", str(inputs)).replace("{output}", str(outputs))
-                for part in self.adapter.command
-            ]
             start = time.perf_counter()
-            failure = guard.run(command, self.adapter.timeout_s)
+            outputs, failure = self._answered(guard, cases, {"classes": list(classes)})
             seconds = (time.perf_counter() - start) / len(cases)
             labels = self.adapter.labels.get(cases[0].dataset)
             for case in cases:
@@ -131,6 +116,50 @@ class CommandModel:
                 except BenchError as error:
                     # A failed command explains a missing answer better than the missing file.
                     yield case, failure or error, seconds
+
+    def _answered(
+        self, guard: Guard, cases: Sequence[ImageCase], asked: Mapping[str, object]
+    ) -> tuple[Path, BenchError | None]:
+        """Run the command once; its folder of answers, and why it failed, if it did."""
+        inputs, outputs = guard.folder / "input", guard.folder / "output"
+        inputs.mkdir()
+        outputs.mkdir()
+        for case in cases:
+            write_volume(inputs / f"{case.case}.nii.gz", case.image())
+        request = {
+            "dataset": cases[0].dataset,
+            **asked,
+            "cases": {c.case: {"modality": c.modality} for c in cases},
+        }
+        write_json(inputs / "request.json", request)
+        # Not `str.format`: the braces of an awk program or of JSON stay as they are.
+        command = [
+            part.replace("{input}", str(inputs)).replace("{output}", str(outputs))
+            for part in self.adapter.command
+        ]
+        return outputs, guard.run(command, self.adapter.timeout_s)
+
+
+class TextCommandModel(CommandModel):
+    """A program that can be asked in free words, too."""
+
+    def predict_texts(self, case: ImageCase, texts: Sequence[str]) -> Prediction:
+        """Run the command for one case; masks that it leaves out are texts that it refuses.
+
+        Raises:
+            BenchError: it failed, or a mask cannot be read.
+        """
+        stems = {f"text-{number:03d}": text for number, text in enumerate(texts)}
+        with guarded() as guard:
+            outputs, failure = self._answered(guard, [case], {"texts": stems})
+            if failure:
+                raise failure
+            files = {stem: answer_files(outputs, case, None, [stem])[0] for stem in stems}
+            _require_own_files(outputs, list(files.values()))
+            answered = [stem for stem, file in files.items() if file.is_file()]
+            found = read_answer(outputs, case, None, answered).segmentation
+        places = {stems[stem]: place for stem, place in found.classes.items()}
+        return Prediction(Segmentation(found.layers, found.affine, places))
 
 
 def _require_own_files(outputs: Path, files: Sequence[Path]) -> None:

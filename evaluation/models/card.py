@@ -59,12 +59,17 @@ class Command(Record):
 
     It answers as a prediction folder for that dataset would look like: `<case>.nii.gz` with
     `labels`, or `<case>/<class>.nii.gz` masks. Other braces in the command stay as they are.
+
+    With `texts` it can also be asked in free words (`satbench stress`), once for a case: then
+    `request.json` has `texts`, file stem -> text, and it answers with `<case>/<stem>.nii.gz`
+    masks; one that is left out says that the text is refused.
     """
 
     kind: Literal["command"]
     command: list[str] = Field(min_length=1)
     labels: dict[str, dict[str, Value | Values]] = Field(default={})
     timeout_s: float = Field(default=24 * 3600.0, gt=0, allow_inf_nan=False)
+    texts: bool = Field(default=False, description="it can be asked in free words")
 
 
 class PythonObject(Record):

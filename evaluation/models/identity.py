@@ -49,7 +49,7 @@ def watched(card: ModelCard, dataset: str) -> str:
 
 def _settings(card: ModelCard, dataset: str) -> dict[str, Any]:
     """The adapter's settings, of its labels those of the dataset alone."""
-    settings = card.adapter.model_dump(mode="json", exclude={"timeout_s"})
+    settings = card.adapter.model_dump(mode="json", exclude={"timeout_s", "texts"})
     if "labels" in settings:
         settings["labels"] = settings["labels"].get(dataset)
     return settings

@@ -80,3 +80,22 @@ class Identified(Protocol):
     def made_from(self, case: ImageCase, classes: Sequence[str], /) -> object:
         """Values for JSON; cheap, and the same as long as the answer would be the same."""
         ...
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """A model that is asked in free words; optional, beside `Model` or `BatchModel`.
+
+    `satbench stress` asks by it: names of classes, and words that are no name.
+    """
+
+    def predict_texts(self, case: ImageCase, texts: Sequence[str], /) -> Prediction:
+        """Segment one case by texts: the answer has a mask under each text, on the image's grid.
+
+        A text that the answer leaves out was refused, which is right for words that mean nothing
+        in the scan; it counts as an empty mask.
+
+        Raises:
+            Exception: anything; the case is then not judged, and the others go on.
+        """
+        ...

@@ -27,7 +27,7 @@ from evaluation.workflow.lock import RunLock
 
 # Folders of a run with one folder for each model; a model's own folder comes in `runs` besides.
 WORK = (
-    "predictions", "scores", "settings/predict", "benchmarks/predict", "benchmarks/measure",
+    "predictions", "scores", "stress", "settings/predict", "benchmarks/predict", "benchmarks/measure",
     "logs/predict", "logs/measure",
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
 from reports.figures.scatter import agreement_figures, size_figures
 from reports.figures.scores import aspects_figures, class_figures, regions_figures
+from reports.figures.stress import stress_figure
 from reports.layout.fonts import INSTALL_HINT, replace_missing
 from reports.layout.style import FORMATS, drawing, save
 from reports.source.cases import CaseRows
@@ -44,6 +45,8 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     yield "model size", model_size_figure(source)
     yield "statistics of the collection", collection_figures(source)
     yield "annotations of the run's scans", annotation_figures(source)
+    if source.table("stress") is not None:
+        yield "prompts under stress", stress_figure(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
         _BARS: regions_figures,
         **({"aspects": aspects_figures} if source.aspects else {}),

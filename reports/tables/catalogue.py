@@ -30,6 +30,7 @@ from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
 from reports.tables.shares import shares_table
+from reports.tables.stress import stress_table
 from reports.tables.trainings import trainings_table
 
 _PLAIN = (
@@ -86,6 +87,8 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
         yield "sides and neighbours", confusions_table(source), NOT_AVAILABLE
     if source.study.published.costs is not None:
         yield "cost beside published", costs_table(source), NOT_AVAILABLE
+    if source.table("stress") is not None:
+        yield "prompts under stress", stress_table(source), NOT_AVAILABLE
     yield "sensitivity", sensitivity_table(source), compared
     if set(source.published["model"]) & set(source.models):
         yield "published numbers beside ours", differences_table(source), NOT_AVAILABLE

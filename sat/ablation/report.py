@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from evaluation.classes.synonyms import SETS
 from evaluation.files.writing import atomic_path, visible, write_json, write_text
 from sat.ablation.files import read_json
 from sat.ablation.running import RESULT_FILE, RESULT_VERSION
-from sat.ablation.synonyms import SETS
 from sat.ablation.variants import VARIANTS
 
 TABLE_FILE, JSON_FILE, CSV_FILE = "ablation.md", "ablation.json", "ablation.csv"

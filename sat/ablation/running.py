@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from evaluation.classes.synonyms import SETS, read_synonyms
 from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_test_shards
@@ -30,7 +31,7 @@ from evaluation.training.checkpoints import FINAL_FILE
 from evaluation.training.store import INDEX_FILE, read_index, store_folder
 from sat.ablation.confusion import class_confusions
 from sat.ablation.files import cpu_seconds, read_json
-from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
+from sat.ablation.synonyms import rename_prompts
 from sat.ablation.variants import Variant
 from sat.atlas.setup import prepare_atlas
 from sat.atlas.training import measure_atlas, train_atlas

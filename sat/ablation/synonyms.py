@@ -1,34 +1,15 @@
-"""Prompts that no training saw: synonyms of the ablation's classes, written for it.
-
-None of them is a class name or occurs in a text that stage 1 learns from; a test holds them to it.
-"""
+"""A trained model asked by prompts that no training saw: synonyms in place of its class names."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.classes.modality import Modality
+from evaluation.classes.synonyms import FILE
 from evaluation.errors import BenchError
 from evaluation.training.checkpoints import save_content
 from sat.model import SatModel
 from sat.prompts.book import Key, write_prompt_book
-
-FILE = Path(__file__).parent / "synonyms.csv"
-SETS = ("paraphrase", "term")
-
-
-def read_synonyms(name: str, path: Path = FILE) -> dict[Key, str]:
-    """Class -> synonym of one set.
-
-    `paraphrase` says the same in more or other words and mostly keeps the stem; `term` has other
-    words altogether (Latin, a function, an abbreviation).
-    """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["set"] == name]
-    modalities: dict[str, Modality] = {"ct": "ct", "mri": "mri"}
-    return {(modalities[row["modality"]], row["name"]): row["synonym"] for row in rows}
 
 
 def rename_prompts(model: SatModel, synonyms: dict[Key, str], out: Path) -> None:

@@ -136,3 +136,58 @@ def write_prompt_book(
 ) -> PromptBook:
     """Embed every key once with the preset's encoder; arguments as of `embed_prompts`."""
     return PromptBook(tuple(keys), embed_prompts(settings, keys, folder))
+
+
+def embed_new(
+    book: PromptBook,
+    settings: PromptSettings,
+    keys: Sequence[Key],
+    folder: Path | None = None,
+    beside: Sequence[Key] = (),
+) -> Tensor:
+    """Embeddings (N, E) of texts that are no prompts of a trained book, by its own encoder.
+
+    Args:
+        book: of the checkpoint.
+        settings: of its preset.
+        keys: (modality, text) pairs.
+        folder: of the text encoder, for presets that use one of the user's or the run's own.
+        beside: further pairs, embedded after them; not with class ids, which know no other text.
+
+    Raises:
+        BenchError: an encoder is needed that is not there, or is not the checkpoint's.
+    """
+    own = settings.encoder in ("folder", "knowledge")
+    if own and settings.folder is None and folder is None:
+        raise BenchError(
+            "this checkpoint's text encoder is not part of it, and a prompt is new to it",
+            found=", ".join(text for _, text in keys[:5]),
+            hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
+            "that trained one), or only trained classes",
+        )
+    # The first trained class once more: it tells another encoder.
+    asked = [book.keys[0], *keys, *(() if settings.encoder == "class-id" else beside)]
+    again, *vectors = embed_prompts(settings, asked, folder, book.keys)
+    if own:
+        _require_same_encoder(book, again, folder or settings.folder)
+    return torch.stack(vectors)
+
+
+def _require_same_encoder(book: PromptBook, again: Tensor, folder: Path | str | None) -> None:
+    """The first class of the checkpoint must come out of the encoder as it went in."""
+    key, known = book.keys[0], book.embeddings[0]
+    if again.shape != known.shape:
+        raise BenchError(
+            "the text encoder does not fit the checkpoint",
+            file=folder,
+            found=f"embeddings of {len(again)} values",
+            expected=f"{len(known)}",
+        )
+    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
+    if (again - known).norm() > 0.01 * known.norm():
+        raise BenchError(
+            "this is not the text encoder that the checkpoint was made with",
+            file=folder,
+            found=f"another embedding of `{key[1]}`, off by "
+            f"{float((again - known).norm() / known.norm()):.2f} of its length",
+        )

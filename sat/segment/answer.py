@@ -150,6 +150,8 @@ def _listed(found: Sequence[Found], overlapping: int) -> dict[str, Any]:
                 "asked": list(item.prompt.asked),
                 "understood_as": item.prompt.origin,
                 "nearest_trained": list(item.prompt.nearest),
+                "similarity": item.prompt.similarity,
+                "far": item.prompt.far,
                 "file": item.file,
                 "value": item.value,
                 "voxels": item.voxels,

@@ -20,8 +20,10 @@ from torch import Tensor
 from evaluation.classes import find_class, vocabulary
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
+from evaluation.stress.wording import IRRELEVANT
 from sat.model import SatModel
-from sat.prompts.book import Key, embed_prompts
+from sat.prompts.book import Key, embed_new
+from sat.segment.known import foreign_script, not_trained, plain_prompt
 
 N_NEAREST = 3
 Origin = Literal["trained", "vocabulary", "text"]
@@ -37,6 +39,9 @@ class Prompt:
         origin: `trained`; `vocabulary`, which the checkpoint was not trained on for this
             modality; or `text`, which no class is called.
         nearest: trained classes with the most similar text, for prompts that are not trained.
+        similarity: cosine of its text with the nearest one's, -1..1.
+        unrelated: the largest such cosine of texts that have nothing to do with anatomy; a prompt
+            no nearer than these is far from all that the checkpoint knows.
         similar_names: classes of the vocabulary that are spelled alike, for `text`.
         trained_for: another modality that the checkpoint was trained on the class for.
     """
@@ -45,8 +50,17 @@ class Prompt:
     asked: tuple[str, ...]
     origin: Origin
     nearest: tuple[str, ...] = ()
+    similarity: float | None = None
+    unrelated: float | None = None
     similar_names: tuple[str, ...] = ()
     trained_for: Modality | None = None
+
+    @property
+    def far(self) -> bool:
+        """Whether its text is no nearer to a trained class than words about something else."""
+        if self.similarity is None or self.unrelated is None:
+            return False
+        return self.similarity <= self.unrelated
 
     @property
     def warning(self) -> str | None:
@@ -59,9 +73,21 @@ class Prompt:
             what = f"is a class that this checkpoint was trained on for {self.trained_for} only"
         else:
             what = "is a class of the vocabulary that this checkpoint was not trained on"
-        parts = [f"`{self.name}` {what}", "nearest trained classes: " + ", ".join(self.nearest)]
+        near = "nearest trained classes: " + ", ".join(self.nearest)
+        if self.similarity is not None:
+            near += f" (similarity of the first {self.similarity:.2f})"
+        parts = [f"`{self.name}` {what}"]
         if self.similar_names:
-            parts.insert(1, "did you mean " + " or ".join(f"`{n}`" for n in self.similar_names))
+            parts.append("did you mean " + " or ".join(f"`{n}`" for n in self.similar_names))
+        if foreign_script(self.name):
+            parts.append("it is not in Latin letters, and the text encoder was taught English")
+        parts.append(near)
+        if self.far:
+            parts.append(
+                "FAR from all of them: words about something else are as near "
+                f"({self.unrelated:.2f}), so do not trust this mask (another language? a structure "
+                "that was not trained? --list shows what is known)"
+            )
         return "; ".join(parts)
 
 
@@ -69,7 +95,7 @@ def resolve(model: SatModel, modality: Modality, texts: Sequence[str]) -> list[P
     """Prompts in the order asked, each class once; `nearest` is filled in by `embed`.
 
     Raises:
-        BenchError: no prompt, or an empty one.
+        BenchError: no prompt, or one that is none (see `plain_prompt`).
     """
     if not texts:
         raise BenchError(
@@ -78,10 +104,7 @@ def resolve(model: SatModel, modality: Modality, texts: Sequence[str]) -> list[P
         )
     found: dict[str, Prompt] = {}
     for text in texts:
-        plain = _plain(text)
-        if not plain:
-            raise BenchError("a prompt is empty", found=repr(text), hint="name a structure")
-        prompt = _look_up(model, modality, plain)
+        prompt = _look_up(model, modality, plain_prompt(text))
         known = found.get(prompt.name)
         asked = (text,) if known is None else (*known.asked, text)
         found[prompt.name] = replace(prompt, asked=asked)
@@ -89,31 +112,27 @@ def resolve(model: SatModel, modality: Modality, texts: Sequence[str]) -> list[P
 
 
 def trained_names(model: SatModel, modality: Modality) -> list[str]:
-    """All classes that a checkpoint was trained on for a modality."""
+    """All classes that a checkpoint was trained on for a modality.
+
+    Raises:
+        BenchError: there is none.
+    """
     names = [name for m, name in model.book.keys if m == modality]
     if not names:
-        others = sorted({m for m, _ in model.book.keys})
-        raise BenchError(
-            f"this checkpoint was not trained on any {modality} class",
-            found=f"classes of {', '.join(others)}",
-        )
+        raise not_trained(model.book, modality)
     return names
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.lower().replace("_", " ").split())
-
-
 def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
-    trained = {_plain(name): name for m, name in model.book.keys if m == modality}
+    trained = {plain_prompt(name): name for m, name in model.book.keys if m == modality}
     if plain in trained:
         return Prompt(trained[plain], (), "trained")
     try:
         name = find_class(modality, plain).name
     except BenchError:
         return Prompt(plain, (), "text", similar_names=_spelled_alike(modality, plain))
-    if _plain(name) in trained:
-        return Prompt(trained[_plain(name)], (), "trained")
+    if plain_prompt(name) in trained:
+        return Prompt(trained[plain_prompt(name)], (), "trained")
     other = next((m for m, known in model.book.keys if known == name), None)
     return Prompt(name, (), "vocabulary", trained_for=other)
 
@@ -152,21 +171,15 @@ def embed(
     rows = {key: row for row, key in enumerate(book.keys)}
     new = [prompt for prompt in prompts if prompt.origin != "trained"]
     encoded: dict[str, Tensor] = {}
+    unrelated: float | None = None
     if new:
-        own = settings.encoder in ("folder", "knowledge")
-        if own and settings.folder is None and text_encoder is None:
-            raise BenchError(
-                "this checkpoint's text encoder is not part of it, and a prompt is new to it",
-                found=", ".join(prompt.name for prompt in new[:5]),
-                hint="give the encoder's folder with --text-encoder (runs/sat-nano/text of a run "
-                "that trained one), or only trained classes",
-            )
-        # The first trained class once more: it tells another encoder.
-        asked: list[Key] = [book.keys[0], *((modality, prompt.name) for prompt in new)]
-        again, *vectors = embed_prompts(settings, asked, text_encoder, book.keys)
-        if own:
-            _require_same_encoder(model, again, text_encoder or settings.folder)
-        encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=True)}
+        keys: list[Key] = [(modality, prompt.name) for prompt in new]
+        # What is no nearer than these texts is far, whatever the encoder's cosines are like.
+        others: list[Key] = [(modality, text) for text in IRRELEVANT]
+        vectors = embed_new(book, settings, keys, text_encoder, others)
+        encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=False)}
+        strange = (_nearest(model, modality, vector)[1] for vector in vectors[len(keys) :])
+        unrelated = max(strange, default=None)
     answer, embeddings = [], []
     for prompt in prompts:
         if prompt.origin == "trained":
@@ -174,36 +187,22 @@ def embed(
             embeddings.append(book.embeddings[rows[modality, prompt.name]])
         else:
             vector = encoded[prompt.name]
-            answer.append(replace(prompt, nearest=_nearest(model, modality, vector)))
+            nearest, similarity = _nearest(model, modality, vector)
+            answer.append(
+                replace(prompt, nearest=nearest, similarity=similarity, unrelated=unrelated)
+            )
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
 
 
-def _require_same_encoder(model: SatModel, again: Tensor, folder: Path | str | None) -> None:
-    """The first class of the checkpoint must come out of the encoder as it went in."""
-    key, known = model.book.keys[0], model.book.embeddings[0]
-    if again.shape != known.shape:
-        raise BenchError(
-            "the text encoder does not fit the checkpoint",
-            file=folder,
-            found=f"embeddings of {len(again)} values",
-            expected=f"{len(known)}",
-        )
-    # Other machines and versions differ by 1e-5; another training of the same encoder by far more.
-    if (again - known).norm() > 0.01 * known.norm():
-        raise BenchError(
-            "this is not the text encoder that the checkpoint was made with",
-            file=folder,
-            found=f"another embedding of `{key[1]}`, off by "
-            f"{float((again - known).norm() / known.norm()):.2f} of its length",
-        )
+def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[tuple[str, ...], float]:
+    """Trained classes by the cosine of their text's embedding, and the largest cosine.
 
-
-def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[str, ...]:
-    """Trained classes by the cosine of their text's embedding, of the modality if there are any."""
+    They are of the modality if there are any.
+    """
     keys = model.book.keys
     own = [row for row, (m, _) in enumerate(keys) if m == modality]
     rows = own or list(range(len(keys)))
     cosines = torch.nn.functional.cosine_similarity(model.book.embeddings[rows], vector[None])
     order = cosines.argsort(descending=True).tolist()[:N_NEAREST]
-    return tuple(keys[rows[i]][1] for i in order)
+    return tuple(keys[rows[i]][1] for i in order), float(cosines.max())

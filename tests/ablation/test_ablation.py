@@ -14,6 +14,7 @@ import yaml
 
 from evaluation.cases import CaseRecord, write_case
 from evaluation.classes import find_class
+from evaluation.classes.synonyms import SETS, read_synonyms
 from evaluation.config import RunConfig, freeze
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -28,7 +29,7 @@ from sat.ablation import running
 from sat.ablation.commands import ablation
 from sat.ablation.report import CSV_FILE, JSON_FILE, NOT_POSSIBLE, write_report
 from sat.ablation.running import run_variant
-from sat.ablation.synonyms import SETS, read_synonyms, rename_prompts
+from sat.ablation.synonyms import rename_prompts
 from sat.ablation.variants import VARIANTS, find_variant, variant_preset
 from sat.commands import retrieval
 from sat.config import AtlasTraining, Preset, load_preset

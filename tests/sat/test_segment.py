@@ -188,6 +188,46 @@ def test_new_texts_use_the_checkpoint_s_statistics(model):
     assert torch.allclose(model.queries(embeddings)[1:], single, atol=1e-5)
 
 
+def test_any_text_says_how_near_it_is_and_warns_when_it_is_far(model):
+    """Held-out words: those for a trained structure are near, words about something else far."""
+    near = ("hepatic organ", "renal organ on the left", "main artery, aorta", "livers")
+    far = ("a blue motor car", "quarterly sales figures", "Leber", "печень")
+    prompts = embed(model, "ct", resolve(model, "ct", [*near, *far]))[0]
+    assert [prompt.far for prompt in prompts] == [False] * len(near) + [True] * len(far)
+    assert prompts[0].nearest[0] == "liver"
+    assert f"{prompts[0].similarity:.2f}" in str(prompts[0].warning)
+    assert "FAR" not in str(prompts[0].warning)
+    assert all("FAR from all" in str(prompt.warning) for prompt in prompts[len(near) :])
+    assert "not in Latin letters" in str(prompts[-1].warning)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("  ", "empty"),
+        ("li\x00ver", "U\\+0000"),
+        ("liver\u202e", "U\\+202E"),
+        ("li\u200bver", "U\\+200B"),
+        ("?!", "no letter"),
+        ("liver " * 80, "too long"),
+    ],
+)
+def test_what_is_no_prompt_is_refused_in_clear_words(model, text, words):
+    with pytest.raises(BenchError, match=words) as error:
+        resolve(model, "ct", ["liver", text])
+    assert str(error.value).replace("\n", "").isprintable()
+
+
+def test_a_list_of_what_the_checkpoint_knows(checkpoint):
+    done = CliRunner().invoke(build(), ["segment", "--list", "-c", str(checkpoint)])
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert len(lines) == len(TRAINED) + 1
+    assert any("left kidney" in line and "kidney_left" in line for line in lines)
+    done = CliRunner().invoke(build(), ["segment", "-c", str(checkpoint), "-p", "liver"])
+    assert done.exit_code == 2
+
+
 def test_a_used_folder_is_kept_unless_told_otherwise(ask, scan, tmp_path):
     out, _, _ = ask(scan, "liver")
     with pytest.raises(BenchError, match="not empty"):

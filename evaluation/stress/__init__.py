@@ -1,0 +1,1 @@
+"""Promptable models under stress: what becomes of a mask when the words of the prompt change."""

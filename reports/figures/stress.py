@@ -1,0 +1,71 @@
+"""Prompts under stress as dots: masks before and after, DSC lost, false alarms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.stress.kinds import KINDS
+from reports.figures.choice import label
+from reports.figures.drawing import Drawing, dot, legend, model_looks, offsets
+from reports.layout.style import GRID, INK, MUTED, canvas, looks
+from reports.source.run import RunSource
+from reports.source.words import listed
+
+_PANELS = (
+    ("unchanged", "mask unchanged (DSC)"),
+    ("lost", "DSC lost"),
+    ("alarm_ml", "false alarms, ml a prompt"),
+)
+_WANTED = {"unchanged": {"same": 1.0, "other": 0.0, "none": 0.0}, "lost": {"same": 0.0},
+           "alarm_ml": {"none": 0.0}}  # fmt: skip
+
+
+def stress_figure(source: RunSource) -> Drawing | None:
+    """One row for each kind of stress, one dot for each model; None: no model was asked."""
+    frame = source.table("stress")
+    if frame is None or frame.empty:
+        return None
+    models = [m for m in source.models if m in set(frame["model"])]
+    models += sorted(set(frame["model"]) - set(models))
+    kinds = [kind for kind in KINDS.values() if kind.id in set(frame["kind"])]
+    places = {kind.id: -float(row) for row, kind in enumerate(kinds)}
+    values = frame.set_index(["model", "kind", "quantity"])[["value", "value_low", "value_high"]]
+    # Models that are not in the run can be asked, too: after those that are, which keep their looks.
+    dressed = looks(list(dict.fromkeys([*model_looks(source), *models])))
+    figure, panels = canvas(
+        "double", 24 + 7.5 * len(kinds), columns=len(_PANELS), sharey=True, squeeze=False
+    )
+    for axes, (quantity, title) in zip(panels[0], _PANELS, strict=True):
+        for kind in kinds:
+            axes.axhline(places[kind.id], color=GRID, linewidth=0.5, zorder=0)
+            wanted = _WANTED[quantity].get(kind.wanted)
+            if wanted is not None:
+                y = places[kind.id]
+                axes.plot([wanted, wanted], [y - 0.4, y + 0.4], color=INK, linewidth=2.2, zorder=1)
+        for shift, model in zip(offsets(len(models)), models, strict=True):
+            for kind in kinds:
+                if (quantity != "unchanged") and kind.wanted not in _WANTED[quantity]:
+                    continue
+                found = values.loc[(model, kind.id, quantity)].to_numpy(dtype=float)
+                if np.isfinite(found[0]):
+                    ends = (float(found[1]), float(found[2]))
+                    dot(axes, float(found[0]), places[kind.id] - shift, dressed[model], ends)
+        axes.set_xlabel(title)
+        axes.set_ylim(-len(kinds) + 0.4, 0.6)
+    panels[0][0].set_xlim(-0.05, 1.05)
+    panels[0][0].set_yticks(list(places.values()), [kind.title for kind in kinds])
+    for axes in panels[0]:
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_color(MUTED)
+    legend(figure, [(label(source.model_title(m)), dressed[m], False) for m in models], "dot")
+    titles = listed(source.model_title(m) for m in models)
+    return Drawing(
+        name="stress",
+        title="Prompts under stress",
+        caption=f"Changed words to {titles}, against the plain names of classes: DSC of the masks "
+        "before and after; DSC lost where the words mean the same; volume found where they mean "
+        "nothing in the scan. Bars mark what is wanted, lines are 95 % intervals over patients. A "
+        "model that ignores its text stands at 1 on every row of the first panel.",
+        figure=figure,
+        data={"kinds": [kind.id for kind in kinds], "models": models},
+    )

@@ -1,0 +1,77 @@
+"""What `satbench segment` says before it works: texts that are no prompt, and what is known."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+from evaluation.classes import vocabulary
+from evaluation.classes.modality import Modality
+from evaluation.errors import BenchError, printable
+from sat.prompts.book import PromptBook
+
+MOST_CHARACTERS = 300
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+
+
+def plain_prompt(text: str) -> str:
+    """A prompt in lower case with single blanks in place of `_` and white space.
+
+    Raises:
+        BenchError: it is empty, has no letter, holds characters that are not seen, or is a text
+            rather than a name.
+    """
+    plain = " ".join(text.lower().replace("_", " ").split())
+    if not plain:
+        raise BenchError("a prompt is empty", found=repr(text), hint="name a structure")
+    hidden = [c for c in plain if unicodedata.category(c) in _INVISIBLE]
+    if hidden:
+        raise BenchError(
+            "a prompt holds a character that is not seen",
+            found=f"U+{ord(hidden[0]):04X}, here as `·`, in "
+            f"`{printable(plain.replace(hidden[0], '·')[:60])}`",
+            expected="letters, digits and signs",
+            hint="type the prompt anew; it may have been copied from a page or a table",
+        )
+    if not any(c.isalpha() for c in plain):
+        raise BenchError("a prompt has no letter", found=f"`{plain[:60]}`", hint="name a structure")
+    if len(plain) > MOST_CHARACTERS:
+        raise BenchError(
+            "a prompt is too long",
+            found=f"{len(plain)} characters, from `{plain[:40]} ...`",
+            expected=f"at most {MOST_CHARACTERS}",
+            hint="name one structure a prompt; --prompt may be repeated",
+        )
+    return plain
+
+
+def foreign_script(text: str) -> bool:
+    """Whether most letters are of another script than Latin."""
+    letters = [c for c in text if c.isalpha()]
+    latin = sum(unicodedata.name(c, "").startswith("LATIN") for c in letters)
+    return 2 * latin < len(letters)
+
+
+def known_lines(book: PromptBook, modality: Modality | None) -> Iterator[str]:
+    """A line for each trained class with the other spellings that lead to it.
+
+    Raises:
+        BenchError: there is none for the modality.
+    """
+    keys = sorted(key for key in book.keys if modality in (None, key[0]))
+    if not keys:
+        raise not_trained(book, modality)
+    aliases = {info.key: info.aliases for info in vocabulary()}
+    width = max(len(name) for _, name in keys)
+    for kind, name in keys:
+        others = ", ".join(aliases.get((kind, name), ()))
+        yield f"{kind:<4} {name:{width}}  {others}".rstrip()
+    yield f"{len(keys)} classes"
+
+
+def not_trained(book: PromptBook, modality: Modality | None) -> BenchError:
+    """Says that a checkpoint knows no class of a modality."""
+    return BenchError(
+        f"this checkpoint was not trained on any {modality} class",
+        found=f"classes of {', '.join(sorted({m for m, _ in book.keys}))}",
+    )
