@@ -28,7 +28,7 @@ def build_model(model_id: str, paths: RunPaths, config: RunConfig) -> Model | Ba
     card = find_model(model_id)
     adapter = card.adapter
     if isinstance(adapter, PredictionFolder):
-        return FolderModel(card, adapter)
+        return FolderModel(card, adapter, references=(Path(config.raw_root), paths.root / "cases"))
     if isinstance(adapter, Command):
         return (TextCommandModel if adapter.texts else CommandModel)(card, adapter)
     factory = load_object(adapter.object, f"model card `{card.id}`, adapter.object")
@@ -55,8 +55,10 @@ def _supported(dataset: str, labels: Mapping[str, Labels], folder: Path) -> dict
 class FolderModel:
     """Predictions made elsewhere, read from `<folder>/<dataset>/`."""
 
-    def __init__(self, card: ModelCard, adapter: PredictionFolder) -> None:
-        self.folder, self.labels = Path(adapter.folder), adapter.labels
+    def __init__(
+        self, card: ModelCard, adapter: PredictionFolder, references: Sequence[Path] = ()
+    ) -> None:
+        self.folder, self.labels, self.references = Path(adapter.folder), adapter.labels, references
         if not self.folder.is_dir():
             raise BenchError(
                 f"model card `{card.id}`, adapter.folder: no such folder",
@@ -79,7 +81,20 @@ class FolderModel:
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """Read the prediction of one case."""
-        return read_answer(self.folder / case.dataset, case, self.labels.get(case.dataset), classes)
+        labels = self.labels.get(case.dataset)
+        for path in answer_files(self.folder / case.dataset, case, labels, classes):
+            self._require_no_reference(path)
+        return read_answer(self.folder / case.dataset, case, labels, classes)
+
+    def _require_no_reference(self, path: Path) -> None:
+        """Refuse a link to what the prediction is scored against; other links are the user's."""
+        target, own = path.resolve(), self.folder.resolve()
+        looked = [folder.resolve() for folder in self.references]
+        if not target.is_relative_to(own) and any(map(target.is_relative_to, looked)):
+            raise BenchError(
+                "the prediction is a link into the references", file=path, found=target,
+                expected="what a model answered",
+            )  # fmt: skip
 
 
 class CommandModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,9 +18,14 @@ log = logging.getLogger(__name__)
 
 
 def answers_of(
-    model: Model | BatchModel, cases: Sequence[ImageCase], classes: Sequence[str]
+    model: Model | BatchModel,
+    cases: Sequence[ImageCase],
+    classes: Sequence[str],
+    asks: Callable[[str], None],
 ) -> Iterator[tuple[ImageCase, object, float]]:
     """One (case, answer or what went wrong, seconds) for each case, whatever the model does.
+
+    `asks` is told a case before the model is asked for it alone.
 
     Raises:
         BenchError: by a `BatchModel` before its first answer: it could not start.
@@ -29,6 +34,7 @@ def answers_of(
         yield from _of_batch(model, cases, classes)
         return
     for case in cases:
+        asks(case.case)
         start = time.perf_counter()
         answer: object
         try:

@@ -36,6 +36,7 @@ from evaluation.files.writing import atomic_path, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.asking import answers_of
 from evaluation.models.card import ModelCard, find_model
+from evaluation.models.crashes import CrashBook
 from evaluation.models.gate import checked_answer, checked_classes
 from evaluation.models.identity import prediction_made_from
 from evaluation.paths import RunPaths
@@ -90,23 +91,30 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
         made_again(target)
         return target
     made_from = {c.case: prediction_made_from(card, model, c, supported) for c in cases}
-    todo = []
+    todo, crashes = [], CrashBook(target)
+    crashed = crashes.crashed()
     for case in cases:
         folder = paths.prediction(model_id, dataset, case.case)
         if (kept := _kept(folder, made_from[case.case], target)) is not None:
             status.append(_ok(kept))
+        elif case.case in crashed:
+            discard(folder)
+            reason = f"the model crashed its process: {crashed[case.case]}"
+            status.append(PredictionStatus(case.case, "failed", reason))
         else:
             todo.append(case)
     meter = _meter(paths, card, dataset, shard, goes_on=len(todo) < len(cases))
     title = f"{model_id} on {dataset}"
-    with tqdm(total=len(todo), desc=title, unit="case", disable=None) as progress:
-        for case, answer, seconds in answers_of(model, todo, supported):
+    bar = tqdm(total=len(todo), desc=title, unit="case", disable=None)
+    with bar as progress, crashes.open() as asks:
+        for case, answer, seconds in answers_of(model, todo, supported, asks):
             answered = _Answer(answer, seconds, made_from[case.case])
             status.append(_keep(paths, model_id, case, answered, supported))
             progress.update()
     if todo:
         meter.write()
     _write_status(target, status)
+    crashes.forget()
     made_again(target)
     _require_one(model_id, dataset, status, target)
     _failed_path(target).unlink(missing_ok=True)

@@ -104,12 +104,30 @@ def test_a_failed_patient_leaves_nothing_behind(
 
 
 def test_real_data_and_other_cohorts_are_never_mixed_in(tmp_path: Path) -> None:
-    (tmp_path / "real/TotalSegmentator/s0000").mkdir(parents=True)
-    with pytest.raises(BenchError, match="holds other data"):
-        write_cohort(tmp_path / "real", ["acdc"], 1, seed=0)
+    for name in ("TotalSegmentator/s0000", "a folder that no entry knows/scan"):
+        (tmp_path / name[0] / name).mkdir(parents=True)
+        with pytest.raises(BenchError, match="holds other data"):
+            write_cohort(tmp_path / name[0], ["acdc"], 1, seed=0)
     for root, patients, seed in (("again", 2, 0), ("again", 1, 1), ("once", 1, 1)):
         write_cohort(tmp_path / root, ["acdc"], patients, seed)
     assert content(tmp_path / "again") == content(tmp_path / "once")
+
+
+@pytest.mark.parametrize("text", [None, "", '{"seed"', "[]"])
+@pytest.mark.parametrize("name", [".cohort-recipe.json", ".cohort-files.json"])
+def test_its_own_notes_may_be_lost_or_cut(tmp_path: Path, name: str, text: str | None) -> None:
+    write_cohort(tmp_path, ["acdc"], 1, seed=0)
+    before = content(tmp_path)
+    if text is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(text)
+    if (name, text) == (".cohort-recipe.json", None):
+        with pytest.raises(BenchError, match=name):
+            write_cohort(tmp_path, ["acdc"], 1, seed=0)
+    else:
+        write_cohort(tmp_path, ["acdc"], 1, seed=0)
+        assert content(tmp_path) == before
 
 
 def test_the_command_writes_the_entries_of_a_run(tmp_path: Path) -> None:

@@ -120,6 +120,56 @@ class Leaves:
         return Prediction(Segmentation((labels_of(case.case),), np.eye(4), places))
 
 
+CRASHES = """
+import faulthandler, os, signal
+import numpy as np
+from evaluation.cases import Prediction
+from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+
+class Model:
+    def __init__(self, context):
+        pass
+
+    def classes(self, dataset):
+        return {"anterior hippocampus": None}
+
+    def predict(self, case, classes):
+        if case.case == "hippocampus_001":
+            os.kill(os.getpid(), %s)
+        layer = np.ones(case.shape, np.uint8)
+        places = {classes[0]: ClassPlace(kind="direct", parts=(Part(layer=0, values=(1,)),))}
+        return Prediction(Segmentation((layer,), case.image().affine, places))
+"""
+
+
+@pytest.mark.parametrize(
+    "sign", ["signal.SIGSEGV", pytest.param("signal.SIGKILL", marks=pytest.mark.faults)]
+)
+def test_a_model_that_crashes_costs_its_case_and_the_next_call_does_the_others(
+    run, write_card, sign
+):
+    Path("crashing.py").write_text(CRASHES % sign)
+    write_card("  kind: python\n  object: crashing:Model\n")
+    command = [
+        str(Path(sys.executable).with_name("satbench")), "predict", "--run", str(run),
+        "--model", "mine", "--dataset", DATASET, "--shard", "0",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path.cwd()}"}
+    codes = [
+        subprocess.run(command, env=environment, check=False, capture_output=True).returncode
+        for _ in range(2)
+    ]
+    if sign == "signal.SIGKILL":  # nobody knows whether that was the model's fault
+        assert codes == [-9, -9]
+        return
+    assert codes == [-11, 0]
+    target = RunPaths(run).prediction_shard("mine", DATASET, 0)
+    rows = {row.case: row for row in read_status(target)}
+    assert [rows[case].status for case in CASES] == ["failed", "ok"]
+    assert rows[CASES[0]].reason == "the model crashed its process: Segmentation fault"
+    assert not list(target.parent.glob(".asked-*"))
+
+
 class NoRoom(Leaves):
     """A model whose scratch disk is full."""
 
@@ -174,6 +224,21 @@ def test_a_lost_prediction_is_no_score(run, write_card, write_predictions):
     with pytest.raises(BenchError, match="volume not found"):
         measure_shard(run, "mine", DATASET, 0)
     predict_shard(run, "mine", DATASET, 0)
+
+
+def test_a_link_to_a_reference_is_no_prediction(run, write_card, write_predictions):
+    write_card(f"  kind: prediction-folder\n  folder: predictions/mine\n  labels: {LABELS}\n")
+    write_predictions()
+    mine = Path("predictions/mine").resolve() / DATASET
+    (mine / "elsewhere").mkdir()
+    for case, folder in zip(CASES, (mine / "elsewhere", Path("raw").resolve()), strict=True):
+        folder.mkdir(exist_ok=True)
+        path = mine / f"{case}.nii.gz"
+        path.rename(folder / path.name)
+        path.symlink_to(folder / path.name)
+    rows = {row.case: row for row in read_status(predict_shard(run, "mine", DATASET, 0))}
+    assert [rows[case].status for case in CASES] == ["ok", "failed"]
+    assert "a link into the references" in rows[CASES[1]].reason
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,7 +26,7 @@ from evaluation.datasets.phantoms.layouts import decathlon_json
 from evaluation.datasets.phantoms.patients import RECIPE, SPLEEN_VALUES
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, listing, made_again
-from evaluation.files.writing import TEMPORARY_PREFIX, write_json
+from evaluation.files.writing import TEMPORARY_PREFIX, visible, write_json
 
 COHORT_FILE = "cohort.json"
 RECIPE_FILE = ".cohort-recipe.json"
@@ -84,7 +85,7 @@ def _write_states(root: Path, datasets: Sequence[str], started: int) -> None:
     So a file that was changed since it was written still counts as changed after the next call.
     """
     path = root / STATES_FILE
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = _read(path) or {}
     for dataset in datasets:
         folder, before = ENTRIES[dataset].folder, known.get(dataset, {})
         found = {f"{folder}/{name}": state for name, state in listing(root / folder).items()}
@@ -97,10 +98,9 @@ def _write_states(root: Path, datasets: Sequence[str], started: int) -> None:
 
 def goes_on(root: Path, seed: int, n_patients: int) -> bool:
     """Whether the patients below `root`, if there are any, stay in such a cohort."""
-    path = root / RECIPE_FILE
-    if not path.is_file():
-        return True
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = _read(root / RECIPE_FILE)
+    if found is None:
+        return not (root / RECIPE_FILE).is_file()
     same = (found.get("seed"), found.get("recipe")) == (seed, RECIPE)
     return same and found.get("patients", 0) <= n_patients
 
@@ -110,11 +110,17 @@ def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
 
     Empty before the cohort is there.
     """
-    path = root / STATES_FILE
-    if not path.is_file():
-        return {}
-    files: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8")).get(dataset, {})
+    files: dict[str, list[int]] = (_read(root / STATES_FILE) or {}).get(dataset, {})
     return files
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """One of the cohort's own notes; None if it is not there, or cut or altered."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _written(
@@ -164,22 +170,21 @@ def _claim(root: Path, seed: int, n_patients: int) -> None:
     """Mark `root` as this cohort's, so that two cohorts, or real data, are never mixed."""
     path = root / RECIPE_FILE
     wanted = {"seed": seed, "recipe": RECIPE, "patients": n_patients}
-    occupied = [name for name in (e.folder for e in ENTRIES.values()) if (root / name).exists()]
     if not path.is_file():
-        if occupied:
+        if occupied := [found.name for found in visible(root) if found.name != COHORT_FILE]:
             raise BenchError(
-                "the folder of the virtual patients holds other data",
+                f"the folder of the virtual patients holds other data, or lost its {RECIPE_FILE}",
                 file=root,
-                found=occupied,
+                found=", ".join(occupied[:8]),
                 expected="an empty folder, or a cohort that was written before",
-                hint="give the synthetic configuration a raw_root of its own",
+                hint="give the synthetic configuration a raw_root of its own; if all in this "
+                "folder are virtual patients, delete it and they are drawn again",
             )
-    else:
-        if not goes_on(root, seed, n_patients) or is_outdated(path, root / COHORT_FILE):
-            # The mark says that these are virtual patients, which cost minutes at most.
-            for name in occupied:
-                shutil.rmtree(root / name)
-            (root / STATES_FILE).unlink(missing_ok=True)
+    elif not goes_on(root, seed, n_patients) or is_outdated(path, root / COHORT_FILE):
+        # The mark says that these are virtual patients, which cost minutes at most.
+        for entry in ENTRIES.values():
+            shutil.rmtree(root / entry.folder, ignore_errors=True)
+        (root / STATES_FILE).unlink(missing_ok=True)
     write_json(path, wanted)
 
 
