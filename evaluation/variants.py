@@ -57,7 +57,7 @@ def trainings(variants: Mapping[str, Variant]) -> dict[str, Training]:
         name: Training(variant, settings, seed)
         for variant, settings in variants.items()
         for name, seed in zip(
-            names_of(variant, settings.seeds), settings.seeds or [None], strict=True
+            names_of(variant, settings.seeds), settings.seeds or (None,), strict=True
         )
     }
 

@@ -1,7 +1,7 @@
 """The table `stress` of a run: means with intervals by patient, and a verdict for each kind.
 
-Means are the benchmark's (scans, then classes, then entries, unweighted), intervals its bootstrap
-over patients. A verdict goes by the means alone; the intervals say how sure they are.
+Means are the benchmark's (scans, then classes, then entries, unweighted), intervals
+theirs, by patient. A verdict goes by the means alone; the intervals say how sure they are.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from evaluation.paths import RunPaths
 from evaluation.schema import STRESS
 from evaluation.stress.kinds import KINDS, Kind
 from evaluation.stress.running import StressedCase
+from evaluation.tables.intervals import spread
 from evaluation.tables.samples import EntrySample, Sample, reduce_entry
-from evaluation.tables.statistics import bootstrap, patient_weights
 from evaluation.tables.targets import Universe, overall_targets
 
 QUANTITIES = ("named", "dsc", "lost", "meant", "unchanged", "alarm", "alarm_ml")
@@ -34,9 +34,7 @@ IGNORED = "ignores the text"
 GOOD = ("kept", "follows the text", "silent")
 
 
-def stress_table(
-    model: str, cases: Sequence[StressedCase], config: RunConfig, draws: int = 1000
-) -> pd.DataFrame:
+def stress_table(model: str, cases: Sequence[StressedCase], config: RunConfig) -> pd.DataFrame:
     """Rows of the table `stress` for one model, kind by kind."""
     answers = pd.DataFrame(
         {**_about(case), **asdict(answer)} for case in cases for answer in case.answers
@@ -47,7 +45,7 @@ def stress_table(
         found = answers[answers["kind"] == kind.id]
         if found.empty:
             continue
-        numbers = _intervals(_with_quantities(found, kind), config.seed, draws)
+        numbers = _intervals(_with_quantities(found, kind))
         about = {
             "data_kind": config.data_kind,
             "model": model,
@@ -115,7 +113,7 @@ def _with_quantities(found: pd.DataFrame, kind: Kind) -> pd.DataFrame:
     )
 
 
-def _intervals(found: pd.DataFrame, seed: int, draws: int) -> dict[str, tuple[float, float, float]]:
+def _intervals(found: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     """Mean and the ends of its interval for each quantity."""
     slots = found[["dataset", "modality", "classes"]].drop_duplicates().sort_values("dataset")
     patients = found[["dataset", "patient"]].drop_duplicates().reset_index(drop=True)
@@ -144,9 +142,7 @@ def _intervals(found: pd.DataFrame, seed: int, draws: int) -> dict[str, tuple[fl
     universe = Universe(dataset, modality, name, leaf=yes, preferred=yes, start=start)
     targets = overall_targets(universe)[0]
     slot_means = sample.slot_means(universe)
-    weights = patient_weights(sample, draws, seed)
-    (replicates,) = bootstrap(sample, universe, [targets], weights)
-    low, high = replicates.interval()
+    low, high = spread(sample, universe, targets).interval()
     numbers = {}
     for position, quantity in enumerate(QUANTITIES):
         own = targets.weights(np.isfinite(slot_means[:, position]))[0]

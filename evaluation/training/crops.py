@@ -8,8 +8,8 @@ twice the batch sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +47,20 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory; torch's loader asks for it."""
-        tensors = (self.image, self.targets, self.prompts, self.valid)
-        return Batch(self.datasets, *(t.pin_memory() for t in tensors), self.sequences)
+        return self._each(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        tensors = (self.image, self.targets, self.prompts, self.valid)
-        moved = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(self.datasets, *moved, self.sequences)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            image=change(self.image),
+            targets=change(self.targets),
+            prompts=change(self.prompts),
+            valid=change(self.valid),
+        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-import satbench
+from evaluation.api.arrays import score
 from evaluation.metrics.distances.definitions import DefinitionName
 from evaluation.metrics.engine import measure_sweep
 from evaluation.metrics.instances.pairs import pair_instances_by_class
@@ -97,7 +97,7 @@ def score_maps(
     definition: DefinitionName,
 ) -> Any:
     """All classes in one pass."""
-    return satbench.score(a, b, spacing, classes=classes, metrics=metrics, definition=definition)
+    return score(a, b, spacing, classes=classes, metrics=metrics, definition=definition)
 
 
 def _whole(peer: Peer, a: Labels, b: Labels, value: int, spacing: Spacing) -> dict[str, float]:
