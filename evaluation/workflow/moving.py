@@ -27,8 +27,8 @@ from evaluation.workflow.lock import RunLock
 
 # Folders of a run with one folder for each model; a model's own folder comes in `runs` besides.
 WORK = (
-    "predictions", "scores", "stress", "settings/predict", "benchmarks/predict", "benchmarks/measure",
-    "logs/predict", "logs/measure",
+    "predictions", "scores", "stress", "settings/predict", "benchmarks/predict",
+    "benchmarks/measure", "logs/predict", "logs/measure",
 )  # fmt: skip
 
 

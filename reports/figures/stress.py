@@ -30,7 +30,7 @@ def stress_figure(source: RunSource) -> Drawing | None:
     kinds = [kind for kind in KINDS.values() if kind.id in set(frame["kind"])]
     places = {kind.id: -float(row) for row, kind in enumerate(kinds)}
     values = frame.set_index(["model", "kind", "quantity"])[["value", "value_low", "value_high"]]
-    # Models that are not in the run can be asked, too: after those that are, which keep their looks.
+    # Models that are not in the run can be asked, too: after those that are.
     dressed = looks(list(dict.fromkeys([*model_looks(source), *models])))
     figure, panels = canvas(
         "double", 24 + 7.5 * len(kinds), columns=len(_PANELS), sharey=True, squeeze=False
