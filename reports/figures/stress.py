@@ -29,7 +29,9 @@ def stress_figure(source: RunSource) -> Drawing | None:
     models += sorted(set(frame["model"]) - set(models))
     kinds = [kind for kind in KINDS.values() if kind.id in set(frame["kind"])]
     places = {kind.id: -float(row) for row, kind in enumerate(kinds)}
-    values = frame.set_index(["model", "kind", "quantity"])[["value", "value_low", "value_high"]]
+    keys = frame[["model", "kind", "quantity"]].itertuples(index=False, name=None)
+    ends = frame[["value", "value_low", "value_high"]].to_numpy(dtype=float)
+    values = dict(zip(keys, ends, strict=True))
     # Models that are not in the run can be asked, too: after those that are.
     dressed = looks(list(dict.fromkeys([*model_looks(source), *models])))
     figure, panels = canvas(
@@ -46,10 +48,9 @@ def stress_figure(source: RunSource) -> Drawing | None:
             for kind in kinds:
                 if (quantity != "unchanged") and kind.wanted not in _WANTED[quantity]:
                     continue
-                found = values.loc[(model, kind.id, quantity)].to_numpy(dtype=float)
-                if np.isfinite(found[0]):
-                    ends = (float(found[1]), float(found[2]))
-                    dot(axes, float(found[0]), places[kind.id] - shift, dressed[model], ends)
+                value, low, high = map(float, values[model, kind.id, quantity])
+                if np.isfinite(value):
+                    dot(axes, value, places[kind.id] - shift, dressed[model], (low, high))
         axes.set_xlabel(title)
         axes.set_ylim(-len(kinds) + 0.4, 0.6)
     panels[0][0].set_xlim(-0.05, 1.05)
