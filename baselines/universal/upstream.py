@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from baselines.universal.config import Preset
-from baselines.universal.entries import UNKNOWN, Catalogue
+from baselines.universal.entries import UNKNOWN, Catalogue, Entry
 from baselines.universal.masks import HermesModel
 from baselines.universal.model import UniversalModel
 from baselines.universal.networks.priors import PriorTables
@@ -33,7 +33,8 @@ def extended(known: Catalogue, fresh: Catalogue) -> Catalogue:
     first, old = known.n_tokens - 1, {entry.dataset for entry in known.entries}
     rows = {name: row for row, name in enumerate(known.modalities)}
     names = dict(enumerate(fresh.modalities))
-    more, tokens = [], {}
+    more: list[Entry] = []
+    tokens: dict[int, int] = {}
     for entry in fresh.entries:
         if entry.dataset in old:
             continue
@@ -110,7 +111,7 @@ def freeze_upstream(model: UniversalModel, n_old: int) -> UniversalModel:
             new = torch.zeros(len(tables.tasks), dtype=torch.bool)
             new[tokens] = True
             parametrize.register_parametrization(tables, "tasks", _OldRows(tables.tasks, new))
-            tables.parametrizations.tasks.original.requires_grad_(True)
+            tables.get_parameter("parametrizations.tasks.original").requires_grad_(True)
     return model
 
 

@@ -33,7 +33,9 @@ def trainings_table(source: RunSource, protocol: Protocol) -> ReportTable | None
             values = [float(measure.scaled(value)) for value in found["value"]]
             middle = found.iloc[(len(found) - 1) // 2]
             low, high = (measure.printed(middle[f"value_{end}"]) for end in ("low", "high"))
-            interval = NOT_AVAILABLE if None in (low, high) else measure.between(low, high)
+            interval = NOT_AVAILABLE
+            if low is not None and high is not None:
+                interval = measure.between(low, high)
             rows.append(
                 (
                     settings.title or variant,
