@@ -53,13 +53,12 @@ def names_of(variant: str, seeds: list[Any]) -> list[str]:
 
 def trainings(variants: Mapping[str, Variant]) -> dict[str, Training]:
     """All rows by their ids."""
-    return {
-        name: Training(variant, settings, seed)
-        for variant, settings in variants.items()
-        for name, seed in zip(
-            names_of(variant, settings.seeds), settings.seeds or (None,), strict=True
-        )
-    }
+    found = {}
+    for variant, settings in variants.items():
+        seeds: list[int | None] = [*settings.seeds] or [None]
+        for name, seed in zip(names_of(variant, settings.seeds), seeds, strict=True):
+            found[name] = Training(variant, settings, seed)
+    return found
 
 
 _declared: dict[str, Training] = {}

@@ -9,7 +9,6 @@ document has no recipe for either: this one is ours.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,8 +111,7 @@ def freeze_upstream(model: UniversalModel, n_old: int) -> UniversalModel:
             new = torch.zeros(len(tables.tasks), dtype=torch.bool)
             new[tokens] = True
             parametrize.register_parametrization(tables, "tasks", _OldRows(tables.tasks, new))
-            made: Any = tables.parametrizations
-            made.tasks.original.requires_grad_(True)
+            tables.get_parameter("parametrizations.tasks.original").requires_grad_(True)
     return model
 
 
