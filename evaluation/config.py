@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +15,7 @@ from pydantic import (
 
 from evaluation.errors import BenchError
 from evaluation.files.card_places import work_on
-from evaluation.files.reading import text_of
+from evaluation.files.reading import mapping_of, text_of
 from evaluation.files.records import Record, invalid_record
 from evaluation.files.writing import write_text
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
@@ -221,7 +220,7 @@ def load_frozen(run_folder: Path) -> RunConfig:
     try:
         config = RunConfig.model_validate_json(content)
     except ValidationError as error:
-        if '"study"' not in content and _is_json_object(content):
+        if '"study"' not in content and mapping_of(path):
             raise BenchError(
                 "this run was made by a version that knew no studies",
                 file=path,
@@ -237,15 +236,8 @@ def load_frozen(run_folder: Path) -> RunConfig:
 
 def frozen_kind(path: Path) -> str | None:
     """`data_kind` of a frozen configuration of any version; None if it does not say."""
-    content = path.read_bytes() if path.is_file() else b""
-    return str(json.loads(content).get("data_kind")) if _is_json_object(content) else None
-
-
-def _is_json_object(content: str | bytes) -> bool:
-    try:
-        return isinstance(json.loads(content), dict)
-    except ValueError:
-        return False
+    found = mapping_of(path)
+    return str(found.get("data_kind")) if found else None
 
 
 def json_schema() -> dict[str, Any]:

@@ -107,8 +107,7 @@ def score(
     [('liver', 'scored', 0.75, 1.0), ('spleen', 'both_empty', nan, nan)]
     """
     values, names = _named(classes, reference, prediction)
-    given = () if tolerances_mm is None else tolerances_mm
-    ids, tolerances = asked_metrics(metrics, [given] if isinstance(given, int | float) else given)
+    ids, tolerances = asked_metrics(metrics, tolerances_mm)
     records = score_segmentations(
         _segmentation(reference, spacing_mm, values, "annotated"),
         None if prediction is None else _segmentation(prediction, spacing_mm, values, "direct"),

@@ -135,10 +135,8 @@ def evaluate(
     one_of("modality", modality, (*get_args(Modality), "unknown"))
     one_of("resample", resample, ("refuse", "nearest"))
     reference, prediction = Path(reference), Path(prediction)
-    given = () if tolerance_mm is None else tolerance_mm
     ids, tolerances = asked_metrics(
-        (*metrics, *(INSTANCE_METRICS if instances else ())),
-        [given] if isinstance(given, int | float) else given,
+        (*metrics, *(INSTANCE_METRICS if instances else ())), tolerance_mm
     )
     settings = Settings(
         labels={},

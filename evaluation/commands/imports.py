@@ -79,8 +79,7 @@ def import_scores(
                              hint="give --model and --tolerance-mm")  # fmt: skip
         frame = import_touchstone_pair(files[0], files[1], model, dataset, tolerance_mm)
     else:
-        given = () if tolerance_mm is None else (tolerance_mm,)
-        (metric,), (at, *_) = asked_metrics([metric], given)
+        (metric,), (at, *_) = asked_metrics([metric], tolerance_mm)
         frame = import_challenger_table(files[0], dataset, metric, at, _columns(column))
     _keep(frame, out, policy, modality or ("ct" if form == "touchstone" else "unknown"))
 

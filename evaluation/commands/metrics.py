@@ -114,7 +114,7 @@ def evaluate(
     one_of("--definition", definition, tuple(DEFINITIONS))
     named = [name.strip() for text in metrics for name in text.split(",") if name.strip()]
     named = named or list(DEFAULT_METRICS)
-    ids, tolerances = asked_metrics((*named, *INSTANCE_METRICS * instances), tolerance_mm)
+    ids, tolerances = asked_metrics((*named, *INSTANCE_METRICS * instances), tolerance_mm or None)
     how = {"within_mm" if matching == "nearest" else "threshold": match_at}
     settings = Settings(
         labels={},

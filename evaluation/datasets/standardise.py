@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from evaluation.datasets.readers.base import LazyMasks, RawCase, RawScan, Reader
 from evaluation.errors import BenchError
 from evaluation.files.expressions import within_patience
 from evaluation.files.identity import CASE, FileHashes, digest
+from evaluation.files.reading import mapping_of
 from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import TEMPORARY_PREFIX, write_json
 from evaluation.volumes.headers import companions
@@ -107,7 +107,7 @@ def kept_case(
     try:
         record = read_case_record(folder)
         known = folder / SOURCES_FILE
-        stored = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+        stored = mapping_of(known)
         hashes = FileHashes(stored)
         sources = source_hashes(raw, hashes)
     except (BenchError, OSError, ValueError):

@@ -54,6 +54,18 @@ def json_of(path: Path) -> Any:
         raise BenchError("file is not JSON", file=path, found=found, expected="JSON") from error
 
 
+def mapping_of(path: Path) -> dict[str, Any]:
+    """What a JSON record of a step says; nothing if there is none, or no whole one.
+
+    For records without which the step is done again.
+    """
+    try:
+        found = json_of(path)
+    except BenchError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def rows_of(path: Path, columns: Sequence[str], named: str = "") -> list[dict[str, str]]:
     """The rows of a CSV file that a step has written.
 

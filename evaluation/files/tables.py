@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -175,6 +176,7 @@ def read_table(
     """
     try:
         chosen = list(columns) if columns is not None else None
+        require_room(path, chosen)
         arrow = pq.read_table(path, columns=chosen, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise BenchError(
@@ -201,6 +203,26 @@ def read_table(
     text = [c.name for c in wanted if c.type == "text"] if categories else []
     frame: pd.DataFrame = arrow.to_pandas(categories=text)
     return frame
+
+
+def require_room(path: Path, columns: Sequence[str] | None = None) -> None:
+    """Refuse a Parquet file that would take all memory: few bytes can stand for many rows.
+
+    Raises:
+        BenchError: no regular file (to open a pipe would wait for ever), or too many rows.
+        ArrowException, OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise BenchError("not a regular file", file=path, expected="a table in Parquet")
+    shape = pq.read_metadata(path)
+    needed = 8 * shape.num_rows * (shape.num_columns if columns is None else len(columns))
+    if needed > (free := psutil.virtual_memory().available):
+        raise BenchError(
+            "table does not fit into memory",
+            file=path,
+            found=f"{shape.num_rows} rows: {needed >> 20} MiB or more",
+            expected=f"at most {free >> 20} MiB",
+        )
 
 
 def spacing_text(spacing_mm: Sequence[float]) -> str:

@@ -83,7 +83,7 @@ def metrics_among(columns: Iterable[str]) -> tuple[Metric, ...]:
 
 
 def asked_metrics(
-    names: Iterable[str], tolerances_mm: Iterable[float] = ()
+    names: Iterable[str], tolerances_mm: float | Iterable[float] | None = None
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Ids of metrics, and the tolerances at which those that have one are measured.
 
@@ -91,10 +91,16 @@ def asked_metrics(
     `tolerances_mm`; a metric that names none and has none there is measured at 1 mm.
 
     Raises:
-        BenchError: there is no such metric, or a tolerance is no number from 0 on.
+        BenchError: there is no such metric, a tolerance is no number from 0 on, or an empty list
+            of them is given.
     """
-    ids, tolerances = [], list(tolerances_mm)
-    given = bool(tolerances)
+    given = tolerances_mm is not None
+    if tolerances_mm is None:
+        tolerances_mm = ()
+    ids = []
+    tolerances = [tolerances_mm] if isinstance(tolerances_mm, int | float) else list(tolerances_mm)
+    if given and not tolerances:
+        raise BenchError("no tolerance is given", expected="one or more, in mm, such as 1")
     for name in names:
         metric, tolerance = find_at(name, None if given else DEFAULT_TOLERANCE_MM)
         ids.append(metric.id)

@@ -7,7 +7,6 @@ of the cases that it was fitted on.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest
+from evaluation.files.reading import mapping_of
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.models.controls import control_classes
 from evaluation.models.protocol import ModelContext
@@ -138,7 +138,7 @@ class Threshold(FittedControl):
 
     def _windows(self, dataset: str) -> dict[str, Window]:
         path = self.context.work / f"{dataset}.json"
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        kept = mapping_of(path)
         if kept.get("made_from") != self.fitted_on(dataset):
             kept = {"made_from": self.fitted_on(dataset), "windows": self._fit(dataset)}
             write_json(path, {**kept, "percentiles": PERCENTILES})

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from evaluation.classes import Regions
 from evaluation.errors import BenchError
+from evaluation.files.tables import require_room
 from evaluation.files.writing import atomic_path
 from evaluation.metrics.catalogue import find_metric
 from evaluation.paths import RunPaths
@@ -252,6 +253,7 @@ def _read(path: Path, columns: list[str], metrics: Sequence[str]) -> tuple[pa.Ta
     """
     schema = pa.schema([scores_table(metrics).schema.field(name) for name in columns])
     try:
+        require_room(path, columns)
         there = set(pq.read_schema(path).names)
         lacking = [name for name in metrics if name in columns and name not in there]
         unknown = [name for name in ("definition", "field_mm") if name in {*columns} - there]

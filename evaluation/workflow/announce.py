@@ -5,7 +5,6 @@ Its jobs write into logs, which nobody reads who does not know that something is
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from evaluation.datasets.splits import (
     split_rule,
 )
 from evaluation.errors import BenchError
+from evaluation.files.reading import mapping_of
 from evaluation.models.card import model_faults
 from evaluation.models.presets import FrozenPreset, preset_fallbacks
 from evaluation.paths import RunPaths
@@ -122,6 +122,4 @@ def _few(cases: Sequence[str]) -> str:
 
 def announce_notes(paths: RunPaths) -> None:
     """Say on stderr, after everything is made, what stands beside the numbers of the tables."""
-    if paths.notes.is_file():
-        lines = json.loads(paths.notes.read_text(encoding="utf-8"))["lines"]
-        say([f"  {line}" for line in lines])
+    say([f"  {line}" for line in mapping_of(paths.notes).get("lines", [])])

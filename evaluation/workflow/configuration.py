@@ -87,7 +87,7 @@ def with_known_names(config: RunConfig, origin: str) -> RunConfig:
                 f"{more}}}` into the study",
             )
     # A tolerance that stands in a metric's name takes the place of the default one.
-    given = config.tolerance_mm if "tolerance_mm" in config.model_fields_set else ()
+    given = config.tolerance_mm if "tolerance_mm" in config.model_fields_set else None
     metrics, tolerances = asked_metrics(config.metrics, given)
     for model in config.models:
         find_model(model)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from evaluation.datasets.splits import read_split_file
+from evaluation.files.reading import mapping_of
 from evaluation.models.training_sets import TrainingSets, dataset_of, training_sets
 from evaluation.runs.provenance import code_version
 from reports.leaderboard.rows import BoardIds
@@ -129,10 +129,7 @@ def _announced(source: RunSource, trained: TrainingSets, ids: BoardIds) -> dict[
 def _record(source: RunSource) -> str:
     """Run and code version that made the scores (`run.json` beside the tables has all of it)."""
     path = source.paths.root / "run.json"
-    if path.is_file():
-        code = json.loads(path.read_text(encoding="utf-8")).get("code", "not recorded")
-    else:
-        code = code_version()
+    code = mapping_of(path).get("code", "not recorded") if path.is_file() else code_version()
     return f"run {source.config.name}, code {code}"
 
 

@@ -5,7 +5,6 @@ A table that is missing is None, and every renderer says "not available" for it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.config import RunConfig
+from evaluation.files.reading import mapping_of
 from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
 from evaluation.models.presets import preset_words
@@ -235,10 +235,7 @@ class RunSource(RunScope):
     @cached_property
     def notes(self) -> dict[str, Any]:
         """What `aggregate` wrote to stand beside the numbers: `links`, `lines`."""
-        if not self.paths.notes.is_file():
-            return {"links": "", "lines": []}
-        found: dict[str, Any] = json.loads(self.paths.notes.read_text(encoding="utf-8"))
-        return found
+        return {"links": "", "lines": [], **mapping_of(self.paths.notes)}
 
     @cached_property
     def implementation(self) -> str:

@@ -6,7 +6,6 @@ other patients were written before.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -15,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -26,6 +24,7 @@ from evaluation.datasets.phantoms.layouts import decathlon_json
 from evaluation.datasets.phantoms.patients import RECIPE, SPLEEN_VALUES
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, listing, made_again
+from evaluation.files.reading import mapping_of
 from evaluation.files.writing import TEMPORARY_PREFIX, visible, write_json
 
 COHORT_FILE = "cohort.json"
@@ -85,7 +84,7 @@ def _write_states(root: Path, datasets: Sequence[str], started: int) -> None:
     So a file that was changed since it was written still counts as changed after the next call.
     """
     path = root / STATES_FILE
-    known = _read(path) or {}
+    known = mapping_of(path)
     for dataset in datasets:
         folder, before = ENTRIES[dataset].folder, known.get(dataset, {})
         found = {f"{folder}/{name}": state for name, state in listing(root / folder).items()}
@@ -98,9 +97,10 @@ def _write_states(root: Path, datasets: Sequence[str], started: int) -> None:
 
 def goes_on(root: Path, seed: int, n_patients: int) -> bool:
     """Whether the patients below `root`, if there are any, stay in such a cohort."""
-    found = _read(root / RECIPE_FILE)
-    if found is None:
-        return not (root / RECIPE_FILE).is_file()
+    path = root / RECIPE_FILE
+    if not path.is_file():
+        return True
+    found = mapping_of(path)
     same = (found.get("seed"), found.get("recipe")) == (seed, RECIPE)
     return same and found.get("patients", 0) <= n_patients
 
@@ -110,17 +110,8 @@ def written_files(root: Path, dataset: str) -> dict[str, list[int]]:
 
     Empty before the cohort is there.
     """
-    files: dict[str, list[int]] = (_read(root / STATES_FILE) or {}).get(dataset, {})
+    files: dict[str, list[int]] = mapping_of(root / STATES_FILE).get(dataset, {})
     return files
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """One of the cohort's own notes; None if it is not there, or cut or altered."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _written(

@@ -127,8 +127,10 @@ BAD_TAGS: dict[str, Callable[[Any], None]] = {
     "RescaleSlope infinite": raw_tag("RescaleSlope", b"inf "),
     "another modality": set_to(Modality="US"),
     "no modality": without("Modality"),
-    "packed pixels that are none": lambda item: setattr(
-        item.file_meta, "TransferSyntaxUID", JPEG2000Lossless
+    "packed pixels that are none": lambda item: (
+        setattr(item.file_meta, "TransferSyntaxUID", JPEG2000Lossless),
+        setattr(item, "PixelData", pydicom.encaps.encapsulate([b"none" * 20])),
+        setattr(item["PixelData"], "is_undefined_length", True),
     ),
 }
 
@@ -141,10 +143,7 @@ def test_bad_dicom_is_refused(tools, tmp_path, name, entry, where):
     slices = series(tmp_path / "s")
     for item in slices if where == "all slices" else slices[2:3]:
         BAD_TAGS[name](item)
-    try:
-        keep(tmp_path / "s", slices)
-    except Exception as error:  # a file that cannot be written cannot be met
-        pytest.skip(f"pydicom does not write it: {error}")
+    keep(tmp_path / "s", slices)
     call = read_scan if entry == "segment" else lambda p: read_series(image_series(series_files(p)))
     if where == "one slice" and name in ("another modality", "no modality"):
         assert "evenly spaced" in tools.refusal(call, tmp_path / "s")
@@ -307,12 +306,16 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
-@pytest.mark.parametrize("name", list(ENCODERS))
+# The tokenizer's file says nothing of the network.
+OF_FILES = [
+    *((name, "config.json") for name in ENCODERS),
+    *((name, "tokenizer_config.json") for name in ENCODERS if "auto_map" in name),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), OF_FILES)
 @pytest.mark.filterwarnings("ignore")
 def test_encoders_that_ask_to_run_code_or_for_all_memory(tools, encoder, tmp_path, name, file):
-    if file == "tokenizer_config.json" and "auto_map" not in name:
-        pytest.skip("says nothing of a network")
     folder = tmp_path / "bert"
     shutil.copytree(encoder, folder)
     canary = f"open({str(tmp_path / 'owned')!r}, 'w')\nclass Model: pass\nclass Config: pass\n"
