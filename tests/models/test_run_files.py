@@ -150,7 +150,7 @@ def test_a_score_out_of_range_or_of_a_training_case_is_no_score(made):
     split.write_text(split.read_text().replace(f"{CASES[1]},test", f"{CASES[1]},train"))
     refused = go_through(made, "aggregate")
     counted = pd.read_parquet(RunPaths(made).table("class"))
-    assert "aggregate" in refused or counted["n"].max() == 1
+    assert "aggregate" in refused or counted["n_cases"].max() == 1
 
 
 @pytest.mark.parametrize("model", ["../../outside", "moon", "", "a/b", ".."])
