@@ -16,6 +16,7 @@ from baselines.nnunet.specialists import SpecialistPlan
 from evaluation.cases import CaseRecord, read_case_record, read_reference
 from evaluation.classes.leaves import leaf_map
 from evaluation.errors import BenchError
+from evaluation.files.sums import remember
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
@@ -104,7 +105,7 @@ def export_cases(
     resolved = 0
     for case in tqdm(cases, desc=f"export {plan.id}", unit="case", disable=None):
         path = folder / COUNTS_FOLDER / f"{case.name}.json"
-        if not path.is_file():
+        if not all(file.is_file() for file in (path, *_files(folder, case.name))):
             write_json(path, _export_case(case, plan, folder, len(counts), unit_spacing))
         voxels, more = json.loads(path.read_text(encoding="utf-8"))
         counts += voxels
@@ -127,6 +128,11 @@ def export_cases(
     return Exported(folder.name, len(cases), tuple(counts[1:].tolist()), resolved)
 
 
+def _files(folder: Path, case: str) -> tuple[Path, Path]:
+    """Image and labels of a case in the way that nnU-Net names them."""
+    return folder / "imagesTr" / f"{case}_0000.nii.gz", folder / "labelsTr" / f"{case}.nii.gz"
+
+
 def _export_case(
     case: Path, plan: SpecialistPlan, folder: Path, n_labels: int, unit_spacing: bool
 ) -> tuple[list[int], int]:
@@ -134,13 +140,13 @@ def _export_case(
     record, reference = read_reference(case)
     leaves = leaf_map(reference, plan.leaves, plan.classes)
     affine = np.eye(4) if unit_spacing else reference.affine
-    image = folder / "imagesTr" / f"{record.case}_0000.nii.gz"
+    image, labels = _files(folder, record.case)
     if unit_spacing:
         write_volume(image, Volume(read_volume(case / "image.nii.gz").array, affine))
     else:
         image.unlink(missing_ok=True)
         link_or_copy(case / "image.nii.gz", image)
-    write_volume(folder / "labelsTr" / f"{record.case}.nii.gz", Volume(leaves.labels, affine))
+    write_volume(labels, Volume(leaves.labels, affine))
     return np.bincount(leaves.labels.ravel(), minlength=n_labels).tolist(), leaves.resolved_voxels
 
 
@@ -148,6 +154,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Hard link, or a copy where the file system has none."""
     try:
         os.link(source, target)
+        remember([target])
     except OSError:
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

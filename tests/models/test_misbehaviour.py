@@ -208,7 +208,7 @@ def test_an_id_that_leads_outside_touches_nothing_there(run, write_card, name):
     assert rows[CASES[1]].status == "failed"
     split = paths.split(DATASET)
     split.write_text(f'case,patient,split\n"{name}",p,test\n')
-    with pytest.raises(BenchError, match="name of a folder|too few cells"):
+    with pytest.raises(BenchError, match=r"name of a folder|too few cells"):
         predict_shard(run, "mine", DATASET, 0)
     assert [p.name for p in canary.iterdir()] == ["kept.txt"]
     assert sorted(p.name for p in run.parent.iterdir()) == ["canary", "toy"]
