@@ -85,7 +85,8 @@ def save_whole_checkpoints() -> None:
         if not isinstance(target, str | os.PathLike):
             plain(value, target, *args, **kwargs)
             return
-        with atomic_path(Path(target)) as temporary:
+        # nnU-Net deletes some of them; what stays is noted when the training is done.
+        with atomic_path(Path(target), noted=False) as temporary:
             plain(value, temporary, *args, **kwargs)
 
     torch.save = save  # type: ignore[assignment]

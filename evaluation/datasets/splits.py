@@ -145,7 +145,7 @@ def read_split_file(path: Path) -> list[SplitRow]:
     Raises:
         BenchError: wrong columns, an unknown side, a case twice, a patient on two sides.
     """
-    reader = csv.DictReader(text_of(path).splitlines())
+    reader = csv.DictReader(io.StringIO(text_of(path), newline=""))
     if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
         raise BenchError(
             "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)

@@ -91,7 +91,7 @@ def planned_groups(config: RunConfig, preset: TrainingPreset) -> list[Group]:
             cases=(),
         )
         scan = PreparedRecord(
-            source="", dataset=card.id, case="", modality=card.modality, shape=(1, 1, 1),
+            source="", dataset=card.id, case="planned", modality=card.modality, shape=(1, 1, 1),
             classes={}, not_annotated=(), points={}, label_size=(0, 0, 0),
         )  # fmt: skip
         groups += entry_groups(entry, [scan] * load.n_train, preset.training)

@@ -46,7 +46,7 @@ def mend(root: Path, report: Path) -> list[str]:
     try:
         lines = []
         for folder in (root, report):
-            for damage in find_damage(folder):
+            for damage in _unwanted(folder):
                 if folder == root and _is_only_copy(damage):
                     raise _put_aside(root / damage.file)
                 if _make_way(folder, damage) or not _is_watched(damage):
@@ -63,7 +63,7 @@ def require_whole(root: Path) -> None:
     Raises:
         BenchError: names the files.
     """
-    found = find_damage(root)
+    found = _unwanted(root)
     if made_way := [d for d in found if _make_way(root, d) or not _is_watched(d)]:
         raise BenchError(
             f"{len(made_way)} files of this run were damaged since they were written",
@@ -71,6 +71,19 @@ def require_whole(root: Path) -> None:
             found=", ".join(map(str, made_way[:_SHOWN])),
             hint="run snakemake on it, which makes them again, then give the same command",
         )
+
+
+def _unwanted(root: Path) -> list[Damage]:
+    """What is damaged, but for prepared training data that somebody let go as a whole.
+
+    A store may go when the trainings are done: who needs it makes it again.
+    """
+    stores = root / "prepared"
+    return [
+        damage
+        for damage in find_damage(root)
+        if damage.file.parts[0] != "prepared" or (stores / damage.file.parts[1]).is_dir()
+    ]
 
 
 def _is_only_copy(damage: Damage) -> bool:

@@ -12,7 +12,7 @@ from baselines.nnunet.config import load_preset
 from baselines.nnunet.specialists import find_specialist, specialists_of
 from evaluation.cli import build
 from evaluation.config import RunConfig
-from evaluation.datasets.registry import CARD_FOLDER, find_card, load_cards
+from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.published.specialists import pinned_plans
 from evaluation.studies.record import find_study
@@ -32,7 +32,7 @@ def config(**changes: object) -> RunConfig:
 
 
 def test_all_36_sizes_agree_with_the_printed_ones() -> None:
-    cards, paper = load_cards(CARD_FOLDER).values(), load_preset("paper")
+    cards, paper = map(find_card, SAT.entries), load_preset("paper")
     plans = [plan for card in cards for plan in specialists_of(card, config())]
     counts = {plan.id: counted(architecture_of(plan, paper))[0] for plan in plans}
     assert len(counts) == 36
@@ -69,7 +69,7 @@ def test_the_table_is_the_papers(shared: Path) -> None:
 
 def test_cards_and_table_name_the_same_specialists_with_as_many_leaves() -> None:
     found = {}
-    for card in load_cards(CARD_FOLDER).values():
+    for card in map(find_card, SAT.entries):
         for plan in specialists_of(card, config()):
             found[plan.id] = plan
     assert set(found) == set(pinned_plans(SAT))

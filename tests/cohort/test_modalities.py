@@ -63,5 +63,5 @@ def test_lesions_are_hot_and_not_everybody_has_one(tmp_path: Path) -> None:
     assert 0 < len(hot) < len(scans)
     assert min(hot) > 2.5
     # A threshold on the uptake does not find them: heart and kidneys are as hot.
-    others = [np.percentile(scan.image.array[labels(scan) == 0], 99) for scan in scans]
+    others = [scan.image.array[labels(scan) == 0].max() for scan in scans]
     assert max(others) > min(hot)

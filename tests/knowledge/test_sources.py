@@ -19,7 +19,7 @@ from sat.knowledge.sources import gather, held_out
 def test_the_open_set_covers_every_class():
     found = open_set()
     assert (len(found.pairs), len(found.triplets)) == (5558, 14906)
-    assert set(class_names()) == {info.name for info in vocabulary()}
+    assert set(class_names()) == {info.name for info in vocabulary("sat")}
     assert len(class_names()) == 341
     assert class_definitions().keys() == set(class_names())
     assert all(class_definitions().values())

@@ -156,7 +156,7 @@ def test_check_compares_the_list_with_the_folder(raw: Path) -> None:
     assert any("p7_0: on the split list" in text for text in found["fault"])
     assert any("says patient `p9`" in text and "`p4`" in text for text in found["fault"])
     assert any("p4_1: on disk, not on the split list" in text for text in found["note"])
-    write_list([("p0_0", "p0", "validation")])
+    write_list([("p0_0", "p0", "somewhere")])
     assert "unknown side" in faults(raw)["fault"][0]
     set_rule("seeded")
     write_list(LISTED[2:])

@@ -45,6 +45,15 @@ LABEL_MAPS: dict[str, list[tuple[str, str, str, str]]] = {
             ("radiopaedia_14_85914_0", "radiopaedia_14"),  # one publication case, several series
         )
     ],
+    "openms": [
+        (
+            f"cross_sectional/patient07/{file}.nii.gz",
+            "cross_sectional/patient07/consensus_gt.nii.gz",
+            f"patient07_{name}",
+            "patient07",
+        )
+        for file, name in (("T1W", "t1"), ("T2W", "t2"), ("FLAIR", "flair"))
+    ],
     "luna16": [(f"subset3/{UID}.mhd", f"seg-lungs-LUNA16/{UID}.mhd", UID, UID)],
     "msd_lung": [msd("06_Lung", "lung_065")],
     "msd_colon": [msd("10_Colon", "colon_046")],
@@ -489,7 +498,7 @@ def test_lits_headers_that_are_wrong_are_corrected_and_kept(
 
 def test_every_entry_has_a_layout_test() -> None:
     others = {"msd_prostate", "totalsegmentator", "brainptm", "han_seg", "chaos_ct", "chaos_mr"}
-    others |= {"nsclc", "mnms", "dlbs"}
+    others |= {"nsclc", "mnms", "dlbs", "sunnybrook"}
     assert set(load_cards(CARD_FOLDER)) == set(LABEL_MAPS) | others
 
 

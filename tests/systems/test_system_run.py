@@ -118,7 +118,7 @@ def test_a_checkpoint_has_the_labels_of_each_entry(tiny_run, preset):
     assert spleen.classes == {"spleen": (1,)}
     assert [*hippocampus.rows.tolist(), *spleen.rows.tolist()] == list(range(5)), "each its own"
     with torch.inference_mode():
-        answers = model.answers(torch.randn(2, 1, 32, 16, 16), hippocampus.rows)
+        answers = model.answers(torch.randn(2, 1, 32, 16, 16), model.prompts(hippocampus.rows))
     assert answers.shape == (2, 3, 32, 16, 16)
     assert torch.allclose(answers.sum(1), torch.ones(2, 32, 16, 16), atol=1e-5), "exclusive"
 

@@ -45,7 +45,7 @@ def answer(checkpoint: Path, entry: str) -> torch.Tensor:
     model = load_model(checkpoint)
     image = torch.randn(1, 1, 32, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        return model.answers(image, model.prompts_of(entry))
+        return model.answers(image, model.prompts(model.rows_of(entry)))
 
 
 @pytest.mark.parametrize("trains", ["new", "all"])

@@ -31,7 +31,8 @@ def write_rows(paths: RunPaths, models: list[str], entries: list[str], tolerance
     shape = {name: (cards[name][0], n, cards[name][2]) for name, n in ENTRIES.items()}
     scores = synthetic_scores(MODELS, shape, seed=1)
     rows = scores.rows.assign(tolerance_mm=tolerance)
-    rows["nsd"] = rows["nsd"] + tolerance / 100
+    rows["nsd"] = (rows["nsd"] + tolerance / 100).clip(upper=1)
+    rows["dsc"] = rows["dsc"].clip(upper=1)
     for model in models:
         for dataset in entries:
             part = rows[(rows["model"] == model) & (rows["dataset"] == dataset)]
@@ -219,10 +220,10 @@ def write_case_table(paths: RunPaths, dataset: str, failed: dict[str, str]) -> N
 
     config = load_frozen(paths.root)
     planned = planned_cases(find_card(dataset), config) or []
-    lines = ["case,patient,sequence,status,reason"]
+    lines = ["case,patient,sequence,status,reason,image,labels"]
     for row in planned:
         status = "failed" if row.case in failed else "ok"
-        lines.append(f"{row.case},{row.patient},,{status},{failed.get(row.case, '')}")
+        lines.append(f"{row.case},{row.patient},,{status},{failed.get(row.case, '')},,")
     table = paths.case_shard(dataset, 0)
     table.parent.mkdir(parents=True, exist_ok=True)
     table.write_text("\n".join(lines) + "\n")
