@@ -104,7 +104,7 @@ def ceiling(
     one_of("--policy", policy, POLICIES)
     one_of("--modality", modality, (*MODALITIES, "unknown"))
     require_ours(out)
-    ids, tolerances = asked_metrics(_names(metrics), tolerance_mm)
+    ids, tolerances = asked_metrics(_names(metrics), tolerance_mm or None)
     settings = Settings(
         labels={},
         answered=frozenset(),
