@@ -163,8 +163,8 @@ def few(rows: pd.DataFrame) -> str:
     marked = int((rows["note"] != "").sum())
     if not marked:
         return ""
-    size = "" if marked == len(rows) else f" {marked} of {len(rows)}"
-    return f" {TOO_SMALL.capitalize()} (below {MIN_PATIENTS} independent patients):{size}."
+    size = "" if marked == len(rows) else f": {marked} of {len(rows)}"
+    return f" {TOO_SMALL.capitalize()} (below {MIN_PATIENTS} independent patients){size}."
 
 
 def caption(
