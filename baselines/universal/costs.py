@@ -18,6 +18,7 @@ from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.training import counting
 from evaluation.training.counting import weightless
+from evaluation.training.stages import prepare_threads
 from evaluation.training.store import read_index, store_folder
 from evaluation.workflow.estimate import (
     GPU_NAME,
@@ -48,7 +49,8 @@ def model_cost(model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCos
     own = sum(load.n_train * load.voxels * load.voxel_mm3 / own_mm3 for load in loads)
     read = sum(load.n_train * load.voxels for load in loads)
     seconds = SECONDS_PER_JOB + (read + own) * RESAMPLE_SECONDS_PER_VOXEL
-    work = [Work("prepare", model, "", 0.0, seconds, own * BYTES_PER_VOXEL)]
+    store, threads = own * BYTES_PER_VOXEL, prepare_threads(preset)
+    work = [Work("prepare", model, "", 0.0, seconds, store, threads=threads)]
     weights = 0
     crops = training.steps * training.accumulate * training.processes * training.batch
     for unit, network in networks.items():
