@@ -77,11 +77,12 @@ def write_program(write_card, then: str, timeout_s: float = 30, kind: str = "uin
 def test_a_program_that_misbehaves_is_its_cases_status(run, write_card, name):
     then, words = MISBEHAVIOUR[name]
     write_program(write_card, then, timeout_s=4 if "took" in words else 60)
+    before = set(psutil.Process().children(recursive=True))  # of tests that ran here earlier
     rows = {row.case: row for row in read_status(predict_shard(run, "mine", DATASET, 0))}
     assert rows[CASES[0]].status == "ok"
     assert rows[CASES[1]].status == "failed"
     assert words in rows[CASES[1]].reason
-    assert not [p for p in psutil.Process().children(recursive=True) if p.is_running()]
+    assert not set(psutil.Process().children(recursive=True)) - before
 
 
 @pytest.mark.parametrize("kind", ["int64", pytest.param("float64", marks=pytest.mark.faults)])
