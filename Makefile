@@ -17,7 +17,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus \
         universal universal-real ablation bench bench-metrics bench-distances bench-data bench-sat \
-        bench-sat-full bench-statistics bench-audit bench-universal clean
+        bench-sat-full bench-statistics bench-audit bench-universal coverage docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -97,6 +97,12 @@ bench-distances: $(READY)
 
 bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
+
+coverage: $(READY) ## the quick tests with the share of lines that they run, printed and not gated
+	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term $(PYTEST_ARGS)"
+
+docs: $(READY) ## the site of docs/ into build/docs, with every link checked
+	$(BIN)/python docs/build.py
 
 clean: ## remove caches and everything that a run made, not the environment
 	rm -rf .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
