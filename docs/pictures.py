@@ -35,7 +35,9 @@ def _disc(x: float, y: float, radius: float, n: int = 32) -> NDArray[np.bool_]:
 
 def _show(axes: Any, reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> None:
     both, missed, extra = reference & prediction, reference & ~prediction, prediction & ~reference
-    axes.imshow(both * 1 + missed * 2 + extra * 3, cmap=COLOURS, vmin=0, vmax=3)
+    axes.imshow(
+        both * 1 + missed * 2 + extra * 3, cmap=COLOURS, vmin=0, vmax=3, interpolation="nearest"
+    )
     axes.set(xticks=[], yticks=[])
 
 
@@ -49,7 +51,13 @@ def _policies() -> Figure:
     figure = Figure(figsize=(9, 3))
     empty, organ, near = np.zeros((32, 32), bool), _disc(15, 15, 9), _disc(18, 15, 9)
     cases = [
-        (organ, near, "both hold something", f"{_dsc(organ, near):.2f}", f"{_dsc(organ, near):.2f}"),
+        (
+            organ,
+            near,
+            "both hold something",
+            f"{_dsc(organ, near):.2f}",
+            f"{_dsc(organ, near):.2f}",
+        ),
         (organ, empty, "missed", "0", "0"),
         (empty, near, "not there, but found", "not scored", "0"),
         (empty, empty, "both empty", "not scored", "1"),
@@ -89,7 +97,9 @@ def _views() -> Figure:
     figure = Figure(figsize=(7, 2))
     axes = figure.subplots()
     linked = {2, 5}
-    for row, (view, kept) in enumerate([("paper", set(range(8))), ("clean", set(range(8)) - linked)]):
+    for row, (view, kept) in enumerate(
+        [("paper", set(range(8))), ("clean", set(range(8)) - linked)]
+    ):
         for case in range(8):
             axes.scatter(
                 case,

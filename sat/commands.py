@@ -101,7 +101,7 @@ def retrieval(
 
 
 def atlas(
-    folder: Path = typer.Argument(..., help="An atlas for stage 2 (CONTRIBUTING.md, Knowledge)."),
+    folder: Path = typer.Argument(..., help="An atlas for stage 2 (docs/pages/knowledge.md)."),
 ) -> None:
     """Read an atlas of your own and say what is in it, or what is wrong with it."""
     from sat.atlas.volumes import describe

@@ -129,7 +129,8 @@ class AtlasTraining(Record):
 
     volumes: str | None = Field(
         default=None,
-        description="folder of an atlas of the user's (CONTRIBUTING.md); none: the run's own scans",
+        description="folder of an atlas of the user's (docs/pages/knowledge.md); none: the run's "
+        "own scans",
     )
     steps: int = Field(ge=1)
     batches_per_step: int = Field(

@@ -47,7 +47,7 @@ def checked_model(model: object, where: str) -> Model | BatchModel:
             f"{where} is not a model",
             found=f"{kind_of(model)} without {' and '.join(lacking)}",
             expected="methods `classes(dataset)` and `predict(case, classes)`, or `predict_all`",
-            hint="CONTRIBUTING.md, `A Python object`, has a whole one",
+            hint="docs/pages/models.md, `A Python object`, has a whole one",
         )
     return model
 

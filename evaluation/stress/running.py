@@ -75,7 +75,7 @@ def stress_model(run: Path, model_id: str, extent: Extent, say: Say) -> list[Str
             file=f"model card {model_id}",
             expected="a Python object with `predict_texts(case, texts)`, or a command with "
             "`texts: true`",
-            hint="CONTRIBUTING.md, `A promptable model`",
+            hint="docs/pages/models.md, `A promptable model`",
         )
     done: list[StressedCase] = []
     for case, entry in _cases(paths, config, extent.cases):

@@ -25,7 +25,7 @@ from reports.tables.collection import collection_table
 from reports.tables.regions import regions_table
 
 HEADLINE = Protocol()
-LIST = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+LIST = Path(__file__).resolve().parents[2] / "docs/pages/figures.md"
 PAPER = {*(f"Table {n}" for n in range(1, 9)), *(f"Fig. {n}" for n in range(1, 8))}
 SCHEMATIC = {"Fig. 1", "Fig. 3", "Fig. 5"}
 
@@ -52,7 +52,7 @@ def whole(paper: RunSource) -> RunSource:
 
 
 def listed() -> dict[str, list[str]]:
-    """The paper's name -> our files, of the list in CONTRIBUTING."""
+    """The paper's name -> our files, of the list in docs/pages/figures.md."""
     text = LIST.read_text(encoding="utf-8").partition("## The paper's tables and figures")[2]
     rows = re.findall(
         r"^\| ((?:Table|Fig\.|Sec\.) [^|]+?) \| [^|]+ \| ([^|]+) \|$", text, re.MULTILINE

@@ -104,7 +104,7 @@ def test_cost_counts_every_training_and_its_weights(system, networks):
 
 
 def test_the_guides_own_system_is_whole(tmp_path, monkeypatch):
-    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs/pages/models.md").read_text()
     card, code = re.search(
         r"tenth.yaml <<'END'\n(.*?)\nEND\ncat > tenth.py <<'END'\n(.*?)\nEND", guide, re.DOTALL
     ).groups()

@@ -38,7 +38,7 @@ def own(new_clone: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A clone with the guide's model, trained, in which the tests change the preset in turn."""
     folder = tmp_path_factory.mktemp("own")
     clone = new_clone(folder, PYTHONPATH=f"{ROOT}:{folder}")
-    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/pages/models.md").read_text(encoding="utf-8")
     (folder / "config" / "models").mkdir()
     for file in (f"config/models/{MODEL}.yaml", "brightness.py"):
         text = guide.partition(f"cat > {file} <<'END'\n")[2].partition("\nEND\n")[0]

@@ -194,7 +194,7 @@ def test_every_job_says_where_it_ran_and_what_it_took(smoke):
 
 @pytest.mark.parametrize("afterwards", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_guide_to_add_a_model_works_as_written(smoke, tmp_path, afterwards):
-    """The blocks of CONTRIBUTING.md, after predictions made elsewhere, here the references."""
+    """The blocks of the page on models, after predictions made elsewhere, here the references."""
     folder = tmp_path / "clone"
     shutil.copytree(smoke.folder, folder)
     # Prepared training data may go when a training is done.
@@ -213,7 +213,7 @@ def test_the_guide_to_add_a_model_works_as_written(smoke, tmp_path, afterwards):
             target.parent.mkdir(parents=True, exist_ok=True)
             write_volume(target, Volume(answer, reference.affine))
 
-    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/pages/models.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```\n(mkdir -p config/models.*?)```", guide, re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:
