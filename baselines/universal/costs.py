@@ -56,7 +56,8 @@ def model_cost(model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCos
     read = sum(load.n_train * load.voxels for load in loads)
     seconds = SECONDS_PER_JOB + (read + own) * RESAMPLE_SECONDS_PER_VOXEL
     store, threads = own * BYTES_PER_VOXEL, prepare_threads(preset)
-    work = [Work("prepare", model, "", 0.0, seconds, store, threads=threads)]
+    shared = store_folder(RunPaths(Path(config.name)), preset.grid).name
+    work = [Work("prepare", model, "", 0.0, seconds, store, threads=threads, shared=shared)]
     weights = 0
     crops = training.steps * training.accumulate * training.processes * training.batch
     for unit, network in networks.items():
