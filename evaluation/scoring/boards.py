@@ -83,14 +83,18 @@ def _misfits(found: Sequence[tuple[Path, Submission]], number: int) -> list[str]
     for other, before in found[:number]:
         if before.model == record.model:
             lines.append(f"{folder}: a second submission of `{record.model}`")
-        for name in sorted(set(before.files) & set(record.files)):
-            if name != SCORE_ROWS and before.files[name] != record.files[name]:
-                lines.append(f"{folder}: another {name} than {other}")
-        shared = set(before.configuration.classes) | set(record.configuration.classes)
-        shared &= set(before.configuration.entries) & set(record.configuration.entries)
-        for entry in sorted(shared):
-            if before.configuration.classes.get(entry) != record.configuration.classes.get(entry):
-                lines.append(f"{folder}: other classes of {entry} than {other}")
+        both = sorted(set(before.files) & set(record.files) - {SCORE_ROWS})
+        lines += [
+            f"{folder}: another {name} than {other}"
+            for name in both
+            if before.files[name] != record.files[name]
+        ]
+        mine, theirs = record.configuration, before.configuration
+        lines += [
+            f"{folder}: other classes of {entry} than {other}"
+            for entry in mine.entries
+            if entry in theirs.entries and mine.classes.get(entry) != theirs.classes.get(entry)
+        ]
     first = found[0][1]
     if record.measured != first.measured:
         lines.append(f"{folder}: measured by version {record.measured}, not {first.measured}")

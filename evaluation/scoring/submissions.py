@@ -123,13 +123,12 @@ def read_submission(folder: Path) -> Submission:
     there = {p.relative_to(folder).as_posix(): p for p in visible(folder, "**/*") if p.is_file()}
     there.pop(RECORD)
     for name in sorted({*record.files, *there}):
-        if (
-            name not in there
-            or name not in record.files
-            or sha256(there[name]) != record.files[name]
-        ):
-            what = "missing" if name not in there else "altered"
-            what = what if name in record.files else "not of the submission"
-            raise BenchError(f"a file of the submission is {what}", file=folder / name,
-                             hint="ask its author to make it again with `satbench submit`")  # fmt: skip
+        if name in there and record.files.get(name) == sha256(there[name]):
+            continue
+        what = "altered" if name in there else "missing"
+        raise BenchError(
+            f"a file of the submission is {what if name in record.files else 'not its own'}",
+            file=folder / name,
+            hint="ask its author to make it again with `satbench submit`",
+        )
     return record
