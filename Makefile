@@ -16,7 +16,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus \
-        universal universal-real ablation bench bench-metrics bench-distances bench-data bench-sat \
+        universal universal-real hermes-small ablation bench bench-metrics bench-distances bench-data bench-sat \
         bench-sat-full bench-statistics bench-audit bench-universal coverage docs clean
 
 help: ## list the targets
@@ -83,6 +83,12 @@ universal-real: $(READY) ## one joint training on real scans of three regions, f
 	$(BIN)/satbench join-folds $(FOLDS:%=results/universal-real-%) --out results/universal-real
 	$(BIN)/satbench aggregate --run results/universal-real
 	$(BIN)/satbench report --run results/universal-real
+
+hermes-small: $(READY) ## the second study on virtual patients, to its five tables and both figures
+	$(SNAKEMAKE) --configfile config/hermes-small.yaml
+	for model in hermes-r hermes-m; do \
+	    $(BIN)/satbench universal priors --run results/hermes-small --model $$model || exit 1; \
+	done
 
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat

@@ -63,8 +63,10 @@ def model_cost(_model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCo
     prompts = training.sampling.max_prompts or max((load.n_classes for load in loads), default=1)
     flops = training_flops(forward_flops(preset.network, training.patch, prompts))
     size = weights * CHECKPOINT_BYTES_PER_WEIGHT
+    shared = store_folder(RunPaths(Path(config.name)), preset.grid).name
+    threads = prepare_threads(preset)
     work = [
-        Work("prepare", MODEL, "", 0.0, seconds, store, threads=prepare_threads(preset)),
+        Work("prepare", MODEL, "", 0.0, seconds, store, threads=threads, shared=shared),
         training_work(MODEL, training, flops, crops, training.processes, size),
         *([_volumes(preset)] if preset.atlas and preset.atlas.volumes else []),
         *([_text(preset)] if preset.prompts.trains_text else []),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from baselines.universal.config import ONE_FOR_EACH_ENTRY, Preset, load_preset, system_of
 from baselines.universal.entries import Catalogue, Entry, catalogue
@@ -18,6 +20,7 @@ from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
 from evaluation.training import counting
 from evaluation.training.counting import weightless
+from evaluation.training.expected import training_work
 from evaluation.training.stages import prepare_threads
 from evaluation.training.store import read_index, store_folder
 from evaluation.workflow.estimate import (
@@ -32,6 +35,9 @@ from evaluation.workflow.estimate import (
     windows,
 )
 from evaluation.workflow.loads import Load
+
+if TYPE_CHECKING:
+    from baselines.universal.model import UniversalModel
 
 # Weights and the optimiser's two moments in the resume point, weights alone in the final file.
 CHECKPOINT_BYTES_PER_WEIGHT = 16.0
@@ -50,7 +56,8 @@ def model_cost(model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCos
     read = sum(load.n_train * load.voxels for load in loads)
     seconds = SECONDS_PER_JOB + (read + own) * RESAMPLE_SECONDS_PER_VOXEL
     store, threads = own * BYTES_PER_VOXEL, prepare_threads(preset)
-    work = [Work("prepare", model, "", 0.0, seconds, store, threads=threads)]
+    shared = store_folder(RunPaths(Path(config.name)), preset.grid).name
+    work = [Work("prepare", model, "", 0.0, seconds, store, threads=threads, shared=shared)]
     weights = 0
     crops = training.steps * training.accumulate * training.processes * training.batch
     for unit, network in networks.items():
@@ -58,12 +65,9 @@ def model_cost(model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCos
         flops = [forward_flops(preset, network, entry.dataset) for entry in network.entries]
         step = training_flops(sum(flops) / len(flops))
         weights += count
-        work.append(
-            compute_work(
-                model, "train", unit, crops * step, SECONDS_PER_JOB, on_gpu,
-                count * CHECKPOINT_BYTES_PER_WEIGHT, 1,
-            )
-        )  # fmt: skip
+        size = count * CHECKPOINT_BYTES_PER_WEIGHT
+        trained = training_work(model, training, step, crops, training.processes, size)
+        work.append(replace(trained, unit=unit))
         work += [
             _prediction(model, preset, network, known[entry.dataset], on_gpu)
             for entry in network.entries
@@ -134,32 +138,28 @@ def networks_of(preset: Preset, config: RunConfig, datasets: Sequence[str]) -> d
 
 def count_weights(preset: Preset, known: Catalogue) -> int:
     """Weights of a network; frozen vectors of text are none."""
-    return _counted(_Alike(preset, known, known.entries[0]))[0]
+    return counting.count_weights(_network(_Alike(preset, known)))
 
 
 def forward_flops(preset: Preset, known: Catalogue, dataset: str) -> float:
     """One window of the training's patch, asked for all that it may be asked of an entry."""
-    entry = known.of(dataset)
-    assert entry is not None
-    return _counted(_Alike(preset, known, entry))[1]
+    asked = _Alike(preset, known)
+    sizes = [_size(entry) for entry in known.entries]
+    names = [entry.dataset for entry in known.entries]
+    return _counted(asked, sizes.index(sizes[names.index(dataset)]))
 
 
 class _Alike:
-    """A network and the entry that it is asked about; those of equal sizes are equal.
+    """A preset and what its network knows; those of equal sizes are equal.
 
-    What a network is called with decides neither its weights nor its operations, so 41 entries
-    are counted by the few sizes that they have.
+    What a network is called with decides neither its weights nor its operations, so 41 networks
+    of one entry each are counted by the few sizes that they have.
     """
 
-    def __init__(self, preset: Preset, known: Catalogue, entry: Entry) -> None:
-        self.preset, self.known, self.entry = preset, known, entry
-        entries = tuple(self._size(each) for each in known.entries)
+    def __init__(self, preset: Preset, known: Catalogue) -> None:
+        self.preset, self.known = preset, known
         tables = known.n_tokens, len(known.modalities), len(known.prompts), known.text_width
-        self.sizes = preset.model_dump_json(), entries, tables, self._size(entry)
-
-    @staticmethod
-    def _size(entry: Entry) -> tuple[int, int]:
-        return len(entry.classes), len(entry.labels)
+        self.sizes = preset.model_dump_json(), tuple(map(_size, known.entries)), tables
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Alike) and self.sizes == other.sizes
@@ -168,15 +168,24 @@ class _Alike:
         return hash(self.sizes)
 
 
-@lru_cache(maxsize=1024)
-def _counted(asked: _Alike) -> tuple[int, float]:
-    """Weights, and operations of one window."""
+def _size(entry: Entry) -> tuple[int, int]:
+    return len(entry.classes), len(entry.labels)
+
+
+@lru_cache(maxsize=256)
+def _network(asked: _Alike) -> UniversalModel:
     from baselines.universal.systems import new_model
 
-    model = weightless(lambda: new_model(asked.preset, asked.known))
-    rows = model.rows_of(asked.entry.dataset)
-    patch = asked.preset.training.patch
-    return counting.count_weights(model), counting.forward_flops(
-        lambda image: model.entry_answers(image, asked.entry, rows, asked.entry.modality),
-        (1, 1, *patch),
+    return weightless(lambda: new_model(asked.preset, asked.known))
+
+
+@lru_cache(maxsize=1024)
+def _counted(asked: _Alike, place: int) -> float:
+    """Operations of one window, for the first entry of a size."""
+    model = _network(asked)
+    entry = model.known.entries[place]
+    rows = model.rows_of(entry.dataset)
+    return counting.forward_flops(
+        lambda image: model.entry_answers(image, entry, rows, entry.modality),
+        (1, 1, *asked.preset.training.patch),
     )

@@ -12,6 +12,7 @@ from evaluation.commands import (
     imports,
     metrics,
     plan,
+    publishing,
     run,
     stress,
     tables,
@@ -28,5 +29,6 @@ def register(app: typer.Typer) -> None:
     claims.register(app)
     imports.register(app)
     tables.register(app)
+    publishing.register(app)
     audit.register(app)
     stress.register(app)

@@ -138,7 +138,8 @@ def _text(found: Estimate) -> str:
         f"An estimate on the high side: {sizes}, the others assumed. GPU: {speed.gpu} at "
         f"{speed.gpu_flops / 1e12:.0f} TFLOP/s, {speed.cpu_flops / 1e9:.0f} GFLOP/s for a CPU "
         f"thread ({speed.origin}). Wall hours: {found.gpus} GPUs and {found.cores} cores, one "
-        "stage after the other; GPUs share a training where its preset has several processes. "
+        "stage after the other; GPUs share a training where its preset has several processes. A "
+        "store that several models share is in the hours of each, and once in the stages. "
         "Origins of all constants: evaluation/workflow/{estimate,speed}.py and the modules "
         "`costs` of the models. Afterwards, the table `runtime` has what it took."
     )

@@ -35,13 +35,14 @@ def stress(
     from evaluation.stress.kinds import KINDS
     from evaluation.stress.running import Extent, stress_model
     from evaluation.stress.table import GOOD, stress_table, write_stress
+    from evaluation.tables.run_tables import expected_of
     from evaluation.workflow.lock import RunLock
 
     with RunLock(run, f"`satbench stress --model {model}`").held():
         paths, config = RunPaths(run), load_frozen(run)
         extent = Extent(cases, classes)
         done = stress_model(run, model, extent, lambda line: typer.echo(line, err=True))
-        table = stress_table(model, done, config)
+        table = stress_table(model, done, config, expected_of(run)[1])
         write_stress(paths, table)
     wide = table.pivot_table(index="kind", columns="quantity", values="value", dropna=False)
     verdicts = table.drop_duplicates("kind").set_index("kind")["verdict"]

@@ -187,28 +187,27 @@ def read_split_file(path: Path) -> list[SplitRow]:
 def planned_cases(card: DatasetCard, config: RunConfig) -> list[SplitRow] | None:
     """Cases that a run is planned for, without looking at any data.
 
-    Virtual patients for a synthetic run, the committed list for a real one, None if an entry has
-    no list (it is then planned from the counts in its card).
+    Virtual patients for a synthetic run (all of them test where the study trains on none), the
+    committed list for a real one, None if an entry has no list (it is then planned from the counts
+    in its card).
 
     Raises:
         BenchError: its rule stands for a list that is not there, or it has no rule.
     """
     study = find_study(config.study)
-    split_rule(card, study)
+    trains = split_rule(card, study).train > 0
     if config.data_kind == "synthetic":
         from evaluation.datasets.phantoms import roster
 
         if config.cohort is None:
             raise BenchError(f"configuration `{config.name}` is synthetic and has no cohort")
         cohort = roster(card.id, config.cohort.patients, config.cohort.test_patients)
-        return [SplitRow(row.case, row.patient, row.split) for row in cohort]
+        return [SplitRow(r.case, r.patient, r.split if trains else "test") for r in cohort]
     return split_list(card, study)
 
 
 def has_training_side(card: DatasetCard, config: RunConfig) -> bool:
     """Whether a run has, or plans, training cases of an entry: some are only tested on."""
-    if config.data_kind == "synthetic":
-        return True
     return split_rule(card, find_study(config.study)).train > 0
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.config import RunConfig
+from evaluation.files.sums import discard
 from evaluation.files.tables import read_table, write_table
 from evaluation.paths import RunPaths
 from evaluation.schema import STRESS
@@ -22,6 +23,7 @@ from evaluation.stress.running import StressedCase
 from evaluation.tables.intervals import spread
 from evaluation.tables.samples import EntrySample, Sample, reduce_entry
 from evaluation.tables.targets import Universe, overall_targets
+from evaluation.tables.views import Links
 
 QUANTITIES = ("named", "dsc", "lost", "meant", "unchanged", "alarm", "alarm_ml")
 MOST_LOST = 0.1
@@ -34,10 +36,18 @@ IGNORED = "ignores the text"
 GOOD = ("kept", "follows the text", "silent")
 
 
-def stress_table(model: str, cases: Sequence[StressedCase], config: RunConfig) -> pd.DataFrame:
-    """Rows of the table `stress` for one model, kind by kind."""
+def stress_table(
+    model: str, cases: Sequence[StressedCase], config: RunConfig, links: Links
+) -> pd.DataFrame:
+    """Rows of the table `stress` for one model, kind by kind; linked patients count once."""
     answers = pd.DataFrame(
-        {**_about(case), **asdict(answer)} for case in cases for answer in case.answers
+        {
+            **_about(case),
+            "person": links.name(case.dataset, case.patient),
+            **asdict(answer),
+        }
+        for case in cases
+        for answer in case.answers
     )
     failed = sum(bool(case.reason) for case in cases)
     rows = []
@@ -55,7 +65,7 @@ def stress_table(model: str, cases: Sequence[StressedCase], config: RunConfig) -
             "n_refused": int(found["refused"].sum()),
             "n_cases": len(found.drop_duplicates(["dataset", "case"])),
             "n_failed": failed,
-            "n_patients": len(found.drop_duplicates(["dataset", "patient"])),
+            "n_patients": found["person"].nunique(),
             "n_classes": len(found.drop_duplicates(["dataset", "classes"])),
             "verdict": verdict(kind, {name: value[0] for name, value in numbers.items()}),
         }
@@ -73,6 +83,22 @@ def write_stress(paths: RunPaths, own: pd.DataFrame) -> None:
         others = read_table(path, STRESS)
         frames.insert(0, others[~others["model"].isin(own["model"])])
     write_table(path, pd.concat(frames, ignore_index=True), STRESS)
+
+
+def rename_in_stress(paths: RunPaths, old: str, new: str | None) -> None:
+    """Give a model's rows in the run's table another id; None: take them out."""
+    path = paths.table(STRESS.name)
+    if not path.is_file():
+        return
+    rows = read_table(path, STRESS)
+    own = rows["model"].eq(old)
+    if not own.any():
+        return
+    kept = rows[~own] if new is None else rows.assign(model=rows["model"].mask(own, new))
+    if kept.empty:
+        discard(path)
+    else:
+        write_table(path, kept.reset_index(drop=True), STRESS)
 
 
 def verdict(kind: Kind, means: Mapping[str, float]) -> str:
@@ -116,25 +142,24 @@ def _with_quantities(found: pd.DataFrame, kind: Kind) -> pd.DataFrame:
 def _intervals(found: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     """Mean and the ends of its interval for each quantity."""
     slots = found[["dataset", "modality", "classes"]].drop_duplicates().sort_values("dataset")
-    patients = found[["dataset", "patient"]].drop_duplicates().reset_index(drop=True)
+    people = sorted(found["person"].unique())
     entries: list[EntrySample] = []
     start, first = {}, 0
     for entry, part in found.groupby("dataset"):
         names = slots.loc[slots["dataset"] == entry, "classes"].tolist()
-        known = patients[patients["dataset"] == entry]
-        cases = part[["case", "patient"]].drop_duplicates().reset_index(drop=True)
+        known = np.flatnonzero(np.isin(people, part["person"].unique()))
+        cases = part[["case", "person"]].drop_duplicates().reset_index(drop=True)
         means = part.groupby(["case", "classes"])[list(QUANTITIES)].mean()
         grid = pd.MultiIndex.from_product([cases["case"], names])
         values = means.reindex(grid).to_numpy(dtype=np.float64)
         shape = (len(cases), len(names), len(QUANTITIES))
-        order = {patient: i for i, patient in enumerate(known["patient"])}
-        person = cases["patient"].map(order).to_numpy(dtype=np.int64)
+        order = {people[number]: i for i, number in enumerate(known.tolist())}
+        person = cases["person"].map(order).to_numpy(dtype=np.int64)
         missing = np.zeros(shape[1:], dtype=np.int64)
-        people = known.index.to_numpy(dtype=np.int64)
-        entries.append(reduce_entry(str(entry), people, person, values.reshape(shape), missing))
+        entries.append(reduce_entry(str(entry), known, person, values.reshape(shape), missing))
         start[str(entry)] = first
         first += len(names)
-    sample = Sample(QUANTITIES, len(patients), tuple(entries))
+    sample = Sample(QUANTITIES, len(people), tuple(entries))
     yes = np.ones(len(slots), dtype=bool)
     dataset, modality, name = (
         slots[column].to_numpy(dtype=str) for column in ("dataset", "modality", "classes")

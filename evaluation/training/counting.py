@@ -19,7 +19,9 @@ def weightless(build: Callable[[], N]) -> N:
     """The network that `build` makes, with weights that have a shape and no memory."""
     import torch
 
-    with torch.device("meta"):
+    from evaluation.training.uncounted import Uncounted
+
+    with torch.device("meta"), Uncounted():
         return build()
 
 
@@ -38,7 +40,9 @@ def forward_flops(call: Callable[..., object], *shapes: Sequence[int]) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from evaluation.training.uncounted import Uncounted
+
     inputs = [torch.empty(tuple(shape), device="meta") for shape in shapes]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, Uncounted():
         call(*inputs)
     return float(counter.get_total_flops())

@@ -6,7 +6,7 @@ the model says itself, in the module `costs` beside its adapter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
@@ -51,6 +51,7 @@ class Work:
         threads: that share `cpu_seconds`, for each GPU where there are several.
         flops: operations that are in the seconds, at the assumed speed.
         job: name of the model's stage that does it, if it is not called as the step is.
+        shared: name of what it makes, if several models may use it; it is made once.
     """
 
     stage: str
@@ -64,6 +65,7 @@ class Work:
     threads: int = 1
     flops: float = 0.0
     job: str = ""
+    shared: str = ""
 
     @property
     def title(self) -> str:
@@ -155,7 +157,7 @@ class Estimate:
     @property
     def work(self) -> tuple[Work, ...]:
         """All kinds of jobs."""
-        return (*self.common, *(w for cost in self.models.values() for w in cost.work))
+        return tuple(_once([*self.common, *_of_models(self.models)]))
 
     @property
     def total(self) -> StageCost:
@@ -250,10 +252,20 @@ def estimate(
     loads, measured = run_loads(config, entries)
     models = {name: _at(cost_of(find_model(name), config, loads), speed) for name in config.models}
     common = tuple(common_work(config, loads))
-    work = [*common, *(w for cost in models.values() for w in cost.work)]
+    work = _once([*common, *_of_models(models)])
     stages = [_stage(stage, work, gpus, cores) for stage in STAGES]
     found = tuple(stage for stage in stages if stage.jobs)
     return Estimate(found, models, tuple(loads), measured, gpus, cores, speed, common)
+
+
+def _of_models(models: Mapping[str, ModelCost]) -> list[Work]:
+    return [work for cost in models.values() for work in cost.work]
+
+
+def _once(work: Sequence[Work]) -> list[Work]:
+    """The work without what another model has done already: a store of one grid."""
+    first = {w.shared: w for w in reversed(work)}
+    return [w for w in work if not w.shared or first[w.shared] is w]
 
 
 def _at(cost: ModelCost, speed: Speed) -> ModelCost:

@@ -20,6 +20,7 @@ from evaluation.models.card import CARD_FOLDER, USER_CARD_FOLDER, ModelCard, Mod
 from evaluation.paths import RunPaths
 from evaluation.runs.carrying import carry_cards
 from evaluation.runs.provenance import write_record
+from evaluation.stress.table import rename_in_stress
 from evaluation.tables.run_tables import MADE_HERE, aggregate_run, expected_of
 from evaluation.tables.scores import score_files
 from evaluation.workflow.adding import Say, render
@@ -64,6 +65,7 @@ def remove_model(run: Path, model_id: str, say: Say) -> None:
         for folder in folders:
             discard(folder)
             say(f"deleted {folder}")
+        rename_in_stress(paths, model_id, None)
         if (own := paths.model_run(model_id)).is_dir():
             say(f"kept {own}, the model's own folder")
         _show(run, say)
@@ -110,6 +112,7 @@ def rename_model(run: Path, old: str, new: str, say: Say) -> None:
                 source.rename(target)
                 remember_folder(target)
         _rename_inside(run, new)
+        rename_in_stress(paths, old, new)
         write_added(run, [new if name == old else name for name in added])
         models = [new if name == old else name for name in config.models]
         config = config.model_copy(update={"models": models})

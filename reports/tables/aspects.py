@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from evaluation.protocol import Protocol
@@ -73,9 +75,14 @@ def printed_table(source: RunSource, protocol: Protocol, table: PrintedTable) ->
     """
     every = published(source.study)
     every = every[(every["table"] == table.id) & (every["metric"] == "dsc")]
-    columns = every.drop_duplicates("row").sort_values("row")
+    # Where each printed row is a variant, as in an ablation, all of them are of one column.
+    columns = every.sort_values("row").drop_duplicates(["scope", "key"])
+    names = every.groupby(["scope", "key"])["printed_row"].unique()
     allowed = source.published[source.published["table"] == table.id]
-    theirs = {(str(r["model"]), int(r["row"])): float(r["value"]) for _, r in allowed.iterrows()}
+    theirs = {
+        (str(r["model"]), str(r["scope"]), str(r["key"])): float(r["value"])
+        for _, r in allowed.iterrows()
+    }
     measure = next((m for m in source.measures if m.metric.id == "dsc"), None)
     if columns.empty or measure is None:
         return None
@@ -89,7 +96,7 @@ def printed_table(source: RunSource, protocol: Protocol, table: PrintedTable) ->
     unranked = set()
     models = [*(m for m in titles if m in set(every["model"])), *source.models]
     for model in dict.fromkeys(models):
-        printed = [theirs.get((model, int(row))) for row in columns["row"]]
+        printed = [theirs.get((model, r["scope"], r["key"])) for _, r in columns.iterrows()]
         if any(value is not None for value in printed):
             unranked.add(len(rows))
             values = [None if v is None else measure.printed(v) for v in printed]
@@ -116,9 +123,9 @@ def printed_table(source: RunSource, protocol: Protocol, table: PrintedTable) ->
             ReportColumn("model", "Model"),
             ReportColumn("source", "From"),
             *(
-                ReportColumn(f"{r['key']}", str(r["printed_row"]), digits=2, ranked="down",
-                             right=True)
-                for _, r in columns.iterrows()
+                ReportColumn(str(key), _label(source, str(key), names[scope, key]), digits=2,
+                             ranked="down", right=True)
+                for scope, key in zip(columns["scope"], columns["key"], strict=True)
             ),
         ),
         rows=tuple(rows),
@@ -126,6 +133,13 @@ def printed_table(source: RunSource, protocol: Protocol, table: PrintedTable) ->
         downwards=True,
         unranked=frozenset(unranked),
     )  # fmt: skip
+
+
+def _label(source: RunSource, key: str, printed: Sequence[str]) -> str:
+    """The head of a column: as it is printed, unless the printed rows are its variants."""
+    if len(printed) == 1:
+        return str(printed[0])
+    return (key in source.aspects and source.aspects[key].title) or key
 
 
 def _by_key(source: RunSource, protocol: Protocol, scope: str) -> pd.DataFrame | None:

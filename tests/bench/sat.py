@@ -22,7 +22,7 @@ import torch
 import typer
 
 from evaluation.datasets.phantoms.canvas import FieldOfView
-from evaluation.datasets.phantoms.layouts import Pose, affine_of, hounsfield, oriented
+from evaluation.datasets.phantoms.layouts import Pose, affine_of, oriented, whole_numbers
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.files.writing import write_text
 from evaluation.training.log import METRICS_FILE
@@ -207,7 +207,7 @@ def _write_store(store: Path, preset: Preset, n_cases: int) -> int:
     cases: list[str] = []
     for number in range(n_cases):
         phantom = draw_torso(np.random.default_rng(number), grid)
-        image = oriented(hounsfield(phantom), phantom, Pose())
+        image = oriented(whole_numbers(phantom), phantom, Pose())
         classes = {
             name: ClassPlace(kind="annotated", parts=(Part(layer=0, values=(value,)),))
             for name, value in phantom.values.items()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.chaos import write_chaos_ct
-from evaluation.datasets.phantoms.layouts import Pose, hounsfield, oriented
+from evaluation.datasets.phantoms.layouts import Pose, oriented, whole_numbers
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
 from evaluation.training.checkpoints import save_content
@@ -71,7 +71,7 @@ def checkpoint(model, tmp_path_factory):
 def scan(phantom, tmp_path):
     """A CT as many scanners store it: turned axes and an oblique direction."""
     path = tmp_path / "scan.nii.gz"
-    write_volume(path, oriented(hounsfield(phantom), phantom, Pose("LPI", (4.0, -3.0, 6.0))))
+    write_volume(path, oriented(whole_numbers(phantom), phantom, Pose("LPI", (4.0, -3.0, 6.0))))
     return path
 
 
@@ -115,7 +115,7 @@ def test_orientation_and_format_do_not_change_the_anatomy(ask, phantom, scan, tm
         [("RAS", ".nii"), ("PIR", ".nii.gz"), ("LSA", ".nrrd"), ("ASL", ".mha")]
     ):
         path = tmp_path / f"scan{number}{suffix}"
-        write_volume(path, oriented(hounsfield(phantom), phantom, Pose(orientation)))
+        write_volume(path, oriented(whole_numbers(phantom), phantom, Pose(orientation)))
         out, found, _ = ask(path, "liver", out=f"out{number}", overlay=False)
         mask = read_volume(out / found[0].file)
         assert same_grid(read_volume(path), mask) is None

@@ -9,13 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluation.cli import build
+from evaluation.config import load_frozen
 from evaluation.errors import BenchError
 from evaluation.paths import RunPaths
 from evaluation.schema import STRESS, read_table
 from evaluation.stress import running
 from evaluation.stress.kinds import KINDS
 from evaluation.stress.running import Extent, stress_model
-from evaluation.stress.table import GOOD, IGNORED
+from evaluation.stress.table import GOOD, IGNORED, rename_in_stress, stress_table
+from evaluation.tables.views import Links
 
 CARD = """\
 id: {id}
@@ -128,3 +130,27 @@ def test_a_case_that_fails_is_said_and_the_others_go_on(run, monkeypatch):
         "RuntimeError: out of memory"
     }
     assert all(case.answers for case in done if case.dataset == "msd_spleen")
+
+
+def test_a_model_that_leaves_the_run_leaves_the_table(run):
+    asked(run, "oracle-text")
+    asked(run, "deaf")
+    paths = RunPaths(run)
+    before = numbers(run, "deaf", "alarm_ml")
+    rename_in_stress(paths, "deaf", "deafer")
+    assert numbers(run, "deafer", "alarm_ml") == pytest.approx(before, nan_ok=True)
+    rename_in_stress(paths, "deafer", None)
+    assert set(read_table(paths.table("stress"), STRESS)["model"]) == {"oracle-text"}
+    rename_in_stress(paths, "oracle-text", None)
+    assert not paths.table("stress").is_file()
+
+
+def test_one_person_in_two_entries_counts_once(run):
+    done = stress_model(run, "oracle-text", Extent(), lambda _: None)
+    twins = {("acdc", "patient001"): "twin", ("msd_spleen", "spleen_2"): "twin"}
+    counts = []
+    for people in ({}, twins):
+        links = Links(people, frozenset(), "")
+        table = stress_table("oracle-text", done, load_frozen(run), links)
+        counts.append(table.loc[table["kind"] == "negation", "n_patients"].iloc[0])
+    assert counts == [5, 4]

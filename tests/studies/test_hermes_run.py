@@ -178,6 +178,8 @@ def test_the_five_tables(source: RunSource) -> None:
     assert "saw the crop alone" in two.caption
     assert "cropped round the reference" in two.caption
     assert len(tables["printed_3"].rows) == 7 + 2
+    four = [column.label for column in tables["printed_4"].columns]
+    assert four[2:] == ["The ablation's seven"], "four variants are rows of one column"
     costs = {row[0]: row for row in tables["costs_beside_published"].rows}
     assert costs["Hermes-M"][1:7:3] == (44.5, 11.62)
     sizes = {row[0]: row for row in collection_table(source).rows}

@@ -42,7 +42,7 @@ def test_every_preset_is_valid_for_every_system(name):
 
 
 def test_presets_have_the_published_sizes_and_their_names_are_helped_with():
-    assert preset_names(PRESET_FOLDER) == ["demo", "paper", "real", "released", "smoke"]
+    assert preset_names(PRESET_FOLDER) == ["demo", "paper", "real", "released", "small", "smoke"]
     assert load_preset(None).of("resunet").network == NetworkSizes()
     with pytest.raises(BenchError, match="no universal preset"):
         load_preset("dmo")

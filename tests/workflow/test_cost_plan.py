@@ -243,3 +243,18 @@ def test_jobs_of_a_run_done_failed_and_unfinished(tmp_path):
     assert done.exit_code == 3
     assert "good" not in done.stdout
     assert str(logs / "bad.log") in done.stdout
+
+
+def test_models_of_one_grid_make_its_store_once() -> None:
+    changes = {"presets": {"hermes-r": "paper", "uniseg": "paper"}}
+    settings = load_config(ROOT / "config" / "hermes.yaml")
+    both = settings.model_copy(update={**changes, "models": ["hermes-r", "uniseg"]})
+    one = settings.model_copy(update={**changes, "models": ["hermes-r"]})
+    entries = ("bcv", "amos_ct", "segthor")
+    stores = [
+        next(s for s in estimate(c, entries, gpus=8, cores=64).stages if s.stage == "prepare")
+        for c in (one, both)
+    ]
+    assert stores[0] == stores[1]
+    assert stores[0].jobs == 1
+    assert stores[0].disk_gib > 0

@@ -11,7 +11,7 @@ from evaluation.datasets.phantoms.cohort import (
     write_patient,
     written_files,
 )
-from evaluation.datasets.phantoms.entries import DATASETS, RosterRow, roster
+from evaluation.datasets.phantoms.rosters import DATASETS, RosterRow, roster
 
 __all__ = [
     "COHORT_FILE", "DATASETS", "RosterRow", "goes_on", "roster", "write_cohort", "write_patient",

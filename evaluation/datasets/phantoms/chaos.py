@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from evaluation.datasets.phantoms.canvas import Phantom
-from evaluation.datasets.phantoms.layouts import Pose, hounsfield, label_map, oriented
+from evaluation.datasets.phantoms.layouts import Pose, label_map, oriented, whole_numbers
 from evaluation.datasets.phantoms.shapes import Triple
 
 HU_OFFSET = 1000
@@ -28,7 +28,7 @@ _POSE = Pose("LPI")
 def write_chaos_ct(folder: Path, case: str, phantom: Phantom, uid_seed: str) -> list[Path]:
     """`<id>/DICOM_anon/*.dcm` and `<id>/Ground/liver_GT_NNN.png`."""
     subject = folder / case
-    pixels = (hounsfield(phantom).astype(np.int32) + HU_OFFSET).clip(0, 4095)
+    pixels = (whole_numbers(phantom).astype(np.int32) + HU_OFFSET).clip(0, 4095)
     _write_series(subject / "DICOM_anon", pixels, phantom, "CT", case, uid_seed)
     liver = phantom.mask("liver").astype(np.uint8) * 255
     _write_masks(subject / "Ground", "liver_GT_{:03d}.png", liver, phantom)

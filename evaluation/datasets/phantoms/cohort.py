@@ -19,9 +19,10 @@ import numpy as np
 import psutil
 
 from evaluation import __version__
-from evaluation.datasets.phantoms.entries import ENTRIES, find_entry, patient_of, roster
+from evaluation.datasets.phantoms.entries import ENTRIES
 from evaluation.datasets.phantoms.layouts import decathlon_json
-from evaluation.datasets.phantoms.patients import RECIPE, SPLEEN_VALUES
+from evaluation.datasets.phantoms.patients import DECATHLON, RECIPE
+from evaluation.datasets.phantoms.rosters import find_entry, patient_of, roster
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, listing, made_again
 from evaluation.files.reading import mapping_of
@@ -151,9 +152,10 @@ def write_patient(dataset: str, root: Path, index: int, seed: int) -> None:
 
 def _write_dataset_files(dataset: str, root: Path, n_patients: int) -> None:
     """Files that describe a dataset as a whole."""
-    if dataset == "msd_spleen":
+    if dataset in DECATHLON:
+        title, values = DECATHLON[dataset]
         cases = [row.case for row in roster(dataset, n_patients, 0)]
-        content = decathlon_json("Spleen", "CT", SPLEEN_VALUES, cases)
+        content = decathlon_json(title, "CT", values, cases)
         write_json(root / ENTRIES[dataset].folder / "dataset.json", content)
 
 

@@ -1,32 +1,17 @@
-"""The datasets that have virtual patients: folders, grids, and who is in a cohort."""
+"""The datasets that have virtual patients: folders, grids, and the names of their cases."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
 
 from evaluation.datasets.phantoms import patients
-from evaluation.datasets.phantoms.canvas import FieldOfView
-from evaluation.datasets.phantoms.layouts import Pose
 from evaluation.datasets.phantoms.patients import Patient
 from evaluation.datasets.phantoms.shapes import Triple
-from evaluation.errors import BenchError, did_you_mean
 
 Cases = Callable[[int], tuple[str, list[str]]]
-
-
-@dataclass(frozen=True)
-class RosterRow:
-    """One case of a cohort."""
-
-    case: str
-    patient: str
-    split: Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +20,7 @@ class Entry:
 
     `shift_mm` is how far the field of view may lie off its nominal centre, +- along x, y, z.
     `whole` is the path, below the folder, that a patient has when nothing of it is missing.
+    `most` is how many patients the layout has names for, if not any number.
     """
 
     folder: str
@@ -48,6 +34,7 @@ class Entry:
     orientations: tuple[str, ...] = ("RAS",)
     oblique_degrees: float = 0.0
     whole: str = "{patient}"
+    most: int | None = None
 
     def is_whole(self, root: Path, index: int) -> bool:
         """Whether the part of a patient that is moved last is there."""
@@ -69,11 +56,30 @@ def _chaos_mr_cases(index: int) -> tuple[str, list[str]]:
     return patient, [f"{patient}_{sequence}" for sequence in ("t1in", "t1out", "t2spir")]
 
 
+def _bcv_cases(index: int) -> tuple[str, list[str]]:
+    # The public numbers are 1 to 10 and 21 to 40.
+    case = f"img{index + (1 if index < 10 else 11):04d}"
+    return case, [case]
+
+
+def _lits_cases(index: int) -> tuple[str, list[str]]:
+    # The card mends headers of volumes 28 to 47, which are right here.
+    case = f"volume-{index if index < 28 else index + 20}"
+    return case, [case]
+
+
+def _mnms_cases(index: int) -> tuple[str, list[str]]:
+    letter, number = chr(ord("A") + index // 100), index % 100
+    patient = f"{letter}{number // 10}S{number % 10}V9"
+    return patient, [f"{patient}_{phase}" for phase in ("ed", "es")]
+
+
 def _autopet_cases(index: int) -> tuple[str, list[str]]:
     patient = patients.autopet_patient(index)
     return patient, [f"{patient}_{patients.AUTOPET_STUDY}"]
 
 
+_ct = partial(Entry, shape=(48, 38, 34), spacing_mm=((5.8, 0.2), (5.5, 0.5)), isotropic=False)
 ENTRIES: dict[str, Entry] = {
     "totalsegmentator": Entry(
         folder="TotalSegmentator",
@@ -86,21 +92,15 @@ ENTRIES: dict[str, Entry] = {
         write=patients.write_totalsegmentator,
         orientations=("RAS", "LAS", "LPS"),
     ),
-    "chaos_ct": Entry(
+    "chaos_ct": _ct(
         folder="CHAOS/Train_Sets/CT",
-        shape=(48, 38, 34),
-        spacing_mm=((5.8, 0.2), (5.5, 0.5)),
-        isotropic=False,
         centre_mm=(0, 0, 45),
         shift_mm=(26, 18, 80),
         cases=_alone("{}", first=1),
         write=patients.write_chaos_ct,
     ),
-    "msd_spleen": Entry(
+    "msd_spleen": _ct(
         folder="MSD_Spleen/Task09_Spleen",
-        shape=(48, 38, 34),
-        spacing_mm=((5.8, 0.2), (5.5, 0.5)),
-        isotropic=False,
         centre_mm=(0, 0, 45),
         shift_mm=(18, 14, 60),
         cases=_alone("spleen_{}", first=1),
@@ -153,71 +153,93 @@ ENTRIES: dict[str, Entry] = {
         cases=_autopet_cases,
         write=patients.write_autopet,
     ),
+    "bcv": _ct(
+        folder="BCV/RawData/Training",
+        centre_mm=(0, 0, 40),
+        shift_mm=(16, 12, 30),
+        cases=_bcv_cases,
+        write=patients.write_bcv,
+        orientations=("LAS", "RAS"),
+        whole="img/{patient}.nii.gz",
+    ),
+    "lits": _ct(
+        folder="LiTS",
+        centre_mm=(0, 0, 45),
+        shift_mm=(18, 14, 40),
+        cases=_lits_cases,
+        write=patients.write_lits,
+        orientations=("LAS", "RAS", "LPS"),
+        whole="{patient}.nii",
+    ),
+    "kits19": _ct(
+        folder="KiTS19/data",
+        centre_mm=(0, 0, 20),
+        shift_mm=(16, 12, 30),
+        cases=_alone("case_{:05d}"),
+        write=patients.write_kits19,
+        # Slices lie along the first axis of the files.
+        orientations=("IPL",),
+        most=210,
+    ),
+    "amos_ct": _ct(
+        folder="AMOS/amos22",
+        centre_mm=(0, 0, 35),
+        shift_mm=(20, 14, 40),
+        cases=_alone("amos_{:04d}", first=1),
+        write=patients.write_amos_ct,
+        orientations=("LAS", "RAS"),
+        whole="imagesTr/{patient}.nii.gz",
+        most=500,
+    ),
+    "amos_mr": Entry(
+        folder="AMOS/amos22",
+        shape=(46, 36, 30),
+        spacing_mm=((5.8, 0.2), (6.0, 0.3)),
+        isotropic=False,
+        centre_mm=(0, 0, 35),
+        shift_mm=(18, 14, 24),
+        cases=_alone("amos_{:04d}", first=507),
+        write=patients.write_amos_mr,
+        orientations=("LAS", "RAS"),
+        whole="imagesTr/{patient}.nii.gz",
+        most=94,
+    ),
+    "structseg_thorax": _ct(
+        folder="StructSeg/Thoracic_OAR",
+        centre_mm=(0, 0, 160),
+        shift_mm=(14, 12, 16),
+        cases=_alone("{}", first=1),
+        write=patients.write_structseg_thorax,
+        orientations=("LPS", "RAS"),
+    ),
+    "segthor": _ct(
+        folder="SegTHOR/train",
+        centre_mm=(0, 0, 155),
+        shift_mm=(18, 14, 20),
+        cases=_alone("Patient_{:02d}", first=1),
+        write=patients.write_segthor,
+        orientations=("LPS", "RAS"),
+    ),
+    "mnms": Entry(
+        folder="MnMs/Training/Labeled",
+        shape=(44, 40, 14),
+        spacing_mm=((3.5, 0.3), (6.0, 0.0)),
+        isotropic=False,
+        centre_mm=(0, 0, 0),
+        shift_mm=(26, 26, 10),
+        cases=_mnms_cases,
+        write=patients.write_mnms,
+        orientations=("LPS", "RAS", "LAS"),
+        oblique_degrees=12.0,
+        most=2600,
+    ),
+    "msd_pancreas": _ct(
+        folder="MSD_Pancreas/Task07_Pancreas",
+        centre_mm=(0, 0, 30),
+        shift_mm=(16, 12, 30),
+        cases=_alone("pancreas_{:03d}", first=1),
+        write=patients.write_msd_pancreas,
+        orientations=("LAS", "RAS", "LPS"),
+        whole="imagesTr/{patient}.nii.gz",
+    ),
 }
-
-DATASETS: tuple[str, ...] = tuple(ENTRIES)
-"""Ids of the entries that have virtual patients."""
-
-
-def find_entry(dataset: str) -> Entry:
-    """The entry of that id.
-
-    Raises:
-        BenchError: it has no virtual patients.
-    """
-    if dataset not in ENTRIES:
-        raise BenchError(
-            f"there are no virtual patients of `{dataset}`", hint=did_you_mean(dataset, DATASETS)
-        )
-    return ENTRIES[dataset]
-
-
-def roster(dataset: str, n_patients: int, n_test: int) -> list[RosterRow]:
-    """Cases of a cohort in the order of patients, without drawing anything.
-
-    Args:
-        dataset: one of `DATASETS`.
-        n_patients: number of virtual patients.
-        n_test: how many of them, the last ones, are the test split.
-
-    Raises:
-        BenchError: no such cohort, or a split that leaves nothing to train on.
-    """
-    entry = find_entry(dataset)
-    if not 0 <= n_test < n_patients:
-        raise BenchError(
-            f"cohort `{dataset}` cannot be split",
-            found=f"{n_test} test patients of {n_patients}",
-            expected="at least one patient left for training",
-        )
-    rows = []
-    for index in range(n_patients):
-        patient, cases = entry.cases(index)
-        split: Literal["train", "test"] = "train" if index < n_patients - n_test else "test"
-        rows += [RosterRow(case, patient, split) for case in cases]
-    return rows
-
-
-def patient_of(dataset: str, index: int, seed: int) -> Patient:
-    """The patient of that index: field of view, pose, and random numbers of its own."""
-    entry = find_entry(dataset)
-    rng = np.random.default_rng([seed, zlib.crc32(dataset.encode()), index])
-    grid = _field_of_view(entry, rng)
-    orientation = str(rng.choice(entry.orientations))
-    pose = Pose(orientation, _triple(rng.uniform(-1, 1, 3) * entry.oblique_degrees))
-    return Patient(entry.cases(index)[0], index, seed, rng, grid, pose)
-
-
-def _field_of_view(entry: Entry, rng: np.random.Generator) -> FieldOfView:
-    """Spacing rounded to 0.01 mm and a centre shifted by up to the entry's limits."""
-    (plane, plane_range), (step, step_range) = entry.spacing_mm
-    in_plane = round(plane + rng.uniform(-1, 1) * plane_range, 2)
-    along = in_plane if entry.isotropic else round(step + rng.uniform(-1, 1) * step_range, 2)
-    shift = rng.uniform(-1, 1, 3) * entry.shift_mm
-    centre = _triple(np.round(np.array(entry.centre_mm) + shift, 2))
-    return FieldOfView(entry.shape, (in_plane, in_plane, along), centre)
-
-
-def _triple(values: Any) -> Triple:
-    x, y, z = (float(v) for v in values)
-    return x, y, z

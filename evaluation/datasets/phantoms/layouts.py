@@ -53,15 +53,15 @@ def oriented(array: Array, phantom: Phantom, pose: Pose) -> Volume:
     return Volume(np.ascontiguousarray(turned), np.asarray(stored, dtype=np.float64))
 
 
-def hounsfield(phantom: Phantom) -> NDArray[np.int16]:
-    """The image in whole HU (x, y, z)."""
+def whole_numbers(phantom: Phantom) -> NDArray[np.int16]:
+    """The image (x, y, z) rounded: whole HU of CT."""
     return np.rint(phantom.image).astype(np.int16)
 
 
 def write_totalsegmentator(folder: Path, case: str, phantom: Phantom, pose: Pose) -> list[Path]:
     """`sNNNN/ct.nii.gz` and all 104 masks of release 1, empty where nothing is in view."""
     subject = folder / case
-    write_nifti(subject / "ct.nii.gz", oriented(hounsfield(phantom), phantom, pose))
+    write_nifti(subject / "ct.nii.gz", oriented(whole_numbers(phantom), phantom, pose))
     labels = oriented(phantom.labels, phantom, pose)
     empty = _nifti_bytes(Volume(np.zeros_like(labels.array), labels.affine))
     present = set(np.unique(labels.array).tolist())
@@ -77,6 +77,15 @@ def write_totalsegmentator(folder: Path, case: str, phantom: Phantom, pose: Pose
     return [subject]
 
 
+def write_pair(
+    image: Path, label: Path, phantom: Phantom, pose: Pose, values: Mapping[str, int]
+) -> list[Path]:
+    """An image and a label map with the given values, in NIfTI with or without gzip."""
+    write_nifti(label, oriented(label_map(phantom, values), phantom, pose))
+    write_nifti(image, oriented(whole_numbers(phantom), phantom, pose))
+    return [label, image]
+
+
 def write_decathlon(
     folder: Path, case: str, phantom: Phantom, pose: Pose, values: Mapping[str, int]
 ) -> list[Path]:
@@ -84,8 +93,29 @@ def write_decathlon(
     label = folder / "labelsTr" / f"{case}.nii.gz"
     image = folder / "imagesTr" / f"{case}.nii.gz"
     write_nifti(label, oriented(label_map(phantom, values), phantom, pose))
-    write_nifti(image, oriented(hounsfield(phantom).astype(np.float32), phantom, pose))
+    write_nifti(image, oriented(whole_numbers(phantom).astype(np.float32), phantom, pose))
     return [label, image]
+
+
+def write_mnms(
+    folder: Path, case: str, frames: list[Phantom], pose: Pose, values: Mapping[str, int]
+) -> list[Path]:
+    """`CODE/CODE_sa.nii.gz` and its `_gt`, both (x, y, z, t).
+
+    The first frame is relaxed and the last contracted, which alone have labels; between them lies
+    a frame that is the mean of both.
+    """
+    relaxed, contracted = frames
+    images = [whole_numbers(frame) for frame in frames]
+    middle = np.rint((relaxed.image + contracted.image) / 2).astype(np.int16)
+    labels = [label_map(frame, values) for frame in frames]
+    series = ("", [images[0], middle, images[1]]), ("_gt", [labels[0], 0 * labels[0], labels[1]])
+    for suffix, arrays in series:
+        volumes = [oriented(array, relaxed, pose) for array in arrays]
+        joined = np.stack([volume.array for volume in volumes], axis=-1)
+        path = folder / case / f"{case}_sa{suffix}.nii.gz"
+        write_nifti(path, Volume(joined, volumes[0].affine))
+    return [folder / case]
 
 
 def decathlon_json(title: str, modality: str, names: Mapping[str, int], cases: list[str]) -> Any:
@@ -111,8 +141,8 @@ def write_acdc_frame(
 ) -> None:
     """`patientNNN_frameFF.nii.gz` and its `_gt`, in the patient's folder."""
     stem = folder / patient / f"{patient}_frame{frame:02d}"
-    image = np.rint(phantom.image).astype(np.int16)
-    write_nifti(stem.with_name(f"{stem.name}.nii.gz"), oriented(image, phantom, pose))
+    image = oriented(whole_numbers(phantom), phantom, pose)
+    write_nifti(stem.with_name(f"{stem.name}.nii.gz"), image)
     labels = label_map(phantom, values)
     write_nifti(stem.with_name(f"{stem.name}_gt.nii.gz"), oriented(labels, phantom, pose))
 
@@ -127,7 +157,7 @@ def acdc_info(relaxed: int, contracted: int) -> str:
 def write_promise12(folder: Path, case: str, phantom: Phantom, pose: Pose) -> list[Path]:
     """`CaseNN.mhd` + `.raw` and `CaseNN_segmentation.mhd` + `.raw`, uncompressed."""
     folder.mkdir(parents=True, exist_ok=True)
-    image = oriented(np.rint(phantom.image).astype(np.int16), phantom, pose)
+    image = oriented(whole_numbers(phantom), phantom, pose)
     mask = oriented(label_map(phantom, {"prostate": 1}), phantom, pose)
     written = []
     for stem, volume in ((f"{case}_segmentation", mask), (case, image)):
@@ -156,13 +186,14 @@ def label_map(phantom: Phantom, values: Mapping[str, int]) -> NDArray[np.uint8]:
 
 
 def write_nifti(path: Path, volume: Volume) -> None:
-    """Write gzipped NIfTI whose bytes depend on the volume alone."""
+    """Write NIfTI (gzipped by its name) whose bytes depend on the volume alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_nifti_bytes(volume))
+    path.write_bytes(_nifti_bytes(volume, packed=path.suffix == ".gz"))
 
 
-def _nifti_bytes(volume: Volume) -> bytes:
+def _nifti_bytes(volume: Volume, *, packed: bool = True) -> bytes:
     # gzip stores the time of writing unless told otherwise.
     image: Any = nib.Nifti1Image(volume.array, volume.affine)
     image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
+    content: bytes = image.to_bytes()
+    return gzip.compress(content, compresslevel=1, mtime=0) if packed else content

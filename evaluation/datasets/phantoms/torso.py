@@ -7,6 +7,7 @@ heart and the great vessels do not, so that the sides of a scan can be told.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,10 @@ BODY_RADII_MM = (138.0, 98.0)
 # Where a rib ends, in degrees around the trunk from the spine.
 RIB_END_DEGREES = {12: 60.0, 11: 85.0, 10: 115.0}
 N_BOWEL_LOOPS = 22
-LESION = "lesion"
 
 
 @dataclass(frozen=True)
-class _Patient:
+class Body:
     """One patient while being drawn: canvas, jitter, intensities, and where the trunk is."""
 
     canvas: Canvas
@@ -47,9 +47,13 @@ class _Patient:
     above_dome: NDArray[np.bool_]
 
 
-def draw_torso(rng: np.random.Generator, grid: FieldOfView) -> Phantom:
+Addition = Callable[[Body], None]
+"""Paints over the anatomy what only some datasets show; see `additions`."""
+
+
+def draw_torso(rng: np.random.Generator, grid: FieldOfView, *additions: Addition) -> Phantom:
     """One patient's trunk in HU with noise of 20 to 30 HU, as far as `grid` shows it."""
-    phantom = _anatomy(rng, grid, CT).canvas.finish()
+    phantom = _drawn(_anatomy(rng, grid, CT), additions)
     phantom.image[...] += correlated_noise(rng, phantom.image.shape, rng.uniform(20, 30))
     np.clip(phantom.image, -1024, 3071, out=phantom.image)
     return phantom
@@ -64,16 +68,20 @@ def draw_torso_mr(
     return phantom
 
 
-def draw_torso_pet(rng: np.random.Generator, grid: FieldOfView) -> Phantom:
-    """An FDG-PET in SUV; four of five patients have one to four lesions."""
-    patient = _anatomy(rng, grid, FDG_PET)
-    _lesions(patient)
-    phantom = patient.canvas.finish()
+def draw_torso_pet(rng: np.random.Generator, grid: FieldOfView, *additions: Addition) -> Phantom:
+    """An FDG-PET in SUV."""
+    phantom = _drawn(_anatomy(rng, grid, FDG_PET), additions)
     phantom.image[...] = positron_emission(rng, phantom.image, grid.spacing_mm)
     return phantom
 
 
-def _anatomy(rng: np.random.Generator, grid: FieldOfView, contrast: Contrast) -> _Patient:
+def _drawn(body: Body, additions: Iterable[Addition]) -> Phantom:
+    for paint in additions:
+        paint(body)
+    return body.canvas.finish()
+
+
+def _anatomy(rng: np.random.Generator, grid: FieldOfView, contrast: Contrast) -> Body:
     """Everything but lesions and noise; what is drawn from `rng` is the same in each contrast."""
     patient = _start(rng, grid, contrast)
     _muscles(patient)
@@ -86,7 +94,7 @@ def _anatomy(rng: np.random.Generator, grid: FieldOfView, contrast: Contrast) ->
     return patient
 
 
-def _start(rng: np.random.Generator, grid: FieldOfView, contrast: Contrast) -> _Patient:
+def _start(rng: np.random.Generator, grid: FieldOfView, contrast: Contrast) -> Body:
     """Body contour, subcutaneous fat, muscular wall, and the cavity under a curved diaphragm."""
     whole = 0.94 * rng.uniform(0.9, 1.1)
     size = whole * rng.uniform(0.95, 1.05, 3)
@@ -105,9 +113,7 @@ def _start(rng: np.random.Generator, grid: FieldOfView, contrast: Contrast) -> _
     right = np.float32(58) * (depth - ((x - 52) / np.float32(70)) ** 2)
     left = np.float32(46) * (depth - ((x + 52) / np.float32(70)) ** 2)
     above_dome = canvas.z > np.float32(60 + breath_mm) + np.maximum(right, left)
-    return _Patient(
-        canvas, jitter, contrast, tissue, fat_mm, wall_mm, breath_mm, cavity, above_dome
-    )
+    return Body(canvas, jitter, contrast, tissue, fat_mm, wall_mm, breath_mm, cavity, above_dome)
 
 
 def _trunk(canvas: Canvas, inset_mm: float) -> NDArray[np.bool_]:
@@ -117,7 +123,7 @@ def _trunk(canvas: Canvas, inset_mm: float) -> NDArray[np.bool_]:
     return mask
 
 
-def _muscles(p: _Patient) -> None:
+def _muscles(p: Body) -> None:
     for name, side in SIDES:
         back = p.jitter.tube(
             [(24, -68, -190), (23, -69, 40), (21, -70, 240)],
@@ -133,7 +139,7 @@ def _muscles(p: _Patient) -> None:
         p.canvas.paint(psoas, p.tissue["muscle"], f"iliopsoas_{name}")
 
 
-def _spine(p: _Patient) -> dict[str, NDArray[np.float64]]:
+def _spine(p: Body) -> dict[str, NDArray[np.float64]]:
     """Vertebrae with discs, processes and canal; gives the centre of each in mm."""
     pitches = np.interp(np.arange(len(VERTEBRAE)), [0, 4, 11], [35, 33, 28.5])
     heights = np.concatenate([[0], np.cumsum((pitches[1:] + pitches[:-1]) / 2)])
@@ -160,7 +166,7 @@ def _spine(p: _Patient) -> dict[str, NDArray[np.float64]]:
     return centres
 
 
-def _lungs_and_heart(p: _Patient) -> None:
+def _lungs_and_heart(p: Body) -> None:
     canvas, lift = p.canvas, p.breath_mm
     room = p.cavity & p.above_dome
     for name, side in SIDES:
@@ -191,7 +197,7 @@ def _lungs_and_heart(p: _Patient) -> None:
         canvas.paint(chamber, blood, name, inside=room)
 
 
-def _vessels(p: _Patient) -> None:
+def _vessels(p: Body) -> None:
     bifurcation = p.jitter.around(-106, 8)
     fork: Triple = (-8, -14, bifurcation)
     aorta = p.jitter.tube(
@@ -215,7 +221,7 @@ def _vessels(p: _Patient) -> None:
     p.canvas.paint(aorta, p.tissue["aorta"], "aorta")
 
 
-def _bowel(p: _Patient) -> None:
+def _bowel(p: Body) -> None:
     """Unnamed loops of several densities: what an intensity window mistakes for organs."""
     rng = p.jitter.rng
     free = p.cavity & ~p.above_dome
@@ -226,7 +232,7 @@ def _bowel(p: _Patient) -> None:
         p.canvas.paint(loop, float(rng.choice(p.contrast.bowel)), inside=free)
 
 
-def _organs(p: _Patient) -> None:
+def _organs(p: Body) -> None:
     jitter, canvas, tissue = p.jitter, p.canvas, p.tissue
     free = p.cavity & ~p.above_dome
     lift = p.breath_mm
@@ -269,7 +275,7 @@ def _organs(p: _Patient) -> None:
     canvas.paint(gallbladder, tissue["gallbladder"], "gallbladder", inside=free)
 
 
-def _ribs(p: _Patient, spine: dict[str, NDArray[np.float64]]) -> None:
+def _ribs(p: Body, spine: dict[str, NDArray[np.float64]]) -> None:
     """Ribs 6 to 12 of both sides, running down and forward inside the wall."""
     a, b = (radius - p.fat_mm - p.wall_mm / 2 for radius in BODY_RADII_MM)
     for number in range(6, 13):
@@ -288,19 +294,3 @@ def _ribs(p: _Patient, spine: dict[str, NDArray[np.float64]]) -> None:
             radius = p.jitter.around(7.5, 0.7)
             solids = tube(path, [radius] * len(path))
             p.canvas.paint(solids, p.tissue["bone"] + 60 * p.contrast.step, f"rib_{name}_{number}")
-
-
-def _lesions(p: _Patient) -> None:
-    """Round lesions anywhere between lungs and pelvis; none in one patient of five."""
-    rng = p.jitter.rng
-    count = int(rng.integers(1, 5)) if rng.random() < 0.8 else 0
-    middle = p.canvas.grid.centre_mm[2]
-    for _ in range(count):
-        centre: Triple = (
-            rng.uniform(-80, 80),
-            rng.uniform(-45, 50),
-            middle + rng.uniform(-80, 90),
-        )
-        radius = rng.uniform(13, 22)
-        lesion = p.jitter.ellipsoid(centre, (radius, radius, radius), move_mm=0)
-        p.canvas.paint(lesion, rng.uniform(5, 13), LESION, inside=p.cavity)

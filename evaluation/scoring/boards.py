@@ -1,0 +1,121 @@
+"""Submission folders of any number of models, joined into one run that has rows and no images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from evaluation.config import freeze
+from evaluation.errors import BenchError
+from evaluation.files.writing import write_text
+from evaluation.paths import RunPaths
+from evaluation.schema import read_table, scores_table, write_table
+from evaluation.scoring.submissions import RECORD, SCORE_ROWS, Submission, read_submission
+
+ALIKE = ("study", "data_kind", "metrics", "tolerance_mm", "definition", "space", "fold")
+MARK = "board.txt"
+
+
+def join_submissions(places: Sequence[Path], out: Path) -> list[str]:
+    """Write `out` as the run of all submissions; its tables are `satbench aggregate`'s business.
+
+    Args:
+        places: submission folders, or folders of them.
+        out: folder of the joined run, anew each time.
+
+    Returns:
+        A line for each submission.
+
+    Raises:
+        BenchError: one of them does not fit the first: each is named, with what differs.
+    """
+    folders = [f for place in places for f in _folders(place)]
+    found = [(folder, read_submission(folder)) for folder in folders]
+    if misfits := [line for i in range(len(found)) for line in _misfits(found, i)]:
+        raise BenchError(
+            "these submissions do not fit on one board",
+            found="; ".join(misfits),
+            expected=f"as {folders[0]} was made",
+            hint="take the folders that are named off the board, or have them made again",
+        )
+    if out.exists():
+        if not (out / MARK).is_file():
+            raise BenchError("there is a run that is no board", file=out, hint="choose another")
+        shutil.rmtree(out)
+    paths = RunPaths(out)
+    write_text(out / MARK, "\n".join(map(str, folders)) + "\n")
+    entries = list(dict.fromkeys(e for _, s in found for e in s.configuration.entries))
+    change = {"name": out.name, "models": [s.model for _, s in found], "entries": entries}
+    freeze(found[0][1].configuration.model_copy(update=change), paths.config)
+    for folder, record in found:
+        for part in ("cards", "splits"):
+            if (folder / part).is_dir():
+                shutil.copytree(folder / part, out / part, dirs_exist_ok=True)
+        table = scores_table(record.configuration.metrics)
+        rows = read_table(folder / SCORE_ROWS, table)
+        for dataset, part_rows in rows.groupby("dataset", observed=True):
+            write_table(paths.scores(record.model, str(dataset)), part_rows, table)
+    reasons = {d: why for _, s in found for d, why in s.not_run.items()}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("dataset", "reason"))
+    writer.writerows((d, why) for d, why in reasons.items() if not paths.split(d).is_file())
+    write_text(paths.not_run, text.getvalue())
+    return [f"{s.model}: {s.title} (satbench {s.satbench}), {folder}" for folder, s in found]
+
+
+def _folders(place: Path) -> list[Path]:
+    if (place / RECORD).is_file():
+        return [place]
+    found = sorted(p.parent for p in place.glob(f"[!.]*/{RECORD}"))
+    if not found:
+        raise BenchError("no submission here", file=place, hint="`satbench submit` makes one")
+    return found
+
+
+def _misfits(found: Sequence[tuple[Path, Submission]], number: int) -> list[str]:
+    """What of a submission does not fit those before it."""
+    folder, record = found[number]
+    lines = []
+    for other, before in found[:number]:
+        if before.model == record.model:
+            lines.append(f"{folder}: a second submission of `{record.model}`")
+        both = sorted(set(before.files) & set(record.files) - {SCORE_ROWS})
+        lines += [
+            f"{folder}: another {name} than {other}"
+            for name in both
+            if before.files[name] != record.files[name]
+        ]
+        mine, theirs = record.configuration, before.configuration
+        lines += [
+            f"{folder}: other classes of {entry} than {other}"
+            for entry in mine.entries
+            if entry in theirs.entries and mine.classes.get(entry) != theirs.classes.get(entry)
+        ]
+    first = found[0][1]
+    if record.measured != first.measured:
+        lines.append(f"{folder}: measured by version {record.measured}, not {first.measured}")
+    for key in ALIKE:
+        one, two = (getattr(s.configuration, key) for s in (record, first))
+        if one != two:
+            lines.append(f"{folder}: {key} {one}, not {two}")
+    return list(dict.fromkeys(lines)) + _other_references(found, number)
+
+
+def _other_references(found: Sequence[tuple[Path, Submission]], number: int) -> list[str]:
+    """Whether the same case and class has another reference than in the first submission."""
+    if number == 0:
+        return []
+    keys = ["dataset", "case", "class", "space"]
+    sizes = []
+    for folder, record in (found[0], found[number]):
+        rows = read_table(folder / SCORE_ROWS, scores_table(record.configuration.metrics))
+        rows = rows[rows["reference_voxels"] >= 0]
+        sizes.append(rows.astype(dict.fromkeys(keys, str)).groupby(keys)["reference_voxels"].max())
+    both = sizes[0].to_frame("first").join(sizes[1].to_frame("own"), how="inner")
+    other = both[both["first"] != both["own"]]
+    cases = [" ".join(map(str, key[:3])) for key in other.index[:3]]
+    return [f"{found[number][0]}: other reference masks ({', '.join(cases)})"] if cases else []
