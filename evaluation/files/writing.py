@@ -136,6 +136,12 @@ def write_text(path: Path, text: str, *, noted: bool = True) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_if_other(path: Path, text: str) -> None:
+    """Write `text`, unless the file holds just this: its time, which others watch, stays."""
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
