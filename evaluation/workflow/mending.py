@@ -110,7 +110,7 @@ def _is_watched(damage: Damage) -> bool:
     """Whether a lost file is made again, or made new, without a word."""
     file = damage.file
     named = file.name in _WATCHED or file.parts[0] in _PLANNED or file.parent.name == "shards"
-    return damage.lost and named
+    return damage.lost and named and not file.name.endswith(SPENT_FILE)
 
 
 def _make_way(root: Path, damage: Damage) -> bool:

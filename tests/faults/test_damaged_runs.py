@@ -80,8 +80,11 @@ FOLDERS = {
 }
 # Written by Snakemake; compared at every start; the data that a run is of, which may change.
 NOT_NOTED = ("logs", "benchmarks", "settings", "raw")
-# Logs are read by nobody; each line of a journal holds its own sum.
+# Logs are read by nobody; a journal serves only until its scores are there, and each of its lines
+# holds its own sum.
 LINES = (".log", ".jsonl")
+# What is prepared for trainings may go when they are done; who needs it makes it again.
+READY = ("index.json", "prepared.json")
 # `cut` and `altered` take the same way, so that in one restart every second file has the other.
 WAYS = {"not what was written": ("cut", "altered"), "lost": ("deleted", "deleted")}
 
@@ -111,8 +114,7 @@ def require_healed(
         assert finished.differing() == []
         for name, content in damaged.items():
             path = finished.folder / name
-            # A journal serves only until its scores are there.
-            known = path.exists() or str(name) in said or path.suffix in LINES
+            known = path.exists() or str(name) in said or path.suffix in LINES or path.name in READY
             assert known, f"lost without a word: {name}"
             if content is not None and path.is_file() and path.suffix not in LINES:
                 assert path.read_bytes() != content or str(name) in said, f"kept: {name}"
