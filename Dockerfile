@@ -1,7 +1,7 @@
 # The locked environment and the clone. docker build --tag satbench .
-# The tag gets security fixes; for an image that is the same for ever give the digest that you have
-# checked: --build-arg BASE=python@sha256:...
-ARG BASE=python:3.11-slim-bookworm
+# The digest is of the index of all platforms: the same base for ever. For later security fixes:
+# --build-arg BASE=python:3.11-slim-bookworm
+ARG BASE=python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${BASE}
 
 # A CPU or a CUDA build of torch, as for `make setup`.

@@ -15,6 +15,7 @@ from evaluation.errors import BenchError
 from evaluation.files.identity import array_digest, digest
 from evaluation.files.reading import is_folder_name, text_of
 from evaluation.files.records import Record
+from evaluation.files.sums import discard
 from evaluation.files.writing import write_text
 from evaluation.volumes.axes import AS_STORED, AxisOrder
 from evaluation.volumes.image_files import Affine, Volume, read_volume, same_grid, write_volume
@@ -247,7 +248,7 @@ def write_prediction(
 
     The old record goes first: killed in between, the folder holds no prediction.
     """
-    (folder / PREDICTION_FILE).unlink(missing_ok=True)
+    discard(folder / PREDICTION_FILE)
     write_layers(folder, prediction.segmentation)
     own = prediction.own_grid
     if own is not None:

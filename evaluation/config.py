@@ -17,7 +17,7 @@ from evaluation.errors import BenchError
 from evaluation.files.card_places import work_on
 from evaluation.files.reading import mapping_of, text_of
 from evaluation.files.records import Record, invalid_record
-from evaluation.files.writing import write_text
+from evaluation.files.writing import write_if_other
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.protocol import DEFAULT_METRICS, Space
 from evaluation.studies.aspect import Aspect, AspectId
@@ -195,9 +195,7 @@ def declare_variants(config: RunConfig) -> None:
 
 def freeze(config: RunConfig, path: Path) -> None:
     """Write the effective configuration into the run folder, if it changed."""
-    text = config.model_dump_json(indent=2) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+    write_if_other(path, config.model_dump_json(indent=2) + "\n")
 
 
 def load_frozen(run_folder: Path) -> RunConfig:

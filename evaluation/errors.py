@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+_MOST_FOUND = 4_000
+"""Characters of what was found: a damaged file may be one line of megabytes."""
 # Turn the direction of writing, so that a name reads as another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -38,7 +40,7 @@ class BenchError(Exception):
         if file is not None:
             lines.append(f"  file:     {file}")
         if found is not None:
-            lines.append(f"  found:    {found}")
+            lines.append(f"  found:    {_shown(str(found))}")
         if expected is not None:
             lines.append(f"  expected: {expected}")
         if hint is not None:
@@ -63,6 +65,12 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c in keep or _harmless(c) else _escaped(c) for c in text)
+
+
+def _shown(found: str) -> str:
+    if len(found) <= _MOST_FOUND:
+        return found
+    return f"{found[:_MOST_FOUND]} … ({len(found)} characters)"
 
 
 def _harmless(character: str) -> bool:

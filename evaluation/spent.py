@@ -19,6 +19,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from evaluation.errors import BenchError
+from evaluation.files.reading import text_of
 from evaluation.files.records import Record
 from evaluation.files.writing import write_text
 
@@ -105,8 +106,8 @@ class Meter:
 def read_spent(path: Path) -> Spent | None:
     """The record of a unit; None if it has none that can be read: it was not measured."""
     try:
-        return Spent.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
+        return Spent.model_validate_json(text_of(path))
+    except (OSError, BenchError, ValidationError):
         return None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evaluation.classes.modality import MODALITIES
 from evaluation.errors import BenchError
-from evaluation.training.checkpoints import read_checkpoint
+from evaluation.training.checkpoints import read_checkpoint, require_finite
 from evaluation.training.crops import Batch
 from evaluation.training.losses import StepLoss, supervised_loss
 from evaluation.training.model import SegmentationModel
@@ -190,12 +190,5 @@ def load_model(path: Path) -> SatModel:
         BenchError: see `read_checkpoint` and `model_from`; or a weight is not a number.
     """
     model = model_from(read_checkpoint(path), path)
-    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
-    if bad:
-        raise BenchError(
-            "the checkpoint holds weights that are not numbers",
-            file=path,
-            found=f"{len(bad)} tensors, the first is {bad[0]}",
-            hint="train it again",
-        )
+    require_finite(model, path)
     return model.eval()

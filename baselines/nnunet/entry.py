@@ -231,6 +231,7 @@ def train(request: Request) -> None:
             # nnU-Net's validation afterwards is left out: with fold `all` it would predict
             # every training case, and the benchmark has test cases of its own.
             trainer.run_training()
+        _write_beside(trainer)
         log = trainer.logger.get_checkpoint()
         spent = zip(log["epoch_start_timestamps"], log["epoch_end_timestamps"], strict=True)
         answer(
@@ -242,6 +243,18 @@ def train(request: Request) -> None:
             train_loss=float(log["train_losses"][-1]),
             parameters=sum(p.numel() for p in trainer.network.parameters()),
         )
+
+
+def _write_beside(trainer: Any) -> None:
+    """Write what predictions read beside the weights; of a complete training it may be lost.
+
+    nnU-Net writes the two files when a training begins, in the same way.
+    """
+    from batchgenerators.utilities.file_and_folder_operations import save_json
+
+    folder = Path(trainer.output_folder_base)
+    save_json(trainer.plans_manager.plans, folder / "plans.json", sort_keys=False)
+    save_json(trainer.dataset_json, folder / "dataset.json", sort_keys=False)
 
 
 def predict(request: Request) -> None:

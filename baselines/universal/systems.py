@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -28,7 +27,7 @@ from baselines.universal.masks import (
 from baselines.universal.model import FORMAT, UniversalModel
 from evaluation.errors import BenchError
 from evaluation.models.card import load_object
-from evaluation.training.checkpoints import read_checkpoint
+from evaluation.training.checkpoints import read_checkpoint, require_finite
 
 MODELS: Mapping[str, type[UniversalModel]] = {
     "resunet": ResUNetModel,
@@ -91,12 +90,5 @@ def load_model(path: Path) -> UniversalModel:
         BenchError: see `read_checkpoint` and `model_from`; or a weight is not a number.
     """
     model = model_from(read_checkpoint(path), path)
-    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
-    if bad:
-        raise BenchError(
-            "the checkpoint holds weights that are not numbers",
-            file=path,
-            found=f"{len(bad)} tensors, the first is {bad[0]}",
-            hint="train it again",
-        )
+    require_finite(model, path)
     return model.eval()

@@ -22,7 +22,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict
 from evaluation.errors import BenchError
 from evaluation.files.identity import CONFUSIONS, digest, is_outdated
-from evaluation.files.lines import sealed, whole_lines
+from evaluation.files.lines import open_lines, sealed, whole_lines
 from evaluation.files.reading import rows_of
 from evaluation.files.writing import atomic_path, visible, write_text
 from evaluation.models.running import PredictionStatus, read_status, read_support
@@ -59,9 +59,9 @@ def judge_shard(
         jobs: cases at once.
     """
     card = find_card(dataset)
-    support = read_support(paths, model, dataset, shard)
     scope = [c.name for c in classes_in_scope(card, config)]
-    names = confusable([name for name in scope if support.get(name, "") is None])
+    support = read_support(paths, model, dataset, shard, scope)
+    names = confusable([name for name in scope if support[name] is None])
     rows = read_status(paths.prediction_shard(model, dataset, shard))
     judging = _Judging(paths, model, dataset, names, {row.case: row for row in rows})
     cases = cases_to_predict(paths, config, card, shard) if names else []
@@ -96,7 +96,7 @@ def _judge_all(
         journal.unlink(missing_ok=True)
     done = {key: judged for path in kept for key, judged in _known(path)}
     todo = [case for case, key in made_from.items() if key not in done]
-    with ThreadPoolExecutor(jobs) as pool, journal.open("a", encoding="utf-8") as stream:
+    with ThreadPoolExecutor(jobs) as pool, open_lines(journal) as stream:
         for case, judged in zip(todo, pool.map(partial(_judge, j), todo), strict=True):
             done[made_from[case]] = judged
             stream.write(_line(made_from[case], judged))

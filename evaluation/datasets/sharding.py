@@ -30,8 +30,12 @@ def shard_cases(
 
     Entries without a list use the position among the discovered cases (sorted): planned from the
     expected count, their shards are larger or smaller where more or fewer cases are there.
+
+    Raises:
+        BenchError: no such shard.
     """
     shards = n_shards(card, config)
+    _require_one_of(shards, shard, card)
     planned = planned_cases(card, config)
     if planned is None:
         return [case for i, case in enumerate(sorted(discovered)) if i % shards == shard]
@@ -60,10 +64,23 @@ def read_split(paths: RunPaths, dataset: str) -> list[SplitRow]:
 def cases_to_predict(
     paths: RunPaths, config: RunConfig, card: DatasetCard, shard: int
 ) -> list[str]:
-    """Test cases of a shard: position among the run's test cases modulo the number of shards."""
-    tests = [row.case for row in read_split(paths, card.id) if row.split == "test"]
+    """Test cases of a shard: position among the run's test cases modulo the number of shards.
+
+    Raises:
+        BenchError: no such shard, or the run has no split of the entry yet.
+    """
     shards = n_test_shards(card, config)
+    _require_one_of(shards, shard, card)
+    tests = [row.case for row in read_split(paths, card.id) if row.split == "test"]
     return [case for i, case in enumerate(tests) if i % shards == shard]
+
+
+def _require_one_of(shards: int, shard: int, card: DatasetCard) -> None:
+    if not 0 <= shard < shards:
+        raise BenchError(
+            f"`{card.id}` has no such shard", found=shard, expected=f"0 to {shards - 1}",
+            hint="the size of shards is `shard_size` in the configuration",
+        )  # fmt: skip
 
 
 def n_test_shards(card: DatasetCard, config: RunConfig) -> int:

@@ -8,14 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from evaluation.files.identity import digest
+from evaluation.files.writing import require_place
 
 
 def sealed(values: Mapping[str, Any]) -> str:
     """One line, with its end, that holds these values."""
     return json.dumps({**values, "sum": digest(values)}) + "\n"
+
+
+def open_lines(path: Path) -> TextIO:
+    """The file, to add lines to its end.
+
+    Raises:
+        BenchError: a folder or a device is there.
+        OSError: it cannot be written.
+    """
+    require_place(path)
+    return path.open("a", encoding="utf-8")
 
 
 def whole_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,19 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted(p for p in found if not any(map(is_hidden, p.relative_to(folder).parts)))
 
 
+def require_place(path: Path) -> None:
+    """Refuse to write where something else than a file is: to open a pipe would wait for ever.
+
+    Raises:
+        BenchError: a folder or a device is there.
+    """
+    if path.exists() and not path.is_file():
+        raise BenchError(
+            "not written: a folder or a device is there", file=path,
+            hint="name another file, or take away what is there",
+        )  # fmt: skip
+
+
 @contextmanager
 def atomic_path(path: Path, *, noted: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
@@ -61,10 +74,7 @@ def atomic_path(path: Path, *, noted: bool = True) -> Iterator[Path]:
         OSError: it cannot be written; of a full disk always with its number, whatever the block
             raised.
     """
-    if path.exists() and not path.is_file():
-        raise BenchError(
-            "not written: a folder or a device is there", file=path, hint="name another file"
-        )
+    require_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
     # Its end keeps the suffixes; the whole of a long name would be too long for a name.
@@ -124,6 +134,12 @@ def write_text(path: Path, text: str, *, noted: bool = True) -> None:
     """Write `text` (UTF-8) atomically."""
     with atomic_path(path, noted=noted) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_if_other(path: Path, text: str) -> None:
+    """Write `text`, unless the file holds just this: its time, which others watch, stays."""
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -24,7 +24,7 @@ from evaluation.files.records import (
     is_preset_file,
     read_mapping,
 )
-from evaluation.files.writing import write_text
+from evaluation.files.writing import write_if_other
 from evaluation.models.card import ModelCard, find_model, function_of, preset_of
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
@@ -73,10 +73,7 @@ def frozen_preset(paths: RunPaths, model: str) -> FrozenPreset | None:
 
 def freeze_preset(paths: RunPaths, model: str, preset: FrozenPreset) -> None:
     """Write a model's preset into the run, if it changed."""
-    text = preset.model_dump_json(indent=1) + "\n"
-    path = paths.preset(model)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+    write_if_other(paths.preset(model), preset.model_dump_json(indent=1) + "\n")
 
 
 def preset_in_use(paths: RunPaths, config: RunConfig, model: str) -> PresetSource:

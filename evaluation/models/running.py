@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
@@ -80,12 +79,13 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
     target = paths.prediction_shard(model_id, dataset, shard)
     cases, status = _readable_cases(paths, dataset, cases_to_predict(paths, config, entry, shard))
     model = build_model(model_id, paths, config)
-    support = checked_classes(model.classes(dataset), entry)
-    write_json(_support_path(target), support)
     wanted = [c.name for c in classes_in_scope(entry, config)]
-    supported = [name for name in wanted if name in support and support[name] is None]
+    said = checked_classes(model.classes(dataset), entry)
+    support = {**dict.fromkeys(wanted, "the model does not know this class"), **said}
+    write_json(_support_path(target), support)
+    supported = [name for name in wanted if support[name] is None]
     if not supported:
-        reason = next((r for r in support.values() if r), "the model covers no class of this entry")
+        reason = next((r for r in said.values() if r), "the model covers no class of this entry")
         status += [PredictionStatus(case.case, "unsupported", reason) for case in cases]
         _write_status(target, status)
         made_again(target)
@@ -210,16 +210,26 @@ def _support_path(shard_status: Path) -> Path:
     return shard_status.with_suffix(".support.json")
 
 
-def read_support(paths: RunPaths, model_id: str, dataset: str, shard: int) -> dict[str, str | None]:
-    """For each class what the model said: None if supported, otherwise why not."""
+def read_support(
+    paths: RunPaths, model_id: str, dataset: str, shard: int, names: Sequence[str]
+) -> dict[str, str | None]:
+    """For each class what the model said: None if supported, otherwise why not.
+
+    Raises:
+        BenchError: the file is damaged, or says nothing of one of `names`, the run's classes.
+    """
     path = _support_path(paths.prediction_shard(model_id, dataset, shard))
     try:
-        return TypeAdapter(dict[str, str | None]).validate_json(text_of(path))
-    except ValidationError as error:
+        support = TypeAdapter(dict[str, str | None]).validate_json(text_of(path))
+        if lacking := [name for name in names if name not in support]:
+            raise ValueError(f"nothing of {', '.join(lacking)}")
+    except ValueError as error:
         raise BenchError(
             "file is damaged: it does not say which classes the model supports", file=path,
+            found=None if isinstance(error, ValidationError) else error,
             hint=f"delete {path.parent} and run snakemake again; predictions are kept",
         ) from error  # fmt: skip
+    return support
 
 
 def read_status(path: Path) -> list[PredictionStatus]:
@@ -261,13 +271,15 @@ def status_shards(run: Path, model_id: str, dataset: str) -> list[Path]:
 
 
 def join_status(run: Path, model_id: str, dataset: str) -> Path | None:
-    """Join the shards' status tables into `status.csv`; as it was while some are not there."""
+    """Join the shards' status tables into `status.csv`; as it was while some are not there.
+
+    Raises:
+        BenchError: a shard's table is damaged.
+    """
     target = RunPaths(run).prediction_status(model_id, dataset)
     shards = status_shards(run, model_id, dataset)
     if all(path.is_file() for path in shards):
-        frame = pd.concat([pd.read_csv(p, dtype=str, keep_default_na=False) for p in shards])
-        with atomic_path(target) as temporary:
-            frame.to_csv(temporary, index=False)
+        _write_status(target, [row for path in shards for row in read_status(path)])
     return target if target.is_file() else None
 
 

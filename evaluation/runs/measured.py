@@ -19,6 +19,7 @@ from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.sharding import n_test_shards
 from evaluation.errors import BenchError
 from evaluation.models.card import ModelCard, find_model, function_of
+from evaluation.models.running import read_status
 from evaluation.paths import RunPaths
 from evaluation.schema import COST, RUNTIME
 from evaluation.spent import NOT_MEASURED, MeasuredWork, read_spent
@@ -107,17 +108,17 @@ def _prediction(run: Path, card: ModelCard, dataset: str) -> MeasuredWork | None
         return None
     if card.adapter.kind == "prediction-folder":
         return MeasuredWork("predict", dataset, NOT_MEASURED)
-    seconds = pd.read_csv(status).query("status == 'ok'")["seconds"].astype(float)
+    seconds = [row.seconds for row in read_status(status) if row.status == "ok"]
     shards = range(n_test_shards(find_card(dataset), load_frozen(run)))
     found = [read_spent(paths.prediction_spent(card.id, dataset, k)) for k in shards]
     calls = [spent for spent in found if spent is not None]
     return MeasuredWork(
         "predict",
         dataset,
-        float(seconds.sum(skipna=False)) if len(seconds) else NOT_MEASURED,
+        math.fsum(seconds) if seconds else NOT_MEASURED,
         max((spent.peak_memory_mib for spent in calls), default=NOT_MEASURED),
         max((spent.device for spent in calls), default=""),
-        seconds.tolist(),
+        seconds,
     )
 
 

@@ -19,6 +19,7 @@ from evaluation import __version__
 from evaluation.config import load_frozen
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.files.card_places import shows_run
+from evaluation.files.reading import text_of
 from evaluation.files.writing import sha256, visible, write_json
 from evaluation.models.added import read_added
 from evaluation.models.presets import frozen_preset
@@ -146,7 +147,7 @@ def step_and_job(unit: Sequence[str], paths: RunPaths) -> tuple[str, str]:
     """
     step, job = unit[0], "/".join(unit[1:])
     settings = paths.settings(step, job)
-    words = settings.read_text(encoding="utf-8").split() if settings.is_file() else []
+    words = text_of(settings).split() if settings.is_file() else []
     if len(words) < 2:
         return step, job
     model, name, *rest = words[1].split("/")

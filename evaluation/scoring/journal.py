@@ -10,7 +10,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from evaluation.errors import BenchError
-from evaluation.files.lines import sealed, whole_lines
+from evaluation.files.lines import open_lines, sealed, whole_lines
 from evaluation.files.writing import write_text
 from evaluation.scoring.rows import Row
 
@@ -50,7 +50,7 @@ class Journal:
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             # Before the lock, which would report some unwritable places as taken.
-            self._stream = self.path.open("a", encoding="utf-8")
+            self._stream = open_lines(self.path)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             self._stream.close()
@@ -114,7 +114,7 @@ class Journal:
         known = [(key, self._done[key]) for key in keys if key in self._done]
         lines = "".join(_line(key, rows) for key, rows in known if rows.lasting)
         write_text(self.path, lines, noted=False)
-        self._stream = self.path.open("a", encoding="utf-8")
+        self._stream = open_lines(self.path)
 
 
 def _line(key: str, rows: CaseRows) -> str:

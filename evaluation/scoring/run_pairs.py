@@ -63,7 +63,7 @@ def targets_of(
     scored: list[Target] = []
     unsupported: dict[Target, str] = {}
     for entry in scope:
-        direct = support.get(entry.name, "the model does not know this class")
+        direct = support[entry.name]
         parts = entry.union_of
         if parts is None:
             target = Target(entry.name, "annotated", (entry.name,), entry.study_values.get(study))

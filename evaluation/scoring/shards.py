@@ -45,6 +45,7 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
     """
     paths, config = RunPaths(run), load_frozen(run)
     card = find_card(dataset)
+    scope = classes_in_scope(card, config)
     status = {row.case: row for row in read_status(paths.prediction_shard(model, dataset, shard))}
     pairs = RunPairs(
         paths=paths,
@@ -52,8 +53,8 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
         study=find_study(config.study),
         model=model,
         dataset=dataset,
-        scope=classes_in_scope(card, config),
-        support=read_support(paths, model, dataset, shard),
+        scope=scope,
+        support=read_support(paths, model, dataset, shard, [entry.name for entry in scope]),
         status={case: (row.status, row.reason) for case, row in status.items()},
     )
     measuring = Measuring(

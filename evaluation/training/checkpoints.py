@@ -78,6 +78,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def require_finite(model: SegmentationModel, path: Path) -> None:
+    """Refuse a checkpoint whose model would answer nothing but NaN.
+
+    Raises:
+        BenchError: a weight is not a number.
+    """
+    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise BenchError(
+            "the checkpoint holds weights that are not numbers",
+            file=path,
+            found=f"{len(bad)} tensors, the first is {bad[0]}",
+            hint="train it again",
+        )
+
+
 def _require_torch_file(path: Path) -> None:
     with path.open("rb") as stream:
         start = stream.read(4)

@@ -102,8 +102,8 @@ def read_record(folder: Path) -> PreparedRecord | None:
     """The record of a prepared case, or None if there is no whole one."""
     path = folder / RECORD_FILE
     try:
-        return PreparedRecord.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return PreparedRecord.model_validate_json(text_of(path))
+    except (BenchError, ValidationError):
         return None
 
 

@@ -17,7 +17,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.splits import split_file, split_rule
 from evaluation.datasets.status import raw_state
 from evaluation.files.identity import ANNOTATIONS, CASE, CONFUSIONS, SCORES, digest
-from evaluation.files.writing import sha256, write_text
+from evaluation.files.writing import sha256, write_if_other
 from evaluation.metrics.catalogue import versions_of
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
@@ -33,9 +33,7 @@ def is_dry_run(arguments: Sequence[str]) -> bool:
 
 def declare(path: Path, digest_of_settings: str) -> None:
     """Write the digest of a step's settings, unless the file has it already."""
-    text = digest_of_settings + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+    write_if_other(path, digest_of_settings + "\n")
 
 
 def standardise_digest(card: DatasetCard, config: RunConfig) -> str:

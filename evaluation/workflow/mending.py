@@ -110,7 +110,7 @@ def _is_watched(damage: Damage) -> bool:
     """Whether a lost file is made again, or made new, without a word."""
     file = damage.file
     named = file.name in _WATCHED or file.parts[0] in _PLANNED or file.parent.name == "shards"
-    return damage.lost and named
+    return damage.lost and named and not file.name.endswith(SPENT_FILE)
 
 
 def _make_way(root: Path, damage: Damage) -> bool:
@@ -140,10 +140,12 @@ def _says_done(root: Path, file: Path) -> Iterator[Path]:
             yield from here.parent.glob("shards/[0-9]*.csv")
         case ("prepared", grid, _, _, _):
             yield from (here / "record.json", root / "prepared" / grid / "index.json")
+        case ("runs", model, unit, part, _, *_):
+            # The folder's own record may be what is lost.
+            whole = root / "runs" / model / unit / part / "satbench.json"
+            yield from (whole, *(whole.parents[1] / name for name in _WATCHED[1:3]))
         case ("runs", *_):
-            for folder in list(file.parents)[:-1]:
-                if (whole := root / folder / "satbench.json").is_file():
-                    yield from (whole, *(whole.parents[1] / name for name in _WATCHED[1:3]))
+            return
         case ("collection", *_):
             yield root / "collection" / "entries.csv"
         case ("tables", _):

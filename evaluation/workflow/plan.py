@@ -15,7 +15,7 @@ from evaluation.datasets.splits import planned_cases
 from evaluation.datasets.status import present_entries
 from evaluation.errors import BenchError
 from evaluation.files.sums import watch
-from evaluation.files.writing import write_text
+from evaluation.files.writing import write_if_other
 from evaluation.models.added import read_added, write_added
 from evaluation.models.presets import FrozenPreset, freeze_preset
 from evaluation.paths import RunPaths
@@ -117,6 +117,4 @@ def start_run(
     for model, preset in presets.items():
         freeze_preset(paths, model, preset)
     lines = ["dataset,reason", *(f'{name},"{why}"' for name, why in sorted(plan.not_run.items()))]
-    text = "\n".join(lines) + "\n"
-    if not paths.not_run.is_file() or paths.not_run.read_text(encoding="utf-8") != text:
-        write_text(paths.not_run, text)
+    write_if_other(paths.not_run, "\n".join(lines) + "\n")

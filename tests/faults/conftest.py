@@ -1,9 +1,10 @@
-"""How many faults were tried, said at the end."""
+"""How many faults and bad inputs were tried, said at the end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -23,12 +24,18 @@ def tried(record_property: Callable[[str, object], None]) -> Callable[..., None]
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     for outcome in ("passed", "failed"):
-        counts: Counter[str] = Counter()
+        by_kind: Counter[str] = Counter()
+        by_file: Counter[str] = Counter()
         for report in terminalreporter.getreports(outcome):
-            if report.when == "call":
-                for name, number in report.user_properties:
-                    if name.startswith(_PREFIX):
-                        counts[name.removeprefix(_PREFIX)] += number
-        if counts:
-            kinds = ", ".join(f"{kind}: {number}" for kind, number in sorted(counts.items()))
-            terminalreporter.write_line(f"faults in tests that {outcome}: {kinds}")
+            if report.when != "call":
+                continue
+            found = [item for item in report.user_properties if item[0].startswith(_PREFIX)]
+            for name, number in found:
+                by_kind[name.removeprefix(_PREFIX)] += number
+            if not found:
+                by_file[Path(report.nodeid.partition("::")[0]).stem.removeprefix("test_")] += 1
+        for what, counts in (("faults by kind", by_kind), ("bad inputs by place", by_file)):
+            if counts:
+                kinds = ", ".join(f"{kind}: {number}" for kind, number in sorted(counts.items()))
+                total = sum(counts.values())
+                terminalreporter.write_line(f"{outcome}: {total} {what} ({kinds})")

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.errors import BenchError
+from evaluation.files.damage import find_damage
+from evaluation.files.sums import watch
 from evaluation.files.tables import read_table
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
@@ -62,6 +64,7 @@ def made(run, kept, write_card, write_predictions) -> Path:
         return run
     write_card(CARD)
     write_predictions()
+    watch(run)
     for call in steps(run).values():
         call()
     shutil.copytree(Path.cwd(), kept)
@@ -107,7 +110,10 @@ def test_another_content_is_refused_or_made_again(made, name, content, first):
     else:
         path.write_bytes(CONTENTS[content])
     refused = go_through(made, first)
-    if not refused:
+    if (name, first) == ("tables/overall.parquet", "record"):
+        # `record` neither reads nor makes this table: the next start of the workflow finds it.
+        assert Path(name) in {found.file for found in find_damage(made)}
+    elif not refused:
         after = pd.read_parquet(RunPaths(made).table("overall"))
         pd.testing.assert_frame_equal(before, after)
     for text in refused.values():
