@@ -16,7 +16,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus \
-        universal universal-real ablation bench bench-metrics bench-distances bench-data bench-sat \
+        sunnybrook universal universal-real ablation bench bench-metrics bench-distances bench-data bench-sat \
         bench-sat-full bench-statistics bench-audit bench-universal clean
 
 help: ## list the targets
@@ -75,14 +75,17 @@ hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 universal: $(READY) ## the nine universal systems beside both models, on virtual patients
 	$(SNAKEMAKE) --configfile config/universal.yaml
 
-universal-real: $(READY) ## one joint training on real scans of three regions, five folds: hours
+sunnybrook: ## both models on real hearts, equal CPU seconds, five folds: an hour
+universal-real: ## one joint training on real scans of three regions, five folds: hours
+
+sunnybrook universal-real: $(READY)
 	for fold in $(FOLDS); do \
-	    $(SNAKEMAKE) --configfile config/universal-real.yaml \
-	        --config name=universal-real-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
+	    $(SNAKEMAKE) --configfile config/$@.yaml \
+	        --config name=$@-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
 	done
-	$(BIN)/satbench join-folds $(FOLDS:%=results/universal-real-%) --out results/universal-real
-	$(BIN)/satbench aggregate --run results/universal-real
-	$(BIN)/satbench report --run results/universal-real
+	$(BIN)/satbench join-folds $(FOLDS:%=results/$@-%) --out results/$@
+	$(BIN)/satbench aggregate --run results/$@
+	$(BIN)/satbench report --run results/$@
 
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat
