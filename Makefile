@@ -17,7 +17,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus \
         sunnybrook universal universal-real ablation bench bench-metrics bench-distances bench-data bench-sat \
-        bench-sat-full bench-statistics bench-audit bench-universal clean
+        bench-sat-full bench-statistics bench-audit bench-universal bench-windows clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -75,7 +75,7 @@ hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 universal: $(READY) ## the nine universal systems beside both models, on virtual patients
 	$(SNAKEMAKE) --configfile config/universal.yaml
 
-sunnybrook: ## both models on real hearts, equal CPU seconds, five folds: an hour
+sunnybrook: ## both models on five real hearts, one left out at a time: an hour
 universal-real: ## one joint training on real scans of three regions, five folds: hours
 
 sunnybrook universal-real: $(READY)
@@ -98,7 +98,7 @@ bench-metrics: bench-distances
 bench-distances: $(READY)
 	$(BIN)/python -m tests.bench.distances $(DISTANCE_ARGS)
 
-bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal bench-windows: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
 
 clean: ## remove caches and everything that a run made, not the environment

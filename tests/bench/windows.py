@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import typer
 
-import satbench
+from evaluation.api.arrays import score
 from evaluation.datasets.phantoms.canvas import FieldOfView
 from evaluation.datasets.phantoms.heart import LEFT, MUSCLE, draw_heart
 from evaluation.files.reading import mapping_of
@@ -109,7 +109,7 @@ def _means(checkpoint: Path) -> dict[str, float]:
         answer = segment(model, image, "mri", CLASSES, model.book.embeddings[rows]).segmentation
         for name in CLASSES:
             both = masks.mask(name), answer.mask(name)
-            found.append(satbench.score(*both, spacing_mm=SPACING_MM, metrics=list(METRICS)))
+            found.append(score(*both, spacing_mm=SPACING_MM, metrics=list(METRICS)))
     return {metric: float(np.nanmean([row[metric] for row in found])) for metric in METRICS}
 
 
