@@ -16,8 +16,8 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-long test-faults test-changes test-slurm demo hippocampus \
-        universal universal-real hermes-small ablation bench bench-metrics bench-distances bench-data bench-sat \
-        bench-sat-full bench-statistics bench-audit bench-universal coverage docs clean
+        sunnybrook universal universal-real hermes-small ablation bench bench-metrics bench-distances bench-data \
+        bench-sat bench-sat-full bench-statistics bench-audit bench-universal bench-windows coverage docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -75,14 +75,17 @@ hippocampus: $(READY) ## both models on the 260 real cases of MSD Hippocampus
 universal: $(READY) ## the nine universal systems beside both models, on virtual patients
 	$(SNAKEMAKE) --configfile config/universal.yaml
 
-universal-real: $(READY) ## one joint training on real scans of three regions, five folds: hours
+sunnybrook: ## both models on five real hearts, one left out at a time: an hour
+universal-real: ## one joint training on real scans of three regions, five folds: hours
+
+sunnybrook universal-real: $(READY)
 	for fold in $(FOLDS); do \
-	    $(SNAKEMAKE) --configfile config/universal-real.yaml \
-	        --config name=universal-real-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
+	    $(SNAKEMAKE) --configfile config/$@.yaml \
+	        --config name=$@-$$fold fold=$$fold raw_root="$(RAW_ROOT)" || exit 1; \
 	done
-	$(BIN)/satbench join-folds $(FOLDS:%=results/universal-real-%) --out results/universal-real
-	$(BIN)/satbench aggregate --run results/universal-real
-	$(BIN)/satbench report --run results/universal-real
+	$(BIN)/satbench join-folds $(FOLDS:%=results/$@-%) --out results/$@
+	$(BIN)/satbench aggregate --run results/$@
+	$(BIN)/satbench report --run results/$@
 
 hermes-small: $(READY) ## the second study on virtual patients, to its five tables and both figures
 	$(SNAKEMAKE) --configfile config/hermes-small.yaml
@@ -101,7 +104,7 @@ bench-metrics: bench-distances
 bench-distances: $(READY)
 	$(BIN)/python -m tests.bench.distances $(DISTANCE_ARGS)
 
-bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal: bench-%: $(READY)
+bench-metrics bench-data bench-sat bench-sat-full bench-statistics bench-audit bench-universal bench-windows: bench-%: $(READY)
 	$(BIN)/python -m tests.bench.$(subst -,_,$*) $(BENCH_ARGS)
 
 coverage: $(READY) ## the quick tests with the share of lines that they run, printed and not gated

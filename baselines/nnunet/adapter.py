@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from baselines.nnunet.config import load_preset
+from baselines.nnunet.export import slice_order, slices_last
 from baselines.nnunet.jobs import choose_device
 from baselines.nnunet.process import environment, message_of, run_child
 from baselines.nnunet.specialists import specialists_of
@@ -25,7 +26,8 @@ from evaluation.errors import BenchError
 from evaluation.files.identity import file_digest
 from evaluation.files.reading import json_of
 from evaluation.models.protocol import ModelContext
-from evaluation.volumes.image_files import Affine, read_volume
+from evaluation.volumes.axes import AS_STORED, array_turned_back
+from evaluation.volumes.image_files import Affine, read_volume, write_volume
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 Answer = tuple[ImageCase, Prediction | Exception, float]
@@ -143,8 +145,10 @@ class NnunetSpecialists:
         dataset = cases[0].dataset
         with tempfile.TemporaryDirectory(prefix="satbench-nnunet-") as scratch:
             outputs = {name: Path(scratch, f"{k}") for k, name in enumerate(by_name)}
-            for folder in outputs.values():
+            images: dict[str, Path] = {}
+            for name, folder in outputs.items():
                 folder.mkdir()
+                images[name] = _image_for(by_name[name], folder)
             request = {
                 "device": device,
                 "threads": threads,
@@ -160,10 +164,10 @@ class NnunetSpecialists:
                 "cases": [
                     {
                         "case": name,
-                        "image": str((case.folder / "image.nii.gz").resolve()),
+                        "image": str(images[name]),
                         "output": str(outputs[name]),
                     }
-                    for name, case in by_name.items()
+                    for name in by_name
                 ],
             }
             # One log for each first case: shards of an entry may be predicted side by side.
@@ -182,6 +186,16 @@ class NnunetSpecialists:
                 yield case, _read(case, message, models, outputs[case.case], classes), seconds
 
 
+def _image_for(case: ImageCase, folder: Path) -> Path:
+    """The image that nnU-Net reads: the case's own, or a copy in the axis order of its training."""
+    image, order = (case.folder / "image.nii.gz").resolve(), slice_order(case)
+    if order == AS_STORED:
+        return image
+    copy = folder / "image.nii.gz"
+    write_volume(copy, slices_last(read_volume(image), order))
+    return copy
+
+
 def _read(
     case: ImageCase,
     message: dict[str, Any],
@@ -192,7 +206,10 @@ def _read(
     if "error" in message:
         return BenchError("nnU-Net could not predict this case", found=message["error"])
     try:
-        layers = tuple(np.load(folder / f"{k}.npy") for k in range(len(models)))
+        order = slice_order(case)
+        layers = tuple(
+            array_turned_back(np.load(folder / f"{k}.npy"), order) for k in range(len(models))
+        )
         for path in folder.iterdir():
             path.unlink()
         return join_layers(

@@ -13,11 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from baselines.nnunet.specialists import SpecialistPlan
-from evaluation.cases import CaseRecord, read_case_record, read_reference
+from evaluation.cases import CaseRecord, ImageCase, read_case_record, read_reference
 from evaluation.classes.leaves import leaf_map
+from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files.sums import remember
 from evaluation.files.writing import atomic_path, write_json
+from evaluation.volumes.axes import AS_STORED, SLICES_LAST, AxisOrder, turned
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 
 # Number of nnU-Net's data folder for a specialist that is not in Table 7.
@@ -141,13 +143,32 @@ def _export_case(
     leaves = leaf_map(reference, plan.leaves, plan.classes)
     affine = np.eye(4) if unit_spacing else reference.affine
     image, labels = _files(folder, record.case)
-    if unit_spacing:
-        write_volume(image, Volume(read_volume(case / "image.nii.gz").array, affine))
+    order = slice_order(record)
+    if unit_spacing or order != AS_STORED:
+        array = read_volume(case / "image.nii.gz").array
+        write_volume(image, slices_last(Volume(array, affine), order))
     else:
         image.unlink(missing_ok=True)
         link_or_copy(case / "image.nii.gz", image)
-    write_volume(labels, Volume(leaves.labels, affine))
+    write_volume(labels, slices_last(Volume(leaves.labels, affine), order))
     return np.bincount(leaves.labels.ravel(), minlength=n_labels).tolist(), leaves.resolved_voxels
+
+
+def slice_order(case: CaseRecord | ImageCase) -> AxisOrder:
+    """In which axis order nnU-Net reads a scan: as stored, but where slices lie by the scan.
+
+    Its plan has one spacing and patch for an axis, which must be across the slices in all scans.
+    """
+    slices = find_card(case.dataset).grid_axes == SLICES_LAST
+    return case.grid_axes if slices else AS_STORED
+
+
+def slices_last(volume: Volume, order: AxisOrder) -> Volume:
+    """A volume in another axis order, with an affine by which nnU-Net's reader leaves it so."""
+    if order == AS_STORED:
+        return volume
+    again = turned(volume, order)
+    return Volume(again.array, np.diag([*again.spacing_mm, 1.0]))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

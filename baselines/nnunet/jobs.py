@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.nnunet.config import NnunetPreset, load_preset
-from baselines.nnunet.export import dataset_name
+from baselines.nnunet.export import dataset_name, slice_order
 from baselines.nnunet.plans import CONFIGURATION, PLANS_NAME
 from baselines.nnunet.specialists import SpecialistPlan, find_specialist
 from evaluation.cases import CaseRecord
@@ -18,6 +18,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.files.identity import digest
 from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
+from evaluation.volumes.axes import AS_STORED
 from evaluation.workflow.gpu import require_gpu
 
 MODEL = "nnunet"
@@ -102,6 +103,9 @@ def choose_device(preset: NnunetPreset, asked: str) -> str:
 def prepared_from(job: Job, records: Sequence[CaseRecord]) -> str:
     """What nnU-Net's prepared data are made from: cases, leaf labels, and how it is planned."""
     content = [[record.case, record.image, record.labels] for record in records]
+    content += [
+        [record.case, order] for record in records if (order := slice_order(record)) != AS_STORED
+    ]
     leaves = [{**asdict(leaf), "classes": sorted(leaf.classes)} for leaf in job.plan.leaves]
     planning = job.preset.model_dump(mode="json", include={"mode", "network"})
     pinned = asdict(job.plan.pinned) if job.preset.mode == "pinned" and job.plan.pinned else None

@@ -18,7 +18,7 @@ from evaluation.classes.regions import UNASSIGNED, region_of
 from evaluation.files.expressions import Expression, WithGroup, within_patience
 from evaluation.files.records import Card, Record
 from evaluation.studies.record import StudyId
-from evaluation.volumes.axes import AS_STORED, AxisOrder
+from evaluation.volumes.axes import AS_STORED, GridAxes
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
 Access = Literal["open", "registration", "agreement", "unavailable"]
@@ -143,10 +143,10 @@ class DatasetCard(Card):
     case_patterns: tuple[CasePattern, ...] = Field(
         default=(), description="the first that fits a case decides what it says"
     )
-    grid_axes: AxisOrder = Field(
+    grid_axes: GridAxes = Field(
         default=AS_STORED,
         description="axis order of grids whose voxels are no cubes: `ASR` puts the long side of "
-        "1 x 1 x 3 mm across sagittal slices",
+        "1 x 1 x 3 mm across sagittal slices, `slices-last` across each scan's own (oblique ones)",
     )
     regions: tuple[str, ...]
     has_anomaly: bool = False

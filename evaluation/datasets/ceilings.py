@@ -20,7 +20,7 @@ from evaluation.cases import read_reference
 from evaluation.datasets.collection import case_folders
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
-from evaluation.volumes.axes import AxisOrder, along_ras
+from evaluation.volumes.axes import AS_STORED, SLICES_LAST, AxisOrder, GridAxes, along_ras, order_of
 from evaluation.volumes.image_files import Array
 from evaluation.volumes.resample import grid_of_spacing, resample_nearest
 from evaluation.volumes.segmentation import Segmentation
@@ -43,13 +43,15 @@ def orders_of(spacing_mm: Sides) -> dict[Sides, AxisOrder]:
 def ceilings_of_run(run: Path, spacing_mm: Sides, most: int) -> tuple[pd.DataFrame, list[str]]:
     """The ceilings of all entries of a run, one row for each way in which the sides can lie.
 
+    The last way is each scan's own, with its slices last.
+
     Args:
         run: a run whose cases are standardised.
         spacing_mm: the grid's sides.
         most: cases of an entry that are read, spread evenly over their ids.
 
     Returns:
-        Columns `dataset, sides_mm` (along R, A, S), `order` (an axis order that lays them so),
+        Columns `dataset, sides_mm` (along R, A, S), `order` (the `grid_axes` that lay them so),
         `of_card` (whether the entry's card does), `cases, masks, nearest, linear`; and a sentence
         for each entry whose card lays them worse than another order does.
 
@@ -66,16 +68,22 @@ def ceilings_of_run(run: Path, spacing_mm: Sides, most: int) -> tuple[pd.DataFra
     rows: list[dict[str, object]] = []
     warnings: list[str] = []
     for dataset, folders in entries.items():
-        chosen = along_ras(spacing_mm, find_card(dataset).grid_axes)
+        sides_of: dict[GridAxes, Sides] = {o: s for s, o in orders_of(spacing_mm).items()}
+        chosen = find_card(dataset).grid_axes
+        ways: list[GridAxes] = [*sides_of, *([SLICES_LAST] if len(sides_of) > 1 else [])]
+        if chosen not in ways:
+            fixed = AS_STORED if chosen == "slices-last" else chosen
+            chosen = orders_of(spacing_mm)[along_ras(spacing_mm, fixed)]
         read = folders[:: -(-len(folders) // most)]
-        found = {sides: _mean_ceiling(read, sides) for sides in orders_of(spacing_mm)}
-        for sides, (masks, nearest, linear) in found.items():
+        found = {order: _mean_ceiling(read, order, spacing_mm) for order in ways}
+        for order, (masks, nearest, linear) in found.items():
+            sides = sides_of.get(order)
             rows.append(
                 {
                     "dataset": dataset,
-                    "sides_mm": " ".join(f"{side:g}" for side in sides),
-                    "order": orders_of(spacing_mm)[sides],
-                    "of_card": sides == chosen,
+                    "sides_mm": "by scan" if sides is None else " ".join(f"{s:g}" for s in sides),
+                    "order": order,
+                    "of_card": order == chosen,
                     "cases": len(read),
                     "masks": masks,
                     "nearest": nearest,
@@ -86,14 +94,20 @@ def ceilings_of_run(run: Path, spacing_mm: Sides, most: int) -> tuple[pd.DataFra
         if found[best][2] > found[chosen][2] + WORTH_A_WARNING:
             warnings.append(
                 f"{dataset}: perfect masks reach {found[chosen][2]:.3f} on its grid and "
-                f"{found[best][2]:.3f} with `grid_axes: {orders_of(spacing_mm)[best]}`"
+                f"{found[best][2]:.3f} with `grid_axes: {best}`"
             )
     return pd.DataFrame(rows), warnings
 
 
-def _mean_ceiling(folders: Sequence[Path], sides: Sides) -> tuple[int, float, float]:
+def _mean_ceiling(
+    folders: Sequence[Path], axes: GridAxes, spacing_mm: Sides
+) -> tuple[int, float, float]:
     """Number of masks, and mean DSC by nearest neighbour and by linear interpolation."""
-    pairs = [pair for folder in folders for pair in _of_case(read_reference(folder)[1], sides)]
+    pairs: list[tuple[float, float]] = []
+    for folder in folders:
+        record, reference = read_reference(folder)
+        sides = along_ras(spacing_mm, order_of(axes, record.spacing_mm))
+        pairs += _of_case(reference, sides)
     nearest, linear = np.array(pairs, dtype=float).reshape(-1, 2).T
     if not pairs:
         return 0, float("nan"), float("nan")

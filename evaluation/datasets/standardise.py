@@ -22,6 +22,7 @@ from evaluation.files.identity import CASE, FileHashes, digest
 from evaluation.files.reading import mapping_of
 from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import TEMPORARY_PREFIX, write_json
+from evaluation.volumes.axes import order_of
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import Array, Volume, orientation_of, to_ras
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
@@ -75,7 +76,7 @@ def standardise_case(
         not_annotated=not_annotated,
         source_sha256=sources,
         sequence=card.sequence_of(raw.case, raw.sequence),
-        grid_axes=card.grid_axes,
+        grid_axes=order_of(card.grid_axes, image.spacing_mm),
         geometry=scan.image.remark,
         made_from=made_from(card, scope, raw, sources),
     )

@@ -23,7 +23,7 @@ from evaluation.files.records import Record, load_record
 from evaluation.files.writing import visible
 from evaluation.protocol import STUDY_SPACES, Composition, Policy, Scheme, Space
 from evaluation.studies.aspect import Aspect, AspectId
-from evaluation.volumes.axes import AxisOrder, along_ras
+from evaluation.volumes.axes import AxisOrder, GridAxes, along_ras
 
 STUDY_FOLDER = Path(__file__).parent
 StudyId = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
@@ -103,12 +103,12 @@ class StudyProtocol(Record):
         return space != "resampled" or self.spacing_mm is not None
 
     def of_spaces(
-        self, spaces: Collection[Space], dataset: str, axes: AxisOrder
-    ) -> list[tuple[float, float, float] | Crop | None]:
+        self, spaces: Collection[Space], dataset: str, axes: GridAxes
+    ) -> list[tuple[float, float, float] | Crop | str | None]:
         """All of it that masks of an entry are compared by in some spaces, for digests."""
-        made: list[tuple[float, float, float] | Crop | None] = [
-            self.grid_mm(axes) if STUDY_SPACES & set(spaces) else None
-        ]
+        made: list[tuple[float, float, float] | Crop | str | None] = [None]
+        if STUDY_SPACES & set(spaces):
+            made = [self.spacing_mm, axes] if axes == "slices-last" else [self.grid_mm(axes)]
         # Rows that know no crop stay good where one is declared.
         return [*made, self.crop.get(dataset)] if "cropped" in spaces else made
 

@@ -4,10 +4,14 @@ Cases are stored with axes x, y, z towards R, A, S. A grid such as 1 x 1 x 3 mm 
 long side across the slices, which are sagittal in some entries: there the grid's order is `ASR`,
 with x towards A, y towards S and z towards R (the paper's code, "specific axcodes"). Axes are
 exchanged, never mirrored.
+
+Of oblique scans, such as short axes of hearts, the slices lie nearest to another direction in
+every patient: `slices-last` is the order that puts each scan's own slices last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,7 +21,22 @@ from evaluation.volumes.segmentation import Segmentation
 
 AxisOrder = Literal["RAS", "RSA", "ARS", "ASR", "SRA", "SAR"]
 AS_STORED: AxisOrder = "RAS"
+GridAxes = AxisOrder | Literal["slices-last"]
+SLICES_LAST: GridAxes = "slices-last"
 N = TypeVar("N", int, float)
+
+
+def order_of(axes: GridAxes, spacing_mm: Sequence[float]) -> AxisOrder:
+    """The axis order of a scan with that spacing along R, A, S.
+
+    The slice axis of `slices-last` is the one of the largest spacing; of several that are alike to
+    0.01 mm the last one, so that cubes stay as they are.
+    """
+    if axes != "slices-last":
+        return axes
+    across = max(range(3), key=lambda axis: (round(spacing_mm[axis], 2), axis))
+    orders: tuple[AxisOrder, ...] = "ASR", "RSA", "RAS"
+    return orders[across]
 
 
 def turned(volume: Volume, order: AxisOrder) -> Volume:

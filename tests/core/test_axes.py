@@ -14,6 +14,7 @@ from evaluation.volumes.axes import (
     AxisOrder,
     along_ras,
     array_turned_back,
+    order_of,
     turned,
     turned_back,
     turned_points,
@@ -52,6 +53,48 @@ def test_the_spine_has_its_long_side_across_sagittal_slices() -> None:
     assert list(orders_of((1.5, 1.5, 1.5))) == [(1.5, 1.5, 1.5)]
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "order"),
+    [
+        ((1.37, 10.0, 1.37), "RSA"),
+        ((8.0, 1.29, 1.29), "ASR"),
+        ((1.4, 1.4, 8.0), "RAS"),
+        ((1.000001, 1.0, 0.999999), "RAS"),
+    ],
+)
+def test_slices_last_puts_the_long_side_across_the_slices(spacing_mm, order) -> None:
+    found = order_of("slices-last", spacing_mm)
+    assert found == order
+    sides = along_ras((1, 1, 3), found)
+    assert sides.index(3) == spacing_mm.index(max(spacing_mm)) or max(spacing_mm) < 1.01
+    assert order_of("ASR", spacing_mm) == "ASR"
+
+
+def test_scans_with_slices_in_other_directions_have_each_its_own_ceiling(tmp_path: Path) -> None:
+    """Two short axes, one sliced along A and one along R: no single order keeps both."""
+    masks = {}
+    for case, spacing in (("along-a", (1.0, 4.0, 1.0)), ("along-r", (4.0, 1.0, 1.0))):
+        x, y, z = (np.arange(round(48 / s)) * s - 23 for s in spacing)
+        ball = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2 < 18**2
+        affine = np.diag([*spacing, 1.0])
+        masks[case] = pack_masks({"left ventricle cavity": ball}, affine, "annotated")
+        record = CaseRecord(
+            dataset="sunnybrook", case=case, patient=case, modality="mri", shape=ball.shape,
+            spacing_mm=spacing, source_orientation="RAS", n_layers=1,
+            classes=dict(masks[case].classes), grid_axes=order_of("slices-last", spacing),
+        )  # fmt: skip
+        folder = tmp_path / "run/cases/sunnybrook" / case
+        write_case(folder, Volume(ball.astype(np.float32), affine), masks[case], record)
+    table, warnings = ceilings_of_run(tmp_path / "run", (1.0, 1.0, 4.0), most=5)
+    by_order = table.set_index("order")
+    assert by_order["of_card"].to_dict() == {
+        "RAS": False, "RSA": False, "ASR": False, "slices-last": True,
+    }  # fmt: skip
+    assert by_order.loc["slices-last", "linear"] == 1
+    assert by_order["linear"].drop("slices-last").max() < 0.98
+    assert not warnings
+
+
 @pytest.fixture
 def sagittal_run(tmp_path: Path) -> Path:
     """A disc that is thin upwards, in a scan of 3 mm sagittal slices."""
@@ -74,7 +117,9 @@ def sagittal_run(tmp_path: Path) -> Path:
 def test_ceilings_say_which_order_keeps_thin_structures(sagittal_run: Path) -> None:
     table, warnings = ceilings_of_run(sagittal_run, (1.0, 1.0, 3.0), most=5)
     by_side = table.set_index("sides_mm")
-    assert by_side["of_card"].to_dict() == {"1 1 3": False, "1 3 1": False, "3 1 1": True}
+    assert by_side["of_card"].to_dict() == {
+        "1 1 3": False, "1 3 1": False, "3 1 1": True, "by scan": False,
+    }  # fmt: skip
     assert by_side.loc["3 1 1", "linear"] > 0.95 > by_side.loc["1 1 3", "linear"]
     assert not warnings
     assert (table["masks"] == 1).all()
