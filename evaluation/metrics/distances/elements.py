@@ -160,7 +160,8 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid, reach_mm: float) -
 class _Surfaces:
     """Surfaces of wanted classes of one side, listed where something beyond reach asks for them.
 
-    `counts` are the corners of each class's surface; `room` is the number of corners that may still be looked at in boxes.
+    `counts` are the corners of each class's surface, `room` is how many corners may still be
+    looked at in boxes.
     """
 
     swept: Swept
