@@ -30,7 +30,7 @@ from evaluation.paths import RunPaths
 from evaluation.schema import INSTANCES, scores_table, write_table
 from evaluation.scoring.comparing import Measuring
 from evaluation.scoring.journal import Journal
-from evaluation.scoring.pipeline import measure_cases
+from evaluation.scoring.pipeline import ModelCases, measure_cases
 from evaluation.scoring.run_pairs import RunPairs, pairs_of
 from evaluation.studies.record import find_study
 from evaluation.volumes.axes import AS_STORED
@@ -75,7 +75,8 @@ def measure_shard(run: Path, model: str, dataset: str, shard: int, jobs: int = 1
     keys = {case: _made_from(pairs, case, status.get(case)) for case in cases}
     with Journal(target, own) as journal:
         journal.recall(set(keys.values()), others)
-        for _, error in measure_cases(keys, partial(pairs_of, pairs), measuring, journal, jobs):
+        asked = ModelCases(keys, partial(pairs_of, pairs), measuring, journal)
+        for *_, error in measure_cases([asked], jobs):
             raise error
         done = [
             (found.rows, found.instances)
