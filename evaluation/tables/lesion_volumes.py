@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
+from typing import Any
 
 import pandas as pd
 
@@ -26,8 +27,8 @@ def lesion_volumes(paths: RunPaths, expected: Expected) -> pd.DataFrame:
     for model in expected.models:
         for dataset in expected.entries:
             for key, part in _lesions(paths, expected, model, dataset):
-                about = {"data_kind": expected.data_kind, "model": model, "dataset": dataset}
-                about |= dict(zip(_KEYS, key, strict=True))
+                about: dict[str, object] = dict(zip(_KEYS, key, strict=True))
+                about |= {"data_kind": expected.data_kind, "model": model, "dataset": dataset}
                 counts = counts_by_volume(part["volume_ml"], part["detected"], EDGES_ML)
                 for low, high, (n, hits) in zip(
                     (0.0, *EDGES_ML), (*EDGES_ML, inf), counts, strict=True
@@ -39,7 +40,7 @@ def lesion_volumes(paths: RunPaths, expected: Expected) -> pd.DataFrame:
 
 def _lesions(
     paths: RunPaths, expected: Expected, model: str, dataset: str
-) -> Iterator[tuple[tuple[object, ...], pd.DataFrame]]:
+) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
     """Lesions of the references of what the run declares, by `_KEYS`."""
     path = paths.instances(model, dataset)
     if not expected.counts_lesions or not path.is_file():

@@ -21,7 +21,7 @@ def lesion_volumes_table(source: RunSource) -> ReportTable | None:
     summed = frame.groupby([*_KEYS, "from_ml", "below_ml"], observed=True, as_index=False)[
         ["n_lesions", "n_detected"]
     ].sum()
-    bins = sorted({(r.from_ml, r.below_ml) for r in summed.itertuples()})
+    bins = sorted(set(zip(summed["from_ml"].tolist(), summed["below_ml"].tolist(), strict=True)))
     rows: list[tuple[Value | ReportCell, ...]] = []
     blocks, unranked = {}, set()
     for (name, modality, kind), of_class in summed.groupby(
@@ -30,14 +30,20 @@ def lesion_volumes_table(source: RunSource) -> ReportTable | None:
         as_union = "" if kind == "annotated" else f", {kind}"
         blocks[len(rows)] = f"{name} ({modality_title(str(modality))}{as_union})"
         for model in source.shown:
-            own = of_class[of_class["model"] == model].set_index(["from_ml", "below_ml"])
+            own = of_class[of_class["model"] == model]
             if own.empty:
                 continue
+            counts = {
+                low: (n, hits)
+                for low, n, hits in own[["from_ml", "n_lesions", "n_detected"]].itertuples(
+                    index=False
+                )
+            }
             if source.is_control(model):
                 unranked.add(len(rows))
             cells: list[Value | ReportCell] = []
-            for one in bins:
-                n, hits = (int(own.loc[one, c]) for c in ("n_lesions", "n_detected"))
+            for low, _ in bins:
+                n, hits = counts[low]
                 cells.append(ReportCell(100 * hits / n, f"{hits} of {n}") if n else None)
             rows.append((source.model_title(model), *cells))
     return ReportTable(

@@ -146,8 +146,11 @@ def _far_elements(swept: Swept, sources: Sources, grid: Grid, reach_mm: float) -
         ends = np.cumsum(n_far)
         own = {number: slice(ends[number - 1], ends[number]) for number in wanted}
         others = _Surfaces(swept, sources, 1 - side, grid, wanted)
-        distances = {n: others.near(n, corners[own[n]], reach_mm) for n in wanted}
-        for batch in batches([n for n in wanted if distances[n] is None], others.counts):
+        distances = {}
+        for n in wanted:
+            if (nearby := others.near(n, corners[own[n]], reach_mm)) is not None:
+                distances[n] = nearby
+        for batch in batches([n for n in wanted if n not in distances], others.counts):
             targets = others.collect(batch, others.whole)
             for n in batch:
                 distances[n] = others.distances(targets[n], corners[own[n]])
