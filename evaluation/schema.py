@@ -511,6 +511,23 @@ CONFUSIONS = Table(
         Column("n_missing", "count", "scans that show it and have no answer"),
     ),
 )
+LESION_VOLUMES = Table(
+    "lesion_volumes",
+    "how many single lesions of the references a model detects, by their volume",
+    (
+        _DATA_KIND,
+        _MODEL,
+        _DATASET,
+        *[column for column in _ABOUT if column.name in ("modality", "class", "kind")],
+        _SPACE,
+        Column("matching", "text", "how lesions are told apart and matched"),
+        Column("from_ml", "number", "smallest volume", "ml"),
+        Column("below_ml", "number", "volumes are smaller than this; infinite: no end", "ml"),
+        Column("n_lesions", "count", "lesions of all test cases; without an answer all are missed"),
+        Column("n_detected", "count", "of them, matched"),
+        Column("recall", "number", "n_detected / n_lesions", "0..1"),
+    ),
+)
 STRESS = Table(
     "stress",
     "how a promptable model answers when the words of its prompts change in one way",
@@ -549,6 +566,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, ASPECT, OVERALL, RANKS, PAIRS,
-        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, PUBLISHED, CLAIMS, STRESS,
+        SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, LESION_VOLUMES,
+        PUBLISHED, CLAIMS, STRESS,
     )
 }  # fmt: skip

@@ -29,7 +29,11 @@ def evaluate(
     reference: Path = typer.Argument(
         ..., help="Label map, folder of label maps, or folder with one folder of masks per case."
     ),
-    prediction: Path = typer.Argument(..., help="The same; cases are matched by name."),
+    prediction: list[Path] = typer.Argument(
+        ...,
+        help="The same; cases are matched by name. Of several models each reference is read once, "
+        "and each model's rows lie in a folder of its name beside --out.",
+    ),
     labels: Path | None = typer.Option(
         None,
         "--labels",
@@ -95,16 +99,17 @@ def evaluate(
     unusable (they are listed). 2: the arguments are unusable. A run that was stopped goes on
     where it was, and cases whose files have not changed are not measured again.
     """
+    from dataclasses import replace
+
     from evaluation.classes.modality import MODALITIES
-    from evaluation.errors import one_of
+    from evaluation.errors import BenchError, one_of
     from evaluation.metrics.catalogue import asked_metrics
     from evaluation.metrics.distances.definitions import DEFINITIONS
     from evaluation.metrics.instances.rules import Matching
     from evaluation.protocol import DEFAULT_METRICS, INSTANCE_METRICS, POLICIES
     from evaluation.scoring.folder_pairs import Settings
-    from evaluation.scoring.folders import evaluate as run
+    from evaluation.scoring.folders import evaluate_models
     from evaluation.scoring.inputs import readable
-    from evaluation.scoring.outputs import instances_file
     from evaluation.volumes.image_files import stem_of
 
     one_of("--policy", policy, POLICIES)
@@ -116,7 +121,7 @@ def evaluate(
     named = named or list(DEFAULT_METRICS)
     ids, tolerances = asked_metrics((*named, *INSTANCE_METRICS * instances), tolerance_mm or None)
     how = {"within_mm" if matching == "nearest" else "threshold": match_at}
-    settings = Settings(
+    shared = Settings(
         labels={},
         answered=frozenset(),
         tolerances_mm=tolerances,
@@ -126,11 +131,34 @@ def evaluate(
         engine=engine,  # type: ignore[arg-type]
         resample=resample,  # type: ignore[arg-type]
         grid_tolerance_mm=grid_tolerance_mm,
-        model=model or readable(stem_of(prediction.resolve())),
         dataset=dataset or readable(stem_of(reference.resolve())),
         modality=modality,
     )
-    outcome = run(reference, prediction, out, settings, labels, jobs, patient_pattern)
+    names = [model or readable(stem_of(path.resolve())) for path in prediction]
+    if len(set(names)) < len(names):
+        raise BenchError(
+            "several predictions have one name",
+            found=", ".join(names),
+            hint="score them in calls of their own, each with a --model, or rename the folders",
+        )
+    files = [out.parent / name / out.name for name in names] if len(names) > 1 else [out]
+    asked = [
+        (path, file, replace(shared, model=name))
+        for path, file, name in zip(prediction, files, names, strict=True)
+    ]
+    outcomes = evaluate_models(reference, asked, labels, jobs, patient_pattern)
+    for name, file, outcome in zip(names, files, outcomes, strict=True):
+        if len(names) > 1:
+            typer.echo(f"\n{name}")
+        _tell(outcome, policy, file)
+    if any(outcome.failed or outcome.missing for outcome in outcomes):
+        raise typer.Exit(MISSING)
+
+
+def _tell(outcome: Outcome, policy: str, out: Path) -> None:
+    """Print what became of one model."""
+    from evaluation.scoring.outputs import instances_file
+
     typer.echo(f"classes from {outcome.labels_from}")
     if outcome.reused:
         typer.echo(f"{outcome.reused} cases were scored before and have not changed")
@@ -144,8 +172,6 @@ def evaluate(
     typer.echo(f"{len(outcome.rows)} rows in {out}")
     if outcome.instances is not None:
         typer.echo(f"{len(outcome.instances)} lesions in {instances_file(out)}")
-    if outcome.failed or outcome.missing:
-        raise typer.Exit(MISSING)
 
 
 def list_metrics(

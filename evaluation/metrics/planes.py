@@ -11,12 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.metrics.compiled import compiled
+from evaluation.metrics.words import BYTE, LOWEST, N_BITS, NONE, ONES, neighbour_code
 
 Bytes = NDArray[np.uint8]
-
-_ONES = np.uint64(0x0101010101010101)
-_BYTE = np.uint64(0xFF)
-_NONE = np.uint64(0)
 
 
 @compiled
@@ -44,7 +41,7 @@ def load_plane(
     pad_y, pad_x = pad
     rows, columns = source.shape
     whole = columns // 8 if source.itemsize == 1 else 0
-    last_word, new_word = _NONE, np.uint64(lookup[0]) * _ONES
+    last_word, new_word = NONE, np.uint64(lookup[0]) * ONES
     last = source[0, 0]
     new = lookup[last]
     for y in range(rows):
@@ -108,13 +105,13 @@ def count_voxels(plane_a: Bytes, plane_b: Bytes, joint: Any) -> None:
         b = words_b[i]
         if (a | b) == np.uint64(0):
             continue
-        first_a = a & _BYTE
-        first_b = b & _BYTE
-        if a == first_a * _ONES and b == first_b * _ONES:
+        first_a = a & BYTE
+        first_b = b & BYTE
+        if a == first_a * ONES and b == first_b * ONES:
             joint[first_a, first_b] += 8
         else:
             for _ in range(8):
-                joint[a & _BYTE, b & _BYTE] += 1
+                joint[a & BYTE, b & BYTE] += 1
                 a >>= np.uint64(8)
                 b >>= np.uint64(8)
 
@@ -142,14 +139,24 @@ def border_plane(before: Any, here: Any, after: Any, stride: int, flat: bool, fl
 @compiled
 def count_borders(plane_a: Bytes, plane_b: Bytes, flags: Any, borders: Any) -> None:
     """Add this plane's border voxels by class: of the one side, of the other, of both."""
-    words_a, words_b = flags[0].view(np.uint64), flags[1].view(np.uint64)
+    words_a, words_b = plane_a.view(np.uint64), plane_b.view(np.uint64)
+    flags_a, flags_b = flags[0].view(np.uint64), flags[1].view(np.uint64)
     for i in range(words_a.size):
-        if words_a[i] | words_b[i] == _NONE:
+        if flags_a[i] | flags_b[i] == NONE:
             continue
-        for place in range(8 * i, 8 * i + 8):
-            a = plane_a[place] if flags[0, place] else np.uint8(0)
-            b = plane_b[place] if flags[1, place] else np.uint8(0)
-            borders[a, 0] += 1
-            borders[b, 1] += 1
-            if a == b:
-                borders[a, 2] += 1
+        a, b = words_a[i], words_b[i]
+        on_a = ~(neighbour_code(flags_a[i], NONE) | neighbour_code(a, NONE)) & BYTE
+        on_b = ~(neighbour_code(flags_b[i], NONE) | neighbour_code(b, NONE)) & BYTE
+        on_both = on_a & on_b
+        # Class by class, all voxels of one at a time.
+        while on_a != NONE:
+            label = (a >> LOWEST[on_a]) & BYTE
+            own = on_a & neighbour_code(a, label)
+            on_a ^= own
+            borders[label, 0] += N_BITS[own]
+            borders[label, 2] += N_BITS[own & on_both & neighbour_code(b, label)]
+        while on_b != NONE:
+            label = (b >> LOWEST[on_b]) & BYTE
+            own = on_b & neighbour_code(b, label)
+            on_b ^= own
+            borders[label, 1] += N_BITS[own]

@@ -136,6 +136,8 @@ def class_scores(
     has_value = status in ("scored", "reference_empty", "prediction_empty")
     unanswered = status in ("prediction_missing", "unsupported")
     scores = []
+    # What has no tolerance is the same at all of them.
+    values: dict[str, float] = {}
     for index, tolerance in enumerate(scoring.tolerances_mm):
         measured = Measurement(
             scoring.spacing_mm,
@@ -149,19 +151,22 @@ def class_scores(
             counts.prediction_within[index],
             further,
         )
+        values = {
+            metric.id: values[metric.id]
+            if index and not metric.has_tolerance
+            else metric.value(measured)
+            if has_value
+            or (unanswered and metric.missing is None)
+            or (status == "both_empty" and metric.both_empty is None)
+            else math.nan
+            for metric in scoring.metrics
+        }
         scores.append(
             ClassScore(
                 class_name=pair.name,
                 tolerance_mm=tolerance,
                 status=status,
-                values={
-                    metric.id: metric.value(measured)
-                    if has_value
-                    or (unanswered and metric.missing is None)
-                    or (status == "both_empty" and metric.both_empty is None)
-                    else math.nan
-                    for metric in scoring.metrics
-                },
+                values=values,
                 reference_voxels=counts.reference_voxels if known[0] else None,
                 prediction_voxels=counts.prediction_voxels if known[1] else None,
                 intersection_voxels=counts.intersection_voxels if all(known) else None,

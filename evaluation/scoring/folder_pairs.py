@@ -23,7 +23,7 @@ from evaluation.protocol import DEFAULT_METRICS
 from evaluation.scoring.comparing import Asked, Comparison, Measuring
 from evaluation.scoring.inputs import PairedFiles, Source
 from evaluation.scoring.labels import Label, Labels
-from evaluation.scoring.pipeline import thread_memory
+from evaluation.scoring.pipeline import read_once, thread_memory
 from evaluation.scoring.segmentations import on_one_grid, read_segmentation, unnamed_in
 from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, geometry_remark
 from evaluation.volumes.segmentation import Segmentation
@@ -80,15 +80,18 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
     Raises:
         BenchError: the reference cannot be used, so that there is nothing to score.
     """
-    memory = thread_memory("reference")[0], thread_memory("prediction")[0]
     within = settings.grid_tolerance_mm
-    reference = read_segmentation(case.reference, settings.labels, memory[0], within)
+    # Several models share a reference.
+    reference, unnamed = read_once(
+        (case.reference, settings.labels, settings.ignored, within),
+        lambda: _reference(case.reference, settings),
+    )
     prediction: Segmentation | None = None
     missing, resampled = NO_PREDICTION, False
-    unnamed = _unnamed(case.reference, reference, settings, REFERENCE)
     if case.prediction is not None:
         try:
-            answer = read_segmentation(case.prediction, settings.labels, memory[1], within)
+            memory = thread_memory("prediction")[0]
+            answer = read_segmentation(case.prediction, settings.labels, memory, within)
             unnamed += _unnamed(case.prediction, answer, settings)
             reference, prediction, resampled = on_one_grid(
                 reference,
@@ -116,6 +119,13 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
         unnamed,
         lasting=prediction is not None or case.prediction is None,
     )
+
+
+def _reference(source: Source, settings: Settings) -> tuple[Segmentation, tuple[str, ...]]:
+    """A reference, and what no class names in it."""
+    memory = thread_memory("reference")[0]
+    found = read_segmentation(source, settings.labels, memory, settings.grid_tolerance_mm)
+    return found, _unnamed(source, found, settings, REFERENCE)
 
 
 def _unnamed(

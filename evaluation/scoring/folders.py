@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,20 +14,17 @@ import pandas as pd
 from evaluation.errors import BenchError
 from evaluation.files.expressions import with_group, within_patience
 from evaluation.metrics.catalogue import find_metrics
-from evaluation.metrics.reading import read_labels
 from evaluation.metrics.scoring import checked_tolerances, find_engine
-from evaluation.metrics.values import distinct_values
 from evaluation.schema import INSTANCES, scores_table
-from evaluation.scoring.comparing import FINE_TOLERANCE
+from evaluation.scoring.comparing import FINE_TOLERANCE, Comparison
 from evaluation.scoring.finding import find_cases
 from evaluation.scoring.folder_pairs import GEOMETRY, Settings, key_of, pairs_of
 from evaluation.scoring.inputs import PairedFiles, Source
 from evaluation.scoring.journal import Journal
-from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file, without_ignored
+from evaluation.scoring.known_classes import answered_by, check_labels, labels_in, with_values
+from evaluation.scoring.labels import Labels, find_labels, read_labels_file, without_ignored
 from evaluation.scoring.outputs import instances_file, require_ours, write_rows
-from evaluation.scoring.pipeline import in_threads, measure_cases
-from evaluation.volumes.segmentation import Part
-from evaluation.volumes.segments import segments_of
+from evaluation.scoring.pipeline import ModelCases, measure_cases
 
 
 @dataclass(frozen=True)
@@ -101,41 +100,90 @@ def evaluate(
     Raises:
         BenchError: the arguments are unusable, or the output cannot be written.
     """
-    require_ours(output)
+    asked = [(prediction, output, settings)]
+    return evaluate_models(reference, asked, labels_file, jobs, patient_pattern)[0]
+
+
+def evaluate_models(
+    reference: Path,
+    asked: Sequence[tuple[Path, Path, Settings]],
+    labels_file: Path | None = None,
+    jobs: int = 1,
+    patient_pattern: str = r"^(.*)$",
+) -> list[Outcome]:
+    """As `evaluate`, of several models that share the references, each of which is read once.
+
+    Args:
+        reference: as there.
+        asked: of each model prediction, output and settings.
+        labels_file: classes of all of them.
+        jobs: cases at once.
+        patient_pattern: as there.
+    """
+    for _, output, settings in asked:
+        require_ours(output)
+        find_engine(settings.engine)
+        find_metrics(settings.metrics)
+        checked_tolerances(settings.tolerances_mm)
     patient = _pattern(patient_pattern)
-    find_engine(settings.engine)
-    find_metrics(settings.metrics)
-    checked_tolerances(settings.tolerances_mm)
     known = (read_labels_file(labels_file), labels_file) if labels_file else find_labels(reference)
     given, ignored = without_ignored(known[0]) if known else (None, ())
-    cases, unmatched = find_cases(reference, prediction, given)
-    patients = _patients(patient, (case.name for case in cases))
-    with Journal(output, output.with_name(f".{output.name}.cases.jsonl")) as journal:
-        if given is None:
-            labels, labels_from = _labels(reference, cases, jobs)
-        else:
-            labels, labels_from = given, str(known[1] if known else "")
-        cases = _with_values(labels, cases)
-        _check_labels(labels, cases)
-        settings = replace(
-            settings, labels=labels, ignored=ignored, answered=_answered(labels, cases)
-        )
-        by_name = {case.name: case for case in cases}
-        keys = {case.name: key_of(case, settings) for case in cases}
-        journal.recall(keys.values())
-        reused = sum(journal.rows_of(key) is not None for key in keys.values())
-        failed = {
-            case: error.one_line
-            if isinstance(error, BenchError)
-            else f"{type(error).__name__}: {error}"
-            for case, error in measure_cases(
-                keys,
-                lambda case: pairs_of(by_name[case], settings),
-                settings.measuring,
-                journal,
-                jobs,
+    found = [find_cases(reference, prediction, given) for prediction, *_ in asked]
+    patients = _patients(patient, {case.name for cases, _ in found for case in cases})
+    looked: dict[tuple[Source, ...], tuple[Labels, str]] = {}
+    models = []
+    with ExitStack() as open_journals:
+        for (_, output, settings), (cases, unmatched) in zip(asked, found, strict=True):
+            path = output.with_name(f".{output.name}.cases.jsonl")
+            journal = open_journals.enter_context(Journal(output, path))
+            if given is None:
+                sources = tuple(case.reference for case in cases)
+                if sources not in looked:
+                    looked[sources] = labels_in(reference, cases, jobs)
+                labels, labels_from = looked[sources]
+            else:
+                labels, labels_from = given, str(known[1] if known else "")
+            cases = with_values(labels, cases)
+            check_labels(labels, cases)
+            full = replace(
+                settings, labels=labels, ignored=ignored, answered=answered_by(labels, cases)
             )
-        }
+            keys = {case.name: key_of(case, full) for case in cases}
+            journal.recall(keys.values())
+            by_name = {case.name: case for case in cases}
+            work = ModelCases(keys, partial(_pairs_of, by_name, full), full.measuring, journal)
+            reused = sum(not work.lacks(case) for case in keys)
+            models.append(_Model(work, output, full, unmatched, labels_from, reused))
+        for work, case, error in measure_cases([model.work for model in models], jobs):
+            failed = next(model.failed for model in models if model.work is work)
+            if isinstance(error, BenchError):
+                failed[case] = error.one_line
+            else:
+                failed[case] = f"{type(error).__name__}: {error}"
+        return [model.written(patients) for model in models]
+
+
+def _pairs_of(
+    cases: Mapping[str, PairedFiles], settings: Settings, case: str
+) -> Iterator[Comparison]:
+    return pairs_of(cases[case], settings)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One model under way, and what is known of it before its cases are measured."""
+
+    work: ModelCases
+    output: Path
+    settings: Settings
+    unmatched: list[str]
+    labels_from: str
+    reused: int
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def written(self, patients: Mapping[str, str]) -> Outcome:
+        """Write the rows of all cases that could be measured."""
+        keys, journal, settings = self.work.keys, self.work.journal, self.settings
         done = {case: journal.rows_of(key) for case, key in keys.items()}
         unnamed: dict[str, list[str]] = {}
         for name, found in done.items():
@@ -147,114 +195,15 @@ def evaluate(
         instances = [row for found in done.values() if found for row in found.instances]
         if rows:
             frame["patient"] = frame["case"].map(patients)
-        write_rows(output, frame)
+        write_rows(self.output, frame)
         counted = None
         if any(metric.needs_instances for metric in find_metrics(settings.metrics)):
             counted = pd.DataFrame(instances, columns=INSTANCES.names)
-            write_rows(instances_file(output), counted, INSTANCES)
+            write_rows(instances_file(self.output), counted, INSTANCES)
         journal.keep_only(keys.values())
-    return Outcome(frame, failed, unmatched, labels_from, reused, unnamed, counted)
-
-
-def _labels(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Labels, str]:
-    """The classes, where nobody has named them."""
-    sound = [case.reference for case in cases if not case.reference.problem]
-    if not sound:
-        raise BenchError(
-            "no reference can be used", file=reference, found=cases[0].reference.problem
+        return Outcome(
+            frame, self.failed, self.unmatched, self.labels_from, self.reused, unnamed, counted
         )
-    if segmented := [source for source in sound if source.layout == "segments"]:
-        return _segment_labels(segmented), "the names of the reference's segments"
-    if masks := [source for source in sound if source.layout == "masks"]:
-        names = sorted({name for source in masks for name in source.masks()})
-        return {name: Label(file=name) for name in names}, "the names of the reference's masks"
-
-    def values(source: Source) -> set[int] | str:
-        try:
-            return distinct_values(read_labels(source.path).array)
-        except BenchError as error:
-            # Reported again when the case itself is scored.
-            return error.one_line
-
-    answers = list(in_threads(values, sound, jobs, "look for labels"))
-    everything = set().union(*(a for a in answers if isinstance(a, set))) - {0}
-    if not everything:
-        unreadable = [answer for answer in answers if isinstance(answer, str)]
-        raise BenchError(
-            "no label in any reference",
-            file=reference,
-            found=f"{len(unreadable)} of {len(answers)} files cannot be used: {unreadable[0]}"
-            if unreadable
-            else f"{len(answers)} files in which every voxel is 0",
-            hint="check that this is the folder of label maps, or name the classes with --labels",
-        )
-    labels = {str(value): Label(values=(value,)) for value in sorted(everything)}
-    return labels, "the values in the references"
-
-
-def _segment_labels(sources: list[Source]) -> Labels:
-    """Names of segments, with the value where it is the same in every reference."""
-    values: dict[str, set[int]] = {}
-    for source in sources:
-        for name, part in _segments(source).items():
-            values.setdefault(name, set()).update(part.values if part.layer == 0 else (-1,))
-    return {
-        name: Label(values=tuple(found)) if len(found) == 1 and found != {-1} else Label(file=name)
-        for name, found in sorted(values.items())
-    }
-
-
-def _segments(source: Source) -> dict[str, Part]:
-    try:
-        return segments_of(source.path)
-    except BenchError:
-        return {}  # said when the case itself is scored
-
-
-def _with_values(labels: Labels, cases: list[PairedFiles]) -> list[PairedFiles]:
-    """The cases; a label map among references of another layout cannot be read without values.
-
-    Such a stray file costs its own case, not all the others.
-    """
-    nameless = next((name for name, label in labels.items() if not label.values), None)
-    others = any(case.reference.layout != "label maps" for case in cases)
-    if nameless is None or not others:
-        return cases
-    problem = f"a label map among other references, and class `{nameless}` has no value"
-    return [
-        replace(case, reference=replace(case.reference, problem=problem))
-        if case.reference.layout == "label maps" and not case.reference.problem
-        else case
-        for case in cases
-    ]
-
-
-def _check_labels(labels: Labels, cases: list[PairedFiles]) -> None:
-    """Label maps need values."""
-    nameless = [name for name, label in labels.items() if not label.values]
-    sources = [s for c in cases for s in (c.reference, c.prediction) if s and not s.problem]
-    maps = [source for source in sources if source.layout == "label maps"]
-    if maps and nameless:
-        raise BenchError(
-            f"class `{nameless[0]}` has no value, but there are label maps",
-            file=maps[0].path,
-            expected="a value or a list of values for every class in --labels",
-        )
-
-
-def _answered(labels: Labels, cases: list[PairedFiles]) -> frozenset[str]:
-    """Classes for which the prediction has a mask somewhere."""
-    found: set[str] = set()
-    for case in cases:
-        source = case.prediction
-        if source is None or source.problem:
-            continue
-        if source.layout == "masks":
-            masks = source.masks()
-            found |= {n for n, label in labels.items() if source.mask_of(n, label, masks)}
-        elif source.layout == "segments":
-            found |= _segments(source).keys() & labels.keys()
-    return frozenset(found)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

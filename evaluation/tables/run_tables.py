@@ -40,6 +40,7 @@ from evaluation.tables.completeness import completeness, lines_of_models_not_run
 from evaluation.tables.confusions import confusion_table
 from evaluation.tables.decisions import decide
 from evaluation.tables.grid import ScoreGrid
+from evaluation.tables.lesion_volumes import lesion_volumes
 from evaluation.tables.scores import Expected, join_shards, load_rows
 from evaluation.tables.sensitivity import sensitivity
 from evaluation.tables.statistics import N_BOOTSTRAPS
@@ -47,7 +48,7 @@ from evaluation.tables.views import Links, find_links
 
 MADE_HERE = (
     "dataset", "dataset_class", "class", "region", "lesion", "aspect", "overall", "ranks", "pairs",
-    "sensitivity", "completeness", "confusions", "published", "claims",
+    "sensitivity", "completeness", "confusions", "lesion_volumes", "published", "claims",
 )  # fmt: skip
 
 
@@ -218,6 +219,7 @@ def aggregate_run(run: Path, n_draws: int = N_BOOTSTRAPS, seed: int | None = Non
     tables["completeness"] = completeness(grids, expected)
     study = find_study(config.study)
     tables["confusions"] = confusion_table(paths, expected)
+    tables["lesion_volumes"] = lesion_volumes(paths, expected)
     tables["published"] = published_beside_ours(study, published_for(config), tables)
     tables["claims"] = claims_for(config)
     for name in MADE_HERE:

@@ -17,7 +17,7 @@ from evaluation.classes import Regions
 from evaluation.errors import BenchError
 from evaluation.files.tables import require_room
 from evaluation.files.writing import atomic_path
-from evaluation.metrics.catalogue import find_metric
+from evaluation.metrics.catalogue import find_metric, find_metrics
 from evaluation.paths import RunPaths
 from evaluation.protocol import DEFAULT_METRICS
 from evaluation.schema import SCORES, scores_table
@@ -72,6 +72,11 @@ class Expected:
     regions: Regions = field(default_factory=dict)
     metrics: tuple[str, ...] = DEFAULT_METRICS
     aspects: Mapping[str, Aspect] = field(default_factory=dict)
+
+    @property
+    def counts_lesions(self) -> bool:
+        """Whether a metric is of single lesions."""
+        return any(metric.needs_instances for metric in find_metrics(self.metrics))
 
     def test_cases(self, dataset: str) -> dict[str, str]:
         """Test case -> patient of an entry (empty if it has no split)."""

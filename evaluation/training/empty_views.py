@@ -129,7 +129,7 @@ def views_text(views: Sequence[EmptyViews]) -> str:
             view.group if view.group != view.dataset else "",
             f"{100 * view.crops:.1f}",
             f"{100 * view.windows:.1f}",
-            "lower `foreground_p`" if view.differ else "",
+            "crops show less background than prediction" if view.differ else "",
         )
         for view in views
     ]

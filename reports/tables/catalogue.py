@@ -26,6 +26,7 @@ from reports.tables.collection import collection_table, specialists_table, vocab
 from reports.tables.comparisons import differences_table, pairs_table, sensitivity_table
 from reports.tables.confusions import confusions_table
 from reports.tables.costs import costs_table
+from reports.tables.lesion_volumes import lesion_volumes_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
 from reports.tables.regions import lesions_table, regions_table
@@ -85,6 +86,8 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
     yield "classes", vocabulary_table(source), NOT_AVAILABLE
     if (judged := source.table("confusions")) is not None and len(judged):
         yield "sides and neighbours", confusions_table(source), NOT_AVAILABLE
+    if (counted := source.table("lesion_volumes")) is not None and len(counted):
+        yield "recall by lesion volume", lesion_volumes_table(source), NOT_AVAILABLE
     if source.study.published.costs is not None:
         yield "cost beside published", costs_table(source), NOT_AVAILABLE
     if source.table("stress") is not None:

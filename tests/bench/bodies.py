@@ -109,6 +109,24 @@ def enlarge(labels: LabelMap, shape: Sequence[int]) -> LabelMap:
     return large
 
 
+def pair_of(
+    data: Path | None,
+    shape: tuple[int, int, int] | None,
+    n_labels: int,
+    shift_mm: float = 1.0,
+) -> tuple[LabelMap, LabelMap, NDArray[np.float64]]:
+    """A reference and a prediction, synthetic or from real data, and their affine."""
+    if data is None:
+        pair = whole_body_pair(shape or _WHOLE_BODY, _WHOLE_BODY_MM, n_labels, shift_mm)
+        return *pair, np.diag([*_WHOLE_BODY_MM, 1.0])
+    volume = _real_labels(data)
+    affine, labels = volume.affine, volume.array
+    if shape is not None:
+        affine = affine @ np.diag([*(np.array(labels.shape) / shape), 1.0])
+        labels = enlarge(labels, shape)
+    return labels, bend(labels, spacing_of(affine), shift_mm), affine
+
+
 def write_pair(
     paths: tuple[Path, Path],
     data: Path | None,
@@ -116,16 +134,7 @@ def write_pair(
     n_labels: int,
 ) -> NDArray[np.float64]:
     """Write a reference and a prediction, synthetic or from real data; returns their affine."""
-    if data is None:
-        affine = np.diag([*_WHOLE_BODY_MM, 1.0])
-        pair = whole_body_pair(shape or _WHOLE_BODY, _WHOLE_BODY_MM, n_labels)
-    else:
-        volume = _real_labels(data)
-        affine, labels = volume.affine, volume.array
-        if shape is not None:
-            affine = affine @ np.diag([*(np.array(labels.shape) / shape), 1.0])
-            labels = enlarge(labels, shape)
-        pair = labels, bend(labels, spacing_of(affine))
+    *pair, affine = pair_of(data, shape, n_labels)
     for path, labels in zip(paths, pair, strict=True):
         write_volume(path, Volume(labels, affine))
     return affine

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from evaluation.volumes.image_files import Volume, write_volume
+from tests.bench import distances
 from tests.bench.bodies import whole_body_pair
 from tests.bench.metrics import report_lines, run_benchmark
 
@@ -37,3 +39,14 @@ def test_benchmark_reports_ratios_and_no_difference(tmp_path):
     assert results["spacing_mm"] == [1.5, 2.0, 2.5]
     assert results["classes"] == 2
     assert results["largest_nsd_difference"]["surface-distance, whole volume"] < 1e-9
+
+
+@pytest.mark.filterwarnings("ignore")  # the peers' own
+def test_distances_on_real_data_and_several_cores(tmp_path):
+    labels = whole_body_pair((40, 36, 24), (3.0, 3.0, 5.0), 6)[0]
+    write_volume(tmp_path / "real.nii.gz", Volume(labels, np.diag([3.0, 3.0, 5.0, 1.0])))
+    found = distances.run(None, 0, 1, 2, 3.0, tmp_path / "real.nii.gz")
+    assert found["shape"] == (40, 36, 24)
+    assert found["spacing in mm"] == (3, 3, 5)
+    assert max(found["largest difference"].values()) < 1e-5
+    assert found["all distances and boundary IoU on several cores"]["jobs"] == 2

@@ -454,3 +454,35 @@ def test_any_metrics_in_a_named_definition_and_lesions_one_by_one(tmp_path):
         run(tmp_path / "reference", tmp_path / "prediction", "--out", out, "--matching", "best")
     assert CliRunner().invoke(build(), ["metrics", "--definitions"]).output.count("NSD at") == 3
     assert "brats-2023-met" in CliRunner().invoke(build(), ["metrics", "--protocols"]).output
+
+
+def test_several_models_share_each_reference(folders, tmp_path, monkeypatch):
+    from evaluation.scoring import folder_pairs
+
+    reference, prediction = folders
+    other = tmp_path / "other"
+    for case in range(2):
+        write_volume(other / f"case{case}.nii.gz", Volume(labels(2), AFFINE))
+    read, original = [], folder_pairs.read_segmentation
+    monkeypatch.setattr(
+        folder_pairs, "read_segmentation",
+        lambda source, *more: read.append(source.path) or original(source, *more),
+    )  # fmt: skip
+    out = tmp_path / "out/scores.parquet"
+    result = run(reference, prediction, other, "--out", out, "--jobs", 2, "--instances")
+    assert result.exit_code == 3, "one case of the second model is missing"
+    assert "prediction missing: case2: no prediction of this name" in result.output
+    assert len([path for path in read if path.parent == reference]) == 3
+    for folder in (prediction, other):
+        alone = tmp_path / f"{folder.name}.parquet"
+        run(reference, folder, "--out", alone, "--instances")
+        for name in ("scores.parquet", "instances.parquet"):
+            file = tmp_path / "instances.parquet" if name[0] == "i" else alone
+            together = pd.read_parquet(out.parent / folder.name / name)
+            pd.testing.assert_frame_equal(together, pd.read_parquet(file))
+    read.clear()
+    again = run(reference, prediction, other, "--out", out, "--instances")
+    assert again.output.count("3 cases were scored before") == 2
+    assert read == []
+    with pytest.raises(BenchError, match="one name"):
+        run(reference, prediction, prediction, "--out", out)

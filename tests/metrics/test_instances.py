@@ -19,7 +19,12 @@ from evaluation.metrics.instances.components import connected
 from evaluation.metrics.instances.matching import match_instances
 from evaluation.metrics.instances.pairs import pair_instances, pair_instances_by_class
 from evaluation.metrics.instances.protocols import PROTOCOLS
-from evaluation.metrics.instances.scores import instance_rows, instance_scores, recall_by_volume
+from evaluation.metrics.instances.scores import (
+    counts_by_volume,
+    instance_rows,
+    instance_scores,
+    ratio,
+)
 
 PeerValues = Callable[[str], Iterator[tuple[Any, list[dict[str, str]]]]]
 score_instances = satbench.score_instances
@@ -47,6 +52,11 @@ def brats_2026_name(metric: str) -> str:
     start, _, last = name.rpartition("_")
     last = {"prec": "precision", "rec": "recall"}.get(last, last)
     return f"{start}_{last}" if start else last
+
+
+def by_volume(pair: Any, matches: Any, edges: list[float]) -> list[tuple[int, int]]:
+    detected = np.isin(np.arange(len(pair.reference)), [r for r, _ in matches])
+    return counts_by_volume(pair.reference.voxels * pair.voxel_mm3, detected, edges)
 
 
 def ours_of(pair: Any) -> Callable[[dict[str, str]], float | None]:
@@ -92,7 +102,8 @@ def ours_of(pair: Any) -> Callable[[dict[str, str]], float | None]:
                 return protocol("f1-iou50", drawn)[metric]
             case "panoptica" if metric == "recall_by_volume":
                 found, matches, *_ = matched(parameter.partition(";")[0])
-                return recall_by_volume(found, matches, [5, 20, 100])[int(parameter[-1])]
+                number, hits = by_volume(found, matches, [5, 20, 100])[int(parameter[-1])]
+                return ratio(hits, number)
             case "panoptica" if parameter in PANOPTICA:
                 _, matches, scores, surfaces = matched(parameter)
                 known = {"tp": "tp", "fp": "fp", "fn": "fn", "rq": "f1", "pq": "pq"}
@@ -208,9 +219,7 @@ def test_rows_say_what_became_of_every_instance() -> None:
     assert scores.pq == pytest.approx(scores.f1 * expected["iou"])
     assert scores.lesion_dsc == pytest.approx(expected["dsc"] / 2)
     assert scores.false_positive_ml == pytest.approx((5 * 5 * 6 + 8) * 2 / 1000)
-    assert recall_by_volume(pair, [(0, [1])], [10, 1000]) == pytest.approx(
-        [math.nan, 0.5, math.nan], nan_ok=True
-    )
+    assert by_volume(pair, [(0, [1])], [10, 1000]) == [(0, 0), (2, 1), (0, 0)]
 
 
 def test_a_lesion_in_one_slice_of_a_volume_is_a_solid() -> None:

@@ -20,7 +20,9 @@ from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard, read_status
 from evaluation.models.templates import write_model_card
 from evaluation.paths import RunPaths
+from evaluation.schema import INSTANCES, LESION_VOLUMES, read_table
 from evaluation.scoring.shards import measure_shard
+from evaluation.tables.run_tables import aggregate_run
 from evaluation.volumes.image_files import Volume, read_volume, write_volume
 from evaluation.volumes.segmentation import pack_masks
 
@@ -191,6 +193,47 @@ def test_a_run_counts_one_by_one_what_its_card_says(run, write_card, write_predi
     assert set(single["class"]) == {PARTS[0]}
     assert set(single["model"]) == {"mine"}
     assert single["detected"].all()
+    aggregate_run(run, n_draws=2)
+    joined = read_table(RunPaths(run).instances("mine", DATASET), INSTANCES)
+    shard = RunPaths(run).instance_shard("mine", DATASET, 0)
+    pd.testing.assert_frame_equal(joined, read_table(shard, INSTANCES))
+    table = read_table(RunPaths(run).table("lesion_volumes"), LESION_VOLUMES)
+    native = table[table["space"] == "native"].set_index("from_ml")
+    # Both references have one part of 4 x 5 x 5 voxels.
+    assert native["n_lesions"].to_dict() == {0: 0, 0.01: 0, 0.1: 2, 1: 0, 10: 0}
+    assert native.loc[0.1, ["n_detected", "recall"]].tolist() == [2, 1]
+    assert native["recall"].isna().sum() == 4
+
+
+def test_single_lesions_of_all_shards_are_joined_and_sorted_by_volume(
+    run, write_card, write_predictions
+):
+    write_card(FOLDER)
+    write_predictions()
+    second = Path("predictions/mine") / DATASET / "hippocampus_003.nii.gz"
+    labels = read_volume(second).array
+    write_volume(second, Volume(np.where(labels == 1, 0, labels).astype(np.uint8), AFFINE))
+    settings = {"metrics": ["dsc", "lesion_f1"], "shard_size": 1, "space": ["native"]}
+    freeze(load_frozen(run).model_copy(update=settings), RunPaths(run).config)
+    from evaluation.datasets.registry import find_card
+
+    card = find_card(DATASET)
+    parts = [c.model_copy(update={"instances": c.name == PARTS[0]}) for c in card.classes]
+    with pytest.MonkeyPatch.context() as patch:
+        changed = card.model_copy(update={"classes": tuple(parts)})
+        patch.setattr("evaluation.scoring.shards.find_card", lambda _: changed)
+        for shard in (0, 1):
+            predict_shard(run, "mine", DATASET, shard)
+            measure_shard(run, "mine", DATASET, shard)
+    aggregate_run(run, n_draws=2)
+    joined = read_table(RunPaths(run).instances("mine", DATASET), INSTANCES)
+    assert dict(zip(joined["case"], joined["detected"], strict=True)) == {
+        "hippocampus_001": True,
+        "hippocampus_003": False,
+    }
+    table = read_table(RunPaths(run).table("lesion_volumes"), LESION_VOLUMES)
+    assert table["n_lesions"].sum() == 2
+    assert table["n_detected"].sum() == 1
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_all_tables_of_a_run_and_the_same_again(run: Path) -> None:
         "lesion",
         "aspect",
         "confusions",
+        "lesion_volumes",
         "published",
         "claims",
     }

@@ -229,7 +229,7 @@ def test_crops_show_as_many_empty_places_as_windows_or_it_is_said(tmp_path, fore
         assert view.differ
     else:
         assert 0.7 * view.windows * 0.5 < view.crops < view.windows
-    assert ("lower `foreground_p`" in views_text([view])) is view.differ
+    assert ("crops show less background" in views_text([view])) is view.differ
 
 
 def test_the_papers_shares_and_the_later_codes() -> None:

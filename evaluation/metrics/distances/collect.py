@@ -7,17 +7,13 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics.compiled import compiled
-from evaluation.metrics.sweep import neighbour_code
-
-_ONES = np.uint64(0x0101010101010101)
-_BYTE = np.uint64(0xFF)
-_NONE = np.uint64(0)
+from evaluation.metrics.words import BYTE, NONE, ONES, neighbour_code
 
 
 @compiled
 def four_labels(source: Any, lookup: Any, z: int, y: int, x: int) -> Any:
     """The wanted classes of the voxels (z-1..z, y-1..y) at x, in bytes 0, 2, 4, 6 of a word."""
-    word = _NONE
+    word = NONE
     if x < 0 or x >= source.shape[2]:
         return word
     for dz in range(2):
@@ -35,6 +31,7 @@ def collect_corners(
     lookup: Any,
     seen: Any,
     planes: Any,
+    box: Any,
     layout: Any,
     next_place: Any,
     places: Any,
@@ -46,6 +43,7 @@ def collect_corners(
         lookup: for every value its number among the wanted classes, from 1; 0 is not wanted.
         seen: where to look (see `sweep.sweep`).
         planes: bool, which corner planes to look at.
+        box: int64 (2, 3), first and last z, y, x to look at; along x up to seven more.
         layout: of the planes of `seen` (see `sweep.plane_layout`).
         next_place: int64 (wanted + 1), the first free row of `places` for each; moves on.
         places: int32 (n, 3), to be filled with z, y, x, of each class in this order.
@@ -58,21 +56,20 @@ def collect_corners(
     back_y, back_z = np.uint64(n_x), np.uint64(n_x * n_y)
     back_zy = back_y + back_z
     columns = np.empty(9, dtype=np.uint64)
-    for z in range(seen.shape[0]):
+    for z in range(box[0, 0], box[1, 0] + 1):
         if not planes[z]:
             continue
-        for w in range(seen.shape[1]):
-            bits = seen[z, w]
-            i = w * 64
-            while bits != _NONE:
-                if bits & _BYTE == _NONE:
-                    bits >>= np.uint64(8)
-                    i += 8
+        for y in range(box[0, 1], box[1, 1] + 1):
+            row = (y + pad_y) * stride + pad_x
+            eight, last = (row + box[0, 2]) >> 3, (row + box[1, 2]) >> 3
+            while eight <= last:
+                bits = seen[z, eight >> 6] >> np.uint64(eight & 63)
+                if bits == NONE:
+                    eight = (eight | 63) + 1
                     continue
                 if bits & one:
-                    y = (i * 8) // stride - pad_y
-                    x = (i * 8) % stride - pad_x
-                    present = _NONE
+                    x = eight * 8 - row
+                    present = NONE
                     if 0 < z < n_z and 0 < y < n_y and 0 < x < n_x - 7:
                         voxel = np.uint64((z * n_y + y) * n_x + x - 1)
                         for k in range(9):
@@ -89,10 +86,9 @@ def collect_corners(
                         for k in range(9):
                             columns[k] = four_labels(source, lookup, z, y, x - 1 + k)
                             present |= columns[k]
-                    if present != _NONE:
+                    if present != NONE:
                         list_word(columns, z, y, x, next_place, places)
-                bits >>= one
-                i += 1
+                eight += 1
 
 
 @compiled
@@ -100,16 +96,16 @@ def list_word(columns: Any, z: int, y: int, x: int, next_place: Any, places: Any
     """List the surface corners among eight, given the classes of the 2x2x9 voxels round them."""
     for k in range(8):
         word = columns[k] | (columns[k + 1] << np.uint64(8))
-        first = word & _BYTE
-        if word == first * _ONES:
+        first = word & BYTE
+        if word == first * ONES:
             continue
         # Each class once: at its first byte.
         for byte in range(8):
-            label = (word >> np.uint64(8 * byte)) & _BYTE
-            if label == _NONE or (byte > 0 and label == first):
+            label = (word >> np.uint64(8 * byte)) & BYTE
+            if label == NONE or (byte > 0 and label == first):
                 continue
             code = neighbour_code(word, label)
-            if code & ((np.uint64(1) << np.uint64(byte)) - np.uint64(1)) == _NONE:
+            if code & ((np.uint64(1) << np.uint64(byte)) - np.uint64(1)) == NONE:
                 place = next_place[label]
                 next_place[label] += 1
                 places[place, 0] = z

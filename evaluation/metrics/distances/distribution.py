@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,33 +39,37 @@ class Distribution:
         np.add.at(summed, place, weights[keep])
         return cls(distances, summed)
 
-    @property
+    @cached_property
+    def cumulated(self) -> Floats:
+        """The surface up to and with each distance."""
+        return np.cumsum(self.weights, dtype=np.float64)
+
+    @cached_property
     def total(self) -> float:
         """The whole surface."""
-        return float(self.weights.sum())
+        return float(self.cumulated[-1]) if len(self.weights) else 0.0
 
-    @property
+    @cached_property
     def sum_mm(self) -> float:
         """Sum of all distances, each times its weight."""
         return float(self.distances_mm @ self.weights)
 
     def within(self, tolerance_mm: float) -> float:
         """The part of the surface whose distance is at most the tolerance."""
-        n = int(np.searchsorted(self.distances_mm, tolerance_mm, side="right"))
-        return float(self.weights[:n].sum())
+        n = int(self.distances_mm.searchsorted(tolerance_mm, side="right"))
+        return float(self.cumulated[n - 1]) if n else 0.0
 
     def reaching(self, percent: float) -> float:
         """The first distance at which the cumulated weight reaches `percent` of the whole."""
-        cumulated = np.cumsum(self.weights)
-        wanted = percent / 100 * cumulated[-1] * (1 - _ROUNDING)
-        return float(self.distances_mm[int(np.searchsorted(cumulated, wanted))])
+        wanted = percent / 100 * self.total * (1 - _ROUNDING)
+        return float(self.distances_mm[int(self.cumulated.searchsorted(wanted))])
 
     def interpolated(self, percent: float) -> float:
         """The percentile of repeated distances, linear between order statistics.
 
         Weights must be numbers of points.
         """
-        up_to = np.cumsum(self.weights)
+        up_to = self.cumulated
         at = (up_to[-1] - 1) * percent / 100
         low = math.floor(at)
         first, second = (

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.distances.collect import collect_corners
 from evaluation.metrics.distances.distribution import Distribution, SurfaceDistances
-from evaluation.metrics.distances.nearby import nearby
 from evaluation.metrics.distances.transform import Points, nearest_distances
 from evaluation.metrics.engine import Swept, sweep_pass
 from evaluation.metrics.grid import Grid, Sources, unsigned_layers
@@ -31,8 +30,9 @@ MOST_STEPS = 500
 _ROOM_FOR_FAR = 1 << 22
 # Surface elements in memory at once, of 12 bytes each; a class of its own may have more.
 _BATCH = 1 << 23
-# So few elements beyond reach are looked for where they are.
-_FEW = 256
+# So few elements beyond reach are looked for round the place where they are, in boxes that hold
+# together this share of the volume: beyond that, going through all of it once costs less.
+_FEW, _SHARE = 1000, 0.25
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def _distribution(
 ) -> Distribution:
     if far is None:
         # A surface that is everywhere out of reach has nothing to be near to.
-        return Distribution.of(np.append(lengths, math.inf), near)
+        there = near > 0
+        return Distribution(np.append(lengths, math.inf)[there], near[there])
     distances, codes = far
     return Distribution.of(
         np.concatenate([lengths, distances]), np.concatenate([near[:-1], areas[codes]])
@@ -129,42 +130,105 @@ Far = dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 def _far_elements(swept: Swept, sources: Sources, grid: Grid, reach_mm: float) -> Far:
     """Distance in mm and neighbour code of every element beyond reach, by (side, class)."""
-    pad_y, pad_x, stride, size = layout = plane_layout(sources.maps[0].shape, swept.reach)
-    counts = swept.elements.sum(axis=(2, 3))
+    pad_y, pad_x, stride, size = plane_layout(sources.maps[0].shape, swept.reach)
+    # A class with voxels has a surface.
+    there = swept.joint.sum(axis=1) > 0, swept.joint.sum(axis=0) > 0
     found: Far = {}
     for side, noted in enumerate(swept.far):
         n_far = swept.elements[side, :, -1].sum(axis=-1)
-        wanted = np.flatnonzero((n_far > 0) & (counts[1 - side] > 0)).tolist()
+        wanted = np.flatnonzero((n_far > 0) & there[1 - side]).tolist()
         if not wanted:
             continue
         noted = noted[np.argsort((noted >> 8).astype(np.uint8), kind="stable")]
         z, place = np.divmod(noted >> 16, size)
         y, x = np.divmod(place, stride)
         corners = np.column_stack([z, y - pad_y, x - pad_x]).astype(np.int32)
-        distances = np.full(len(noted), np.inf)
-        if len(noted) <= _FEW:
-            nearby(
-                sources.maps[1 - side],
-                sources.lookups[1 - side],
-                corners,
-                (noted >> 8).astype(np.uint8),
-                np.array([grid.spacing_mm[axis] for axis in grid.order]),
-                (grid.order.index(0), grid.order.index(1), grid.order.index(2)),
-                2 * reach_mm,
-                distances,
-            )
         ends = np.cumsum(n_far)
         own = {number: slice(ends[number - 1], ends[number]) for number in wanted}
-        still = [number for number in wanted if np.isinf(distances[own[number]]).any()]
-        for batch in batches(still, counts[1 - side]):
-            targets = _collect(sources, 1 - side, batch, counts[1 - side], swept, layout)
-            for number in batch:
-                distances[own[number]] = nearest_distances(
-                    targets[number], corners[own[number]], grid.spacing_mm, grid.order
-                )
-        for number in wanted:
-            found[side, number] = distances[own[number]], noted[own[number]] & 0xFF
+        others = _Surfaces(swept, sources, 1 - side, grid, wanted)
+        distances = {}
+        for n in wanted:
+            if (nearby := others.near(n, corners[own[n]], reach_mm)) is not None:
+                distances[n] = nearby
+        for batch in batches([n for n in wanted if n not in distances], others.counts):
+            targets = others.collect(batch, others.whole)
+            for n in batch:
+                distances[n] = others.distances(targets[n], corners[own[n]])
+        for n in wanted:
+            found[side, n] = distances[n], noted[own[n]] & 0xFF
     return found
+
+
+@dataclass
+class _Surfaces:
+    """Surfaces of wanted classes of one side, listed where something beyond reach asks for them.
+
+    `counts` are the corners of each class's surface, `room` is how many corners may still be
+    looked at in boxes.
+    """
+
+    swept: Swept
+    sources: Sources
+    side: int
+    grid: Grid
+    wanted: Sequence[int]
+
+    def __post_init__(self) -> None:
+        shape = self.sources.maps[0].shape
+        self.whole = np.array([(0, 0, 0), shape], dtype=np.int64)
+        self.room = _SHARE * math.prod(shape)
+        self.counts = np.zeros(256, dtype=np.int64)
+        for number in self.wanted:
+            self.counts[number] = self.swept.elements[self.side, number].sum()
+
+    def near(self, number: int, corners: Points, reach_mm: float) -> NDArray[np.float64] | None:
+        """Distances of a few corners to the surface of a class, if they can be had from nearby.
+
+        A box round the corners is widened until it surely holds the nearest of all.
+        """
+        away = 2 * reach_mm
+        spacing = np.array([self.grid.spacing_mm[axis] for axis in self.grid.order])
+        while len(corners) <= _FEW:
+            steps = np.ceil(away / spacing).astype(np.int64)
+            box = np.array([corners.min(axis=0) - steps, corners.max(axis=0) + steps])
+            box = box.clip(*self.whole)
+            self.room -= float((box[1] - box[0] + 1).prod())
+            if self.room < 0:
+                break
+            targets = self.collect([number], box)[number]
+            if len(targets):
+                distances = self.distances(targets, corners)
+                if distances.max() <= away or (box == self.whole).all():
+                    return distances
+                away = float(distances.max())
+            else:
+                away *= 2
+        return None
+
+    def distances(self, targets: Points, corners: Points) -> NDArray[np.float64]:
+        """Distance in mm of every corner to the nearest target."""
+        return nearest_distances(targets, corners, self.grid.spacing_mm, self.grid.order)
+
+    def collect(self, classes: Sequence[int], box: NDArray[np.int64]) -> dict[int, Points]:
+        """Corners (z, y, x) of the surfaces of some classes in a box, ascending."""
+        slots = np.zeros(256, dtype=np.uint8)
+        slots[list(classes)] = np.arange(1, len(classes) + 1)
+        starts = np.cumsum([0, *(self.counts[c] for c in classes)])
+        places = np.empty((int(starts[-1]), 3), dtype=np.int32)
+        ends = np.array([0, *starts[:-1]], dtype=np.int64)
+        held = self.swept.present[self.side][:, list(classes)].any(axis=1)
+        collect_corners(
+            self.sources.maps[self.side],
+            slots[self.sources.lookups[self.side]],
+            self.swept.seen,
+            # A corner plane lies between two planes of voxels.
+            np.pad(held, (0, 1)) | np.pad(held, (1, 0)),
+            box,
+            plane_layout(self.sources.maps[0].shape, self.swept.reach),
+            ends,
+            places,
+        )
+        return {c: places[starts[i] : ends[i + 1]] for i, c in enumerate(classes)}
 
 
 def batches(classes: Iterable[int], counts: NDArray[np.int64]) -> list[list[int]]:
@@ -178,32 +242,3 @@ def batches(classes: Iterable[int], counts: NDArray[np.int64]) -> list[list[int]
         batches[-1].append(number)
         room -= int(counts[number])
     return batches
-
-
-def _collect(
-    sources: Sources,
-    side: int,
-    classes: Sequence[int],
-    counts: NDArray[np.int64],
-    swept: Swept,
-    layout: tuple[int, int, int, int],
-) -> dict[int, Points]:
-    """Corners (z, y, x) of the surfaces of some classes of one side, ascending."""
-    slots = np.zeros(256, dtype=np.uint8)
-    slots[list(classes)] = np.arange(1, len(classes) + 1)
-    ends = np.cumsum([0, *(counts[c] for c in classes)])
-    places = np.empty((int(ends[-1]), 3), dtype=np.int32)
-    next_place = np.array([0, *ends[:-1]], dtype=np.int64)
-    held = swept.present[side][:, list(classes)].any(axis=1)
-    # A corner plane lies between two planes of voxels.
-    planes = np.pad(held, (0, 1)) | np.pad(held, (1, 0))
-    collect_corners(
-        sources.maps[side],
-        slots[sources.lookups[side]],
-        swept.seen,
-        planes,
-        layout,
-        next_place,
-        places,
-    )
-    return {c: places[ends[i] : ends[i + 1]] for i, c in enumerate(classes)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 
@@ -127,24 +128,20 @@ def instance_scores(pair: InstancePair, matches: Matches) -> InstanceScores:
     )
 
 
-def recall_by_volume(
-    pair: InstancePair, matches: Matches, edges_mm3: Sequence[float]
-) -> list[float]:
-    """Share of matched reference instances in bins of their volume, NaN where a bin is empty.
+def counts_by_volume(
+    volumes: ArrayLike, detected: ArrayLike, edges: Sequence[float]
+) -> list[tuple[int, int]]:
+    """How many structures there are in each bin of their volume, and how many are detected.
 
     Args:
-        pair: the instances.
-        matches: which stand for which.
-        edges_mm3: ascending; bin i holds volumes from edge i - 1 on and below edge i, the first
-            begins at 0, the last one has no end.
+        volumes: of the structures.
+        detected: whether each is.
+        edges: ascending, in the unit of the volumes; bin i holds those from edge i - 1 on and
+            below edge i, the first begins at 0, the last one has no end.
     """
-    volumes = pair.reference.voxels * pair.voxel_mm3
-    matched = np.isin(np.arange(len(volumes)), [r for r, _ in matches])
-    bins = np.searchsorted(np.asarray(edges_mm3, dtype=np.float64), volumes, side="right")
-    return [
-        ratio(int(matched[bins == i].sum()), int((bins == i).sum()))
-        for i in range(len(edges_mm3) + 1)
-    ]
+    bins = np.searchsorted(np.asarray(edges), np.asarray(volumes), side="right")
+    found = np.asarray(detected, dtype=bool)
+    return [(int((bins == i).sum()), int(found[bins == i].sum())) for i in range(len(edges) + 1)]
 
 
 def ratio(part: float, whole: float) -> float:
