@@ -56,7 +56,7 @@ def lesion_volumes_table(source: RunSource) -> ReportTable | None:
             ReportColumn("model", "Model"),
             *(
                 ReportColumn(
-                    f"from_{one[0]:g}", _words(low, high), digits=1, ranked="down", right=True
+                    f"from_{low:g}", _words(low, high), digits=1, ranked="down", right=True
                 )
                 for low, high in bins
             ),
