@@ -42,8 +42,9 @@ class HermesModel(MaskModel):
     @property
     def prior_sizes(self) -> PriorSizes:
         """Rows of the tables; the last is the null token, and the unknown modality."""
-        known, length = self.known, self.preset.network.prior_length
-        return PriorSizes(known.n_tokens, len(known.modalities) + 1, length)
+        known, sizes = self.known, self.preset.network
+        modalities = len(known.modalities) + 1
+        return PriorSizes(known.n_tokens, modalities, sizes.prior_length, sizes.prior_scale)
 
     def weights(self) -> dict[str, Tensor]:
         """Task tables whole, also where a part of them is frozen (`upstream.py`)."""

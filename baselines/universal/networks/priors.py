@@ -28,11 +28,15 @@ class PriorSizes:
         tasks: rows of the task table, the null token (last) included.
         modalities: rows of the modality table, the unknown modality (last) included.
         length: tokens of one modality.
+        scale: what the published random start of the task table is multiplied with. At 1 the
+            tokens of an image's tasks are almost alike beside what attention adds to all of them,
+            and short trainings hardly part them.
     """
 
     tasks: int = 73
     modalities: int = 6
     length: int = 10
+    scale: float = 1.0
 
 
 class PriorTables(nn.Module):
@@ -42,7 +46,7 @@ class PriorTables(nn.Module):
         super().__init__()
         self.tasks = nn.Parameter(torch.empty(sizes.tasks, channels))
         self.modalities = nn.Parameter(torch.empty(sizes.modalities, sizes.length, channels))
-        nn.init.xavier_uniform_(self.tasks)
+        nn.init.xavier_uniform_(self.tasks, gain=sizes.scale)
         # Torch takes the first axis as outputs and the others as inputs, as published.
         nn.init.xavier_uniform_(self.modalities)
 

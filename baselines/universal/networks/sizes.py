@@ -29,3 +29,6 @@ class NetworkSizes(MedFormerSizes):
         (2, 2, 4, 2, 2), description="Hermes-R: prior fusion at encoder 4x, 8x, 16x, decoder 8x, 4x"
     )
     prior_length: int = Field(10, ge=1, description="Hermes: tokens of one modality")
+    prior_scale: float = Field(
+        1, gt=0, description="Hermes: how far apart task tokens start, 1 as published"
+    )
