@@ -17,6 +17,7 @@ from evaluation.cases import ImageCase, read_case_record
 from evaluation.config import declare_variants, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shares import share_of
+from evaluation.errors import BenchError
 from evaluation.models.presets import presets_of_run
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
@@ -78,6 +79,17 @@ def test_new_tasks_on_old_weights(upstream: Train, tmp_path: Path, trains: str) 
     )
     one = train(tmp_path / "one", store, first, 1, progress=False).checkpoint
     assert not torch.equal(answer(one, NEW), answer(after, NEW)), "the new task learns"
+
+
+def test_the_upstream_as_it_is(upstream: Train, tmp_path: Path) -> None:
+    checkpoint, store, settings = upstream
+    more = Upstream(checkpoint=str(checkpoint), trains="nothing")
+    same = train(tmp_path, store, settings.model_copy(update={"upstream": more}), 1, progress=False)
+    assert (same.steps_now, same.checkpoint.parent) == (0, tmp_path)
+    assert same.checkpoint.read_bytes() == checkpoint.read_bytes()
+    other = settings.model_copy(update={"upstream": more, "system": "hermes-m"})
+    with pytest.raises(BenchError, match="cannot be trained further"):
+        train(tmp_path, store, other, 1, progress=False)
 
 
 def test_shares_are_nested_and_of_patients(upstream: Train) -> None:
