@@ -22,6 +22,7 @@ from evaluation.models.presets import presets_of_run
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from evaluation.studies.record import find_study
+from evaluation.training.checkpoints import FINAL_FILE
 from evaluation.training.prepare import prepare_run
 from evaluation.training.store import read_index, store_folder
 from evaluation.workflow.configuration import load_config
@@ -151,6 +152,11 @@ def test_the_downstream_configuration(tmp_path: Path) -> None:
     config = load_config(CONFIG / "hermes_downstream.yaml")
     shares = [v.changes["share"] for v in config.variants.values() if "share" in v.changes]
     assert len(shares) == 2 * (5 + 5 + 1 + 1)
+    starts = {name: v.changes.get("upstream", {}) for name, v in config.variants.items()}
+    trains = {name: start.get("trains") for name, start in starts.items()}
+    assert (trains["upstream"], trains["new-tokens"]) == ("nothing", "new")
+    (checkpoint,) = {start["checkpoint"] for start in starts.values() if start}
+    assert checkpoint == str(RunPaths(Path("results/hermes")).model_run("hermes-r") / FINAL_FILE)
     paths, models = RunPaths(tmp_path), [m for m in config.models if m != "oracle"]
     presets = presets_of_run(paths, config, models, anew=True)
     plan_stages(paths, config, models, presets, config.entries)
