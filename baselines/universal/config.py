@@ -137,7 +137,7 @@ class Presets(Record):
         values = merged(common, {**self.systems.get(system, {}), "system": system})
         return validated(values, f"preset `{self.name}`, system {system}", Preset)
 
-    def changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def changed(self, changes: dict[str, Any]) -> dict[str, Any]:
         """The values with those of a variant, which also replace what single systems have."""
         values = self.model_dump(mode="json")
         for system, own in values["systems"].items():

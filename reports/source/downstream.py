@@ -58,7 +58,7 @@ def after_upstream(source: RunSource) -> Iterator[tuple[str, list[str]]]:
     for model, training in trainings(source.config.variants).items():
         changes = training.settings.changes
         upstream = changes.get("upstream") or {}
-        checkpoint = upstream.get("checkpoint")
+        checkpoint = str(upstream.get("checkpoint", ""))
         if upstream.get("trains") == "nothing":
             before[checkpoint] = model
         elif checkpoint and float(changes.get("share", {}).get("part", 1)) == 1:
