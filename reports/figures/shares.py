@@ -13,8 +13,8 @@ from reports.source.downstream import SharePoint, share_points
 from reports.source.run import RunSource
 from reports.source.words import how
 
-APART = 1.04
-"""Neighbouring starts stand this factor apart on the axis of shares."""
+APART = 1.06
+"""By this factor single trainings stand beside their mean on the axis of shares, starts by two."""
 
 
 def shares_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
@@ -63,7 +63,7 @@ def shares_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
 def _line(
     axes: Any, points: list[SharePoint], look: Look, moved: float
 ) -> list[tuple[float, float]]:
-    """Draw a start's trainings and their means; returns (share, mean)."""
+    """Draw a start's trainings beside their means; returns (share, mean)."""
     means = [(point.percent, statistics.fmean(point.values)) for point in points]
     x = [point.percent * moved for point in points]
     axes.plot(x, [mean for _, mean in means], color=look.colour, zorder=2)
@@ -71,6 +71,6 @@ def _line(
         if len(point.values) > 1:
             spread = statistics.stdev(point.values)
             axes.plot([place, place], [mean - spread, mean + spread], color=look.colour, zorder=2)
-            axes.plot([place] * len(point.values), point.values, zorder=3, **look.dot(2))
+            axes.plot([place * APART] * len(point.values), point.values, zorder=3, **look.dot(2.2))
         axes.plot([place], [mean], zorder=4, **look.dot(4))
     return means
