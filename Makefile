@@ -87,8 +87,9 @@ sunnybrook universal-real: $(READY)
 	$(BIN)/satbench aggregate --run results/$@
 	$(BIN)/satbench report --run results/$@
 
-hermes-small: $(READY) ## the second study on virtual patients, to its five tables and both figures
+hermes-small: $(READY) ## the second study on virtual patients: its tables, figures and downstream tasks
 	$(SNAKEMAKE) --configfile config/hermes-small.yaml
+	$(SNAKEMAKE) --configfile config/hermes-small-downstream.yaml
 	for model in hermes-r hermes-m; do \
 	    $(BIN)/satbench universal priors --run results/hermes-small --model $$model || exit 1; \
 	done

@@ -34,8 +34,10 @@ class Upstream(Record):
     """What a training starts from, and what of it learns (see `upstream.py`)."""
 
     checkpoint: str = Field(description="file of an earlier training of the same system")
-    trains: Literal["all", "new"] = Field(
-        default="all", description="every weight, or the tokens of new tasks alone"
+    trains: Literal["all", "new", "nothing"] = Field(
+        default="all",
+        description="every weight, the tokens of new tasks alone, or nothing: the checkpoint as it "
+        "is, for a row of its own beside what came of it",
     )
 
 
@@ -134,6 +136,14 @@ class Presets(Record):
         common = self.model_dump(mode="json", exclude={"systems"})
         values = merged(common, {**self.systems.get(system, {}), "system": system})
         return validated(values, f"preset `{self.name}`, system {system}", Preset)
+
+    def changed(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The values with those of a variant, which also replace what single systems have."""
+        values = self.model_dump(mode="json")
+        for system, own in values["systems"].items():
+            again = {key: value for key, value in changes.items() if key in own}
+            values["systems"][system] = merged(own, again)
+        return merged(values, changes)
 
 
 def load_preset(source: PresetSource = None) -> Presets:

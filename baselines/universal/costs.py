@@ -66,8 +66,9 @@ def model_cost(model: str, config: RunConfig, loads: Sequence[Load]) -> ModelCos
         step = training_flops(sum(flops) / len(flops))
         weights += count
         size = count * CHECKPOINT_BYTES_PER_WEIGHT
-        trained = training_work(model, training, step, crops, training.processes, size)
-        work.append(replace(trained, unit=unit))
+        if preset.upstream is None or preset.upstream.trains != "nothing":
+            trained = training_work(model, training, step, crops, training.processes, size)
+            work.append(replace(trained, unit=unit))
         work += [
             _prediction(model, preset, network, known[entry.dataset], on_gpu)
             for entry in network.entries

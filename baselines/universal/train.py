@@ -13,8 +13,9 @@ from baselines.universal.masks import ClipDrivenModel
 from baselines.universal.model import UniversalModel
 from baselines.universal.systems import load_model, model_from, new_model
 from baselines.universal.text import set_vectors, text_digest, text_width
-from baselines.universal.upstream import freeze_upstream, from_upstream, narrowed
+from baselines.universal.upstream import as_it_is, freeze_upstream, from_upstream, narrowed
 from evaluation.files.identity import file_digest
+from evaluation.training.checkpoints import FINAL_FILE
 from evaluation.training.model import Start
 from evaluation.training.store import PreparedIndex
 from evaluation.training.train import Trained
@@ -42,6 +43,9 @@ def train(
         stop_after: leave after so many steps with only `last.pt` written, as if killed there.
         progress: show a bar.
     """
+    if preset.upstream is not None and preset.upstream.trains == "nothing":
+        as_it_is(preset, work / FINAL_FILE)
+        return Trained(work / FINAL_FILE, 0, 0.0)
 
     def new(index: PreparedIndex) -> UniversalModel:
         sequences = {e.dataset: e.sequences for e in index.entries}

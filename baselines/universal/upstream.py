@@ -2,12 +2,13 @@
 
 For Hermes, whose tasks are tokens: a new entry's classes get new rows of the task tables, all other
 weights are the upstream's. `trains: new` learns the new rows alone, so that what the network
-answers for its old entries stays the same to the bit; `trains: all` goes on with every weight. The
-document has no recipe for either: this one is ours.
+answers for its old entries stays the same to the bit; `trains: all` goes on with every weight;
+`trains: nothing` is the row before both. The document has no recipe for either: this one is ours.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from baselines.universal.networks.priors import PriorTables
 from baselines.universal.systems import load_model, new_model
 from evaluation.datasets.shares import share_of
 from evaluation.errors import BenchError
+from evaluation.files.writing import atomic_path
 from evaluation.training.store import PreparedIndex
 
 
@@ -45,11 +47,11 @@ def extended(known: Catalogue, fresh: Catalogue) -> Catalogue:
     return known.model_copy(update={"entries": entries, "n_tokens": known.n_tokens + len(tokens)})
 
 
-def from_upstream(preset: Preset, fresh: Catalogue) -> UniversalModel:
-    """The model of `upstream.checkpoint` with rows for the new entries, which are random.
+def _upstream_model(preset: Preset) -> tuple[Path, HermesModel]:
+    """`upstream.checkpoint`: its file and its model.
 
     Raises:
-        BenchError: the checkpoint cannot be read, is of another system, or is no Hermes'.
+        BenchError: it cannot be read, is of another system, or is no Hermes'.
     """
     assert preset.upstream is not None
     file = Path(preset.upstream.checkpoint)
@@ -59,6 +61,28 @@ def from_upstream(preset: Preset, fresh: Catalogue) -> UniversalModel:
             "this checkpoint cannot be trained further so", file=file,
             found=upstream.preset.system, expected=f"{preset.system}, one of Hermes",
         )  # fmt: skip
+    return file, upstream
+
+
+def as_it_is(preset: Preset, checkpoint: Path) -> None:
+    """Copy the upstream's checkpoint to where a training's would be.
+
+    Raises:
+        BenchError: as for a training that starts from it.
+    """
+    file, _ = _upstream_model(preset)
+    with atomic_path(checkpoint) as temporary:
+        shutil.copyfile(file, temporary)
+
+
+def from_upstream(preset: Preset, fresh: Catalogue) -> UniversalModel:
+    """The model of `upstream.checkpoint` with rows for the new entries, which are random.
+
+    Raises:
+        BenchError: the checkpoint cannot be read, is of another system or network, or is no
+            Hermes'.
+    """
+    file, upstream = _upstream_model(preset)
     model = new_model(preset, extended(upstream.known, fresh))
     own, weights = model.network.state_dict(), upstream.network.state_dict()
     for name, value in weights.items():

@@ -283,7 +283,8 @@ def check_preset(card: ModelCard, preset: str) -> None:
 def preset_of(card: ModelCard, name: str | None) -> Any:
     """A preset as the model's own package reads it, with the changes of a variant.
 
-    None: the package reads none.
+    A preset that holds values of single models besides says itself what a change replaces, in its
+    method `changed(changes)`. None: the package reads none.
 
     Raises:
         BenchError: there is no such preset, or it is not valid.
@@ -294,4 +295,7 @@ def preset_of(card: ModelCard, name: str | None) -> Any:
     found, training = load(name), declared(card.id)
     if training is None or not training.settings.changes:
         return found
-    return load(merged(found.model_dump(mode="json"), training.settings.changes))
+    changes = training.settings.changes
+    if hasattr(found, "changed"):
+        return load(found.changed(changes))
+    return load(merged(found.model_dump(mode="json"), changes))

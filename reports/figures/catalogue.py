@@ -17,6 +17,7 @@ from reports.figures.cost import cost_figure, model_size_figure
 from reports.figures.drawing import Drawing
 from reports.figures.scatter import agreement_figures, size_figures
 from reports.figures.scores import aspects_figures, class_figures, regions_figures
+from reports.figures.shares import shares_figures
 from reports.figures.stress import stress_figure
 from reports.layout.fonts import INSTALL_HINT, replace_missing
 from reports.layout.style import FORMATS, drawing, save
@@ -57,6 +58,8 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
         "one measure against another": agreement_figures,
         "cost against score": cost_figure,
     }
+    if any("share" in variant.changes for variant in source.config.variants.values()):
+        makers["score against the share of patients"] = shares_figures
     for protocol in source.protocols:
         for what, maker in makers.items():
             if what in _COMPARISONS and (not source.ranked or protocol.space in UNRANKED):

@@ -13,6 +13,7 @@ from evaluation.files.writing import write_text
 from evaluation.protocol import COMPOSITIONS, UNRANKED, Protocol
 from reports.layout.latex import to_latex
 from reports.layout.report_table import ReportTable, to_csv, to_markdown
+from reports.source.downstream import after_upstream, answering
 from reports.source.run import RunSource
 from reports.source.words import INCOMPLETE, NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
 from reports.tables.aspects import aspects_table, printed_table
@@ -26,6 +27,7 @@ from reports.tables.collection import collection_table, specialists_table, vocab
 from reports.tables.comparisons import differences_table, pairs_table, sensitivity_table
 from reports.tables.confusions import confusions_table
 from reports.tables.costs import costs_table
+from reports.tables.downstream import old_entries_table, without_training_table
 from reports.tables.lesion_volumes import lesion_volumes_table
 from reports.tables.overall import overall_table, ranks_table
 from reports.tables.plain import plain_table
@@ -128,6 +130,10 @@ def _under_protocols(
     yield "overall results", overall_table, NOT_AVAILABLE
     if any("share" in variant.changes for variant in source.config.variants.values()):
         yield "shares of the training patients", shares_table, NOT_AVAILABLE
+    if any(models for _, models in after_upstream(source)):
+        yield "old entries after further training", old_entries_table, NOT_AVAILABLE
+    if any(answering(source)):
+        yield "entries without training", without_training_table, NOT_AVAILABLE
     if any(len(variant.seeds) > 1 for variant in source.config.variants.values()):
         yield "chance of the training", trainings_table, NOT_AVAILABLE
     if source.ranked and protocol.space not in UNRANKED:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines.universal.config import load_preset
 from evaluation.config import RunConfig, declare_variants, freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.models.card import find_model, model_ids
@@ -32,13 +33,16 @@ def test_every_variant_is_a_row_with_its_settings_and_seed(tmp_path: Path) -> No
     variants = {
         "short": SHORT,
         "chance": {"model": "hermes-r", "preset": "demo", "seeds": [3, 4], "title": "Chance"},
+        "few": {
+            "model": "hermes-m", "preset": "small", "changes": {"training": {"steps": 7}},
+        },
         "sat-slow": {
             "model": "sat-nano", "preset": "tiny",
             "changes": {"training": {"learning_rate": 0.5}},
         },
     }  # fmt: skip
     config = config_from({**RUN, "models": ["oracle"], "variants": variants}, [])
-    assert config.models == ["oracle", "short", "chance-s3", "chance-s4", "sat-slow"]
+    assert config.models == ["oracle", "short", "chance-s3", "chance-s4", "few", "sat-slow"]
     assert find_model("chance-s3").title == "Chance, seed 3"
     assert find_model("short").citation == find_model("hermes-r").citation
     paths = RunPaths(tmp_path)
@@ -46,6 +50,8 @@ def test_every_variant_is_a_row_with_its_settings_and_seed(tmp_path: Path) -> No
     assert presets["short"].values["network"]["prior_length"] == 2
     assert presets["chance-s3"].values["network"]["prior_length"] == 4
     plan = plan_stages(paths, config, config.models, presets, config.entries)
+    # What the preset has of single systems is replaced, too.
+    assert load_preset(presets["few"].values).of("hermes-m").training.steps == 7
     training = {
         model: next(p.stage for p in stages if p.stage.name == "train")
         for model, stages in plan.by_model.items()
@@ -54,7 +60,7 @@ def test_every_variant_is_a_row_with_its_settings_and_seed(tmp_path: Path) -> No
     assert (preset.system, preset.network.prior_length, seed) == ("hermes-r", 2, 0)
     assert [training[f"chance-s{n}"].settings[1] for n in (3, 4)] == [3, 4]
     assert training["sat-slow"].settings[0].training.learning_rate == 0.5
-    assert len({stage.output for stage in training.values()}) == 4
+    assert len({stage.output for stage in training.values()}) == 5
     stores = {p.stage.output for p in plan.by_output.values() if p.stage.name == "prepare"}
     assert len(stores) == 1, "equal grids share one prepared store"
     # A job knows them from the run's folder.

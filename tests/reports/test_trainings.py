@@ -10,7 +10,11 @@ import pandas as pd
 import pytest
 
 from evaluation.config import RunConfig, declare_variants
+from evaluation.models.presets import FrozenPreset, freeze_preset
+from reports.figures.shares import shares_figures
+from reports.layout.style import drawing
 from reports.source.loading import load_source
+from reports.tables.downstream import old_entries_table, without_training_table
 from reports.tables.shares import shares_table
 from reports.tables.trainings import trainings_table
 from tests.bench.score_rows import synthetic_scores
@@ -85,9 +89,83 @@ def test_shares_are_means_over_trainings_of_the_entry(tmp_path: Path) -> None:
         " and coverage == 'supported' and aggregation == 'macro'"
     ).set_index("model")["value"]
     both = [100 * chosen["up-a"], 100 * chosen["up-b"]]
-    row = rows["hermes-r, from upstream", "DSC"]
+    row = rows["Hermes-R, from upstream", "DSC"]
     assert row[2] == "10"
     assert row[4:6] == (2, pytest.approx(statistics.fmean(both)))
     assert row[6] == pytest.approx(statistics.stdev(both))
-    row = rows["hermes-r, from scratch", "DSC"]
+    row = rows["Hermes-R, from scratch", "DSC"]
     assert row[4:] == (1, pytest.approx(100 * chosen["bare"]), None)
+    with drawing():
+        (figure,) = shares_figures(source, source.protocols[0])
+    drawn = figure.data["dsc"]
+    assert drawn["Hermes-R, from upstream"] == [(10, pytest.approx(statistics.fmean(both)))]
+    assert drawn["Hermes-R, from scratch"] == [(10, pytest.approx(100 * chosen["bare"]))]
+    assert "over trainings" in figure.caption
+
+
+def test_what_is_forgotten_of_old_entries(tmp_path: Path) -> None:
+    entries = {"msd_spleen": 12, "promise12": 10}
+    scores = synthetic_scores({"up": 0.0, "tuned": 0.05}, shape_of(entries), seed=1)
+    rows = scores.rows.assign(**{name: scores.rows[name].clip(0, 1) for name in ("dsc", "nsd")})
+    frozen = rows[rows["model"] == "up"].assign(model="frozen")
+    # The upstream does not know the new entry, and of one scan a last bit is lost.
+    old = rows["dataset"] == "promise12"
+    before, tuned = rows["model"] == "up", rows["model"] == "tuned"
+    cut = rows[before & ~old].assign(status="unsupported", dsc=float("nan"), nsd=float("nan"))
+    bit = rows[tuned & old].copy()
+    same = rows[before & old]
+    shared = bit["case"] != bit["case"].iloc[0]
+    bit.loc[shared, ["dsc", "nsd"]] = same.loc[:, ["dsc", "nsd"]].to_numpy()[shared]
+    rows = pd.concat([same, cut, frozen, bit, rows[tuned & ~old]])
+    models = ("up", "frozen", "tuned")
+    scores = replace(scores, rows=rows, expected=replace(scores.expected, models=models))
+
+    def variant(**changes: object) -> dict[str, object]:
+        return {"model": "hermes-r", "changes": changes}
+
+    variants = {
+        "up": variant(upstream={"checkpoint": "a.pt", "trains": "nothing"}),
+        "frozen": variant(upstream={"checkpoint": "a.pt", "trains": "new"}),
+        "tuned": variant(upstream={"checkpoint": "a.pt"}, share={"part": 1.0}),
+    }
+    paths = write_run(tmp_path / "run", scores, list(entries), variants=variants)
+    source = load_source(paths.root)
+    table = old_entries_table(source, source.protocols[0])
+    assert table is not None
+    dataset = pd.read_parquet(paths.table("dataset"))
+    value = dataset.query(
+        "dataset == 'promise12' and metric == 'dsc' and policy == 'present-only'"
+        " and view == 'paper' and coverage == 'supported' and aggregation == 'macro'"
+    ).set_index("model")["value"]
+    first, last = (
+        [row for row in table.rows if row[1] == m and row[2] == "DSC"] for m in models[1:]
+    )
+    assert [row[3:] for row in first] == [(100 * value["up"], 100 * value["up"], 0.0, "0 of 10")]
+    assert [row[6] for row in last] == ["1 of 10"]
+    assert last[0][5] == pytest.approx(100 * (value["tuned"] - value["up"]))
+    assert last[0][5] != 0
+
+
+def test_answers_without_training_beside_those_with(tmp_path: Path) -> None:
+    entries = {"msd_spleen": 12, "word": 5}
+    scores = synthetic_scores({"hermes-r": 0.0, "oracle": 0.1}, shape_of(entries), seed=1)
+    rows = scores.rows.assign(**{name: scores.rows[name].clip(0, 1) for name in ("dsc", "nsd")})
+    known = (rows["dataset"] != "word") | (rows["class"] == "spleen") | (rows["model"] == "oracle")
+    lost = rows[~known].assign(status="unsupported", dsc=float("nan"), nsd=float("nan"))
+    scores = replace(scores, rows=pd.concat([rows[known], lost]))
+    paths = write_run(tmp_path / "run", scores, list(entries))
+    values = {"answers_as": {"word": "msd_spleen"}}
+    freeze_preset(paths, "hermes-r", FrozenPreset(name="small", values=values))
+    source = load_source(paths.root)
+    table = without_training_table(source, source.protocols[0])
+    assert table is not None
+    slots = pd.read_parquet(paths.table("dataset_class")).query(
+        "model == 'hermes-r' and `class` == 'spleen' and metric == 'dsc' and view == 'paper'"
+        " and policy == 'present-only' and coverage == 'supported'"
+    )
+    value = slots.groupby("dataset", observed=True)["value"].first()
+    (row,) = (row for row in table.rows if row[4] == "DSC")
+    assert row == (
+        "Hermes-R", "WORD", "MSD Spleen", "spleen", "DSC",
+        pytest.approx(100 * value["word"]), pytest.approx(100 * value["msd_spleen"]),
+    )  # fmt: skip

@@ -17,10 +17,12 @@ from evaluation.cases import ImageCase, read_case_record
 from evaluation.config import declare_variants, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.shares import share_of
+from evaluation.errors import BenchError
 from evaluation.models.presets import presets_of_run
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from evaluation.studies.record import find_study
+from evaluation.training.checkpoints import FINAL_FILE
 from evaluation.training.prepare import prepare_run
 from evaluation.training.store import read_index, store_folder
 from evaluation.workflow.configuration import load_config
@@ -78,6 +80,17 @@ def test_new_tasks_on_old_weights(upstream: Train, tmp_path: Path, trains: str) 
     )
     one = train(tmp_path / "one", store, first, 1, progress=False).checkpoint
     assert not torch.equal(answer(one, NEW), answer(after, NEW)), "the new task learns"
+
+
+def test_the_upstream_as_it_is(upstream: Train, tmp_path: Path) -> None:
+    checkpoint, store, settings = upstream
+    more = Upstream(checkpoint=str(checkpoint), trains="nothing")
+    same = train(tmp_path, store, settings.model_copy(update={"upstream": more}), 1, progress=False)
+    assert (same.steps_now, same.checkpoint.parent) == (0, tmp_path)
+    assert same.checkpoint.read_bytes() == checkpoint.read_bytes()
+    other = settings.model_copy(update={"upstream": more, "system": "hermes-m"})
+    with pytest.raises(BenchError, match="cannot be trained further"):
+        train(tmp_path, store, other, 1, progress=False)
 
 
 def test_shares_are_nested_and_of_patients(upstream: Train) -> None:
@@ -139,6 +152,11 @@ def test_the_downstream_configuration(tmp_path: Path) -> None:
     config = load_config(CONFIG / "hermes_downstream.yaml")
     shares = [v.changes["share"] for v in config.variants.values() if "share" in v.changes]
     assert len(shares) == 2 * (5 + 5 + 1 + 1)
+    starts = {name: v.changes.get("upstream", {}) for name, v in config.variants.items()}
+    trains = {name: start.get("trains") for name, start in starts.items()}
+    assert (trains["upstream"], trains["new-tokens"]) == ("nothing", "new")
+    (checkpoint,) = {start["checkpoint"] for start in starts.values() if start}
+    assert checkpoint == str(RunPaths(Path("results/hermes")).model_run("hermes-r") / FINAL_FILE)
     paths, models = RunPaths(tmp_path), [m for m in config.models if m != "oracle"]
     presets = presets_of_run(paths, config, models, anew=True)
     plan_stages(paths, config, models, presets, config.entries)

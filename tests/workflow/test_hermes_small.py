@@ -1,4 +1,4 @@
-"""`config/hermes-small.yaml`, from raw layouts to the second study's tables and figures."""
+"""`make hermes-small`, from raw layouts to the second study's tables and figures."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 def folder(tmp_path_factory: pytest.TempPathFactory, new_clone: Callable[..., Any]) -> Path:
     clone = new_clone(tmp_path_factory.mktemp("hermes-small"))
     clone.run("--cores", "2", "--configfile", "config/hermes-small.yaml", timeout=3000)
+    small = "config/hermes-small-downstream.yaml"
+    clone.run("--cores", "2", "--configfile", small, timeout=1200)
     clone.satbench("universal", "priors", "--run", "results/hermes-small")
     made: Path = clone.folder
     return made
 
 
-def table(folder: Path, name: str) -> list[dict[str, str]]:
-    with (folder / f"reports/out/hermes-small/tables/{name}.csv").open(encoding="utf-8") as stream:
+def table(folder: Path, name: str, run: str = "hermes-small") -> list[dict[str, str]]:
+    with (folder / f"reports/out/{run}/tables/{name}.csv").open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -77,6 +79,32 @@ def test_both_figures(folder: Path) -> None:
     }  # fmt: skip
     kinds = pd.read_csv(priors / "similarity.csv").groupby("kind")["prior"].unique()
     assert {"ct", "pet", "cine", "t1in", "t1out", "t2spir", "unknown"} == set(kinds["modality"])
+
+
+def test_segthor_without_training(folder: Path) -> None:
+    rows = [row for row in table(folder, "without_training") if row["metric"] == "DSC"]
+    classes = [*STUDY.classes["segthor"], "mean of these"]
+    for model in TRAINED[:4]:
+        own = {row["class"]: row for row in rows if row["model"] == TITLES[model]}
+        assert sorted(own) == sorted(classes)
+        assert {row["answers"] for row in own.values()} == {find_card("structseg_thorax").title}
+        assert all(is_number(row["value_where_trained"]) for row in own.values())
+
+
+def test_transfer_and_what_is_forgotten(folder: Path) -> None:
+    run = "hermes-small-downstream"
+    shares = [row for row in table(folder, "shares", run) if row["metric"] == "DSC"]
+    counts = {(row["start"], row["share"]): row["n_trainings"] for row in shares}
+    starts = "Hermes-R, from upstream", "Hermes-R, from scratch"
+    assert counts == {(s, part): n for s in starts for part, n in (("25", "2"), ("100", "1"))}
+    assert (folder / f"reports/out/{run}/figures/shares_msd_pancreas.png").is_file()
+    old = {
+        row["model"]: row for row in table(folder, "old_entries", run) if row["metric"] == "DSC"
+    }
+    frozen, tuned = old["Hermes-R, new tokens alone"], old["Hermes-R from upstream, 100 %"]
+    assert (float(frozen["difference"]), frozen["changed"]) == (0, "0 of 2")
+    assert frozen["after"] == frozen["before"] == tuned["before"]
+    assert tuned["changed"] == "2 of 2"
 
 
 def is_number(text: str) -> bool:
