@@ -32,7 +32,7 @@ def evaluate(
     prediction: list[Path] = typer.Argument(
         ...,
         help="The same; cases are matched by name. Of several models each reference is read once, "
-        "and each model's rows lie in a folder of its name beside --out.",
+        "and the rows of model `a` are in scores/a/scores.parquet, if --out is scores.parquet.",
     ),
     labels: Path | None = typer.Option(
         None,
@@ -141,7 +141,8 @@ def evaluate(
             found=", ".join(names),
             hint="score them in calls of their own, each with a --model, or rename the folders",
         )
-    files = [out.parent / name / out.name for name in names] if len(names) > 1 else [out]
+    # Not in the folder of --out itself, where the predictions may lie.
+    files = [out.with_suffix("") / name / out.name for name in names] if names[1:] else [out]
     asked = [
         (path, file, replace(shared, model=name))
         for path, file, name in zip(prediction, files, names, strict=True)
@@ -150,13 +151,13 @@ def evaluate(
     for name, file, outcome in zip(names, files, outcomes, strict=True):
         if len(names) > 1:
             typer.echo(f"\n{name}")
-        _tell(outcome, policy, file)
+        _tell(outcome, policy, file, f"{name}: " if len(names) > 1 else "")
     if any(outcome.failed or outcome.missing for outcome in outcomes):
         raise typer.Exit(MISSING)
 
 
-def _tell(outcome: Outcome, policy: str, out: Path) -> None:
-    """Print what became of one model."""
+def _tell(outcome: Outcome, policy: str, out: Path, whose: str) -> None:
+    """Print what became of one model; `whose` stands before every remark."""
     from evaluation.scoring.outputs import instances_file
 
     typer.echo(f"classes from {outcome.labels_from}")
@@ -164,11 +165,11 @@ def _tell(outcome: Outcome, policy: str, out: Path) -> None:
         typer.echo(f"{outcome.reused} cases were scored before and have not changed")
     show(outcome.rows, policy, len(outcome.failed))
     for line in _notes(outcome):
-        typer.echo(line, err=True)
+        typer.echo(f"{whose}{line}", err=True)
     for case, reason in outcome.missing.items():
-        typer.echo(f"prediction missing: {case}: {reason}", err=True)
+        typer.echo(f"{whose}prediction missing: {case}: {reason}", err=True)
     for case, reason in outcome.failed.items():
-        typer.echo(f"reference unusable, case not scored: {case}: {reason}", err=True)
+        typer.echo(f"{whose}reference unusable, case not scored: {case}: {reason}", err=True)
     typer.echo(f"{len(outcome.rows)} rows in {out}")
     if outcome.instances is not None:
         typer.echo(f"{len(outcome.instances)} lesions in {instances_file(out)}")

@@ -78,7 +78,8 @@ def forest_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
                         data[f"{measure.key}:{key}:{name}"] = value
             what = "less" if measure.better == "lower" else "difference in"
             gap = "\n" if len(page.measures) > 2 else " "
-            axes.set_xlabel(f"{what} {measure.words}{gap}({measure.points})")
+            unit = f"{gap}({measure.points})" if measure.points else ""
+            axes.set_xlabel(f"{what} {measure.words}{unit}")
             axes.grid(visible=True, axis="x")
             axes.set_ylim(len(places) - 0.4, -0.6)
         panels[0][0].set_yticks(range(len(places)), [label for _, _, label in places])

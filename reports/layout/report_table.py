@@ -41,10 +41,11 @@ class ReportColumn:
 
 @dataclass(frozen=True)
 class ReportCell:
-    """A value that needs more than a number: a note in brackets, or its own bold."""
+    """A value with a note in brackets; one that does not compete is never the best."""
 
     value: Value
     note: str = ""
+    competes: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def best_cells(table: ReportTable) -> set[tuple[int, int]]:
         if row_index in table.unranked:
             continue
         for index, (column, entry) in enumerate(zip(table.columns, row, strict=True)):
+            if isinstance(entry, ReportCell) and not entry.competes:
+                continue
             value = entry.value if isinstance(entry, ReportCell) else entry
             if not column.ranked or value is None or isinstance(value, str) or math.isnan(value):
                 continue

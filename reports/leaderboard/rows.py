@@ -110,7 +110,8 @@ def means(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
         complete = frame["complete"] if "complete" in frame.columns else frame["n_scores"] == most
         key = [ids.keys.get((level, name), -1) for name in names]
         sizes = frame[["n_classes", "n_classes_expected"]].set_axis(["classes", "expected"], axis=1)
-        parts.append(_board(source, frame, ids).join(sizes).assign(key=key, complete=complete))
+        board = _board(source, frame, ids, names).join(sizes)
+        parts.append(board.assign(key=key, complete=complete))
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"key": []})
     return frame[frame["key"] >= 0]
 
@@ -123,7 +124,7 @@ def slots(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
     frame = frame[frame["preferred"]]
     names = frame[["dataset", "modality", "class"]].astype(str).itertuples(index=False, name=None)
     slot = [ids.slots[ids.datasets[d], ids.classes[m, c]] for d, m, c in names]
-    return _board(source, frame, ids).assign(slot=slot)
+    return _board(source, frame, ids, pd.Series(slot, frame.index)).assign(slot=slot)
 
 
 def ranks(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
@@ -139,8 +140,14 @@ def ranks(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
     return found
 
 
-def _board(source: RunSource, frame: pd.DataFrame, ids: BoardIds) -> pd.DataFrame:
-    """Measure, model, value, interval and sizes of rows of a table, in printed units."""
+def _board(
+    source: RunSource, frame: pd.DataFrame, ids: BoardIds, names: pd.Series[Any]
+) -> pd.DataFrame:
+    """Measure, model, value, interval and sizes of rows of a table, in printed units.
+
+    `names` say what each row is of. `undefined` are scores that a mean lacks though they were
+    measured, such as distances of missed structures: nobody is ranked by such a mean.
+    """
     scale = frame["measure"].map({m.key: m.scaled(1.0) for m in source.measures})
     values = {
         short: _significant(frame[name].to_numpy() * scale.to_numpy())
@@ -148,7 +155,11 @@ def _board(source: RunSource, frame: pd.DataFrame, ids: BoardIds) -> pd.DataFram
     }
     sizes = frame[list(_SIZES)].rename(columns=_SIZES)
     model = frame["model"].astype(str).map(ids.models)
-    return sizes.assign(measure=frame["measure"], model=model, **values)
+    single = {m.key: m.metric.needs_instances for m in source.measures}
+    alike = [model, names, frame["measure"].map(single)]
+    lacking = frame.groupby(alike)["n_scores"].transform("max") - frame["n_scores"]
+    undefined = lacking.where(frame["measure"].isin([m.key for m in source.ranked]), 0)
+    return sizes.assign(measure=frame["measure"], model=model, undefined=undefined, **values)
 
 
 def case_values(

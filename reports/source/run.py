@@ -126,6 +126,11 @@ class RunSource(RunScope):
         overall = self.tables.get("overall")
         return () if overall is None else measures_of(overall)
 
+    def alike(self, measure: Measure) -> tuple[Measure, ...]:
+        """The measures of the same scans and classes: only some classes are counted one by one."""
+        single = measure.metric.needs_instances
+        return tuple(m for m in self.measures if m.metric.needs_instances == single)
+
     @property
     def ranked(self) -> tuple[Measure, ...]:
         """Measures with a direction, by which models compete."""

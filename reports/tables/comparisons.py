@@ -44,7 +44,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
         for m in source.ranked
         for _, r in frame[frame["measure"] == m.key].iterrows()
     ]
-    others = [f"{m.words} in {m.points}" for m in source.ranked if not m.metric.percent]
+    others = [f"{m.words} in {m.unit}" for m in source.ranked if m.unit and not m.metric.percent]
     lower = [m.words for m in source.ranked if m.better == "lower"]
     tests = counts(frame["n_family"]) if len(frame) else "0"
     return ReportTable(

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from evaluation.protocol import Protocol
-from reports.layout.report_table import ReportColumn, ReportTable, Value
+from reports.layout.report_table import ReportCell, ReportColumn, ReportTable, Value
 from reports.source.measures import Measure
-from reports.source.run import RunSource
+from reports.source.run import RunSource, rows_by
 from reports.source.words import (
     METHODS,
     NOT_AVAILABLE,
@@ -19,7 +19,7 @@ from reports.source.words import (
     left_out_of_regions,
     listed,
 )
-from reports.tables.scores import marked
+from reports.tables.scores import marked, mean_cell
 
 
 def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
@@ -29,11 +29,12 @@ def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
         return None
     lead = source.lead
     ranks = source.overall_ranks(protocol)
-    rows: list[tuple[Value, ...]] = []
+    rows: list[tuple[Value | ReportCell, ...]] = []
     unranked: set[int] = set()
     blocks: dict[int, str] = {}
     for statistic in ("entries", "classes", "regions"):
         block = frame[frame["statistic"] == statistic]
+        by_model = rows_by(block, "model")
         if len(block):
             blocks[len(rows)] = STATISTICS[statistic].capitalize()
         for model in source.models:
@@ -46,10 +47,14 @@ def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             # A mean over fewer classes or scans is not comparable, so it is never the best.
             if control or not row["complete"]:
                 unranked.add(len(rows))
-            values: list[Value] = []
+            values: list[Value | ReportCell] = []
             for measure in source.measures:
                 at = found.get(measure.key)
-                values += (None, "–") if at is None else _value(at, measure)
+                if at is None:
+                    values += None, "–"
+                else:
+                    cell = mean_cell(source, by_model, measure, model)
+                    values += cell, _interval(at, measure)
             rows.append(
                 (
                     source.model_title(model),
@@ -149,26 +154,24 @@ def missing_counts(source: RunSource) -> str:
     return f"counts {listed(f'{n} in {listed(names)}' for n, names in counted.items())}"
 
 
-def _value(row: Mapping[Hashable, Any], measure: Measure) -> tuple[Value, Value]:
-    """A mean and its interval; resampling one or two patients gives one that means nothing."""
+def _interval(row: Mapping[Hashable, Any], measure: Measure) -> str:
+    """A mean's interval; resampling one or two patients gives one that means nothing."""
     low, high = measure.printed(row["value_low"]), measure.printed(row["value_high"])
     if row["n_patients"] < 3 or low is None or high is None:
-        interval = str(row["note"]) or "–"
-    else:
-        interval = marked(measure.between(low, high), row["note"])
-    return measure.printed(row["value"]), interval
+        return str(row["note"]) or "–"
+    return marked(measure.between(low, high), row["note"])
 
 
 def _rank(
     ranks: pd.DataFrame | None, model: str, measure: Measure, method: str = "mean-then-rank"
 ) -> str:
-    """A rank with its interval, if it has one."""
+    """A rank with its interval, if it has one; to be alone is no rank."""
     if ranks is None or not measure.better:
         return NOT_AVAILABLE
     found = ranks[
         (ranks["measure"] == measure.key) & (ranks["method"] == method) & (ranks["model"] == model)
     ]
-    if found.empty:
+    if found.empty or found.iloc[0]["n_models"] == 1:
         return "–"
     row = found.iloc[0]
     if not row["complete"]:

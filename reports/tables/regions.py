@@ -10,7 +10,7 @@ import pandas as pd
 
 from evaluation.classes.regions import LESION, UNASSIGNED
 from evaluation.protocol import Composition, Protocol
-from reports.layout.report_table import ReportCell, ReportColumn, ReportTable, Value
+from reports.layout.report_table import ReportColumn, ReportTable, Value
 from reports.source.published import (
     published_head,
     published_lookup,
@@ -28,7 +28,7 @@ from reports.source.words import (
     region_title,
     short,
 )
-from reports.tables.scores import Line, of_whole_classes, undefined, value_of
+from reports.tables.scores import Line, mean_cell, of_whole_classes, value_of
 
 LESION_SHORT = {
     "brain tumor": "BT",
@@ -171,11 +171,7 @@ def _table(
                 unranked.add(len(lines))
             if measure.better == "lower":
                 lower.add(len(lines))
-            values: list[Value | ReportCell] = []
-            for key in keys:
-                value = value_of(rows, measure, model, *key)
-                note = undefined(source, rows, measure, model, *key)
-                values.append(ReportCell(value, note) if note else value)
+            values = [mean_cell(source, rows, measure, model, *key) for key in keys]
             lines.append((source.model_title(model), short(source, protocol), *values))
         for model in source.own_grid(protocol)[1]:
             unranked.add(len(lines))

@@ -39,17 +39,30 @@ def of_whole_classes(source: RunSource) -> list[Measure]:
     return [measure for measure in source.measures if not measure.metric.needs_instances]
 
 
-def undefined(source: RunSource, rows: Rows, measure: Measure, model: str, *key: str) -> str:
-    """How many values are in a mean of distances, where some are undefined; else empty.
+def mean_cell(
+    source: RunSource, rows: Rows, measure: Measure, model: str, *key: str, note: str = ""
+) -> Value | ReportCell:
+    """A mean in its printed unit, with how many values are in it where some are undefined.
 
-    A missed structure has no distance, so that the number stands beside the mean.
+    A missed structure has no distance, and nothing that was found has no precision: such a mean is
+    over fewer scans, so its number of values stands beside it and it is never the best.
+
+    Args:
+        source: the run.
+        rows: by (measure, model, *key).
+        measure: what the mean is of.
+        model: whose it is.
+        key: of what.
+        note: what stands beside a mean of all values.
     """
+    value = value_of(rows, measure, model, *key)
     row = rows.get((measure.key, model, *key))
-    if row is None or not measure.metric.needs_distances:
-        return ""
-    others = (rows.get((other.key, model, *key)) for other in source.measures)
-    most = max(int(other["n_scores"]) for other in others if other)
-    return f"{int(row['n_scores'])} of {most} values" if row["n_scores"] < most else ""
+    if row is not None and measure.better:
+        others = (rows.get((other.key, model, *key)) for other in source.alike(measure))
+        most = max(int(other["n_scores"]) for other in others if other)
+        if row["n_scores"] < most:
+            return ReportCell(value, f"{int(row['n_scores'])} of {most} values", competes=False)
+    return ReportCell(value, note) if note else value
 
 
 def score_columns(source: RunSource, protocol: Protocol, printed: Lookup) -> list[ReportColumn]:
@@ -118,11 +131,9 @@ def score_values(
     values: list[Value | ReportCell] = []
     for measure in of_whole_classes(source):
         for model in source.shown:
-            value = value_of(rows[0], measure, model, *key)
             row = rows[0].get((measure.key, model, *key), {})
             note = f"{missing} missing" if (missing := row.get("n_missing")) else ""
-            note = undefined(source, rows[0], measure, model, *key) or note
-            values.append(ReportCell(value, note) if note else value)
+            values.append(mean_cell(source, rows[0], measure, model, *key, note=note))
         values += [
             value_of(rows[1], measure, model, *key) for model in source.own_grid(protocol)[1]
         ]

@@ -115,6 +115,7 @@ function average(model, slots, setting, statistic) {
   return {
     value, low: null, high: null, scans: sum("scans"), scores: true, patients: null,
     classes: count(scored), expected: count(expected), missing: sum("missing"),
+    undefined: sum("undefined"),
     complete: all.length === expected.length && scored.length > 0,
   };
 }
@@ -204,7 +205,8 @@ const inTheirProtocol = () => ["space", "policy"].every((name) => state[name] ==
 const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inTheirProtocol() : state.published === "1");
 
 /* Rows of the board: models with their readings, then published ones; ranks only for entrants that
-   answered every class of every scan unless asked: a missing prediction counts 0, but it is missing. */
+   answered every class of every scan unless asked: a missing prediction counts 0, but it is missing,
+   and a mean without the distances of missed structures is one over fewer. To be alone is no rank. */
 function boardRows(columns) {
   const setting = settingIndex();
   const overall = overallColumn();
@@ -228,13 +230,13 @@ function boardRows(columns) {
   for (const row of rows) {
     const cell = row.cells.get("overall");
     row.whole = row.kind === "entrant" && cell !== null && cell.value !== null
-      && ((cell.complete && !cell.missing) || state.unranked === "1")
+      && ((cell.complete && !cell.missing && !cell.undefined) || state.unranked === "1")
       && !D.unranked.includes(state.space);
   }
   // By a measure without a direction nobody is better than another.
   const ranked = measure().better ? rows.filter((row) => row.whole) : [];
   const ranks = rowsOf("ranks", "measure", setting);
-  for (const row of ranked) {
+  for (const row of ranked.length > 1 ? ranked : []) {
     const value = goodness(row.cells.get("overall").value);
     row.rank = 1 + ranked.filter((r) => goodness(r.cells.get("overall").value) > value).length;
     // The tables rank complete models by the mean over entries; no other order has an interval.

@@ -64,6 +64,7 @@ function scoreCell(row, column, setting) {
   const sizes = [`n ${cell.scans.toLocaleString("en")}${cell.scores ? " scores" : ""}`];
   if (cell.expected > 1 || cell.classes !== cell.expected) sizes.push(`${cell.classes}/${cell.expected} classes`);
   if (cell.missing) sizes.push(`${cell.missing} missing`);
+  if (cell.undefined) sizes.push(`${cell.undefined} undefined`);
   const label = `${row.model.title}, ${column.title}: ${measure().title} ${value}. Show its classes and cases.`;
   return h("td", { class: isBest ? "best" : "" },
     h("button", { type: "button", class: "cell", "aria-label": label,
@@ -204,6 +205,8 @@ async function start() {
   Object.assign(state, DEFAULTS, Object.fromEntries(
     [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name in DEFAULTS)));
   if (!measure()) state.metric = D.lead;
+  // A link that names no order shows the best first.
+  if (!/[#&]down=/.test(location.hash)) state.down = measure().better === "lower" ? "" : "1";
   options("metric", D.measures.map((m) => [m.id, m.unit && m.unit !== "%" ? `${m.title} (${m.unit})` : m.title]), "metric");
   for (const name of ["policy", "space", "view", "coverage"]) options(name, named(name), name);
   options("statistic", Object.entries(D.words.statistic).filter(([id]) => keyIndex.has(`overall:${id}`)), "statistic");

@@ -34,60 +34,15 @@ from evaluation.metrics.distances.definitions import DefinitionName
 from evaluation.metrics.instances.pairs import pair_instances_by_class
 from evaluation.volumes.image_files import spacing_of
 from tests.bench.bodies import pair_of
+from tests.bench.distance_peers import PEERS, Peer, Spacing
 
-Mask = NDArray[np.bool_]
 Labels = NDArray[Any]
-Spacing = tuple[float, float, float]
+WHOLE = ("surface_distance",)
+"""Peers that are also timed on the whole volume, one class, once."""
 ALL = (
     "dsc", "hd", "hd95", "hd99", "assd", "masd", "nsd@1", "nsd@2", "volume_difference",
     "relative_volume_error",
 )  # fmt: skip
-
-
-def surface_distance_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
-    """HD95, mean distances and NSD by the package `surface-distance`."""
-    import surface_distance as peer
-
-    found = peer.compute_surface_distances(a, b, spacing)
-    return {
-        "hd95": peer.compute_robust_hausdorff(found, 95),
-        "masd": float(np.mean(peer.compute_average_surface_distance(found))),
-        "nsd@1": peer.compute_surface_dice_at_tolerance(found, 1.0),
-    }
-
-
-def monai_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
-    """HD95 and ASSD by MONAI."""
-    import torch
-    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
-    from monai.metrics.surface_distance import compute_average_surface_distance
-
-    one, other = [torch.from_numpy(m[None, None].astype(np.float32)) for m in (b, a)]
-    return {
-        "hd95": float(compute_hausdorff_distance(one, other, percentile=95, spacing=spacing)),
-        "assd": float(
-            compute_average_surface_distance(one, other, symmetric=True, spacing=spacing)
-        ),
-    }
-
-
-def scipy_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
-    """HD95 and ASSD as MedPy computes them: erosion and two transforms."""
-    borders = [np.pad(m, 1) & ~ndimage.binary_erosion(np.pad(m, 1)) for m in (a, b)]
-    there, back = (
-        ndimage.distance_transform_edt(~other, sampling=spacing)[own]
-        for own, other in (borders, borders[::-1])
-    )
-    both = np.concatenate([there, back])
-    return {"hd95": float(np.percentile(both, 95)), "assd": float(both.mean())}
-
-
-Peer = Callable[[Mask, Mask, Spacing], dict[str, float]]
-PEERS: dict[str, tuple[Peer, DefinitionName]] = {
-    "surface_distance": (surface_distance_peer, "surface-element"),
-    "monai": (monai_peer, "voxel-larger"),
-    "scipy": (scipy_peer, "voxel-pooled"),
-}
 
 
 def score_maps(
@@ -195,7 +150,8 @@ def run(
                     off = abs(number - own[value][metric])
                     differences[name] = max(differences.get(name, 0.0), off)
             seconds.setdefault(name, []).append(total * len(classes) / len(picked))
-    for name, (peer, _) in peers.items():
+    for name in (name for name in WHOLE if name in peers):
+        peer = peers[name][0]
         _, spent = timed(partial(_whole, peer, a, b, middle, spacing))
         seconds[f"{name}, whole volume"] = [spent * len(classes)]
     medians = {name: statistics.median(times) for name, times in seconds.items()}

@@ -277,12 +277,22 @@ def test_order_of_metrics_and_one_mask_alone(case, definition):
 
 
 @settings(parent=quick, max_examples=15)
-@given(label_pairs(), st.sampled_from(NAMES), st.sampled_from((np.uint16, np.int16, np.int32)))
-def test_the_type_and_the_values_of_labels_change_nothing(case, definition, kind):
+@given(
+    label_pairs(),
+    st.sampled_from(NAMES),
+    st.sampled_from((("u2", 300), ("i2", -300), ("i1", -40), (">i2", 300), ("i8", -7), ("u4", 85))),
+    st.booleans(),
+)
+def test_the_type_and_the_values_of_labels_change_nothing(case, definition, kind, spaced):
     a, b, spacing, classes = case
-    wide = [np.where(m > 0, m.astype(kind) * 300, 0).astype(kind) for m in (a, b)]
-    after = scored(*wide, spacing, [300 * value for value in classes], definition)
-    assert_same(scored(*case, definition), {v // 300: found for v, found in after.items()}, 1e-12)
+    dtype, factor = kind
+    wide = [(m.astype(np.int64) * factor).astype(dtype) for m in (a, b)]
+    if spaced:
+        # Every other voxel of a larger array.
+        wide = [m.repeat(2, 0).repeat(2, 1).repeat(2, 2)[::2, ::2, ::2] for m in wide]
+    after = scored(*wide, spacing, [factor * value for value in classes], definition)
+    expected = {factor * value: found for value, found in scored(*case, definition).items()}
+    assert_same(expected, after, 1e-12)
 
 
 @quick

@@ -471,14 +471,14 @@ def test_several_models_share_each_reference(folders, tmp_path, monkeypatch):
     out = tmp_path / "out/scores.parquet"
     result = run(reference, prediction, other, "--out", out, "--jobs", 2, "--instances")
     assert result.exit_code == 3, "one case of the second model is missing"
-    assert "prediction missing: case2: no prediction of this name" in result.output
+    assert "other: prediction missing: case2: no prediction of this name" in result.output
     assert len([path for path in read if path.parent == reference]) == 3
     for folder in (prediction, other):
         alone = tmp_path / f"{folder.name}.parquet"
         run(reference, folder, "--out", alone, "--instances")
         for name in ("scores.parquet", "instances.parquet"):
             file = tmp_path / "instances.parquet" if name[0] == "i" else alone
-            together = pd.read_parquet(out.parent / folder.name / name)
+            together = pd.read_parquet(tmp_path / "out/scores" / folder.name / name)
             pd.testing.assert_frame_equal(together, pd.read_parquet(file))
     read.clear()
     again = run(reference, prediction, other, "--out", out, "--instances")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 import satbench
 from evaluation.errors import BenchError
@@ -185,6 +186,27 @@ def test_the_best_sum_pairs_what_greed_leaves_alone() -> None:
     assert match_instances(halves, "one-to-one", "IoU", 0.2) == [(0, [0])]
     with pytest.raises(BenchError, match="one-to-one"):
         match_instances(halves, "one to one")
+
+
+def test_equal_sums_are_paired_as_the_solver_of_all_pairs_does() -> None:
+    # A prediction overlaps two lesions equally well.
+    a = boxes((6, 6, 30), ((0, 0, 0), (2, 2, 2)), ((2, 2, 6), (4, 4, 10)), ((2, 2, 14), (4, 4, 18)))
+    b = boxes((6, 6, 30), ((4, 4, 0), (6, 6, 2)), ((2, 2, 8), (4, 4, 16)))
+    pair = pair_instances(a, b, (1.0, 1.0, 1.0))
+    assert pair.overlaps[:, :2].tolist() == [[1, 0], [2, 0]]
+    assert len(set(pair.scores("IoU").tolist())) == 1
+    # panoptica's costs; of equal sums the solver takes one.
+    cost = np.full((3, 2), 1 + 1e-6)
+    cost[1:, 0] = 1 - pair.scores("IoU")
+    taken = [
+        (r, [p]) for r, p in zip(*map(list, linear_sum_assignment(cost)), strict=True) if p == 0
+    ]
+    assert match_instances(pair, "one-to-one", "IoU", 0.1) == taken
+    with pytest.MonkeyPatch.context() as patch:
+        # Group by group, as where there are very many: the same sum.
+        patch.setattr("evaluation.metrics.instances.matching._AT_ONCE", 0)
+        apart = match_instances(pair, "one-to-one", "IoU", 0.1)
+        assert [pair.overlap(*match) for match in apart] == [pair.overlap(*taken[0])]
 
 
 def test_nearest_takes_what_is_close_enough() -> None:

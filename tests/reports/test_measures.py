@@ -20,6 +20,7 @@ from reports.figures.drawing import pages_of
 from reports.layout.report_table import ReportCell, ReportTable, best_cells, to_csv
 from reports.layout.style import drawing
 from reports.leaderboard.payload import board_payload
+from reports.leaderboard.rows import BoardIds, means
 from reports.rendering import render_report
 from reports.source.cases import load_case_rows
 from reports.source.loading import load_source
@@ -305,6 +306,28 @@ def test_a_run_of_one_signed_metric_ranks_nobody(source: RunSource) -> None:
         drawn = dict(all_figures(alone, load_case_rows(source.paths)))
     assert drawn["region-wise bars (native, present-only)"]
     assert not any(name.startswith(("wins", "rank", "differences")) for name in drawn)
+
+
+def test_a_mean_over_fewer_values_says_so_and_is_never_the_best(source: RunSource) -> None:
+    frame = source.tables["overall"].copy()
+    lacking = (frame["model"] == "nnunet") & (frame["metric"] == "relative_volume_error")
+    frame.loc[lacking, "n_scores"] -= 1
+    tables = {**source.tables, "overall": frame}
+    partial = RunSource(source.paths, source.config, tables, source.published, source.not_run)
+    table = overall_table(partial, HEADLINE)
+    assert table is not None
+    at = [column.key for column in table.columns].index("relative_volume_error")
+    noted = [row[at] for row in table.rows if isinstance(row[at], ReportCell)]
+    assert len(noted) == 3, "one for each kind of overall mean"
+    assert {cell.note.split()[-1] for cell in noted if isinstance(cell, ReportCell)} == {"values"}
+    best = {column for _, column in best_cells(table)}
+    assert at not in best
+    assert at - 2 not in best, "a signed difference"
+    assert 2 in best
+    ids = BoardIds.of(partial)
+    board = means(partial, HEADLINE, ids).query("undefined > 0")
+    assert set(board["model"]) == {ids.models["nnunet"]}
+    assert set(board["measure"]) == {"relative_volume_error"}
 
 
 def test_goodness_follows_the_direction() -> None:

@@ -15,6 +15,7 @@ no further than `within_mm`; a reference takes several. Scores do not matter.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
@@ -25,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.metrics.instances.components import Components
+from evaluation.metrics.instances.components import Components, Ints
 from evaluation.metrics.instances.pairs import InstancePair
 from evaluation.metrics.instances.rules import Measure, Rule
 
@@ -34,6 +35,8 @@ Floats = NDArray[np.float64]
 
 # What leaving an instance without a partner costs more than a pair that scores 0.
 _UNMATCHED = 1e-6
+# So many pairs of instances are asked for at once.
+_AT_ONCE = 1 << 20
 
 
 def match_instances(
@@ -62,7 +65,8 @@ def match_instances(
     rows = pair.overlaps[reaching, :2]
     scores = scores[reaching]
     if rule in ("one-to-one", "most-pairs"):
-        return _assigned(rows, scores, most=rule == "most-pairs")
+        shape = len(pair.reference), len(pair.prediction)
+        return _assigned(rows, scores, shape, most=rule == "most-pairs")
     if rule in ("greedy", "many-to-one"):
         return _greedy(rows, scores, many=rule == "many-to-one")
     raise BenchError(
@@ -72,10 +76,17 @@ def match_instances(
     )
 
 
-def _assigned(rows: NDArray[np.int64], scores: Floats, most: bool) -> Matches:
-    """The best assignment, group by group of instances that overlap each other."""
+def _assigned(rows: Ints, scores: Floats, shape: tuple[int, int], most: bool) -> Matches:
+    """The best assignment of all instances; `shape` are their numbers on either side.
+
+    Where there are very many, group by group of instances that overlap each other: the sum is the
+    same. Otherwise all at once, as the tools of the field ask the same solver, so that it chooses
+    as they do among pairings of one sum.
+    """
     if not len(rows):
         return []
+    if shape[0] * shape[1] <= _AT_ONCE:
+        return sorted((r, [p]) for r, p in _best(rows, scores, shape, most))
     size = rows.max(axis=0) + 1
     graph = coo_array((np.ones(len(rows)), (rows[:, 0], size[0] + rows[:, 1])), (size.sum(),) * 2)
     group = connected_components(graph, directed=False)[1][rows[:, 0]]
@@ -86,16 +97,24 @@ def _assigned(rows: NDArray[np.int64], scores: Floats, most: bool) -> Matches:
         own = rows[members]
         references, at_r = np.unique(own[:, 0], return_inverse=True)
         predictions, at_p = np.unique(own[:, 1], return_inverse=True)
-        shape = len(references), len(predictions)
-        cost = np.full(shape, 0.0 if most else 1 + _UNMATCHED)
-        value = scores[members]
-        cost[at_r, at_p] = -1 - value / (2 * min(shape)) if most else 1 - value
-        allowed = np.zeros(shape, dtype=bool)
-        allowed[at_r, at_p] = True
-        for r, p in zip(*linear_sum_assignment(cost), strict=True):
-            if allowed[r, p]:
-                matches.append((int(references[r]), [int(predictions[p])]))
+        numbers = len(references), len(predictions)
+        for r, p in _best(np.column_stack([at_r, at_p]), scores[members], numbers, most):
+            matches.append((int(references[r]), [int(predictions[p])]))
     return sorted(matches)
+
+
+def _best(
+    rows: Ints, scores: Floats, shape: tuple[int, int], most: bool
+) -> Iterator[tuple[int, int]]:
+    """Pairs among `rows` with the largest sum, or as many as possible and then the largest sum."""
+    cost = np.full(shape, 0.0 if most else 1 + _UNMATCHED)
+    r, p = rows.T
+    cost[r, p] = -1 - scores / (2 * min(shape)) if most else 1 - scores
+    allowed = np.zeros(shape, dtype=bool)
+    allowed[r, p] = True
+    for first, second in zip(*linear_sum_assignment(cost), strict=True):
+        if allowed[first, second]:
+            yield int(first), int(second)
 
 
 def _greedy(rows: NDArray[np.int64], scores: Floats, many: bool) -> Matches:
