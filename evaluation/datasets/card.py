@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from evaluation.classes.entry import ClassEntry
 from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
+from evaluation.datasets.raters import RaterMasks
 from evaluation.files.expressions import Expression, WithGroup, within_patience
 from evaluation.files.records import Card, Record
 from evaluation.studies.record import StudyId
@@ -166,6 +167,9 @@ class DatasetCard(Card):
         description="a reader's name in evaluation/datasets/readers, or module:object"
     )
     reader_args: dict[str, Any] = Field(default={})
+    raters: RaterMasks | None = Field(
+        default=None, description="where the masks of several raters lie, below `folder`"
+    )
     classes: tuple[ClassEntry, ...]
     ignore_values: tuple[int, ...] = ()
     patient_pattern: WithGroup = Field(
