@@ -256,6 +256,9 @@ class DatasetCard(Card):
                         f"card `{self.id}`, class `{entry.name}`: `{part}` in union_of is not an "
                         "annotated class of this card"
                     )
+        drawn = {entry.name for entry in self.annotated}
+        if self.raters is not None and (strange := {*self.raters.classes.values()} - drawn):
+            raise ValueError(f"card `{self.id}`, raters: no annotated classes {sorted(strange)}")
         known = {*self.ignore_values}.union(*(c.values or () for c in self.annotated))
         for entry in self.annotated:
             if strange := {v for own in entry.study_values.values() for v in own} - known:

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.raters import fault_of, find_raters
+from evaluation.datasets.raters import NO_IMAGE, fault_of, find_raters
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
 from evaluation.datasets.splits import list_remarks, split_file, split_list, studies_with
@@ -142,7 +142,7 @@ def _rater_findings(card: DatasetCard, folder: Path) -> Iterator[Finding]:
             continue
         if fault := fault_of(raters, known):
             yield Finding(card.id, case, "note" if len(raters) < 2 else "fault", fault)
-        elif card.reader == "no_image":
+        elif card.reader == NO_IMAGE:
             yield Finding(card.id, case, "ok", f"masks of {len(raters)} raters")
 
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
@@ -26,7 +27,11 @@ from evaluation.metrics.values import distinct_values
 from evaluation.volumes.frames import count_frames
 from evaluation.volumes.image_files import has_volume_suffix, same_grid, to_ras
 
-_OURS = ("case", "rater", "class")
+if TYPE_CHECKING:
+    from evaluation.datasets.card import DatasetCard
+
+NO_IMAGE = "no_image"
+"""The reader of entries that have no images."""
 
 
 class RaterMasks(PatternArguments):
@@ -146,6 +151,21 @@ def _along_fourth_axis(files: RaterFiles) -> dict[str, RaterFiles]:
         str(n + 1): RaterFiles(files.path, files.masks, frame=n, problem=files.problem)
         for n in range(counts.pop())
     }
+
+
+def require_images(card: DatasetCard) -> None:
+    """Refuse an entry whose cases are references of raters alone.
+
+    Raises:
+        BenchError: by its name.
+    """
+    if card.reader == NO_IMAGE:
+        raise BenchError(
+            f"`{card.id}` has references of several raters and no image: no model can run on it",
+            expected="entries with images",
+            hint=f"take it out of `entries`; `satbench ceiling --dataset {card.id} --raw-root DIR` "
+            "scores its raters against each other",
+        )
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

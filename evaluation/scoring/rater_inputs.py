@@ -13,23 +13,18 @@ from evaluation.datasets.raters import RaterMasks
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
 from evaluation.files.records import faults_of
-from evaluation.scoring.labels import (
-    Label,
-    Labels,
-    find_labels,
-    read_labels_file,
-)
+from evaluation.scoring.labels import Label, Labels, find_labels, read_labels_file
 from evaluation.scoring.raters import Raters, raters_by_pattern, raters_in_folders
 
 
 @dataclass(frozen=True)
 class CeilingSource:
-    """What was asked for on the command line.
+    r"""What was asked for on the command line.
 
     Attributes:
         folders: one for each rater, or with `masks` the one that holds all.
         masks: file pattern.
-        fields: regular expressions of its fields, as `rater=\\d+`.
+        fields: regular expressions of its fields, as `rater=\d+`.
         raw_root: where the data of the entry's card lies; None: folders are named.
         dataset: the entry.
         labels: file that names the classes.

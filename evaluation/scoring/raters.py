@@ -85,13 +85,15 @@ def raters_in_folders(
         cases = {readable(stem_of(folders[0])): list(map(one_file, folders))}
         return {case: dict(zip(names, own, strict=True)) for case, own in cases.items()}, labels
     alone = [Source(path, "masks") for path in folders]
-    if classes and all(label.file for label in classes.values()):
-        if all(source.path.is_dir() and source.holds_a_mask(classes) for source in alone):
-            return {"case": dict(zip(names, alone, strict=True))}, labels
+    by_file = bool(classes) and all(label.file for label in classes.values())
+    if classes and by_file and all(s.path.is_dir() and s.holds_a_mask(classes) for s in alone):
+        return {"case": dict(zip(names, alone, strict=True))}, labels
     for number, (name, folder) in enumerate(zip(names, folders, strict=True)):
         if not folder.is_dir():
             raise BenchError(
-                "one rater is a file and another a folder", file=folder, expected="a folder for each"
+                "one rater is a file and another a folder",
+                file=folder,
+                expected="a folder for each",
             )
         other = folders[number - 1]
         for case, source in references_in(folder, other, classes)[0].items():
