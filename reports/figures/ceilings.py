@@ -17,11 +17,12 @@ from reports.figures.drawing import (
     score_axis,
     side_by_side,
 )
-from reports.layout.style import GRID, INK, MUTED
+from reports.layout.style import GRID, INK, MUTED, Look
 from reports.source.ceilings import ceilings_of
 from reports.source.run import RunSource
 
 PANELS = 3
+RATERS = "raters, against each other"
 
 
 def ceilings_figures(source: RunSource) -> list[Drawing]:
@@ -62,7 +63,8 @@ def ceilings_figures(source: RunSource) -> list[Drawing]:
             axes.tick_params(axis="y", length=0)
         titles = [label(found.title(source, entry, name)) for entry, name in found.places]
         panels[0][0].set_yticks(range(n), titles)
-        legend(figure, model_entries(source, choice.models), "dot")
+        people_look = (RATERS, Look(INK, "", "|"), False)
+        legend(figure, [people_look, *model_entries(source, choice.models)], "dot")
         drawings.append(
             Drawing(
                 name=f"ceilings{page.suffix}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -11,17 +12,25 @@ from evaluation.errors import BenchError, printable
 from sat.prompts.book import PromptBook
 
 MOST_CHARACTERS = 300
+_ROUND = " .,;:!?\"'`"
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def plain_prompt(text: str) -> str:
-    """A prompt in lower case with single blanks in place of `_` and white space.
+    """A prompt in lower case with single blanks in place of `_`, no punctuation round it.
 
     Raises:
-        BenchError: it is empty, has no letter, holds characters that are not seen, or is a text
-            rather than a name.
+        BenchError: it is empty, has no letter or several lines, holds characters that are not
+            seen, or is a text rather than a name.
     """
-    plain = " ".join(text.lower().replace("_", " ").split())
+    if len(text.strip().splitlines()) > 1:
+        raise BenchError(
+            "a prompt has several lines",
+            found=f"`{printable(' | '.join(text.split()))[:60]}`",
+            expected="one structure",
+            hint="--prompt may be repeated",
+        )
+    plain = " ".join(text.lower().replace("_", " ").split()).strip(_ROUND) or text.strip()
     if not plain:
         raise BenchError("a prompt is empty", found=repr(text), hint="name a structure")
     hidden = [c for c in plain if unicodedata.category(c) in _INVISIBLE]
@@ -43,6 +52,16 @@ def plain_prompt(text: str) -> str:
             hint="name one structure a prompt; --prompt may be repeated",
         )
     return plain
+
+
+def words_of(name: str) -> str:
+    """The words of a name in one order, so that `kidney, left` is `left kidney`."""
+    return " ".join(sorted(re.findall(r"[^\W_]+", name.lower())))
+
+
+def negates(text: str) -> bool:
+    """Whether a text says that something is not there."""
+    return re.search(r"\b(no|not|none|without|absent|absence|except)\b", text) is not None
 
 
 def foreign_script(text: str) -> bool:
