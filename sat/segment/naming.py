@@ -72,10 +72,15 @@ class Prompt:
 
     @property
     def doubtful(self) -> bool:
-        """Whether its text is no nearer than names of structures that were not trained are."""
+        """Whether its text is no nearer than names of structures that were not trained are.
+
+        A text that names the nearest class in so many words is not.
+        """
         if self.far or self.similarity is None or self.others is None:
             return False
-        return self.similarity <= self.others
+        words = set(words_of(self.name).split())
+        named = any(words.issuperset(words_of(name).split()) for name in self.nearest)
+        return self.similarity <= self.others and not named
 
     @property
     def warning(self) -> str | None:
