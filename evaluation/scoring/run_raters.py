@@ -91,6 +91,7 @@ def _rows(
     apart = dict(zip(found.tolerances["class"], found.tolerances["tolerance_mm"], strict=True))
     names = [name for name in in_scope if name in set(human["class"])]
     for metric in find_metrics(asked_metrics(config.metrics)[0]):
+        ends = {metric.id: (metric.low, metric.high)}
         tolerances = human["tolerance_mm"].unique().tolist()
         for tolerance in tolerances if metric.has_tolerance else tolerances[:1]:
             at = human[human["tolerance_mm"] == tolerance]
@@ -101,7 +102,7 @@ def _rows(
                     continue
                 pairs = found.pairs[found.pairs["case"].isin(counted["case"])]
                 raters = {n for pair in pairs["model"].unique() for n in pair.split(" ~ ")}
-                value, low, high = means_with_intervals(counted, [metric.id])[metric.id]
+                value, low, high = means_with_intervals(counted, ends)[metric.id]
                 yield {
                     "data_kind": config.data_kind,
                     "dataset": dataset,

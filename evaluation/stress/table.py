@@ -22,7 +22,13 @@ from evaluation.stress.running import StressedCase
 from evaluation.tables.quantities import means_with_intervals
 from evaluation.tables.views import Links
 
-QUANTITIES = ("named", "dsc", "lost", "meant", "unchanged", "alarm", "alarm_ml")
+QUANTITIES = {
+    **dict.fromkeys(("named", "dsc"), (0.0, 1.0)),
+    "lost": (-1.0, 1.0),
+    **dict.fromkeys(("meant", "unchanged", "alarm"), (0.0, 1.0)),
+    "alarm_ml": (0.0, math.inf),
+}
+"""With the smallest and largest value of each."""
 MOST_LOST = 0.1
 """DSC that other words for the same may cost; a class that is found worse is not judged by them."""
 MOST_UNCHANGED = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,14 @@ from evaluation.tables.targets import Universe, overall_targets
 
 
 def means_with_intervals(
-    found: pd.DataFrame, quantities: Sequence[str]
+    found: pd.DataFrame, quantities: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float, float]]:
     """Mean over entries of mean over classes of mean over scans, and its 95 % interval.
 
     Args:
         found: columns dataset, modality, classes (a name for each class), case, person, and the
             quantities; several rows of a class of a case are averaged, NaN says nothing.
-        quantities: the columns to average.
+        quantities: the columns to average, each with the smallest and largest value it can have.
 
     Returns:
         Quantity -> mean and the ends of its interval over persons; NaN where there is nothing.
@@ -52,9 +52,10 @@ def means_with_intervals(
     universe = Universe(dataset, modality, name, leaf=yes, preferred=yes, start=start)
     targets = overall_targets(universe)[0]
     slot_means = sample.slot_means(universe)
-    low, high = spread(sample, universe, targets).interval()
+    deviation = spread(sample, universe, targets)
     numbers = {}
-    for position, quantity in enumerate(quantities):
+    for position, (quantity, (least, most)) in enumerate(quantities.items()):
+        low, high = deviation.interval(least, most)
         own = targets.weights(np.isfinite(slot_means[:, position]))[0]
         value = float(own @ np.nan_to_num(slot_means[:, position])) if own.any() else math.nan
         numbers[quantity] = (value, float(low[0, position]), float(high[0, position]))
