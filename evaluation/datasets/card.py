@@ -257,8 +257,10 @@ class DatasetCard(Card):
                         "annotated class of this card"
                     )
         drawn = {entry.name for entry in self.annotated}
-        if self.raters is not None and (strange := {*self.raters.classes.values()} - drawn):
-            raise ValueError(f"card `{self.id}`, raters: no annotated classes {sorted(strange)}")
+        named = set() if self.raters is None else {*self.raters.classes.values()}
+        if named - drawn:
+            unknown_names = sorted(named - drawn)
+            raise ValueError(f"card `{self.id}`, raters: no annotated classes {unknown_names}")
         known = {*self.ignore_values}.union(*(c.values or () for c in self.annotated))
         for entry in self.annotated:
             if strange := {v for own in entry.study_values.values() for v in own} - known:

@@ -85,7 +85,7 @@ def raters_in_folders(
         cases = {readable(stem_of(folders[0])): list(map(one_file, folders))}
         return {case: dict(zip(names, own, strict=True)) for case, own in cases.items()}, labels
     alone = [Source(path, "masks") for path in folders]
-    by_file = bool(classes) and all(label.file for label in classes.values())
+    by_file = classes is not None and all(label.file for label in classes.values())
     if classes and by_file and all(s.path.is_dir() and s.holds_a_mask(classes) for s in alone):
         return {"case": dict(zip(names, alone, strict=True))}, labels
     for number, (name, folder) in enumerate(zip(names, folders, strict=True)):

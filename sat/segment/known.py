@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 
 from evaluation.classes import vocabulary
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError, printable
+from evaluation.stress.wording import is_name
 from sat.prompts.book import PromptBook
 
 MOST_CHARACTERS = 300
@@ -62,6 +64,20 @@ def words_of(name: str) -> str:
 def negates(text: str) -> bool:
     """Whether a text says that something is not there."""
     return re.search(r"\b(no|not|none|without|absent|absence|except)\b", text) is not None
+
+
+def several_in(modality: Modality, trained: Mapping[str, str], plain: str) -> tuple[str, ...]:
+    """The classes in a list such as `liver, spleen and stomach`; () if it is none."""
+    parts = [part.strip() for part in re.split(r"[,;/&+]|\band\b", plain)]
+    named = [part in trained or is_name(modality, part) for part in parts if part]
+    return tuple(part for part in parts if part) if len(named) > 1 and all(named) else ()
+
+
+def spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
+    """Classes of the vocabulary with a similar spelling, whatever the order of the words."""
+    names = {words_of(info.name): info.name for info in vocabulary() if info.modality == modality}
+    close = get_close_matches(words_of(plain), list(names), n=2, cutoff=0.75)
+    return tuple(names[words] for words in close)
 
 
 def foreign_script(text: str) -> bool:

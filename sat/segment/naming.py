@@ -8,10 +8,8 @@ statistics come from its class list and not from the prompts of the day.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +19,18 @@ from torch import Tensor
 from evaluation.classes import find_class, vocabulary
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
-from evaluation.stress.wording import IRRELEVANT, is_name
+from evaluation.stress.wording import IRRELEVANT
 from sat.model import SatModel
 from sat.prompts.book import Key, embed_new
-from sat.segment.known import foreign_script, negates, not_trained, plain_prompt, words_of
+from sat.segment.known import (
+    foreign_script,
+    negates,
+    not_trained,
+    plain_prompt,
+    several_in,
+    spelled_alike,
+    words_of,
+)
 
 N_NEAREST = 3
 MOST_OTHERS = 32
@@ -165,27 +171,13 @@ def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
             plain,
             (),
             "text",
-            several=_several(modality, trained, plain),
-            similar_names=_spelled_alike(modality, plain),
+            several=several_in(modality, trained, plain),
+            similar_names=spelled_alike(modality, plain),
         )
     if plain_prompt(name) in trained:
         return Prompt(trained[plain_prompt(name)], (), "trained")
     other = next((m for m, known in model.book.keys if known == name), None)
     return Prompt(name, (), "vocabulary", trained_for=other)
-
-
-def _several(modality: Modality, trained: Mapping[str, str], plain: str) -> tuple[str, ...]:
-    """The classes in a list such as `liver, spleen and stomach`; () if it is none."""
-    parts = [part.strip() for part in re.split(r"[,;/&+]|\band\b", plain)]
-    named = [part in trained or is_name(modality, part) for part in parts if part]
-    return tuple(part for part in parts if part) if len(named) > 1 and all(named) else ()
-
-
-def _spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
-    """Classes of the vocabulary with a similar spelling, whatever the order of the words."""
-    names = {words_of(info.name): info.name for info in vocabulary() if info.modality == modality}
-    close = get_close_matches(words_of(plain), list(names), n=2, cutoff=0.75)
-    return tuple(names[words] for words in close)
 
 
 def embed(
@@ -233,8 +225,8 @@ def embed(
         else:
             vector = encoded[prompt.name]
             nearest, similarity = _nearest(model, modality, vector)
-            measured = {"similarity": similarity, "unrelated": unrelated, "others": others}
-            answer.append(replace(prompt, nearest=nearest, **measured))
+            prompt = replace(prompt, nearest=nearest, similarity=similarity)
+            answer.append(replace(prompt, unrelated=unrelated, others=others))
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
 
