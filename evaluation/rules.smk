@@ -10,6 +10,7 @@ from evaluation.workflow.digests import (
     measure_digest,
     overlaps_digest,
     predict_digest,
+    raters_digest,
     split_digest,
     standardise_digest,
     tables_digest,
@@ -28,6 +29,10 @@ wildcard_constraints:
 localrules:
     split,
     record,
+
+
+# Cards of the entries that several raters have drawn.
+RATED = [card for name in PLAN.entries if (card := find_card(name)).raters is not None]
 
 
 def shard_outputs(dataset):
@@ -275,6 +280,29 @@ rule audit:
         runtime=lambda w, attempt: 480 * attempt,
     shell:
         "{SATBENCH:q} data audit --run {ROOT} --jobs {threads} > {log} 2>&1"
+
+
+if RATED:
+
+    rule raters:
+        """Raters against each other on the test cases of entries whose cards name several."""
+        input:
+            settings(
+                "raters", "all", lambda: digest([raters_digest(c, RUN) for c in RATED])
+            ),
+            [PATHS.split(card.id) for card in RATED],
+        output:
+            update(PATHS.table("raters")),
+        log:
+            f"{PATHS.log_folder}/raters.log",
+        benchmark:
+            f"{ROOT}/benchmarks/raters.tsv"
+        threads: 1
+        resources:
+            mem_mb=lambda w, attempt: 8000 * attempt,
+            runtime=lambda w, attempt: 480 * attempt,
+        shell:
+            "{SATBENCH:q} ceiling --run {ROOT} --jobs {threads} > {log} 2>&1"
 
 
 rule aggregate:

@@ -562,11 +562,35 @@ STRESS = Table(
         Column("verdict", "text", "of the kind; the same in all its rows"),
     ),
 )
+RATERS = Table(
+    "raters",
+    "how raters agree with each other on the test cases of an entry, by the engine of the scores",
+    (
+        _DATA_KIND,
+        _DATASET,
+        Column("class", "text", "class name; `*`: mean over the entry's classes"),
+        _METRIC,
+        _TOLERANCE,
+        Column("value", "number", "mean over scans of mean over pairs of raters; see metrics"),
+        Column("value_low", "number", "lower end of its 95 % interval over patients"),
+        Column("value_high", "number", "upper end of its 95 % interval over patients"),
+        Column("n_cases", "count", "scans that two raters or more have drawn"),
+        Column("n_patients", "count", "patients of these scans"),
+        Column("n_raters", "count", "different raters of these scans"),
+        Column("n_pairs", "count", "pairs of raters, summed over scans"),
+        Column(
+            "apart_mm",
+            "number",
+            "distance that 95 % of the raters' surfaces keep to each other: a tolerance for NSD",
+            "mm",
+        ),
+    ),
+)
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         SCORES, DATASET, DATASET_CLASS, CLASS, REGION, LESION, ASPECT, OVERALL, RANKS, PAIRS,
         SENSITIVITY, AUDIT, COST, RUNTIME, COMPLETENESS, CONFUSIONS, LESION_VOLUMES,
-        PUBLISHED, CLAIMS, STRESS,
+        PUBLISHED, CLAIMS, STRESS, RATERS,
     )
 }  # fmt: skip

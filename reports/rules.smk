@@ -10,6 +10,7 @@ rule report:
         rules.aggregate.output,
         rules.record.output,
         rules.collection.output,
+        PATHS.table("raters") if RATED else [],
     output:
         update(f"reports/out/{RUN.name}/report.json"),
     log:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from evaluation.commands.groups import SCORE
 from evaluation.errors import BenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def register(app: typer.Typer) -> None:
@@ -65,18 +68,30 @@ def compare(
 
 def ceiling(
     raters: list[Path] = typer.Argument(
-        ..., help="Two or more folders of label maps, one for each rater; no image is needed."
+        None, help="Folders of label maps, one for each rater; with --masks one folder of all."
+    ),
+    masks: str | None = typer.Option(
+        None, "--masks", help="File pattern, such as '{case}/{rater}.nii.gz'; also with {class}."
+    ),
+    field: list[str] = typer.Option(
+        [], "--field", help=r"What a field's text is, as `rater=\d+`; may be repeated."
+    ),
+    raw_root: Path | None = typer.Option(
+        None, "--raw-root", help="Take the raters that the card of --dataset names, from here."
+    ),
+    run: Path | None = typer.Option(
+        None, "--run", help="Of all entries of a run whose cards name raters: its table `raters`."
     ),
     labels: Path | None = typer.Option(
-        None, "--labels", help="As of `evaluate`; default: the values in each pair's first rater."
+        None, "--labels", help="As of `evaluate`; default: the values in the raters' masks."
     ),
     metrics: str = typer.Option("dsc,nsd", "--metrics", help="Of `satbench metrics`."),
     tolerance_mm: list[float] = typer.Option(
         [], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated. Default: 1."
     ),
     policy: str = typer.Option("present-only", "--policy", help="What empty masks count."),
-    dataset: str = typer.Option(
-        ..., "--dataset", help="Name of the entry, as in the score rows of the models."
+    dataset: str | None = typer.Option(
+        None, "--dataset", help="Name of the entry, as in the score rows of the models."
     ),
     modality: str = typer.Option("unknown", "--modality", help="ct, mri, pet or unknown."),
     patient_pattern: str = typer.Option(
@@ -89,8 +104,9 @@ def ceiling(
 ) -> None:
     """Score raters against each other: how far people agree, and a tolerance for NSD from it.
 
-    The rows stand beside a model's: `satbench compare MODEL.parquet raters.parquet` says how far
-    the model is from people.
+    No image is needed. The rows stand beside a model's: `satbench compare MODEL.parquet
+    raters.parquet` says how far the model is from people. The tolerance is the distance that 95 %
+    of the raters' surfaces keep to each other (Nikolov et al. 2021).
     """
     from evaluation.classes.modality import MODALITIES
     from evaluation.commands.metrics import show
@@ -99,33 +115,56 @@ def ceiling(
     from evaluation.protocol import POLICIES
     from evaluation.scoring.folder_pairs import Settings
     from evaluation.scoring.outputs import require_ours, write_rows
+    from evaluation.scoring.rater_inputs import CeilingSource, inputs_of
     from evaluation.scoring.raters import score_raters
 
+    if run is not None:
+        from evaluation.scoring.run_raters import raters_of_run
+
+        for line in raters_of_run(run, jobs):
+            typer.echo(line)
+        return
     one_of("--policy", policy, POLICIES)
     one_of("--modality", modality, (*MODALITIES, "unknown"))
+    if dataset is None:
+        raise typer.BadParameter("missing --dataset (only --run goes without)")
     require_ours(out)
     ids, tolerances = asked_metrics(_names(metrics), tolerance_mm or None)
+    source = CeilingSource(tuple(raters or ()), masks, tuple(field), raw_root, dataset, labels)
+    inputs = inputs_of(source)
     settings = Settings(
         labels={},
         answered=frozenset(),
         tolerances_mm=tolerances,
         metrics=ids,
         dataset=dataset,
-        modality=modality,
+        modality=inputs.modality or modality,
     )
-    found = score_raters(raters, settings, labels, patient_pattern, jobs)
+    pattern = inputs.patient_pattern or patient_pattern
+    found = score_raters(inputs.raters, inputs.where, settings, inputs.named, pattern, jobs)
     write_rows(out, found.human)
     show(found.human, policy, 0)
-    for row in found.tolerances.to_dict("records"):
-        typer.echo(
-            f"{row['class']}: raters are {row['tolerance_mm']:.2f} mm apart (HD95, mean over "
-            f"{row['n_cases']} cases): a tolerance for its NSD"
-        )
+    _say_tolerances(found.tolerances)
     for line in found.lacking:
         typer.echo(f"not counted: {line}", err=True)
-    typer.echo(
-        f"{found.pairs['model'].nunique()} pairs of raters; {len(found.human)} rows in {out}"
-    )
+    n_pairs, n_cases = found.pairs["model"].nunique(), found.pairs["case"].nunique()
+    typer.echo(f"{n_pairs} pairs of raters, {n_cases} cases; {len(found.human)} rows in {out}")
+
+
+def _say_tolerances(tolerances: pd.DataFrame) -> None:
+    """What to put into a configuration, class by class."""
+    from evaluation.scoring.rater_distances import in_configuration
+
+    values = []
+    for row in tolerances.to_dict("records"):
+        values.append(in_configuration(row["tolerance_mm"]))
+        typer.echo(
+            f"{row['class']}: 95 % of raters' surfaces lie within {row['tolerance_mm']:.2f} mm of "
+            f"each other ({row['n_pairs']} pairs, {row['n_cases']} cases): a tolerance for its NSD"
+        )
+    if values:
+        listed = ", ".join(f"{value:g}" for value in sorted(set(values)))
+        typer.echo(f"in a run's configuration: tolerance_mm: [{listed}]")
 
 
 def _names(text: str) -> list[str]:

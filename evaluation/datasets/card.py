@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from evaluation.classes.entry import ClassEntry
 from evaluation.classes.modality import Modality
 from evaluation.classes.regions import UNASSIGNED, region_of
+from evaluation.datasets.raters import RaterMasks
 from evaluation.files.expressions import Expression, WithGroup, within_patience
 from evaluation.files.records import Card, Record
 from evaluation.studies.record import StudyId
@@ -166,6 +167,9 @@ class DatasetCard(Card):
         description="a reader's name in evaluation/datasets/readers, or module:object"
     )
     reader_args: dict[str, Any] = Field(default={})
+    raters: RaterMasks | None = Field(
+        default=None, description="where the masks of several raters lie, below `folder`"
+    )
     classes: tuple[ClassEntry, ...]
     ignore_values: tuple[int, ...] = ()
     patient_pattern: WithGroup = Field(
@@ -252,6 +256,11 @@ class DatasetCard(Card):
                         f"card `{self.id}`, class `{entry.name}`: `{part}` in union_of is not an "
                         "annotated class of this card"
                     )
+        drawn = {entry.name for entry in self.annotated}
+        named = set() if self.raters is None else {*self.raters.classes.values()}
+        if named - drawn:
+            unknown_names = sorted(named - drawn)
+            raise ValueError(f"card `{self.id}`, raters: no annotated classes {unknown_names}")
         known = {*self.ignore_values}.union(*(c.values or () for c in self.annotated))
         for entry in self.annotated:
             if strange := {v for own in entry.study_values.values() for v in own} - known:

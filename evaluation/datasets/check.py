@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.raters import NO_IMAGE, fault_of, find_raters
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
 from evaluation.datasets.splits import list_remarks, split_file, split_list, studies_with
@@ -77,6 +78,8 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
             try:
                 patient = patient_of(card, raw.case)
                 patients.setdefault(patient.lower(), {})[patient] = raw.case
+                if not raw.image:
+                    continue  # what there is of it are the masks of raters
                 scan = reader.read(raw)
                 image, _, missing = standardised(card, raw, scan, card.classes)
             except BenchError as error:
@@ -109,6 +112,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 )
                 yield Finding(card.id, "", "fault", message)
         yield from _strays(card, reader, folder)
+        yield from _rater_findings(card, folder)
         kept = [raw.case for raw in cases if raw.case not in card.exclude]
         for study in studies_with(card):
             yield from _list_findings(card, study, kept)
@@ -120,6 +124,26 @@ def _strays(card: DatasetCard, reader: Reader, folder: Path) -> Iterator[Finding
         for kind, path in reader.strays(folder):
             verdict: Verdict = "fault" if kind.startswith("label") else "note"
             yield Finding(card.id, "", verdict, f"{kind}; {path.relative_to(folder)}")
+
+
+def _rater_findings(card: DatasetCard, folder: Path) -> Iterator[Finding]:
+    """Cases of which several raters' masks should be there: read, on one grid, of known values."""
+    if card.raters is None:
+        return
+    values = {v for entry in card.annotated for v in entry.values or ()}
+    known = None if card.raters.by_class else {0, *card.ignore_values, *values}
+    try:
+        found = find_raters(folder, card.raters)
+    except BenchError as error:
+        yield Finding(card.id, "", "fault", error.one_line)
+        return
+    for case, raters in found.items():
+        if case in card.exclude:
+            continue
+        if fault := fault_of(raters, known):
+            yield Finding(card.id, case, "note" if len(raters) < 2 else "fault", fault)
+        elif card.reader == NO_IMAGE:
+            yield Finding(card.id, case, "ok", f"masks of {len(raters)} raters")
 
 
 def _list_findings(

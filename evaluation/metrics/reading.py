@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.errors import BenchError
+from evaluation.volumes.frames import read_frame
 from evaluation.volumes.image_files import Array, Volume, read_volume
 from evaluation.volumes.inflate import Arena
 
 ROUNDING = 1e-3
 
 
-def read_labels(path: Path, arena: Arena | None = None) -> Volume:
+def read_labels(path: Path, arena: Arena | None = None, frame: int | None = None) -> Volume:
     """Read a label map or a mask as integers.
 
     Floating-point files are accepted where every voxel lies within 1e-3 of a whole number: a
@@ -22,12 +23,13 @@ def read_labels(path: Path, arena: Arena | None = None) -> Volume:
     Args:
         path: NIfTI, NRRD or MetaImage.
         arena: memory to read into; the next file read into it overwrites this one's voxels.
+        frame: which part along the fourth axis of a NIfTI file; None: the file is 3D.
 
     Raises:
         BenchError: the file cannot be read, is not 3D, holds NaN, infinity or numbers that are
             not whole, or labels beyond 16 bits.
     """
-    volume = read_volume(path, arena)
+    volume = read_volume(path, arena) if frame is None else read_frame(path, frame)
     return Volume(as_labels(volume.array, "label map", path), volume.affine)
 
 

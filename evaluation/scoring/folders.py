@@ -120,20 +120,62 @@ def evaluate_models(
         jobs: cases at once.
         patient_pattern: as there.
     """
-    for _, output, settings in asked:
-        require_ours(output)
-        find_engine(settings.engine)
-        find_metrics(settings.metrics)
-        checked_tolerances(settings.tolerances_mm)
-    patient = _pattern(patient_pattern)
     known = (read_labels_file(labels_file), labels_file) if labels_file else find_labels(reference)
-    given, ignored = without_ignored(known[0]) if known else (None, ())
-    found = [find_cases(reference, prediction, given) for prediction, *_ in asked]
-    patients = _patients(patient, {case.name for cases, _ in found for case in cases})
+    given = without_ignored(known[0])[0] if known else None
+    matched = [
+        Matched(*find_cases(reference, prediction, given), output, settings)
+        for prediction, output, settings in asked
+    ]
+    named = (known[0], str(known[1])) if known else None
+    return evaluate_matched(reference, matched, named, jobs, patient_pattern)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A model's cases, each with its reference, and where its rows go.
+
+    Attributes:
+        cases: what is compared.
+        unmatched: predictions without a reference.
+        output: file of the rows.
+        settings: as of `evaluate`.
+    """
+
+    cases: list[PairedFiles]
+    unmatched: list[str]
+    output: Path
+    settings: Settings
+
+
+def evaluate_matched(
+    reference: Path,
+    models: Sequence[Matched],
+    named: tuple[Labels, str] | None,
+    jobs: int = 1,
+    patient_pattern: str = r"^(.*)$",
+) -> list[Outcome]:
+    """As `evaluate_models`, of cases that are matched already.
+
+    Args:
+        reference: where the references lie, for messages.
+        models: each with its cases.
+        named: the classes, and where they come from in words; None: whatever the references hold.
+        jobs: cases at once.
+        patient_pattern: as of `evaluate`.
+    """
+    for model in models:
+        require_ours(model.output)
+        find_engine(model.settings.engine)
+        find_metrics(model.settings.metrics)
+        checked_tolerances(model.settings.tolerances_mm)
+    given, ignored = without_ignored(named[0]) if named else (None, ())
+    pattern = _pattern(patient_pattern)
+    patients = _patients(pattern, {case.name for model in models for case in model.cases})
     looked: dict[tuple[Source, ...], tuple[Labels, str]] = {}
-    models = []
+    under_way = []
     with ExitStack() as open_journals:
-        for (_, output, settings), (cases, unmatched) in zip(asked, found, strict=True):
+        for model in models:
+            output, settings, cases = model.output, model.settings, model.cases
             path = output.with_name(f".{output.name}.cases.jsonl")
             journal = open_journals.enter_context(Journal(output, path))
             if given is None:
@@ -142,7 +184,7 @@ def evaluate_models(
                     looked[sources] = labels_in(reference, cases, jobs)
                 labels, labels_from = looked[sources]
             else:
-                labels, labels_from = given, str(known[1] if known else "")
+                labels, labels_from = given, named[1] if named else ""
             cases = with_values(labels, cases)
             check_labels(labels, cases)
             full = replace(
@@ -153,14 +195,14 @@ def evaluate_models(
             by_name = {case.name: case for case in cases}
             work = ModelCases(keys, partial(_pairs_of, by_name, full), full.measuring, journal)
             reused = sum(not work.lacks(case) for case in keys)
-            models.append(_Model(work, output, full, unmatched, labels_from, reused))
-        for work, case, error in measure_cases([model.work for model in models], jobs):
-            failed = next(model.failed for model in models if model.work is work)
+            under_way.append(_Model(work, output, full, model.unmatched, labels_from, reused))
+        for work, case, error in measure_cases([model.work for model in under_way], jobs):
+            failed = next(model.failed for model in under_way if model.work is work)
             if isinstance(error, BenchError):
                 failed[case] = error.one_line
             else:
                 failed[case] = f"{type(error).__name__}: {error}"
-        return [model.written(patients) for model in models]
+        return [model.written(patients) for model in under_way]
 
 
 def _pairs_of(

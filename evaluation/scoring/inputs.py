@@ -23,22 +23,26 @@ class Source:
     """One segmentation: a label map, a folder of one mask file per class, or 3D Slicer's segments.
 
     `problem` says why it cannot be used, for example because two files have the case's name.
-    `images` are files beside masks that are the scan itself.
+    `images` are files beside masks that are the scan itself. `named` are mask files by class where
+    names do not say it; several of one class are one mask. `frame` is the part along a label map's
+    fourth axis that is meant.
     """
 
     path: Path
     layout: Layout
     problem: str | None = None
     images: frozenset[Path] = frozenset()
+    named: tuple[tuple[str, tuple[Path, ...]], ...] = ()
+    frame: int | None = None
 
     def masks(self) -> dict[str, Path]:
-        """Mask files of a folder by stem.
+        """Mask files of a folder by stem; of several that are one mask the first.
 
         Raises:
             BenchError: two files are of one class.
         """
-        found: dict[str, Path] = {}
-        for path in volumes_in(self.path):
+        found: dict[str, Path] = {name: paths[0] for name, paths in self.named}
+        for path in () if self.named else volumes_in(self.path):
             if path in self.images:
                 continue
             other = found.setdefault(composed(stem_of(path)), path)
@@ -54,6 +58,10 @@ class Source:
         wanted = composed(label.file or name)
         return masks.get(wanted) or masks.get(stem_of(Path(wanted)))
 
+    def parts_of(self, mask: Path) -> tuple[Path, ...]:
+        """All files of the mask whose first file is given."""
+        return next((paths for _, paths in self.named if paths[0] == mask), (mask,))
+
     def holds_a_mask(self, labels: Labels) -> bool:
         """Whether the mask file of at least one class is there."""
         there = self.masks()
@@ -61,8 +69,11 @@ class Source:
 
     def files(self) -> list[Path]:
         """All files that the segmentation consists of."""
-        named = volumes_in(self.path) if self.layout == "masks" else [self.path]
-        return [file for path in named for file in companions(path)]
+        if self.named:
+            paths = [path for _, several in self.named for path in several]
+        else:
+            paths = volumes_in(self.path) if self.layout == "masks" else [self.path]
+        return [file for path in paths for file in companions(path)]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def labels_in(reference: Path, cases: list[PairedFiles], jobs: int) -> tuple[Lab
 
     def values(source: Source) -> set[int] | str:
         try:
-            return distinct_values(read_labels(source.path).array)
+            return distinct_values(read_labels(source.path, frame=source.frame).array)
         except BenchError as error:
             # Reported again when the case itself is scored.
             return error.one_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def read_segmentation(
     if source.problem:
         raise BenchError(source.problem, file=source.path)
     if source.layout == "label maps":
-        volume = read_labels(source.path, arena)
+        volume = read_labels(source.path, arena, source.frame)
         classes = {
             name: ClassPlace(kind="annotated", parts=(Part(layer=0, values=label.values),))
             for name, label in labels.items()
@@ -69,8 +69,8 @@ def read_segmentation(
         return _segments(source.path, labels)
     there = source.masks()
     found = {name: source.mask_of(name, label, there) for name, label in labels.items()}
-    paths = {name: path for name, path in found.items() if path}
-    masks = _MaskFiles(paths, arena, tolerance_mm)
+    paths = {name: source.parts_of(path) for name, path in found.items() if path}
+    masks = _MaskFiles(paths, arena, tolerance_mm, source.frame)
     if not masks:
         raise BenchError("folder holds no mask of any class", file=source.path)
     packed = pack_masks(masks, np.eye(4), "annotated")
@@ -138,17 +138,33 @@ def on_one_grid(
 
 
 class _MaskFiles(Mapping[str, NDArray[np.bool_]]):
-    """Masks by class, read one at a time when they are asked for, all on the first one's grid."""
+    """Masks by class, read one at a time when they are asked for, all on the first one's grid.
 
-    def __init__(self, paths: Mapping[str, Path], arena: Arena | None, tolerance: float) -> None:
+    A class with several files has their union.
+    """
+
+    def __init__(
+        self,
+        paths: Mapping[str, Sequence[Path]],
+        arena: Arena | None,
+        tolerance: float,
+        frame: int | None,
+    ) -> None:
         self._paths = paths
         self._arena = arena
         self._tolerance_mm = tolerance
+        self._frame = frame
         self._first: Volume | None = None
 
     def __getitem__(self, name: str) -> NDArray[np.bool_]:
-        path = self._paths[name]
-        volume = read_labels(path, self._arena)
+        first, *others = self._paths[name]
+        mask = self._read(first)
+        for path in others:
+            mask |= self._read(path)
+        return mask
+
+    def _read(self, path: Path) -> NDArray[np.bool_]:
+        volume = read_labels(path, self._arena, self._frame)
         if self._first is None:
             # Only the grid is kept: the voxels' memory is used again.
             self._first = Volume(np.broadcast_to(False, volume.array.shape), volume.affine)

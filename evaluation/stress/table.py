@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-import numpy as np
 import pandas as pd
 
 from evaluation.config import RunConfig
@@ -20,12 +19,16 @@ from evaluation.paths import RunPaths
 from evaluation.schema import STRESS
 from evaluation.stress.kinds import KINDS, Kind
 from evaluation.stress.running import StressedCase
-from evaluation.tables.intervals import spread
-from evaluation.tables.samples import EntrySample, Sample, reduce_entry
-from evaluation.tables.targets import Universe, overall_targets
+from evaluation.tables.quantities import means_with_intervals
 from evaluation.tables.views import Links
 
-QUANTITIES = ("named", "dsc", "lost", "meant", "unchanged", "alarm", "alarm_ml")
+QUANTITIES = {
+    **dict.fromkeys(("named", "dsc"), (0.0, 1.0)),
+    "lost": (-1.0, 1.0),
+    **dict.fromkeys(("meant", "unchanged", "alarm"), (0.0, 1.0)),
+    "alarm_ml": (0.0, math.inf),
+}
+"""With the smallest and largest value of each."""
 MOST_LOST = 0.1
 """DSC that other words for the same may cost; a class that is found worse is not judged by them."""
 MOST_UNCHANGED = 0.5
@@ -55,7 +58,7 @@ def stress_table(
         found = answers[answers["kind"] == kind.id]
         if found.empty:
             continue
-        numbers = _intervals(_with_quantities(found, kind))
+        numbers = means_with_intervals(_with_quantities(found, kind), QUANTITIES)
         about = {
             "data_kind": config.data_kind,
             "model": model,
@@ -137,40 +140,3 @@ def _with_quantities(found: pd.DataFrame, kind: Kind) -> pd.DataFrame:
         alarm=(alarms > 0).astype(float).where(alarms.notna()),
         alarm_ml=alarms,
     )
-
-
-def _intervals(found: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
-    """Mean and the ends of its interval for each quantity."""
-    slots = found[["dataset", "modality", "classes"]].drop_duplicates().sort_values("dataset")
-    people = sorted(found["person"].unique())
-    entries: list[EntrySample] = []
-    start, first = {}, 0
-    for entry, part in found.groupby("dataset"):
-        names = slots.loc[slots["dataset"] == entry, "classes"].tolist()
-        known = np.flatnonzero(np.isin(people, part["person"].unique()))
-        cases = part[["case", "person"]].drop_duplicates().reset_index(drop=True)
-        means = part.groupby(["case", "classes"])[list(QUANTITIES)].mean()
-        grid = pd.MultiIndex.from_product([cases["case"], names])
-        values = means.reindex(grid).to_numpy(dtype=np.float64)
-        shape = (len(cases), len(names), len(QUANTITIES))
-        order = {people[number]: i for i, number in enumerate(known.tolist())}
-        person = cases["person"].map(order).to_numpy(dtype=np.int64)
-        missing = np.zeros(shape[1:], dtype=np.int64)
-        entries.append(reduce_entry(str(entry), known, person, values.reshape(shape), missing))
-        start[str(entry)] = first
-        first += len(names)
-    sample = Sample(QUANTITIES, len(people), tuple(entries))
-    yes = np.ones(len(slots), dtype=bool)
-    dataset, modality, name = (
-        slots[column].to_numpy(dtype=str) for column in ("dataset", "modality", "classes")
-    )
-    universe = Universe(dataset, modality, name, leaf=yes, preferred=yes, start=start)
-    targets = overall_targets(universe)[0]
-    slot_means = sample.slot_means(universe)
-    low, high = spread(sample, universe, targets).interval()
-    numbers = {}
-    for position, quantity in enumerate(QUANTITIES):
-        own = targets.weights(np.isfinite(slot_means[:, position]))[0]
-        value = float(own @ np.nan_to_num(slot_means[:, position])) if own.any() else math.nan
-        numbers[quantity] = (value, float(low[0, position]), float(high[0, position]))
-    return numbers

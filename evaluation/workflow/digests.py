@@ -96,6 +96,15 @@ def measure_digest(card: DatasetCard, config: RunConfig) -> str:
     return digest(made, classes)
 
 
+def raters_digest(card: DatasetCard, config: RunConfig) -> str:
+    """What an entry's rows of the table `raters` depend on besides the split: masks and measures.
+
+    Of the masks names, sizes and times are looked at.
+    """
+    said = None if card.raters is None else card.raters.model_dump(mode="json")
+    return digest(measure_digest(card, config), said, raw_state(card, config))
+
+
 def tables_digest(config: RunConfig, plan: Plan) -> str:
     """What tables and report depend on besides score rows: what is declared, cards, the study."""
     entries = [find_card(name) for name in (*plan.entries, *plan.not_run)]

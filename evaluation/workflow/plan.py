@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.config import RunConfig, freeze, frozen_kind
+from evaluation.datasets.raters import require_images
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.splits import planned_cases
 from evaluation.datasets.status import present_entries
@@ -44,9 +45,12 @@ def plan_entries(config: RunConfig) -> Plan:
     `missing_data: error`.
 
     Raises:
-        BenchError: an unknown entry, or one whose split list is not there or not valid.
+        BenchError: an unknown entry, one that has no images, or one whose split list is not there
+            or not valid.
     """
     cards = [find_card(name) for name in entry_ids(config)]
+    for card in cards:
+        require_images(card)
     everything = tuple(card.id for card in cards)
     for card in cards:
         planned_cases(card, config)  # a promised list that is not there stops the run now

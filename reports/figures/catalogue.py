@@ -11,6 +11,7 @@ from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
 from evaluation.protocol import UNRANKED, Protocol
 from reports.figures.annotations import annotation_figures
+from reports.figures.ceilings import ceilings_figures
 from reports.figures.collection import collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
 from reports.figures.cost import cost_figure, model_size_figure
@@ -46,6 +47,8 @@ def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result
     yield "model size", model_size_figure(source)
     yield "statistics of the collection", collection_figures(source)
     yield "annotations of the run's scans", annotation_figures(source)
+    if source.table("raters") is not None:
+        yield "raters and models", ceilings_figures(source)
     if source.table("stress") is not None:
         yield "prompts under stress", stress_figure(source)
     makers: dict[str, Callable[[RunSource, Protocol], Result]] = {

@@ -17,6 +17,7 @@ from reports.source.downstream import after_upstream, answering
 from reports.source.run import RunSource
 from reports.source.words import INCOMPLETE, NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
 from reports.tables.aspects import aspects_table, printed_table
+from reports.tables.ceilings import ceilings_table
 from reports.tables.classes import (
     classes_table,
     datasets_table,
@@ -92,6 +93,8 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
         yield "recall by lesion volume", lesion_volumes_table(source), NOT_AVAILABLE
     if source.study.published.costs is not None:
         yield "cost beside published", costs_table(source), NOT_AVAILABLE
+    if source.table("raters") is not None:
+        yield "raters and models", ceilings_table(source), NOT_AVAILABLE
     if source.table("stress") is not None:
         yield "prompts under stress", stress_table(source), NOT_AVAILABLE
     yield "sensitivity", sensitivity_table(source), compared

@@ -152,6 +152,7 @@ def _listed(found: Sequence[Found], overlapping: int) -> dict[str, Any]:
                 "nearest_trained": list(item.prompt.nearest),
                 "similarity": item.prompt.similarity,
                 "far": item.prompt.far,
+                "doubtful": item.prompt.doubtful,
                 "file": item.file,
                 "value": item.value,
                 "voxels": item.voxels,

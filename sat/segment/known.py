@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 
 from evaluation.classes import vocabulary
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError, printable
+from evaluation.stress.wording import is_name
 from sat.prompts.book import PromptBook
 
 MOST_CHARACTERS = 300
+_ROUND = " .,;:!?\"'`"
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def plain_prompt(text: str) -> str:
-    """A prompt in lower case with single blanks in place of `_` and white space.
+    """A prompt in lower case with single blanks in place of `_`, no punctuation round it.
 
     Raises:
-        BenchError: it is empty, has no letter, holds characters that are not seen, or is a text
-            rather than a name.
+        BenchError: it is empty, has no letter or several lines, holds characters that are not
+            seen, or is a text rather than a name.
     """
-    plain = " ".join(text.lower().replace("_", " ").split())
+    if len(text.strip().splitlines()) > 1:
+        raise BenchError(
+            "a prompt has several lines",
+            found=f"`{printable(' | '.join(text.split()))[:60]}`",
+            expected="one structure",
+            hint="--prompt may be repeated",
+        )
+    plain = " ".join(text.lower().replace("_", " ").split()).strip(_ROUND) or text.strip()
     if not plain:
         raise BenchError("a prompt is empty", found=repr(text), hint="name a structure")
     hidden = [c for c in plain if unicodedata.category(c) in _INVISIBLE]
@@ -43,6 +54,30 @@ def plain_prompt(text: str) -> str:
             hint="name one structure a prompt; --prompt may be repeated",
         )
     return plain
+
+
+def words_of(name: str) -> str:
+    """The words of a name in one order, so that `kidney, left` is `left kidney`."""
+    return " ".join(sorted(re.findall(r"[^\W_]+", name.lower())))
+
+
+def negates(text: str) -> bool:
+    """Whether a text says that something is not there."""
+    return re.search(r"\b(no|not|none|without|absent|absence|except)\b", text) is not None
+
+
+def several_in(modality: Modality, trained: Mapping[str, str], plain: str) -> tuple[str, ...]:
+    """The classes in a list such as `liver, spleen and stomach`; () if it is none."""
+    parts = [part.strip() for part in re.split(r"[,;/&+]|\band\b", plain)]
+    named = [part in trained or is_name(modality, part) for part in parts if part]
+    return tuple(part for part in parts if part) if len(named) > 1 and all(named) else ()
+
+
+def spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
+    """Classes of the vocabulary with a similar spelling, whatever the order of the words."""
+    names = {words_of(info.name): info.name for info in vocabulary() if info.modality == modality}
+    close = get_close_matches(words_of(plain), list(names), n=2, cutoff=0.75)
+    return tuple(names[words] for words in close)
 
 
 def foreign_script(text: str) -> bool:

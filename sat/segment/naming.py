@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +22,19 @@ from evaluation.errors import BenchError
 from evaluation.stress.wording import IRRELEVANT
 from sat.model import SatModel
 from sat.prompts.book import Key, embed_new
-from sat.segment.known import foreign_script, not_trained, plain_prompt
+from sat.segment.known import (
+    foreign_script,
+    negates,
+    not_trained,
+    plain_prompt,
+    several_in,
+    spelled_alike,
+    words_of,
+)
 
 N_NEAREST = 3
+MOST_OTHERS = 32
+"""So many names of structures that were not trained are enough to know how near such names are."""
 Origin = Literal["trained", "vocabulary", "text"]
 
 
@@ -42,6 +51,9 @@ class Prompt:
         similarity: cosine of its text with the nearest one's, -1..1.
         unrelated: the largest such cosine of texts that have nothing to do with anatomy; a prompt
             no nearer than these is far from all that the checkpoint knows.
+        others: such a cosine that three in four names of structures have at most that it was not
+            trained on; a prompt no nearer than this may well be one of those.
+        several: classes that the text names, if it names more than one.
         similar_names: classes of the vocabulary that are spelled alike, for `text`.
         trained_for: another modality that the checkpoint was trained on the class for.
     """
@@ -52,6 +64,8 @@ class Prompt:
     nearest: tuple[str, ...] = ()
     similarity: float | None = None
     unrelated: float | None = None
+    others: float | None = None
+    several: tuple[str, ...] = ()
     similar_names: tuple[str, ...] = ()
     trained_for: Modality | None = None
 
@@ -61,6 +75,18 @@ class Prompt:
         if self.similarity is None or self.unrelated is None:
             return False
         return self.similarity <= self.unrelated
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its text is no nearer than names of structures that were not trained are.
+
+        A text that names the nearest class in so many words is not.
+        """
+        if self.far or self.similarity is None or self.others is None:
+            return False
+        words = set(words_of(self.name).split())
+        named = any(words.issuperset(words_of(name).split()) for name in self.nearest)
+        return self.similarity <= self.others and not named
 
     @property
     def warning(self) -> str | None:
@@ -79,6 +105,10 @@ class Prompt:
         parts = [f"`{self.name}` {what}"]
         if self.similar_names:
             parts.append("did you mean " + " or ".join(f"`{n}`" for n in self.similar_names))
+        if self.several:
+            parts.append(f"it names {' and '.join(f'`{n}`' for n in self.several)}: ask for each")
+        if self.origin == "text" and negates(self.name):
+            parts.append("a negation is not understood: the mask is of what is named")
         if foreign_script(self.name):
             parts.append("it is not in Latin letters, and the text encoder was taught English")
         parts.append(near)
@@ -87,6 +117,11 @@ class Prompt:
                 "FAR from all of them: words about something else are as near "
                 f"({self.unrelated:.2f}), so do not trust this mask (another language? a structure "
                 "that was not trained? --list shows what is known)"
+            )
+        elif self.doubtful:
+            parts.append(
+                "NOT NEAR: names of structures that it was not trained on are as near "
+                f"({self.others:.2f}), so it may find another structure"
             )
         return "; ".join(parts)
 
@@ -125,27 +160,24 @@ def trained_names(model: SatModel, modality: Modality) -> list[str]:
 
 def _look_up(model: SatModel, modality: Modality, plain: str) -> Prompt:
     trained = {plain_prompt(name): name for m, name in model.book.keys if m == modality}
-    if plain in trained:
-        return Prompt(trained[plain], (), "trained")
+    by_words = {words_of(known): name for known, name in trained.items()}
+    known = trained.get(plain) or by_words.get(words_of(plain))
+    if known is not None:
+        return Prompt(known, (), "trained")
     try:
         name = find_class(modality, plain).name
     except BenchError:
-        return Prompt(plain, (), "text", similar_names=_spelled_alike(modality, plain))
+        return Prompt(
+            plain,
+            (),
+            "text",
+            several=several_in(modality, trained, plain),
+            similar_names=spelled_alike(modality, plain),
+        )
     if plain_prompt(name) in trained:
         return Prompt(trained[plain_prompt(name)], (), "trained")
     other = next((m for m, known in model.book.keys if known == name), None)
     return Prompt(name, (), "vocabulary", trained_for=other)
-
-
-def _spelled_alike(modality: Modality, plain: str) -> tuple[str, ...]:
-    """Classes of the vocabulary with a similar spelling, whatever the order of the words."""
-    names = {
-        " ".join(sorted(info.name.split())): info.name
-        for info in vocabulary()
-        if info.modality == modality
-    }
-    close = get_close_matches(" ".join(sorted(plain.split())), list(names), n=2, cutoff=0.75)
-    return tuple(names[words] for words in close)
 
 
 def embed(
@@ -172,14 +204,19 @@ def embed(
     new = [prompt for prompt in prompts if prompt.origin != "trained"]
     encoded: dict[str, Tensor] = {}
     unrelated: float | None = None
+    others: float | None = None
     if new:
         keys: list[Key] = [(modality, prompt.name) for prompt in new]
-        # What is no nearer than these texts is far, whatever the encoder's cosines are like.
-        others: list[Key] = [(modality, text) for text in IRRELEVANT]
-        vectors = embed_new(book, settings, keys, text_encoder, others)
+        # Whatever the encoder's cosines are like: what is no nearer than these texts is far, and
+        # what is no nearer than most of these names may be such a structure.
+        strange = [*IRRELEVANT, *_not_trained(model, modality)]
+        beside: list[Key] = [(modality, text) for text in strange]
+        vectors = embed_new(book, settings, keys, text_encoder, beside)
         encoded = {prompt.name: vector for prompt, vector in zip(new, vectors, strict=False)}
-        strange = (_nearest(model, modality, vector)[1] for vector in vectors[len(keys) :])
-        unrelated = max(strange, default=None)
+        near = [_nearest(model, modality, vector)[1] for vector in vectors[len(keys) :]]
+        unrelated = max(near[: len(IRRELEVANT)], default=None)
+        names = sorted(near[len(IRRELEVANT) :])
+        others = names[len(names) * 3 // 4] if names else None
     answer, embeddings = [], []
     for prompt in prompts:
         if prompt.origin == "trained":
@@ -188,11 +225,21 @@ def embed(
         else:
             vector = encoded[prompt.name]
             nearest, similarity = _nearest(model, modality, vector)
-            answer.append(
-                replace(prompt, nearest=nearest, similarity=similarity, unrelated=unrelated)
-            )
+            prompt = replace(prompt, nearest=nearest, similarity=similarity)
+            answer.append(replace(prompt, unrelated=unrelated, others=others))
             embeddings.append(vector)
     return answer, torch.stack(embeddings)
+
+
+def _not_trained(model: SatModel, modality: Modality) -> list[str]:
+    """Names of the vocabulary that a checkpoint was not trained on, at most `MOST_OTHERS`."""
+    trained = {words_of(name) for _, name in model.book.keys}
+    names = sorted(
+        info.name
+        for info in vocabulary()
+        if info.modality == modality and words_of(info.name) not in trained
+    )
+    return names[:: max(1, -(-len(names) // MOST_OTHERS))]
 
 
 def _nearest(model: SatModel, modality: Modality, vector: Tensor) -> tuple[tuple[str, ...], float]:

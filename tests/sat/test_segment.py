@@ -218,6 +218,25 @@ def test_what_is_no_prompt_is_refused_in_clear_words(model, text, words):
     assert str(error.value).replace("\n", "").isprintable()
 
 
+def test_what_a_stranger_types_leads_to_the_class_or_says_what_is_odd(model):
+    """Order and punctuation are understood; lists, negations and other organs are said."""
+    same = resolve(model, "ct", ["kidney, left", "LEFT  kidney!", "left_kidney"])
+    assert [(prompt.name, prompt.origin) for prompt in same] == [("left kidney", "trained")]
+    odd = {
+        "liver, aorta": "it names `liver` and `aorta`: ask for each",
+        "no tumour": "a negation is not understood",
+        "foie": "FAR from all",
+        "lungs": "NOT NEAR",
+        "robert'); drop table cases;--": "FAR from all",
+        "kidny": "did you mean `kidney`",
+    }
+    asked = embed(model, "ct", resolve(model, "ct", [*odd, "hepatic parenchyma of the liver"]))[0]
+    for prompt, words in zip(asked, odd.values(), strict=False):
+        assert words in prompt.warning
+    assert "NEAR" not in asked[-1].warning
+    assert not asked[-1].far
+
+
 def test_a_list_of_what_the_checkpoint_knows(checkpoint):
     done = CliRunner().invoke(build(), ["segment", "--list", "-c", str(checkpoint)])
     assert done.exit_code == 0, done.output

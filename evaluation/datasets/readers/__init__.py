@@ -25,6 +25,7 @@ READERS: dict[str, str] = {
     "dicom_png": "evaluation.datasets.readers.dicom_png:DicomPngReader",
     "dicom_nifti": "evaluation.datasets.readers.dicom_nifti:DicomNiftiReader",
     "frames": "evaluation.datasets.readers.frames:FramesReader",
+    "no_image": "evaluation.datasets.readers.no_image:NoImageReader",
     "probabilities": "evaluation.datasets.readers.probabilities:ProbabilitiesReader",
 }
 

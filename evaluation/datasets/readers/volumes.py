@@ -11,7 +11,7 @@ import numpy as np
 
 from evaluation.datasets.readers.base import RawCase
 from evaluation.errors import BenchError
-from evaluation.volumes.geometry import nifti_affine, refuse_shear
+from evaluation.volumes.frames import count_frames, read_frame
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import (
     GEOMETRY_TOLERANCE_MM,
@@ -98,34 +98,16 @@ def read_label(raw: RawCase, path: Path) -> Volume:
 def read_channel(raw: RawCase, path: Path, channel: int, n_channels: int) -> Volume:
     """One channel of a 4D NIfTI file as a 3D volume; integers keep their type."""
     refuse_faulty(raw, (path,))
-    if not path.is_file():
-        raise BenchError("volume not found", file=path, hint="check the path and the download")
-    try:
-        image: Any = nib.load(path)
-        shape = tuple(image.shape)
-        if len(shape) != 4 or shape[3] != n_channels:
-            raise BenchError(
-                f"case `{raw.case}`: image has not the channels that the card names",
-                file=path,
-                found=f"shape {shape}",
-                expected=f"four axes, the last of {n_channels}",
-                hint="correct `channels` under reader_args in the card",
-            )
-        array = np.asarray(image.dataobj[..., channel])
-    except BenchError:
-        raise
-    except Exception as error:
+    there = count_frames(path)
+    if there != n_channels:
         raise BenchError(
-            "volume cannot be read; it is truncated or corrupt",
+            f"case `{raw.case}`: image has not the channels that the card names",
             file=path,
-            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            hint="download or write the file again",
-        ) from error
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
-    affine, remark = nifti_affine(image.header, path)
-    refuse_shear(affine, path)
-    return Volume(array, affine, remark)
+            found=f"{there} channels" if there else "no fourth axis",
+            expected=f"four axes, the last of {n_channels}",
+            hint="correct `channels` under reader_args in the card",
+        )
+    return read_frame(path, channel)
 
 
 def with_spacing(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
