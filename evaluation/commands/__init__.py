@@ -12,6 +12,7 @@ from evaluation.commands import (
     imports,
     metrics,
     plan,
+    presets,
     publishing,
     run,
     stress,
@@ -32,3 +33,4 @@ def register(app: typer.Typer) -> None:
     publishing.register(app)
     audit.register(app)
     stress.register(app)
+    presets.register(app)
