@@ -15,6 +15,7 @@ from tqdm import tqdm
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
+from evaluation.datasets.registry import load_cards
 from evaluation.datasets.splits import list_remarks, split_file, split_list, studies_with
 from evaluation.datasets.standardise import patient_of, standardised
 from evaluation.datasets.status import is_present
@@ -109,6 +110,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 )
                 yield Finding(card.id, "", "fault", message)
         yield from _strays(card, reader, folder)
+        yield from _overlap_findings(card, {raw.case for raw in cases}, patients)
         kept = [raw.case for raw in cases if raw.case not in card.exclude]
         for study in studies_with(card):
             yield from _list_findings(card, study, kept)
@@ -120,6 +122,22 @@ def _strays(card: DatasetCard, reader: Reader, folder: Path) -> Iterator[Finding
         for kind, path in reader.strays(folder):
             verdict: Verdict = "fault" if kind.startswith("label") else "note"
             yield Finding(card.id, "", verdict, f"{kind}; {path.relative_to(folder)}")
+
+
+def _overlap_findings(
+    card: DatasetCard, cases: set[str], patients: Mapping[str, Mapping[str, str]]
+) -> Iterator[Finding]:
+    """Overlaps of the card that say nothing, since nothing has the names that they give."""
+    names = cases.union(*patients.values())
+    known = load_cards()
+    for overlap in card.overlaps:
+        if overlap.dataset not in known:
+            message = f"overlaps: there is no dataset `{overlap.dataset}`; it links nothing"
+            yield Finding(card.id, "", "fault", message)
+        listed = [*overlap.linked, *(overlap.not_linked if overlap.not_linked != "all" else ())]
+        for mine in sorted({mine for mine, _ in listed} - names):
+            message = f"overlaps: no case and no patient here is called `{mine}`"
+            yield Finding(card.id, "", "note", message)
 
 
 def _list_findings(

@@ -1,4 +1,4 @@
-"""`satbench presets`: every preset is listed, and one that is printed in full is the same preset."""
+"""`satbench presets`: every preset is listed, and one in full is the same preset."""
 
 from pathlib import Path
 
