@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from evaluation.datasets.card import DatasetCard
+from evaluation.datasets.fingerprint import Fingerprint, fingerprint, unlike
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
 from evaluation.datasets.registry import load_cards
@@ -37,8 +38,9 @@ class Finding:
     shape: str = ""
     spacing_mm: str = ""
     orientation: str = ""
+    fingerprint: Fingerprint | None = None
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
@@ -49,7 +51,8 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
     Each case goes through its reader and through everything that standardise demands of it;
     nothing is written. Files that make no case are named, and what a split list says is compared
     with the cases that are there. Scans with the same voxels are named: in one entry that is a
-    fault, between entries that declare an overlap a note.
+    fault, between entries that declare an overlap a note. Scans that are unlike the others of the
+    entry (spacing, field of view, share of voxels not 0, intensities, volume of a class) are notes.
 
     Args:
         raw_root: folder that holds the raw datasets.
@@ -71,6 +74,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
             yield Finding(card.id, "", "fault", error.one_line)
             continue
         patients: dict[str, dict[str, str]] = {}
+        prints: dict[str, Fingerprint] = {}
         for raw in tqdm(cases, desc=f"check {card.id}", unit="case", disable=None):
             if raw.case in card.exclude:
                 yield Finding(card.id, raw.case, "excluded", card.exclude[raw.case])
@@ -79,13 +83,15 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 patient = patient_of(card, raw.case)
                 patients.setdefault(patient.lower(), {})[patient] = raw.case
                 scan = reader.read(raw)
-                image, _, missing = standardised(card, raw, scan, card.classes)
+                image, labels, missing = standardised(card, raw, scan, card.classes)
             except BenchError as error:
                 yield Finding(card.id, raw.case, "fault", error.one_line)
                 continue
             except Exception as error:
                 yield Finding(card.id, raw.case, "fault", f"{type(error).__name__}: {error}")
                 continue
+            sequence = card.sequence_of(raw.case, raw.sequence)
+            prints[raw.case] = fingerprint(image, labels, card.modality_of(raw.case), sequence)
             content = content_hash(image)
             first = seen.setdefault(content, (card.id, raw))
             verdict, message = _duplicate(card.id, raw, first, overlaps)
@@ -100,7 +106,10 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 shape="x".join(str(n) for n in image.array.shape),
                 spacing_mm=" ".join(f"{mm:g}" for mm in image.spacing_mm),
                 orientation=orientation_of(scan.image.affine),
+                fingerprint=prints[raw.case],
             )
+        for case, words in unlike(prints):
+            yield Finding(card.id, case, "note", words)
         for spellings in patients.values():
             if len(spellings) > 1:
                 names = " and ".join(f"`{name}` (case {case})" for name, case in spellings.items())
