@@ -9,6 +9,7 @@ from evaluation.commands import (
     claims,
     classes,
     data,
+    exports,
     imports,
     metrics,
     plan,
@@ -34,3 +35,4 @@ def register(app: typer.Typer) -> None:
     audit.register(app)
     stress.register(app)
     presets.register(app)
+    exports.register(app)

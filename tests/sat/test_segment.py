@@ -20,6 +20,7 @@ from evaluation.errors import BenchError
 from evaluation.training.checkpoints import save_content
 from evaluation.volumes.image_files import (
     Volume,
+    from_ras,
     orientation_of,
     read_volume,
     same_grid,
@@ -32,7 +33,7 @@ from sat.prompts.book import PromptBook
 from sat.segment.answer import flattened
 from sat.segment.naming import embed, resolve
 from sat.segment.overlay import class_colours, middle_of
-from sat.segment.scan import doubts, read_scan, turned_back
+from sat.segment.scan import doubts, read_scan
 from sat.segment.segment import Progress, Request, segment_scan
 from sat.text.encoder import TextEncoder, minilm_folder
 
@@ -354,7 +355,9 @@ def test_every_orientation_is_turned_back(code):
         affine @ nib.orientations.inv_ornt_aff(change, ras.shape),
     )
     assert orientation_of(stored.affine) == code
-    assert np.array_equal(turned_back(to_ras(stored).array, stored.affine), stored.array)
+    back = from_ras(to_ras(stored), code)
+    assert np.array_equal(back.array, stored.array)
+    assert np.array_equal(back.affine, stored.affine)
 
 
 def test_planes_go_through_the_foreground():
