@@ -189,8 +189,8 @@ def fingerprint_lines(dataset: str, prints: Mapping[str, Fingerprint]) -> Iterat
     if prints:
         yield (
             f"Intensities are of at most {SAMPLE:,} voxels evenly over each scan, all else of "
-            f"every voxel; a volume is over the scans that show the class. Of {FEWEST} scans or more, "
-            f"those beyond the quartiles by {FENCE:g} times their distance are named above."
+            f"every voxel; a volume is over the scans that show the class. Of {FEWEST} scans or "
+            f"more, those beyond the quartiles by {FENCE:g} times their distance are named above."
         )
 
 
