@@ -58,7 +58,8 @@ def test_spread_over_trainings(tmp_path: Path) -> None:
     # Beside all entries, each of them, by its own means.
     by_entry = pd.read_parquet(paths.table("dataset")).query(
         "metric == 'dsc' and policy == 'present-only' and view == 'paper'"
-        " and dataset == 'promise12' and coverage == 'supported' and aggregation == 'macro' and model.str.startswith('mine')"
+        " and dataset == 'promise12' and coverage == 'supported' and aggregation == 'macro'"
+        " and model.str.startswith('mine')"
     )
     of_entry = [100 * value for value in by_entry["value"]]
     (found,) = [r for r in table.rows if r[1:3] == (source.dataset_title("promise12"), "DSC")]
