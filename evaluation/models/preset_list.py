@@ -77,8 +77,8 @@ def preset_groups(
             continue
         folder = _folder(card)
         groups.setdefault(card.id if folder is None else folder, []).append(card.id)
-    for folder, models in groups.items():
-        names = preset_names(folder) if isinstance(folder, Path) else []
+    for place, models in groups.items():
+        names = preset_names(place) if isinstance(place, Path) else []
         yield tuple(models), {name: preset_facts(find_model(models[0]), name) for name in names}
 
 

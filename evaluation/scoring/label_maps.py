@@ -54,7 +54,7 @@ def export_predictions(
     model: str,
     out: Path,
     datasets: Sequence[str] = (),
-    done: Callable[[str], None] = lambda _case: None,
+    done: Callable[[str], object] = lambda _case: None,
 ) -> Iterator[Exported]:
     """Write a model's predictions, entry by entry, as `<out>/<dataset>/<case>.nii.gz`.
 
@@ -93,7 +93,7 @@ def export_predictions(
 
 
 def _export_entry(
-    paths: RunPaths, card: DatasetCard, model: str, folder: Path, done: Callable[[str], None]
+    paths: RunPaths, card: DatasetCard, model: str, folder: Path, done: Callable[[str], object]
 ) -> Exported:
     cases = [row.case for row in read_split(paths, card.id) if row.split == "test"]
     failed: dict[str, str] = {}

@@ -307,8 +307,8 @@ def to_ras(volume: Volume) -> Volume:
 
 def from_ras(volume: Volume, orientation: str) -> Volume:
     """Undo `to_ras`: flip and permute axes to an orientation such as `LPS`; nothing is moved."""
-    codes = nib.orientations.axcodes2ornt
-    change = nib.orientations.ornt_transform(codes("RAS"), codes(tuple(orientation)))
+    ras, stored = (nib.orientations.axcodes2ornt(code) for code in ("RAS", orientation))
+    change = nib.orientations.ornt_transform(ras, stored)
     array = np.ascontiguousarray(nib.orientations.apply_orientation(volume.array, change))
     affine = volume.affine @ nib.orientations.inv_ornt_aff(change, volume.array.shape)
     return Volume(array, affine, volume.remark)
