@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ from sat.released.commands import convert_released
 from sat.sampling_command import sampling
 
 MODEL_ID = "sat-nano"
+SOME_FAILED = 3
 Run = typer.Option(..., help="The run's folder, results/<name>.")
 
 
@@ -112,7 +114,8 @@ def atlas(
 
 def segment(
     image: Path | None = typer.Argument(
-        None, help="NIfTI, NRRD or MetaImage file, or a folder with one DICOM series."
+        None,
+        help="NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or a folder of scans.",
     ),
     prompt: list[str] = typer.Option(
         [], "--prompt", "-p", help="A structure, such as liver; may be repeated."
@@ -139,7 +142,9 @@ def segment(
 
     Names may be printed names, aliases or raw names of the datasets (`satbench classes`); any
     other words go to the text encoder, with a word on how near they are to a trained class.
-    Masks come on the scan's own grid and in its orientation.
+    Masks come on the scan's own grid and in its orientation. Of a folder of scans (files, or
+    folders with a file or a DICOM series each) every scan gets a folder in --out; one that fails
+    does not end the others (exit code 3), and the same call again does what is missing.
     """
     from evaluation.classes.modality import find_modality
 
@@ -157,7 +162,8 @@ def segment(
         raise typer.BadParameter(f"missing {', '.join(lacking)} (only --list goes without)")
     import torch
 
-    from sat.segment.console import segment_shown
+    from sat.segment.console import segment_all_shown, segment_shown
+    from sat.segment.many import scans_in
     from sat.segment.segment import Request
 
     if threads is not None:
@@ -175,6 +181,13 @@ def segment(
         text_encoder=text_encoder,
         device=device,
     )
+    if scans := scans_in(image):
+        counts = Counter(answer.status for answer in segment_all_shown(request, scans))
+        words = f"{counts['ok']} segmented, {counts['kept']} kept, {counts['failed']} failed"
+        typer.echo(f"{out}: {len(scans)} scans: {words}")
+        if counts["failed"]:
+            raise typer.Exit(SOME_FAILED)
+        return
     found = segment_shown(request)
     width = max(len(item.prompt.name) for item in found)
     for item in found:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from evaluation.files.records import PresetSource, Record, read_preset
+from evaluation.models.preset_list import PresetFacts, device_words, sides
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "paper"
@@ -90,3 +91,31 @@ def load_preset(source: PresetSource = None) -> NnunetPreset:
         BenchError: no such preset, or an invalid one (file, field and what was found).
     """
     return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, NnunetPreset, "nnU-Net")
+
+
+def preset_facts(_model: str, name: str) -> PresetFacts:
+    """What `satbench presets` says of one.
+
+    Raises:
+        BenchError: as `load_preset`.
+    """
+    preset = load_preset(name)
+    network, schedule = preset.network, preset.schedule
+    origin = "of Table 7" if preset.mode == "pinned" else "of nnU-Net's plan"
+    patch = sides(network.patch_size) if network.patch_size else origin
+    if network.patch_cap:
+        patch = f"{origin} up to {network.patch_cap}"
+    steps = "1000 epochs of 250 iterations"
+    if schedule is not None:
+        each = f" + {schedule.per_class} a class" if schedule.per_class else ""
+        steps = f"{schedule.base}{each} iterations"
+        steps += f", at least {schedule.at_least}" if schedule.at_least > schedule.base else ""
+    folds = f", {len(preset.folds)} networks each" if len(preset.folds) > 1 else ""
+    return PresetFacts(
+        device_words(preset.device),
+        f"from {network.width}" if network.width else origin,
+        patch,
+        steps + folds,
+        preset.description,
+        preset,
+    )

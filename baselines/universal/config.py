@@ -16,6 +16,7 @@ from baselines.universal.networks.sizes import NetworkSizes
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.records import PresetSource, Record, merged, read_preset, validated
 from evaluation.models.card import find_model
+from evaluation.models.preset_list import PresetFacts, device_words, sides
 from evaluation.training.settings import TrainingPreset, Triple
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
@@ -175,4 +176,27 @@ def system_of(model: str, options: Mapping[str, object] | None = None) -> str:
         expected="an option `system` in the card (or an id) that is `module:object` or one of "
         + ", ".join(SYSTEMS),
         hint=did_you_mean(name, SYSTEMS),
+    )
+
+
+def preset_facts(model: str, name: str) -> PresetFacts:
+    """What `satbench presets` says of one, for one system.
+
+    Raises:
+        BenchError: as `load_preset`, or it is not valid for the system.
+    """
+    common, system = load_preset(name), system_of(model)
+    preset = common.of(system)
+    training = preset.training
+    whole = merged(
+        common.model_dump(mode="json"), preset.model_dump(mode="json", exclude={"system"})
+    )
+    return PresetFacts(
+        device_words(training.device, training.processes),
+        sides(preset.network.widths),
+        sides(training.patch),
+        f"{training.steps} steps",
+        preset.description,
+        Presets.model_validate({**whole, "systems": {}}),
+        () if preset.upstream is None else (preset.upstream.checkpoint,),
     )

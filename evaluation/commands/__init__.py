@@ -9,9 +9,11 @@ from evaluation.commands import (
     claims,
     classes,
     data,
+    exports,
     imports,
     metrics,
     plan,
+    presets,
     publishing,
     run,
     stress,
@@ -32,3 +34,5 @@ def register(app: typer.Typer) -> None:
     publishing.register(app)
     audit.register(app)
     stress.register(app)
+    presets.register(app)
+    exports.register(app)

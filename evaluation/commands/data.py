@@ -74,8 +74,12 @@ def check(
     dataset: list[str] = typer.Option([], "--dataset", help="Only this entry (repeatable)."),
     as_json: bool = typer.Option(False, "--json", help="Print every finding as JSON."),
 ) -> None:
-    """Read every case of a raw root and report what is wrong with it (exit code 3 if anything)."""
+    """Read every case of a raw root and report what is wrong with it (exit code 3 if anything).
+
+    Of each entry it also says what its scans are like, and names those unlike the others.
+    """
     from evaluation.datasets.check import check_root, count, finding_lines
+    from evaluation.datasets.fingerprint import fingerprint_lines
     from evaluation.datasets.registry import find_card, load_cards
     from evaluation.datasets.status import is_present
     from evaluation.errors import BenchError
@@ -97,6 +101,12 @@ def check(
     else:
         for line in finding_lines(findings):
             typer.echo(line)
+        for name in dict.fromkeys(finding.dataset for finding in findings):
+            of_entry = [finding for finding in findings if finding.dataset == name]
+            prints = {f.case: f.fingerprint for f in of_entry if f.fingerprint is not None}
+            for line in fingerprint_lines(name, prints):
+                typer.echo(line)
+        typer.echo()
         typer.echo(f"{'entry':<20} {'ok':>6} {'note':>6} {'fault':>6} {'excluded':>9}")
         for name, row in count(findings).items():
             typer.echo(

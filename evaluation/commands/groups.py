@@ -16,6 +16,7 @@ PANELS = (SCORE, RUN, STEPS, MODELS, DATASETS, REPORTS, SAT)
 
 _GROUPS = {
     "data": ("Look at raw datasets before a run.", DATASETS),
+    "export": ("Write what a run holds in forms that other programs read.", RUN),
     "new": ("Write a template card of a model or a dataset.", MODELS),
 }
 

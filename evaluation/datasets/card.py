@@ -7,10 +7,11 @@ names). Unknown keys are refused. New Python is needed only for a new file layou
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from evaluation.classes.entry import ClassEntry
 from evaluation.classes.modality import Modality
@@ -184,6 +185,18 @@ class DatasetCard(Card):
     overlaps: tuple[Overlap, ...] = ()
     specialists: tuple[Specialist, ...] = ()
     unverified: tuple[str, ...] = ()
+
+    @field_validator("overlaps", mode="before")
+    @classmethod
+    def _of_scans(cls, value: object) -> object:
+        listed = value if isinstance(value, list | tuple) else [value]
+        if any(not isinstance(overlap, Mapping | Overlap) for overlap in listed):
+            raise ValueError(
+                "it names scans that are in two datasets or twice in one, each as {dataset, "
+                "relation, verified}; classes need no word to overlap: let two of them have the "
+                "same `values`, or files of their own"
+            )
+        return value
 
     @property
     def modalities(self) -> tuple[Modality, ...]:

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.raters import NO_IMAGE, fault_of, find_raters
+from evaluation.datasets.fingerprint import Fingerprint, fingerprint, unlike
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
+from evaluation.datasets.registry import load_cards
 from evaluation.datasets.splits import list_remarks, split_file, split_list, studies_with
 from evaluation.datasets.standardise import patient_of, standardised
 from evaluation.datasets.status import is_present
@@ -37,8 +39,9 @@ class Finding:
     shape: str = ""
     spacing_mm: str = ""
     orientation: str = ""
+    fingerprint: Fingerprint | None = None
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
@@ -49,7 +52,8 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
     Each case goes through its reader and through everything that standardise demands of it;
     nothing is written. Files that make no case are named, and what a split list says is compared
     with the cases that are there. Scans with the same voxels are named: in one entry that is a
-    fault, between entries that declare an overlap a note.
+    fault, between entries that declare an overlap a note. Scans that are unlike the others of the
+    entry (spacing, field of view, share of voxels not 0, intensities, volume of a class) are notes.
 
     Args:
         raw_root: folder that holds the raw datasets.
@@ -71,6 +75,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
             yield Finding(card.id, "", "fault", error.one_line)
             continue
         patients: dict[str, dict[str, str]] = {}
+        prints: dict[str, Fingerprint] = {}
         for raw in tqdm(cases, desc=f"check {card.id}", unit="case", disable=None):
             if raw.case in card.exclude:
                 yield Finding(card.id, raw.case, "excluded", card.exclude[raw.case])
@@ -81,13 +86,15 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 if not raw.image:
                     continue  # what there is of it are the masks of raters
                 scan = reader.read(raw)
-                image, _, missing = standardised(card, raw, scan, card.classes)
+                image, labels, missing = standardised(card, raw, scan, card.classes)
             except BenchError as error:
                 yield Finding(card.id, raw.case, "fault", error.one_line)
                 continue
             except Exception as error:
                 yield Finding(card.id, raw.case, "fault", f"{type(error).__name__}: {error}")
                 continue
+            sequence = card.sequence_of(raw.case, raw.sequence)
+            prints[raw.case] = fingerprint(image, labels, card.modality_of(raw.case), sequence)
             content = content_hash(image)
             first = seen.setdefault(content, (card.id, raw))
             verdict, message = _duplicate(card.id, raw, first, overlaps)
@@ -102,7 +109,10 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 shape="x".join(str(n) for n in image.array.shape),
                 spacing_mm=" ".join(f"{mm:g}" for mm in image.spacing_mm),
                 orientation=orientation_of(scan.image.affine),
+                fingerprint=prints[raw.case],
             )
+        for case, words in unlike(prints):
+            yield Finding(card.id, case, "note", words)
         for spellings in patients.values():
             if len(spellings) > 1:
                 names = " and ".join(f"`{name}` (case {case})" for name, case in spellings.items())
@@ -113,6 +123,7 @@ def check_root(raw_root: Path, cards: Sequence[DatasetCard]) -> Iterator[Finding
                 yield Finding(card.id, "", "fault", message)
         yield from _strays(card, reader, folder)
         yield from _rater_findings(card, folder)
+        yield from _overlap_findings(card, {raw.case for raw in cases}, patients)
         kept = [raw.case for raw in cases if raw.case not in card.exclude]
         for study in studies_with(card):
             yield from _list_findings(card, study, kept)
@@ -144,6 +155,20 @@ def _rater_findings(card: DatasetCard, folder: Path) -> Iterator[Finding]:
             yield Finding(card.id, case, "note" if len(raters) < 2 else "fault", fault)
         elif card.reader == NO_IMAGE:
             yield Finding(card.id, case, "ok", f"masks of {len(raters)} raters")
+def _overlap_findings(
+    card: DatasetCard, cases: set[str], patients: Mapping[str, Mapping[str, str]]
+) -> Iterator[Finding]:
+    """Overlaps of the card that say nothing, since nothing has the names that they give."""
+    names = cases.union(*patients.values())
+    known = load_cards()
+    for overlap in card.overlaps:
+        if overlap.dataset not in known:
+            message = f"overlaps: there is no dataset `{overlap.dataset}`; it links nothing"
+            yield Finding(card.id, "", "fault", message)
+        listed = [*overlap.linked, *(overlap.not_linked if overlap.not_linked != "all" else ())]
+        for mine in sorted({mine for mine, _ in listed} - names):
+            message = f"overlaps: no case and no patient here is called `{mine}`"
+            yield Finding(card.id, "", "note", message)
 
 
 def _list_findings(

@@ -28,7 +28,8 @@ source:
 citation: Authors, title, venue, year
 
 # The files under raw_root. A layout that exists needs no Python: `satbench datasets --readers`.
-# {{case}} stands for a part of a name; what it may be can be a regular expression under `names`.
+# {{case}} stands for a part of a name, and names the case; what it may be can be a regular
+# expression under `names`. `*` is any other text within one name: "*/{{case}}/T1*.nii.gz".
 folder: "{title}"
 layout: images/CASE.nii.gz, labels/CASE.nii.gz
 reader: paired
@@ -56,8 +57,9 @@ patient_pattern: "^(.*)$"
 split: {{train: 80, test: 20, rule: seeded}}
 expected_cases: 100
 expected_patients: 100
-# Scans shared with another dataset, or twice in this one, by case or patient ids: `linked` pairs
-# are one person, `not_linked` are not, whatever `satbench data audit` found (`all`: none is).
+# `overlaps` is of scans, not of classes: those shared with another dataset, or twice in this one,
+# by case or patient ids: `linked` pairs are one person, `not_linked` are not, whatever `satbench
+# data audit` found (`all`: none is).
 # overlaps: [{{dataset: OTHER, relation: WHY, verified: true, linked: [[MINE, THEIRS]]}}]
 # Which nnU-Nets to train on it: here one, for all classes.
 specialists:

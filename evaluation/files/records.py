@@ -244,12 +244,15 @@ def is_preset_file(name: object) -> bool:
     return isinstance(name, str) and name.endswith((".yaml", ".yml"))
 
 
-def _preset_file(name: str, folder: Path, title: str) -> Path:
+def _preset_file(name: str, folder: Path, title: str, named_in: Path | None = None) -> Path:
     own = is_preset_file(name)
     path = Path(name) if own else folder / f"{name}.yaml"
     if not path.is_file():
         raise BenchError(
-            f"no {title} preset `{name}`", file=path, hint=did_you_mean(name, preset_names(folder))
+            f"no {title} preset `{name}`",
+            file=path,
+            found=None if named_in is None else f"`extends: {name}` in {named_in}",
+            hint=did_you_mean(name, preset_names(folder)),
         )
     return path
 
@@ -261,7 +264,7 @@ def _extended(path: Path, folder: Path, title: str, before: tuple[Path, ...]) ->
     parent = values.pop("extends", None)
     if parent is None:
         return values
-    base = _preset_file(str(parent), folder, title)
+    base = _preset_file(str(parent), folder, title, path)
     return merged(_extended(base, folder, title, (*before, path)), values)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from tqdm import tqdm
 
 from evaluation.cases import (
     PREDICTION_FILE,
@@ -29,6 +28,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import cases_to_predict, n_test_shards
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated, made_again
+from evaluation.files.progress import Progress
 from evaluation.files.reading import rows_of, text_of
 from evaluation.files.sums import discard
 from evaluation.files.writing import atomic_path, write_json
@@ -104,13 +104,12 @@ def predict_shard(run: Path, model_id: str, dataset: str, shard: int) -> Path:
         else:
             todo.append(case)
     meter = _meter(paths, card, dataset, shard, goes_on=len(todo) < len(cases))
-    title = f"{model_id} on {dataset}"
-    bar = tqdm(total=len(todo), desc=title, unit="case", disable=None)
-    with bar as progress, crashes.open() as asks:
+    shown = Progress(f"{model_id} on {dataset}", len(todo), kept=len(cases) - len(todo))
+    with shown as progress, crashes.open() as asks:
         for case, answer, seconds in answers_of(model, todo, supported, asks):
             answered = _Answer(answer, seconds, made_from[case.case])
             status.append(_keep(paths, model_id, case, answered, supported))
-            progress.update()
+            progress.done(case.case, seconds, "failed" if status[-1].status == "failed" else "")
     if todo:
         meter.write()
     _write_status(target, status)

@@ -305,6 +305,15 @@ def to_ras(volume: Volume) -> Volume:
     return Volume(np.asanyarray(image.dataobj), affine, volume.remark)
 
 
+def from_ras(volume: Volume, orientation: str) -> Volume:
+    """Undo `to_ras`: flip and permute axes to an orientation such as `LPS`; nothing is moved."""
+    ras, stored = (nib.orientations.axcodes2ornt(code) for code in ("RAS", orientation))
+    change = nib.orientations.ornt_transform(ras, stored)
+    array = np.ascontiguousarray(nib.orientations.apply_orientation(volume.array, change))
+    affine = volume.affine @ nib.orientations.inv_ornt_aff(change, volume.array.shape)
+    return Volume(array, affine, volume.remark)
+
+
 def orientation_of(affine: Affine) -> str:
     """Axis codes such as `RAS` or `LPS`."""
     return "".join(str(code) for code in nib.aff2axcodes(affine))

@@ -19,6 +19,7 @@ from evaluation.datasets.splits import (
     list_remarks,
     natural_key,
     planned_cases,
+    read_split_file,
     split_file,
     split_rule,
 )
@@ -97,8 +98,15 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
     else:
         said: list[str] = []
         rule, people = split_rule(card, study), Counter(patients)
-        drawn_sides(card, rule, config.seed, people, said.append, config.fold)
+        sides = drawn_sides(card, rule, config.seed, people, said.append, config.fold)
         yield from said
+        if moved := _moved(paths.split(dataset), sides):
+            yield (
+                f"{dataset}: by the scans, seed and fold of now, the draw moves {_few(moved)}; "
+                "what hangs on them is trained and scored again. To keep the sides as they were, "
+                f"copy {paths.split(dataset)} to {split_file(dataset, study)}, add the new scans "
+                "that you want, and write `rule: official` into the card"
+            )
     tables = [paths.case_shard(dataset, shard) for shard in range(n_shards(card, config))]
     rows = {row.case: row for path in tables if path.is_file() for row in read_rows(path)}
     usable = {case for case, row in rows.items() if row.status == "ok"}
@@ -111,9 +119,21 @@ def raw_remarks(dataset: str, config: RunConfig, paths: RunPaths) -> Iterator[st
         where = tables[0].parent
         yield f"{head}: {_few(broken)} could not be standardised; {where} says why"
     if new := [case for case in raw if case not in usable and case not in broken]:
-        yield f"{head}; new: {_few(new)}; they are taken in now"
+        yield f"{head}; new: {_few(new)}; they are taken in now, what hangs on them is made again"
     if gone := sorted(usable.difference(raw), key=natural_key):
         yield f"{head}; no longer there: {_few(gone)}; they are left out now"
+
+
+def _moved(split: Path, sides: Mapping[str, str]) -> list[str]:
+    """Patients of a run's split that a new draw puts on another side, with both."""
+    if not split.is_file():
+        return []
+    before = {row.patient: row.split for row in read_split_file(split)}
+    return [
+        f"patient {patient} from {before[patient]} to {sides[patient]}"
+        for patient in sorted(before.keys() & sides.keys(), key=natural_key)
+        if before[patient] != sides[patient]
+    ]
 
 
 def _few(cases: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
@@ -29,6 +30,7 @@ from reports.source.cases import CaseRows
 from reports.source.measures import Measure
 from reports.source.published import published_lookup, published_models
 from reports.source.run import RunSource
+from reports.source.trainings import mean_and_deviation, seeds_of
 from reports.source.words import (
     grid_title,
     left_out_of_regions,
@@ -173,6 +175,7 @@ def _meta(source: RunSource) -> dict[str, Any]:
     ]
     if lacking := left_out_of_regions(source):
         notes.append(lacking)
+    notes += _over_trainings(source)
     if len(source.published):
         document = source.study.document
         notes.append(
@@ -189,6 +192,25 @@ def _meta(source: RunSource) -> dict[str, Any]:
         "minPatients": MIN_PATIENTS,
         "tooSmall": TOO_SMALL,
     }
+
+
+def _over_trainings(source: RunSource) -> Iterator[str]:
+    """Mean and deviation of each model that is trained with several seeds, by the headline."""
+    frame = source.pick("overall", source.protocols[0])
+    for group in seeds_of(source) if frame is not None else ():
+        assert frame is not None
+        rows = frame[(frame["statistic"] == "entries") & frame["model"].isin(group.models)]
+        said = []
+        for measure in source.measures:
+            found = rows.loc[rows["measure"] == measure.key, "value"].dropna()
+            if len(found) > 1:
+                values = [float(measure.scaled(value)) for value in found]
+                said.append(f"{measure.head} {mean_and_deviation(values)}")
+        seeds = listed(str(seed) for seed in group.seeds)
+        yield (
+            f"{group.title} is trained with the seeds {seeds}: {', '.join(said)} (mean ± standard "
+            "deviation over trainings, all entries)."
+        )
 
 
 def _published_protocol(source: RunSource) -> dict[str, str]:

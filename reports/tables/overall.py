@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from evaluation.protocol import Protocol
 from reports.layout.report_table import ReportCell, ReportColumn, ReportTable, Value
 from reports.source.measures import Measure
 from reports.source.run import RunSource, rows_by
+from reports.source.trainings import Seeds, deviation, seeds_of
 from reports.source.words import (
     METHODS,
     NOT_AVAILABLE,
@@ -55,18 +57,11 @@ def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
                 else:
                     cell = mean_cell(source, by_model, measure, model)
                     values += cell, _interval(at, measure)
-            rows.append(
-                (
-                    source.model_title(model),
-                    rank,
-                    *values,
-                    f"{row['n_entries']} of {row['n_entries_expected']}",
-                    f"{row['n_classes']} of {row['n_classes_expected']}",
-                    f"{row['n_cases']} of {row['n_cases_expected']}",
-                    int(row["n_patients"]),
-                    int(row["n_missing"]),
-                )
-            )
+            rows.append((source.model_title(model), rank, *values, *_sizes(row)))
+        for group in seeds_of(source):
+            if (averaged := _over_seeds(source, group, block)) is not None:
+                unranked.add(len(rows))
+                rows.append(averaged)
     lacking = left_out_of_regions(source) if (frame["statistic"] == "regions").any() else ""
     return ReportTable(
         name=f"overall{source.suffix(protocol)}",
@@ -75,7 +70,8 @@ def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             source,
             protocol,
             "Means with 95 % intervals over patients. A model that leaves out a class or lacks a "
-            f"prediction (which {missing_counts(source)}) is not ranked.",
+            f"prediction (which {missing_counts(source)}) is not ranked."
+            + (" After ±: standard deviation over trainings." if seeds_of(source) else ""),
         ),
         columns=(
             ReportColumn("model", "Model"),
@@ -129,6 +125,34 @@ def ranks_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
         rows=tuple(rows),
         blocks=blocks,
     )
+
+
+def _sizes(row: Mapping[Hashable, Any]) -> tuple[Value, ...]:
+    """Entries, classes, scans, patients and missing predictions behind a mean."""
+    return (
+        f"{row['n_entries']} of {row['n_entries_expected']}",
+        f"{row['n_classes']} of {row['n_classes_expected']}",
+        f"{row['n_cases']} of {row['n_cases_expected']}",
+        int(row["n_patients"]),
+        int(row["n_missing"]),
+    )
+
+
+def _over_seeds(source: RunSource, group: Seeds, block: pd.DataFrame) -> tuple[Value, ...] | None:
+    """The mean over a model's trainings, with its standard deviation in place of an interval."""
+    frame = block[block["model"].isin(group.models)]
+    if frame["model"].nunique() < 2:
+        return None
+    values: list[Value] = []
+    for measure in source.measures:
+        found = frame.loc[frame["measure"] == measure.key, "value"].dropna()
+        printed = [float(measure.scaled(value)) for value in found]
+        values += (
+            (None, "–") if len(printed) < 2 else (statistics.fmean(printed), deviation(printed))
+        )
+    title = f"{group.title}, mean of {frame['model'].nunique()} trainings"
+    sizes = frame.sort_values("n_cases").iloc[0].to_dict()
+    return title, "–", *values, *_sizes(sizes)
 
 
 def _columns(measure: Measure) -> list[ReportColumn]:

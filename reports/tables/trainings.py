@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import pandas as pd
 
 from evaluation.protocol import Protocol
-from evaluation.variants import trainings
 from reports.layout.report_table import ReportColumn, ReportTable, Value
 from reports.source.run import RunSource
-from reports.source.words import NOT_AVAILABLE, caption, listed
+from reports.source.trainings import Seeds, mean_and_deviation, seeds_of
+from reports.source.words import NOT_AVAILABLE, caption, listed, region_title
 
 
 def trainings_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
-    """A row for each variant with several seeds: mean, spread, and the interval over patients."""
-    frame = source.pick("overall", protocol)
-    if frame is None:
+    """Mean and deviation over the trainings of each variant with several seeds.
+
+    Over all entries, by region, by entry and, in a run of one entry, by class.
+    """
+    groups = seeds_of(source)
+    if not groups or source.pick("overall", protocol) is None:
         return None
-    frame = frame[frame["statistic"] == "entries"]
-    groups: dict[str, list[str]] = defaultdict(list)
-    for model, training in trainings(source.config.variants).items():
-        if training.seed is not None:
-            groups[training.variant].append(model)
     rows: list[tuple[Value, ...]] = []
-    for variant, models in groups.items():
-        settings = source.config.variants[variant]
-        for measure in source.measures:
-            found = frame[(frame["measure"] == measure.key) & frame["model"].isin(models)]
-            found = found[found["value"].notna()].sort_values("value")
-            if len(found) < 2:
-                continue
-            values = [float(measure.scaled(value)) for value in found["value"]]
-            middle = found.iloc[(len(found) - 1) // 2]
-            low, high = (measure.printed(middle[f"value_{end}"]) for end in ("low", "high"))
-            interval = NOT_AVAILABLE
-            if low is not None and high is not None:
-                interval = measure.between(low, high)
-            rows.append(
-                (
-                    settings.title or variant,
-                    measure.head,
-                    len(values),
-                    statistics.fmean(values),
-                    statistics.stdev(values),
-                    measure.between(values[0], values[-1]),
-                    interval,
-                    listed(str(seed) for seed in settings.seeds),
-                )
-            )
+    blocks: dict[int, str] = {}
+    for title, frame, name_of in _levels(source, protocol):
+        first = len(rows)
+        for name, part in frame.groupby("name", sort=False):
+            for group in groups:
+                rows += _rows(source, group, name_of(str(name)), part)
+        if len(rows) > first:
+            blocks[first] = title
     return ReportTable(
         name=f"trainings{source.suffix(protocol)}",
         title="Chance of the training",
@@ -55,20 +37,68 @@ def trainings_table(source: RunSource, protocol: Protocol) -> ReportTable | None
             source,
             protocol,
             "One model trained several times with nothing changed but the seed, tested on the same "
-            "patients: mean and standard deviation over trainings (n − 1), lowest and highest. "
+            "patients: mean ± standard deviation over trainings (n − 1), lowest and highest. "
             "Beside it the 95 % interval over patients of the training in the middle, which "
             "knows nothing of other trainings; neither holds the other.",
             ranked=False,
         ),
         columns=(
             ReportColumn("variant", "Model"),
+            ReportColumn("of", "Of"),
             ReportColumn("metric", "Metric"),
             ReportColumn("n_trainings", "Trainings", "over trainings", right=True),
-            ReportColumn("mean", "Mean", "over trainings", digits=2, right=True),
-            ReportColumn("deviation", "Deviation", "over trainings", digits=2, right=True),
+            ReportColumn("mean_deviation", "Mean ± SD", "over trainings", right=True),
             ReportColumn("range", "Lowest, highest", "over trainings", right=True),
             ReportColumn("interval", "95 % interval", "over patients, of one training", right=True),
             ReportColumn("seeds", "Seeds"),
         ),
         rows=tuple(rows),
+        blocks=blocks,
     )
+
+
+def _levels(
+    source: RunSource, protocol: Protocol
+) -> Iterator[tuple[str, pd.DataFrame, Callable[[str], str]]]:
+    """A heading, means with a column `name` of what they are of, and how a name is printed."""
+    overall = source.pick("overall", protocol)
+    if overall is not None:
+        entries = overall[overall["statistic"] == "entries"]
+        yield "All entries", entries.assign(name=""), lambda _: "all entries"
+    regions = source.region_means(protocol)
+    if regions is not None:
+        yield "By region", regions.assign(name=regions["region"].astype(str)), region_title
+    datasets = source.pick("dataset", protocol)
+    if datasets is not None:
+        named = datasets.assign(name=datasets["dataset"].astype(str))
+        yield "By entry", named, source.dataset_title
+    classes = source.pick("class", protocol)
+    if classes is not None and len(source.dataset_cards) == 1:
+        yield "By class", classes.assign(name=classes["class"].astype(str)), str
+
+
+def _rows(
+    source: RunSource, group: Seeds, of: str, frame: pd.DataFrame
+) -> Iterator[tuple[Value, ...]]:
+    """A row for each measure that at least two of the trainings have."""
+    for measure in source.measures:
+        found = frame[(frame["measure"] == measure.key) & frame["model"].isin(group.models)]
+        found = found[found["value"].notna()].sort_values("value")
+        if len(found) < 2:
+            continue
+        values = [float(measure.scaled(value)) for value in found["value"]]
+        middle = found.iloc[(len(found) - 1) // 2]
+        low, high = (measure.printed(middle[f"value_{end}"]) for end in ("low", "high"))
+        interval = NOT_AVAILABLE
+        if low is not None and high is not None:
+            interval = measure.between(low, high)
+        yield (
+            group.title,
+            of,
+            measure.head,
+            len(values),
+            mean_and_deviation(values),
+            measure.between(values[0], values[-1]),
+            interval,
+            listed(str(seed) for seed in group.seeds),
+        )

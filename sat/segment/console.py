@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
 from sat.segment.answer import Found
+from sat.segment.many import Answered, segment_all
 from sat.segment.segment import Progress, Request, segment_scan
 
 
@@ -16,6 +19,14 @@ def segment_shown(request: Request) -> list[Found]:
     """As `segment_scan`, with bars and warnings on stderr."""
     with Console() as console:
         return segment_scan(request, console.progress)
+
+
+def segment_all_shown(request: Request, scans: Mapping[str, Path]) -> Iterator[Answered]:
+    """As `segment_all`, with a bar or log lines, warnings and failures on stderr."""
+    for answer in segment_all(request, scans, _warn):
+        if answer.status == "failed":
+            tqdm.write(f"failed: {answer.name}: {answer.reason}", file=sys.stderr)
+        yield answer
 
 
 def segment(**asked: Any) -> list[Found]:
@@ -28,7 +39,7 @@ class Console:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self.progress = Progress(self._warn, self._encoded, self._segmented)
+        self.progress = Progress(_warn, self._encoded, self._segmented)
 
     def __enter__(self) -> Console:
         return self
@@ -40,9 +51,6 @@ class Console:
         trace: TracebackType | None,
     ) -> None:
         self._close()
-
-    def _warn(self, sentence: str) -> None:
-        tqdm.write(f"warning: {sentence}", file=sys.stderr)
 
     def _encoded(self, done: int, total: int) -> None:
         if self._bar is None:
@@ -61,3 +69,7 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _warn(sentence: str) -> None:
+    tqdm.write(f"warning: {sentence}", file=sys.stderr)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +14,9 @@ from evaluation.errors import BenchError
 from evaluation.files.writing import visible
 from evaluation.volumes.image_files import (
     VOLUME_SUFFIXES,
-    Affine,
     Array,
     Volume,
+    from_ras,
     has_volume_suffix,
     orientation_of,
     read_volume,
@@ -60,16 +59,8 @@ class Scan:
 
     def as_stored(self, array: Array) -> Volume:
         """An array (x, y, z) of the RAS image, turned back to the stored grid."""
-        return Volume(turned_back(array, self.stored.affine), self.stored.affine)
-
-
-def turned_back(array: Array, affine: Affine) -> Array:
-    """Undo `to_ras`: from RAS-closest orientation to that of an affine (4, 4)."""
-    ras = nib.orientations.axcodes2ornt("RAS")
-    stored = nib.orientations.io_orientation(affine)
-    change = nib.orientations.ornt_transform(ras, stored)
-    turned: Array = np.ascontiguousarray(nib.orientations.apply_orientation(array, change))
-    return turned
+        turned = from_ras(Volume(array, self.image.affine), self.orientation)
+        return Volume(turned.array, self.stored.affine)
 
 
 def read_scan(path: Path) -> Scan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import torch
 
 from evaluation import __version__
 from evaluation.classes.modality import Modality
+from evaluation.datasets.readers.dicom import series_files
 from evaluation.errors import BenchError
-from evaluation.files.writing import sha256, visible
+from evaluation.files.identity import digest, file_digest
+from evaluation.files.writing import visible
+from evaluation.volumes.headers import companions
 from sat.model import SatModel, load_model
 from sat.predict import segment
 from sat.segment.answer import Found, write_answer
@@ -67,8 +70,15 @@ class Progress:
     segmented: Callable[[str, int], None]
 
 
-def segment_scan(request: Request, progress: Progress) -> list[Found]:
+def segment_scan(
+    request: Request, progress: Progress, model: SatModel | None = None
+) -> list[Found]:
     """Segment one scan and write the answer.
+
+    Args:
+        request: what is asked for.
+        progress: what is called meanwhile.
+        model: the checkpoint of the request, where it is loaded already.
 
     The folder gets one file for each class (or one label map), `overlay.png` and, last,
     `labels.json` with every class's file, value, size and the way its name was understood.
@@ -76,13 +86,9 @@ def segment_scan(request: Request, progress: Progress) -> list[Found]:
     Raises:
         BenchError: see `read_scan`, `resolve`, `load_model`; or the answer's folder is in use.
     """
-    if not request.prompts and not request.every:
-        raise BenchError(
-            "no prompt: name at least one structure",
-            hint='for example --prompt "left kidney" --prompt liver, or --all',
-        )
+    require_prompts(request)
     _require_free(request)
-    model = _load(request)
+    model = model or load(request)
     texts = list(request.prompts)
     if request.every:
         texts += trained_names(model, request.modality)
@@ -130,6 +136,35 @@ def segment_scan(request: Request, progress: Progress) -> list[Found]:
         ) from error
 
 
+def require_prompts(request: Request) -> None:
+    """Raise a BenchError if nothing is asked for."""
+    if not request.prompts and not request.every:
+        raise BenchError(
+            "no prompt: name at least one structure",
+            hint='for example --prompt "left kidney" --prompt liver, or --all',
+        )
+
+
+def made_from(request: Request) -> str:
+    """A digest of what an answer is made from: contents of scan and checkpoint, and the words.
+
+    Raises:
+        BenchError: the scan or the checkpoint is not there.
+    """
+    image = request.image
+    files = series_files(image) if image.is_dir() else companions(image)
+    for file in (*files, request.checkpoint):
+        if not file.is_file():
+            raise BenchError("no such file", file=file, hint="check the path")
+    asked = {
+        key: str(value)
+        for key, value in asdict(request).items()
+        if key not in ("image", "checkpoint", "out", "overwrite", "device")
+    }
+    sums = [[file.name, file_digest(file)] for file in files]
+    return digest(__version__, asked, sums, file_digest(request.checkpoint))
+
+
 def _require_free(request: Request) -> None:
     out = request.out
     if out.exists() and not out.is_dir():
@@ -151,7 +186,12 @@ def _require_free(request: Request) -> None:
         )
 
 
-def _load(request: Request) -> SatModel:
+def load(request: Request) -> SatModel:
+    """The checkpoint of a request on its device.
+
+    Raises:
+        BenchError: no such device, or see `load_model`.
+    """
     if request.device not in ("auto", "cpu", "cuda"):
         raise BenchError("unknown device", found=request.device, expected="auto, cpu or cuda")
     if request.checkpoint.is_dir():
@@ -171,7 +211,8 @@ def _about(request: Request, scan: Scan, model: SatModel) -> dict[str, Any]:
         "spacing_mm": list(scan.stored.spacing_mm),
         "orientation": scan.orientation,
         "checkpoint": str(request.checkpoint),
-        "checkpoint_sha256": sha256(request.checkpoint),
+        "checkpoint_sha256": file_digest(request.checkpoint),
+        "made_from": made_from(request),
         "preset": model.preset.name,
         "satbench": __version__,
     }

@@ -100,6 +100,7 @@ def test_two_values_of_one_name_are_one_class(outcome):
         ("site{site}/c{case}.nii.gz", "site{site}/c{case}.nii.gz"),
         ("s/c{case}/label.nii.gz", "s/c{case}/prediction.nii.gz"),
         ("c{case}/label.nii.gz", "c{case}.nii.gz"),
+        ("c{case}.nii.gz", "c{case}/label.nii.gz"),
     ],
 )
 def test_folders_of_label_maps_by_site_and_case(tmp_path, reference, prediction):

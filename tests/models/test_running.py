@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from evaluation.cases import Prediction, read_case_record, read_reference, write
 from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.files.identity import ask_again
+from evaluation.files.progress import duration
 from evaluation.models import card as model_cards
 from evaluation.models.running import predict_shard, read_status
 from evaluation.models.templates import write_model_card
@@ -548,3 +550,27 @@ def test_rows_belong_to_both_masks_and_the_settings(run, monkeypatch, write_card
         change()
         assert measured_anew() == expected, name
         assert measured_anew() == NONE, f"{name}, again"
+
+
+def test_a_log_says_how_far_a_prediction_is(run, write_card, write_predictions, capsys):
+    """In the same words for any model: what is left, each case with its seconds, what failed."""
+    write_card(FOLDER)
+    write_predictions(["hippocampus_003"])
+    predict_shard(run, "mine", DATASET, 0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "mine on msd_hippocampus: cases: 2 to do"
+    assert re.fullmatch(
+        r"mine on msd_hippocampus: 1 of 2, hippocampus_001 in [0-9.]+ s \(failed\); "
+        r"about [0-9.]+ s left",
+        lines[1],
+    )
+    assert re.fullmatch(r"\S+ on \S+: 2 of 2, hippocampus_003 in [0-9.]+ s", lines[2])
+    write_predictions()
+    predict_shard(run, "mine", DATASET, 0)
+    assert "cases: 1 to do, 1 done before" in capsys.readouterr().err
+
+
+def test_durations_are_said_in_units_that_fit():
+    assert [duration(s) for s in (0.04, 89.9, 91, 3570, 4800)] == [
+        "0.0 s", "89.9 s", "2 min", "1 h 0 min", "1 h 20 min",
+    ]  # fmt: skip

@@ -16,8 +16,10 @@ from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_shards, shard_cases
 from evaluation.datasets.shards import StandardisedCase, write_rows
+from evaluation.datasets.splits import EFFECTIVE_COLUMNS, effective_split, split_text
 from evaluation.datasets.templates import write_dataset_card
 from evaluation.errors import BenchError
+from evaluation.files.writing import write_text
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import Volume, write_volume
 from evaluation.workflow.announce import raw_remarks
@@ -124,6 +126,48 @@ def test_two_new_cases_are_noticed_with_and_without_a_list(raw: Path) -> None:
     (new,) = remarks()
     assert "12 on disk, 10 in the run; not on its list: p5_0, p5_1" in new
     assert "own.csv" in new
+
+
+def test_who_changes_sides_because_of_new_cases_is_said_and_can_be_kept(raw: Path) -> None:
+    split = RunPaths(Path("results/r")).split("own")
+    people = {case: case[:2] for case in CASES}
+
+    def draw() -> dict[str, str]:
+        rows = effective_split(card(), config(), list(people.items()))
+        return {row.patient: row.split for row in rows}
+
+    before = draw()
+    rows = effective_split(card(), config(), list(people.items()))
+    write_text(split, split_text(rows, EFFECTIVE_COLUMNS))
+    for patient in range(5, 15):
+        add_case(raw / "Own", f"p{patient}_0")
+        people[f"p{patient}_0"] = f"p{patient}"
+    moved = {who for who, side in before.items() if draw()[who] != side}
+    assert moved  # otherwise this test shows nothing
+    (said,) = [line for line in remarks() if "the draw moves" in line]
+    assert {who for who in before if f"patient {who} from {before[who]} to" in said} == moved
+    # What it says to do: the sides stay, and new cases wait until they are written down.
+    write_text(OWN.with_suffix(".csv"), split.read_text())
+    set_rule("official")
+    (new,) = remarks()
+    assert "not on its list" in new
+    kept = effective_split(card(), config(), list(people.items()))
+    assert {row.patient: row.split for row in kept} == before
+
+
+def test_overlaps_are_of_scans_and_name_what_is_there(raw: Path) -> None:
+    path = OWN.with_suffix(".yaml")
+    plain = yaml.safe_load(path.read_text())
+    for wrong in (True, [["liver", "tumor"]]):
+        path.write_text(yaml.safe_dump(plain | {"overlaps": wrong}))
+        with pytest.raises(BenchError, match="classes need no word to overlap"):
+            card()
+    overlap = {"dataset": "lits", "relation": "the same scans", "verified": True}
+    lost = {**overlap, "dataset": "nowhere", "linked": [["p0", "17"], ["p77", "4"]]}
+    path.write_text(yaml.safe_dump(plain | {"overlaps": [overlap, lost]}))
+    found = faults(raw)
+    assert found["fault"] == [": overlaps: there is no dataset `nowhere`; it links nothing"]
+    assert found["note"] == [": overlaps: no case and no patient here is called `p77`"]
 
 
 def test_cases_that_failed_or_went_are_told_apart(raw: Path) -> None:
@@ -236,3 +280,45 @@ class TestLinks:
         (part / "Case00.mhd").write_text(header.replace("Case00.raw", "../../other.raw"))
         with pytest.raises(BenchError, match="outside its folder"):
             get_reader(promise).read(discover(promise, raw)[0])
+
+
+def set_patterns(image: str, label: str, **names: str) -> None:
+    path = OWN.with_suffix(".yaml")
+    card = yaml.safe_load(path.read_text())
+    card["reader_args"] = {"scans": [{"image": image, "label": label}], "names": names}
+    path.write_text(yaml.safe_dump(card))
+
+
+def test_a_star_in_a_pattern_is_any_text_of_one_name(raw: Path) -> None:
+    folder = raw / "Own"
+    for case in CASES:
+        for kind, new in (("images", "T1 2021"), ("labels", "drawn by A")):
+            target = folder / "site" / case / f"{new}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (folder / kind / f"{case}.nii.gz").rename(target)
+    set_patterns("*/{case}/T1*.nii.gz", "*/{case}/drawn*.nii.gz")
+    found = discover(card(), raw)
+    assert [case.case for case in found] == CASES
+    assert {finding.verdict for finding in check_root(raw, [card()])} == {"ok"}
+    # Nothing fits: what was looked for, and what lies there.
+    set_patterns("*/{case}/T1*.nii.gz", "*/{case}/seg*.nii.gz")
+    message = next(check_root(raw, [card()])).message
+    assert "seg*.nii.gz" in message
+    assert "T1 2021.nii.gz, drawn by A.nii.gz" in message
+    # Two fit: on the side of the label, and on the side that makes cases.
+    set_patterns("*/{case}/T1*.nii.gz", "*/{case}/*.nii.gz")
+    message = next(check_root(raw, [card()])).message
+    assert "case `p0_0`: several files fit `*/{case}/*.nii.gz`" in message
+    set_patterns("*/{case}/*.nii.gz", "*/{case}/drawn*.nii.gz")
+    assert "two scans have the id `p0_0`" in next(check_root(raw, [card()])).message
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [("**/{case}.nii.gz", "one segment for each folder"), ("images/*.nii.gz", "the field {case}")],
+)
+def test_patterns_that_cannot_work_are_refused(raw: Path, image: str, words: str) -> None:
+    set_patterns(image, "labels/*.nii.gz")
+    with pytest.raises(BenchError) as refused:
+        discover(card(), raw)
+    assert words in str(refused.value)

@@ -13,8 +13,11 @@ from evaluation.config import RunConfig, declare_variants
 from evaluation.models.presets import FrozenPreset, freeze_preset
 from reports.figures.shares import shares_figures
 from reports.layout.style import drawing
+from reports.leaderboard.payload import board_payload
+from reports.source.cases import CaseRows
 from reports.source.loading import load_source
 from reports.tables.downstream import old_entries_table, without_training_table
+from reports.tables.overall import overall_table
 from reports.tables.shares import shares_table
 from reports.tables.trainings import trainings_table
 from tests.bench.score_rows import synthetic_scores
@@ -43,7 +46,7 @@ def test_spread_over_trainings(tmp_path: Path) -> None:
     assert source.model_title("mine-s7") == "Mine, seed 7"
     table = trainings_table(source, source.protocols[0])
     assert table is not None
-    row = next(row for row in table.rows if row[1] == "DSC")
+    row = next(row for row in table.rows if row[2] == "DSC")
     overall = pd.read_parquet(paths.table("overall"))
     chosen = overall.query(
         "statistic == 'entries' and metric == 'dsc' and policy == 'present-only'"
@@ -51,12 +54,32 @@ def test_spread_over_trainings(tmp_path: Path) -> None:
     )
     values = (100 * chosen["value"]).tolist()
     assert len(values) == 3
-    assert row[:1] + row[2:3] == ("Mine", 3)
-    assert row[3] == pytest.approx(statistics.fmean(values))
-    assert row[4] == pytest.approx(statistics.stdev(values))
+    spread = f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
+    assert row[:5] == ("Mine", "all entries", "DSC", 3, spread)
     assert row[5] == f"{min(values):.2f}–{max(values):.2f}"
     middle = chosen.sort_values("value").iloc[1]
     assert row[6] == f"{100 * middle['value_low']:.2f}–{100 * middle['value_high']:.2f}"
+    # Beside all entries, each of them, by its own means.
+    by_entry = pd.read_parquet(paths.table("dataset")).query(
+        "metric == 'dsc' and policy == 'present-only' and view == 'paper'"
+        " and dataset == 'promise12' and coverage == 'supported' and aggregation == 'macro'"
+        " and model.str.startswith('mine')"
+    )
+    of_entry = [100 * value for value in by_entry["value"]]
+    (found,) = [r for r in table.rows if r[1:3] == (source.dataset_title("promise12"), "DSC")]
+    assert found[4] == f"{statistics.fmean(of_entry):.2f} ± {statistics.stdev(of_entry):.2f}"
+    # One row of the overall table, which competes with nobody, and a line on the board.
+    overall_rows = overall_table(source, source.protocols[0])
+    assert overall_rows is not None
+    ((at, mean),) = [
+        (index, row)
+        for index, row in enumerate(overall_rows.rows[:9])
+        if "mean of 3" in str(row[0])
+    ]
+    assert at in overall_rows.unranked
+    assert mean[2:4] == (pytest.approx(statistics.fmean(values)), spread.split(" ", 1)[1])
+    notes = board_payload(source, CaseRows(pd.DataFrame()))["meta"]["notes"]
+    assert any(f"Mine is trained with the seeds 0, 1 and 7: DSC {spread}" in n for n in notes)
     assert "over trainings" in table.caption
     assert "over patients" in table.caption
 

@@ -20,6 +20,7 @@ from evaluation.errors import BenchError
 from evaluation.training.checkpoints import save_content
 from evaluation.volumes.image_files import (
     Volume,
+    from_ras,
     orientation_of,
     read_volume,
     same_grid,
@@ -30,9 +31,10 @@ from evaluation.volumes.segmentation import pack_masks
 from sat.model import SatModel
 from sat.prompts.book import PromptBook
 from sat.segment.answer import flattened
+from sat.segment.many import scans_in
 from sat.segment.naming import embed, resolve
 from sat.segment.overlay import class_colours, middle_of
-from sat.segment.scan import doubts, read_scan, turned_back
+from sat.segment.scan import doubts, read_scan
 from sat.segment.segment import Progress, Request, segment_scan
 from sat.text.encoder import TextEncoder, minilm_folder
 
@@ -373,7 +375,72 @@ def test_every_orientation_is_turned_back(code):
         affine @ nib.orientations.inv_ornt_aff(change, ras.shape),
     )
     assert orientation_of(stored.affine) == code
-    assert np.array_equal(turned_back(to_ras(stored).array, stored.affine), stored.array)
+    back = from_ras(to_ras(stored), code)
+    assert np.array_equal(back.array, stored.array)
+    assert np.array_equal(back.affine, stored.affine)
+
+
+def test_a_folder_of_scans(scan, phantom, checkpoint, tmp_path, monkeypatch):
+    """Every scan has its own answer; one that fails ends nothing; what is answered stays."""
+    folder, out = tmp_path / "scans", tmp_path / "answers"
+    (folder / "b").mkdir(parents=True)
+    scan.rename(folder / "a.nii.gz")
+    volume = read_volume(folder / "a.nii.gz")
+    write_volume(folder / "b" / "ct.nii.gz", volume)
+    write_volume(folder / "air.nii.gz", Volume(volume.array * 0 - 1000, volume.affine))
+    write_chaos_ct(folder, "7", phantom, "seed")
+    names = {"a", "air", "b/ct", "7"}
+    assert set(scans_in(folder)) == names
+    arguments = ["segment", str(folder), "-p", "liver", "-m", "ct", "-c", str(checkpoint)]
+    arguments += ["-o", str(out), "--no-overlay", "--threads", "1"]
+
+    def call(*more):
+        done = CliRunner().invoke(build(), [*arguments, *more])
+        return done.exit_code, done.stdout.splitlines()[-1], done.stderr
+
+    code, last, said = call()
+    assert (code, last) == (3, f"{out}: 4 scans: 3 segmented, 0 kept, 1 failed")
+    assert "failed: air: this image cannot be segmented" in said
+    assert "segment: 4 of 4" in said
+    for name in names - {"air"}:
+        assert (out / name / "liver.nii.gz").is_file()
+    assert not list(out.rglob(".*"))
+    same = [read_volume(out / name / "liver.nii.gz").array for name in ("a", "b/ct")]
+    assert np.array_equal(*same)
+    # Again: nothing is done twice; another scan under the same name is not silently kept.
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("liver.nii.gz")}
+    (folder / "air.nii.gz").unlink()
+    assert call()[:2] == (0, f"{out}: 3 scans: 0 segmented, 3 kept, 0 failed")
+    assert times == {path: path.stat().st_mtime_ns for path in out.rglob("liver.nii.gz")}
+    write_volume(folder / "a.nii.gz", Volume(volume.array[::-1].copy(), volume.affine))
+    code, last, said = call()
+    assert code == 3
+    assert last.endswith(": 0 segmented, 2 kept, 1 failed")
+    assert "failed: a: the output folder is not empty" in said
+    assert call("--overwrite")[1].endswith("1 segmented, 2 kept, 0 failed")
+    # A call that is killed leaves nothing that the next one would refuse.
+    monkeypatch.setattr("sat.segment.many.segment_scan", interrupted)
+    write_volume(folder / "c.nii.gz", volume)
+    assert CliRunner().invoke(build(), arguments).exit_code != 0
+    assert not (out / "c").exists()
+    assert not list(out.glob(".*"))
+
+
+def interrupted(request, *_):
+    request.out.mkdir(parents=True)
+    (request.out / "liver.nii.gz").write_text("half")
+    raise KeyboardInterrupt
+
+
+def test_a_folder_is_one_scan_where_it_is_one_series(phantom, tmp_path):
+    write_chaos_ct(tmp_path, "7", phantom, "seed")
+    assert scans_in(tmp_path / "7" / "DICOM_anon") == {}
+    assert scans_in(tmp_path / "7") == {}
+    (tmp_path / "twice").mkdir()
+    for suffix in (".nii.gz", ".nrrd"):
+        (tmp_path / "twice" / f"a{suffix}").write_bytes(b"")
+    with pytest.raises(BenchError, match="answered as `a`"):
+        scans_in(tmp_path / "twice")
 
 
 def test_planes_go_through_the_foreground():

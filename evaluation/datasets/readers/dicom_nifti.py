@@ -16,7 +16,7 @@ from evaluation.datasets.readers.base import (
 )
 from evaluation.datasets.readers.dicom import image_series, read_series, series_files
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments
+from evaluation.datasets.readers.patterns import CaseFiles, Finder, Pattern, PatternArguments
 from evaluation.datasets.readers.volumes import on_image_grid, read_label, refuse_faulty
 from evaluation.volumes.image_files import Array
 
@@ -24,7 +24,7 @@ from evaluation.volumes.image_files import Array
 class DicomNiftiArguments(PatternArguments):
     """`image`: a case's folder, with `{case}`. `masks`: structure -> pattern of its file."""
 
-    image: Pattern
+    image: CaseFiles
     masks: Mapping[str, Pattern] = Field(min_length=1)
 
 

@@ -57,12 +57,7 @@ class DicomPngReader:
     def _cases(self, folder: Path, finder: Finder) -> Iterator[RawCase]:
         for series in self.arguments.series:
             for match in finder.find(folder, series.images):
-                masks = finder.find(folder, series.masks, match.values)
-                place = (
-                    masks[0].path
-                    if masks
-                    else finder.expected_path(folder, series.masks, match.values)
-                )
+                place, several = finder.one(folder, series.masks, match.values)
                 png = [f for f in series_files(place) if f.suffix.lower() == ".png"]
                 case = fill(series.case, match.values)
                 images = series_files(match.path)
@@ -72,7 +67,8 @@ class DicomPngReader:
                     labels={"labels": tuple(sorted(png, key=natural_key)) or (place,)},
                     sequence=fill(series.sequence, match.values) if series.sequence else None,
                     roots=(folder,),
-                    problem=None if images else f"case `{case}`: no DICOM file in its folder",
+                    problem=several
+                    or (None if images else f"case `{case}`: no DICOM file in its folder"),
                 )
 
     def read(self, raw: RawCase) -> RawScan:

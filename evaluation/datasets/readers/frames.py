@@ -13,7 +13,7 @@ from pydantic import Field
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import RawCase, RawScan, ReaderArguments, arguments_of
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments
+from evaluation.datasets.readers.patterns import CaseFiles, Finder, Pattern, PatternArguments
 from evaluation.datasets.readers.volumes import (
     on_image_grid,
     read_channel,
@@ -29,7 +29,7 @@ PHASES = ("ed", "es")
 class SeriesFiles(ReaderArguments):
     """Where a patient's series and its label maps lie; both patterns have the field `{case}`."""
 
-    image: Pattern
+    image: CaseFiles
     label: Pattern
 
 
@@ -69,11 +69,7 @@ class FramesReader:
     def _cases(self, folder: Path, series: SeriesFiles, finder: Finder) -> list[RawCase]:
         found = []
         for match in finder.find(folder, series.image):
-            labels = finder.find(folder, series.label, match.values)
-            if not labels:
-                label = finder.expected_path(folder, series.label, match.values)
-            else:
-                label = labels[0].path
+            label, several = finder.one(folder, series.label, match.values)
             found += [
                 RawCase(
                     case=f"{match.values['case']}_{phase}",
@@ -81,6 +77,7 @@ class FramesReader:
                     labels={"labels": (label,)},
                     sequence="cine",
                     roots=(folder,),
+                    problem=several,
                 )
                 for phase in PHASES
             ]

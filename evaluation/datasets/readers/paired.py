@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import RawCase, RawScan, ReaderArguments, arguments_of
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments, fill
+from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments, fields_of, fill
 from evaluation.datasets.readers.volumes import (
     on_image_grid,
     read_label,
@@ -35,6 +35,17 @@ class ScanPattern(ReaderArguments):
     label: Pattern
     case: str = "{case}"
     sequence: str | None = None
+
+    @model_validator(mode="after")
+    def _case_has_a_name(self) -> ScanPattern:
+        known = {*fields_of(self.image), *fields_of(self.label)}
+        for field in fields_of(f"{self.case} {self.sequence or ''}"):
+            if field not in known:
+                raise ValueError(
+                    f"neither `{self.image}` nor `{self.label}` has the field {{{field}}}, which "
+                    "names its cases: write it where their names differ"
+                )
+        return self
 
 
 class PairedArguments(PatternArguments):
@@ -96,14 +107,14 @@ class PairedReader:
                 )
                 image, label = (partner, match.path) if label_first else (match.path, partner)
                 case = fill(scan.case, values)
-                several = ", ".join(str(p.path) for p in partners)
+                several = ", ".join(str(p.path) for p in partners[:5])
                 yield RawCase(
                     case=case,
                     image=(image,),
                     labels={"labels": (label,)},
                     sequence=fill(scan.sequence, values) if scan.sequence else None,
                     roots=roots,
-                    problem=f"case `{case}`: several files fit: {several}"
+                    problem=f"case `{case}`: several files fit `{second}`: {several}"
                     if len(partners) > 1
                     else None,
                 )

@@ -2,7 +2,8 @@
 
 A pattern is a path relative to a folder in which `{name}` stands for text inside one segment; a
 name that occurs twice stands for the same text. What the text may be, plain regular expressions
-say. Matching ignores upper and lower case; hidden names (`._lung_001.nii.gz`) never match.
+say. `*` stands for any text inside one segment, also none, that nothing is named after. Matching
+ignores upper and lower case; hidden names (`._lung_001.nii.gz`) never match.
 """
 
 from __future__ import annotations
@@ -35,14 +36,31 @@ def _checked_pattern(text: str) -> str:
             f"`{text}` is not a file pattern: braces hold a name and nothing else, such as "
             "{case}; what it may be is a regular expression under `names`"
         )
+    if "**" in text:
+        raise ValueError(
+            f"`{text}`: `*` stands for text inside one folder's or file's name; write one segment "
+            "for each folder (`*/{case}.nii.gz`), or several patterns under `scans`"
+        )
+    return text
+
+
+def _names_cases(text: str) -> str:
+    if "case" not in fields_of(text):
+        raise ValueError(f"`{text}` has no field {{case}}, which names the cases")
     return text
 
 
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
+CaseFiles = Annotated[Pattern, AfterValidator(_names_cases)]
+"""Of files that make a case, by whose field `{case}` it is called."""
 
 
 class PatternArguments(ReaderArguments):
-    r"""`names`: regular expressions of fields, as `{frame: '\d+'}`; without one, any text fits.
+    r"""`{case}` in a pattern names the case, `*` is any text that nothing is named after.
+
+    Either stays inside one name between two `/`. `names`: regular expressions of fields, as
+    `{frame: '\d+'}`; without one, any text fits. What goes with a case is one file: where several
+    fit, the case says which.
 
     `top`: the archive's own folder; every pattern is looked for in it and beside it.
     """
@@ -102,25 +120,41 @@ class Finder:
                 found.setdefault(match.path, match)
         return [found[path] for path in sorted(found)]
 
-    def expected_path(self, folder: Path, pattern: str, values: Mapping[str, str]) -> Path:
-        """The path that a pattern stands for, for a message: unknown fields become `*`.
+    def one(self, folder: Path, pattern: str, known: Mapping[str, str]) -> tuple[Path, str | None]:
+        """The one file that goes with a case, and what is wrong with it, if several fit.
 
-        In the top folder, where there is one.
+        If none fits, it is the path that was looked for; reading it says so.
         """
-        places = self._places(pattern)
-        paths = [folder / _FIELD.sub(lambda m: values.get(m[1], "*"), place) for place in places]
-        return next((path for path in reversed(paths) if path.parent.is_dir()), paths[-1])
+        found = [str(match.path) for match in self.find(folder, pattern, known)]
+        if not found:
+            return self.expected_path(folder, pattern, known), None
+        several = f"several files fit `{pattern}`: {', '.join(found[:5])}"
+        return Path(found[0]), several if len(found) > 1 else None
+
+    def expected_path(self, folder: Path, pattern: str, values: Mapping[str, str]) -> Path:
+        """The path that a pattern stands for, for a message: what is not known becomes `*`.
+
+        It goes through the folders that are there, as far as the pattern fits.
+        """
+        ways = [self._reached(folder, place, values) for place in self._places(pattern)]
+        there, rest = min(reversed(ways), key=lambda way: len(way[1]))
+        return there / _FIELD.sub(lambda m: values.get(m[1], "*"), "/".join(rest))
 
     def instead(self, folder: Path, pattern: str) -> str:
         """What lies where a pattern that fits nothing ceases to fit, in words."""
-        segments = pattern.split("/")
+        ways = [self._reached(folder, place, {}) for place in self._places(pattern)]
+        return lies_in(min(ways, key=lambda way: len(way[1]))[0])
+
+    def _reached(
+        self, folder: Path, place: str, known: Mapping[str, str]
+    ) -> tuple[Path, list[str]]:
+        """The first folder that fits as much of a pattern as anything does, and the rest of it."""
+        segments = place.split("/")
         for n in range(len(segments) - 1, 0, -1):
-            if there := self.find(folder, "/".join(segments[:n])):
-                folder = there[0].path
-                break
-        names = sorted(name for same in self._names(folder).values() for name in same)
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return f"in {folder}: " + (", ".join(names[:5]) + more or "nothing")
+            there = next(self._descend(folder, segments[:n], dict(known)), None)
+            if there is not None:
+                return there.path, segments[n:]
+        return folder, segments
 
     def _places(self, pattern: str) -> list[str]:
         return [pattern] if self._top is None else [pattern, f"{self._top}/{pattern}"]
@@ -139,7 +173,7 @@ class Finder:
     ) -> Iterator[tuple[str, dict[str, str]]]:
         names = self._names(folder)
         unknown = [field for field in _FIELD.findall(segment) if field not in values]
-        if not unknown:
+        if not unknown and "*" not in segment:
             literal = _FIELD.sub(lambda m: values[m[1]], segment)
             same = names.get(literal.lower(), [])
             # Two names that differ in case only are both there: then the exact one is meant.
@@ -166,20 +200,39 @@ class Finder:
             seen.add(field)
             return f"(?P<{field}>{self.names.get(field, '.+?')})"
 
-        return re.sub(r"\\\{(\w+)\\\}", group, re.escape(segment))
+        anything = re.escape(segment).replace(r"\*", ".*")
+        return re.sub(r"\\\{(\w+)\\\}", group, anything)
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         """Visible names in a folder by their lower-case form; empty if it is no folder."""
         if folder not in self._listings:
             names: dict[str, list[str]] = {}
-            try:
-                for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, no Path for each
-                    if not is_hidden(name):
-                        names.setdefault(name.lower(), []).append(name)
-            except OSError:
-                names = {}
+            for name in _visible_names(folder):
+                names.setdefault(name.lower(), []).append(name)
             self._listings[folder] = names
         return self._listings[folder]
+
+
+def _visible_names(folder: Path) -> list[str]:
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names, no Path for each
+    except OSError:
+        return []
+    return sorted(name for name in names if not is_hidden(name))
+
+
+def lies_in(folder: Path) -> str:
+    """What is in a folder, in words; of one that is not there, in the next one above."""
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    names = _visible_names(folder)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"in {folder}: " + (", ".join(names[:5]) + more or "nothing")
+
+
+def fields_of(template: str) -> list[str]:
+    """Names of the fields in a pattern or template."""
+    return _FIELD.findall(template)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.readers.base import RawCase, RawScan, arguments_of
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, Pattern, PatternArguments
+from evaluation.datasets.readers.patterns import CaseFiles, Finder, Pattern, PatternArguments
 from evaluation.datasets.readers.volumes import on_image_grid, read_label, read_raw
 from evaluation.errors import BenchError
 
@@ -23,7 +23,7 @@ class ProbabilitiesArguments(PatternArguments):
     what that stands for.
     """
 
-    image: Pattern
+    image: CaseFiles
     map: Pattern
     structures: Mapping[int, str] = Field(min_length=1)
 
@@ -48,14 +48,17 @@ class ProbabilitiesReader:
 
     def _cases(self, folder: Path, finder: Finder) -> Iterator[RawCase]:
         for match in finder.find(folder, self.arguments.image):
-            maps = {}
+            maps, problem = {}, None
             for structure in self.arguments.structures.values():
                 known = {**match.values, "structure": structure}
-                found = finder.find(folder, self.arguments.map, known)
-                expected = finder.expected_path(folder, self.arguments.map, known)
-                maps[structure] = (found[0].path if found else expected,)
+                path, several = finder.one(folder, self.arguments.map, known)
+                maps[structure], problem = (path,), problem or several
             yield RawCase(
-                case=match.values["case"], image=(match.path,), labels=maps, roots=(folder,)
+                case=match.values["case"],
+                image=(match.path,),
+                labels=maps,
+                roots=(folder,),
+                problem=problem,
             )
 
     def read(self, raw: RawCase) -> RawScan:

@@ -18,7 +18,13 @@ from evaluation.datasets.readers.base import (
     arguments_of,
 )
 from evaluation.datasets.readers.layout import collect, require_folder
-from evaluation.datasets.readers.patterns import Finder, Match, Pattern, PatternArguments
+from evaluation.datasets.readers.patterns import (
+    CaseFiles,
+    Finder,
+    Match,
+    Pattern,
+    PatternArguments,
+)
 from evaluation.datasets.readers.volumes import (
     on_image_grid,
     paste_on_image_grid,
@@ -48,7 +54,7 @@ class StructuresArguments(PatternArguments):
     the message about a missing file can say what is going on.
     """
 
-    image: Pattern
+    image: CaseFiles
     mask: Pattern
     masks: Mapping[str, Pattern] = {}
     missing: Literal["error", "empty", "not_annotated"] = "error"
@@ -115,8 +121,14 @@ class StructuresReader:
     def _mask_path(self, folder: Path, match: Match, finder: Finder, structure: str) -> Path:
         values = {**match.values, "structure": structure}
         pattern = self.arguments.masks.get(structure, self.arguments.mask)
-        found = finder.find(folder, pattern, values)
-        return found[0].path if found else finder.expected_path(folder, pattern, values)
+        path, several = finder.one(folder, pattern, values)
+        if several:
+            raise BenchError(
+                f"case `{match.values['case']}`: {several}",
+                file=path,
+                hint="remove or rename the file that does not belong there, or narrow the pattern",
+            )
+        return path
 
     def read(self, raw: RawCase) -> RawScan:
         """See `Reader.read`; masks are read one at a time, when they are asked for."""

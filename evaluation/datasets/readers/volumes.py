@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from evaluation.datasets.readers.base import RawCase
+from evaluation.datasets.readers.patterns import lies_in
 from evaluation.errors import BenchError
 from evaluation.volumes.frames import count_frames, read_frame
 from evaluation.volumes.headers import companions
@@ -88,7 +89,7 @@ def read_label(raw: RawCase, path: Path) -> Volume:
         raise BenchError(
             f"case `{raw.case}`: mask file is missing",
             file=path,
-            found="no such file",
+            found=lies_in(path.parent),
             expected="a mask beside the image " + str(raw.image[0]),
             hint="download the labels again, or name the case under `exclude` in the card",
         )
