@@ -25,14 +25,14 @@ import cc3d
 import filelock
 import nibabel
 import numba
-import pandas
+import pandas as pd
 import psutil
 import pyarrow.parquet
 import pydicom
 import SimpleITK
 import tqdm
 
-LIBRARIES = (cc3d, filelock, nibabel, numba, pandas, psutil, pyarrow, pydicom, SimpleITK, tqdm)
+LIBRARIES = (cc3d, filelock, nibabel, numba, pd, psutil, pyarrow, pydicom, SimpleITK, tqdm)
 ABSENT = {
     os: (
         "fork", "register_at_fork", "getuid", "geteuid", "getgid", "getpgid", "setsid", "killpg",
@@ -65,7 +65,7 @@ def main() -> None:
             satbench()
         except SystemExit as end:
             codes.append(end.code)
-    print(codes, file=sys.stderr)
+    sys.stderr.write(f"{codes}\n")
 
 
 def _only_closed_files() -> None:
