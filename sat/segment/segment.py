@@ -14,6 +14,7 @@ from evaluation import __version__
 from evaluation.classes.modality import Modality
 from evaluation.errors import BenchError
 from evaluation.files.writing import sha256, visible
+from evaluation.volumes.dicom_segments import require_highdicom
 from sat.model import SatModel, load_model
 from sat.predict import segment
 from sat.segment.answer import Found, write_answer
@@ -33,6 +34,7 @@ class Request:
         prompts: names of structures.
         every: all classes that the checkpoint was trained on for this modality, too.
         flat: one label map instead of one file for each class.
+        dicom_seg: one DICOM SEG instead; the image is a DICOM folder.
         overwrite: replace an answer that is there.
         overlay: draw the picture.
         text_encoder: folder of a text encoder, for checkpoints that need one of the user's.
@@ -46,6 +48,7 @@ class Request:
     prompts: tuple[str, ...] = ()
     every: bool = False
     flat: bool = False
+    dicom_seg: bool = False
     overwrite: bool = False
     overlay: bool = True
     text_encoder: Path | None = None
@@ -81,6 +84,15 @@ def segment_scan(request: Request, progress: Progress) -> list[Found]:
             "no prompt: name at least one structure",
             hint='for example --prompt "left kidney" --prompt liver, or --all',
         )
+    if request.dicom_seg:
+        if request.flat:
+            raise BenchError("--flat and --dicom-seg exclude each other", hint="choose one")
+        if not request.image.is_dir():
+            raise BenchError(
+                "a DICOM SEG refers to the slices of a DICOM series", file=request.image,
+                expected="a folder of slices", hint="give that folder, or leave out --dicom-seg",
+            )  # fmt: skip
+        require_highdicom(request.image)
     _require_free(request)
     model = _load(request)
     texts = list(request.prompts)
@@ -118,6 +130,7 @@ def segment_scan(request: Request, progress: Progress) -> list[Found]:
             prompts,
             answer,
             flat=request.flat,
+            dicom_seg=request.dicom_seg,
             overlay=request.overlay,
             about=about,
         )
