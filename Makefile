@@ -40,7 +40,7 @@ lint: $(READY) ## ruff, mypy, snakefmt, hadolint and the import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check $(SMK)
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile challenge/Dockerfile
 	$(BIN)/lint-imports
 
 format: $(READY) ## write the house format

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -57,6 +58,10 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe or a terminal in another encoding than UTF-8 gets a `?` for a sign it lacks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     logged = HEAD_VARIABLE in os.environ
     if logged:
         typer.echo(log_head(os.environ), err=True)
@@ -129,8 +134,9 @@ def _end_on_signals() -> None:
 
     for number in _SIGNALS:
         signal.signal(number, stop)
-    # A forked worker has nothing to say.
-    os.register_at_fork(after_in_child=_plain_signals)
+    if hasattr(os, "register_at_fork"):  # Windows never forks.
+        # A forked worker has nothing to say.
+        os.register_at_fork(after_in_child=_plain_signals)
 
 
 def _plain_signals() -> None:

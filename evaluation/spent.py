@@ -7,7 +7,6 @@ rest of a killed training. A unit's record adds up over its resumes and starts a
 from __future__ import annotations
 
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import psutil
 from pydantic import ValidationError
 
 from evaluation.errors import BenchError
@@ -172,7 +172,14 @@ def _preparation(dataset: str, folder: Path, cases: Sequence[str]) -> MeasuredWo
 
 
 def peak_memory_mib() -> float:
-    """Largest resident memory so far of this process, or of one that it started and waited for."""
+    """Largest resident memory so far of this process, or of one that it started and waited for.
+
+    On Windows, which does not count those that it started, of this process.
+    """
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource
+
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     # Kilobytes on Linux, bytes on macOS.
     unit = 2**20 if sys.platform == "darwin" else 2**10

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from evaluation.commands.groups import REPORTS
+from evaluation.commands.groups import REPORTS, group
 
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands to the command line."""
     app.command("report", rich_help_panel=REPORTS)(report)
+    group(app, "board").command()(serve)
 
 
 def report(
@@ -53,3 +54,25 @@ def report(
     for line in edited_cards(RunPaths(run)):
         typer.echo(line, err=True)
     typer.echo(f"{path.parent}/index.html")
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(help="What `report` has written, reports/out/<name>.")],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+) -> None:
+    """Show a report and its leaderboard on this machine, until Ctrl-C; nobody else can see it."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from evaluation.errors import BenchError
+
+    pages = [name for name in ("leaderboard.html", "index.html") if (folder / name).is_file()]
+    if not pages:
+        raise BenchError(
+            "no report in this folder", file=folder, expected="leaderboard.html or index.html",
+            hint="`satbench report --run RUN` writes one and says where",
+        )  # fmt: skip
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        typer.echo(f"http://127.0.0.1:{server.server_port}/{pages[0]} (Ctrl-C ends it)")
+        server.serve_forever()

@@ -1,4 +1,6 @@
-"""A run for others to compute with: tidy Parquet and CSV, a data dictionary, and an RO-Crate.
+"""A run for others to compute with: tidy Parquet and CSV, a data dictionary, and metadata.
+
+The metadata are an RO-Crate, a Croissant file and a model card with results for each entrant.
 
 No image, no mask and no patient's name travels: only scores, tables and how they were made.
 """
@@ -21,6 +23,8 @@ from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, scores_table
 from evaluation.tables.run_tables import expected_of
 from evaluation.tables.scores import read_scores, score_files
+from reports.croissant import write_croissant
+from reports.hub_cards import FOLDER, write_hub_cards
 from reports.layout.report_table import ReportColumn, ReportTable, to_csv, to_markdown
 from reports.source.run import RunSource
 
@@ -38,7 +42,12 @@ def write_export(source: RunSource, folder: Path) -> list[Path]:
     for path in map(source.paths.split, source.dataset_cards):
         if path.is_file():
             written.append(_copy(path, folder / "splits" / path.name))
-    return [*written, _crate(source, folder, written)]
+    made = dt.datetime.fromtimestamp(source.paths.table("overall").stat().st_mtime, tz=dt.UTC)
+    # The date of the tables, not of the export: exporting twice gives the same files.
+    made = made.replace(microsecond=0)
+    written.append(write_croissant(source, folder, made.isoformat()))
+    written += write_hub_cards(source, folder)
+    return [*written, _crate(source, folder, written, made)]
 
 
 def _scores(source: RunSource, folder: Path) -> list[Path]:
@@ -101,16 +110,14 @@ def _copy(path: Path, target: Path) -> Path:
     return target
 
 
-def _crate(source: RunSource, folder: Path, files: list[Path]) -> Path:
+def _crate(source: RunSource, folder: Path, files: list[Path], made: dt.datetime) -> Path:
     """`ro-crate-metadata.json`: what each file is, and what made it."""
     from rocrate.model.softwareapplication import SoftwareApplication
     from rocrate.rocrate import ROCrate
 
     crate: Any = ROCrate()
     config = source.config
-    made = dt.datetime.fromtimestamp(source.paths.table("overall").stat().st_mtime, tz=dt.UTC)
-    # The date of the tables, not of the export: exporting twice gives the same file.
-    crate.datePublished = made.replace(microsecond=0)
+    crate.datePublished = made
     crate.name = f"SAT-Bench run {config.name}"
     crate.description = (
         f"Scores and tables of run {config.name} ({config.data_kind} data): models "
@@ -152,11 +159,14 @@ def _describe(path: Path) -> str:
     name = path.name.partition(".")[0]
     if path.parent.name == "splits":
         return f"effective split of entry {name}: case, patient, split"
+    if path.parent.name == FOLDER:
+        return f"card of model {path.stem} with its results, for a model hub"
     if name in TABLES:
         return f"one row: {TABLES[name].row}"
     words = {
         "config": "effective configuration of the run",
         "run": "run record: code, packages, hardware, hashes of inputs, seconds of every job",
+        "croissant": "these files and the meaning of their columns, in Croissant's vocabulary",
         "not_run": "entries without data and why",
         "data_dictionary": "meaning, type and unit of every column",
     }

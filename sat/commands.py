@@ -130,6 +130,9 @@ def segment(
         False, "--list", help="Only list what the checkpoint was trained on, with other spellings."
     ),
     flat: bool = typer.Option(False, "--flat", help="One label map instead of a file a class."),
+    dicom_seg: bool = typer.Option(
+        False, "--dicom-seg", help="One DICOM SEG, of a DICOM series; needs the extra `clinical`."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace an answer that is there."),
     overlay: bool = typer.Option(True, help="Draw overlay.png."),
     text_encoder: Path | None = typer.Option(
@@ -176,6 +179,7 @@ def segment(
         prompts=tuple(prompt),
         every=every,
         flat=flat,
+        dicom_seg=dicom_seg,
         overwrite=overwrite,
         overlay=overlay,
         text_encoder=text_encoder,
@@ -192,6 +196,6 @@ def segment(
     width = max(len(item.prompt.name) for item in found)
     for item in found:
         size = f"{item.millilitres:10.1f} ml" if item.voxels else "     empty   "
-        where = f"{item.file} = {item.value}" if flat else item.file
+        where = f"{item.file} = {item.value}" if flat or dicom_seg else item.file
         typer.echo(f"{item.prompt.name:{width}} {size}  {where}")
     typer.echo(str(out))

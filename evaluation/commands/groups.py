@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 SCORE = "Score"
 RUN = "A run"
@@ -18,7 +21,19 @@ _GROUPS = {
     "data": ("Look at raw datasets before a run.", DATASETS),
     "export": ("Write what a run holds in forms that other programs read.", RUN),
     "new": ("Write a template card of a model or a dataset.", MODELS),
+    "board": (
+        "Join submissions (`board PLACES` is `board join PLACES`), show them.",
+        REPORTS,
+    ),
 }
+
+
+class _Joins(TyperGroup):
+    """A group whose command `join` is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = not args or args[0] in (*self.commands, "--help")
+        return super().parse_args(ctx, args if named else ["join", *args])
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:
@@ -27,7 +42,8 @@ def group(app: typer.Typer, name: str) -> typer.Typer:
         if found.name == name and found.typer_instance is not None:
             return found.typer_instance
     help_text, panel = _GROUPS[name]
-    made = typer.Typer(help=help_text, no_args_is_help=True)
+    kind = _Joins if name == "board" else TyperGroup
+    made = typer.Typer(help=help_text, no_args_is_help=True, cls=kind)
     app.add_typer(made, name=name, rich_help_panel=panel)
     return made
 

@@ -1,4 +1,4 @@
-"""Commands around scores: evaluate anybody's predictions, list the metrics."""
+"""Commands around scores: evaluate anybody's predictions, those of a challenge, list metrics."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _WIDE = 6
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=SCORE)(evaluate)
+    app.command("challenge", rich_help_panel=SCORE)(challenge)
     app.command("metrics", rich_help_panel=SCORE)(list_metrics)
 
 
@@ -154,6 +155,43 @@ def evaluate(
         _tell(outcome, policy, file, f"{name}: " if len(names) > 1 else "")
     if any(outcome.failed or outcome.missing for outcome in outcomes):
         raise typer.Exit(MISSING)
+
+
+def challenge(
+    references: Path = typer.Option(..., "--references", help="As for `evaluate`; in the image."),
+    source: Path = typer.Option(
+        Path("/input"), "--input", help="Folder with predictions.json, or with the predictions."
+    ),
+    out: Path = typer.Option(Path("/output"), "--output", help="Gets metrics.json, scores.csv."),
+    labels: Path | None = typer.Option(None, "--labels", help="As for `evaluate`."),
+    metrics: str = typer.Option("dsc,nsd", "--metrics", help="Of `satbench metrics`."),
+    tolerance_mm: list[float] = typer.Option(
+        [], "--tolerance-mm", min=0.0, help="NSD tolerance in mm; may be repeated. Default: 1."
+    ),
+    policy: str = typer.Option("present-only", "--policy", help="What empty masks count."),
+    case_from: str | None = typer.Option(
+        None, "--case-from", help="Slug of the input whose image names the case."
+    ),
+    answer: str | None = typer.Option(None, "--answer", help="Slug of the output to score."),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Cases at once; each needs memory."),
+) -> None:
+    """Score a challenge's submission in a container, by the convention of grand-challenge.org."""
+    from evaluation.errors import one_of
+    from evaluation.metrics.catalogue import asked_metrics
+    from evaluation.protocol import POLICIES
+    from evaluation.scoring.challenge import METRICS, Challenge, evaluate_challenge
+    from evaluation.scoring.folder_pairs import Settings
+
+    one_of("--policy", policy, POLICIES)
+    named = tuple(name.strip() for name in metrics.split(",") if name.strip())
+    ids, tolerances = asked_metrics(named, tolerance_mm or None)
+    settings = Settings({}, frozenset(), tolerances_mm=tolerances, metrics=ids)
+    asked = Challenge(references, settings, policy, labels, case_from, answer)
+    outcome = evaluate_challenge(asked, source, out, jobs)
+    show(outcome.rows, policy)
+    for case, reason in outcome.missing.items():
+        typer.echo(f"prediction missing: {case}: {reason}", err=True)
+    typer.echo(str(out / METRICS))
 
 
 def _tell(outcome: Outcome, policy: str, out: Path, whose: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands around publishing: `submit`, `board`."""
+"""Commands around publishing: `submit`, `board join`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 
-from evaluation.commands.groups import REPORTS
+from evaluation.commands.groups import REPORTS, group
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=REPORTS)(submit)
-    app.command(rich_help_panel=REPORTS)(board)
+    group(app, "board").command()(join)
 
 
 def submit(
@@ -26,7 +26,7 @@ def submit(
     typer.echo(write_submission(run, model, out).parent)
 
 
-def board(
+def join(
     places: list[Path] = typer.Argument(..., help="Submission folders, or folders of them."),
     out: Path = typer.Option(..., "--out", help="Run folder of the board, results/<name>."),
     draws: int = typer.Option(1000, "--draws", min=100, help="Bootstraps for the intervals."),

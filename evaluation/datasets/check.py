@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.datasets.card import DatasetCard
-from evaluation.datasets.raters import NO_IMAGE, fault_of, find_raters
 from evaluation.datasets.fingerprint import Fingerprint, fingerprint, unlike
+from evaluation.datasets.raters import NO_IMAGE, fault_of, find_raters
 from evaluation.datasets.readers import discover, get_reader
 from evaluation.datasets.readers.base import FindsStrays, RawCase, Reader
 from evaluation.datasets.registry import load_cards
@@ -155,6 +155,8 @@ def _rater_findings(card: DatasetCard, folder: Path) -> Iterator[Finding]:
             yield Finding(card.id, case, "note" if len(raters) < 2 else "fault", fault)
         elif card.reader == NO_IMAGE:
             yield Finding(card.id, case, "ok", f"masks of {len(raters)} raters")
+
+
 def _overlap_findings(
     card: DatasetCard, cases: set[str], patients: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Finding]:

@@ -56,12 +56,14 @@ WithGroup = Annotated[str, AfterValidator(with_group)]
 def within_patience(expression: str) -> Iterator[None]:
     """A block that matches an expression, stopped when it takes too long.
 
-    The clock can only interrupt a process's main thread; elsewhere the block runs as it is.
+    The clock can only interrupt a process's main thread; elsewhere, and on Windows, which has no
+    such clock, the block runs as it is.
 
     Raises:
         BenchError: it took longer than `PATIENCE_S`.
     """
-    if threading.current_thread() is not threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer"):
         yield
         return
 

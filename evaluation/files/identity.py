@@ -99,7 +99,7 @@ def listing(folder: Path) -> dict[str, list[int]]:
         for file in files:
             path = here / file
             if not is_hidden(file) and path.exists():
-                found[str(path.relative_to(folder))] = state_of(path)[:2]
+                found[path.relative_to(folder).as_posix()] = state_of(path)[:2]
     return found
 
 
@@ -119,7 +119,7 @@ def named_paths(value: object) -> Iterator[Path]:
     elif isinstance(value, str) and value:
         path = Path(value)
         try:
-            if path.is_file() or ("/" in value and path.is_dir()):
+            if path.is_file() or (path.name != value and path.is_dir()):
                 yield path
         except (OSError, ValueError):  # too long for a name, or with a character none can have
             return

@@ -123,17 +123,15 @@ def full_disk(error: Exception, file: Path) -> int | None:
 
 def _sync(path: Path) -> None:
     """Without this, a power cut could leave the new name with nothing behind it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # Open for writing: Windows syncs no other.
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str, *, noted: bool = True) -> None:
-    """Write `text` (UTF-8) atomically."""
+    """Write `text` (UTF-8) atomically, with the same bytes on every system."""
     with atomic_path(path, noted=noted) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_if_other(path: Path, text: str) -> None:

@@ -64,7 +64,7 @@ def _git(*arguments: str) -> str:
         ["git", "--no-optional-locks", *arguments],
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=10,
     )
@@ -87,7 +87,11 @@ def hardware() -> dict[str, Any]:
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        lines = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        lines = [
+            x
+            for x in cpuinfo.read_text(encoding="utf-8").splitlines()
+            if x.startswith("model name")
+        ]
         model = lines[0].partition(":")[2].strip() if lines else model
     return {
         "processor": model,
@@ -186,7 +190,7 @@ def write_record(run: Path) -> Path:
         "packages": package_versions(),
         "hardware": hardware(),
         "inputs_sha256": {
-            str(path.relative_to(run)): sha256(path)
+            path.relative_to(run).as_posix(): sha256(path)
             for path in map(paths.split, sorted(entries))
             if path.is_file()
         },

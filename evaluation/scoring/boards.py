@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from evaluation.config import freeze
 from evaluation.errors import BenchError
 from evaluation.files.writing import write_text
@@ -30,11 +32,12 @@ def join_submissions(places: Sequence[Path], out: Path) -> list[str]:
         A line for each submission.
 
     Raises:
-        BenchError: one of them does not fit the first: each is named, with what differs.
+        BenchError: one of them does not fit those before it: each is named, with what differs.
     """
     folders = [f for place in places for f in _folders(place)]
     found = [(folder, read_submission(folder)) for folder in folders]
-    if misfits := [line for i in range(len(found)) for line in _misfits(found, i)]:
+    misfits = [line for i in range(len(found)) for line in _misfits(found, i)]
+    if misfits := misfits or _other_references(found):
         raise BenchError(
             "these submissions do not fit on one board",
             found="; ".join(misfits),
@@ -102,20 +105,23 @@ def _misfits(found: Sequence[tuple[Path, Submission]], number: int) -> list[str]
         one, two = (getattr(s.configuration, key) for s in (record, first))
         if one != two:
             lines.append(f"{folder}: {key} {one}, not {two}")
-    return list(dict.fromkeys(lines)) + _other_references(found, number)
+    return list(dict.fromkeys(lines))
 
 
-def _other_references(found: Sequence[tuple[Path, Submission]], number: int) -> list[str]:
-    """Whether the same case and class has another reference than in the first submission."""
-    if number == 0:
-        return []
+def _other_references(found: Sequence[tuple[Path, Submission]]) -> list[str]:
+    """Submissions in which a case and class has another reference than in those before them."""
     keys = ["dataset", "case", "class", "space"]
-    sizes = []
-    for folder, record in (found[0], found[number]):
+    known: pd.Series[float] | None = None
+    lines = []
+    for folder, record in found:
         rows = read_table(folder / SCORE_ROWS, scores_table(record.configuration.metrics))
-        rows = rows[rows["reference_voxels"] >= 0]
-        sizes.append(rows.astype(dict.fromkeys(keys, str)).groupby(keys)["reference_voxels"].max())
-    both = sizes[0].to_frame("first").join(sizes[1].to_frame("own"), how="inner")
-    other = both[both["first"] != both["own"]]
-    cases = [" ".join(map(str, key[:3])) for key in other.index[:3]]
-    return [f"{found[number][0]}: other reference masks ({', '.join(cases)})"] if cases else []
+        rows = rows[rows["reference_voxels"] >= 0].astype(dict.fromkeys(keys, str))
+        own = rows.groupby(keys)["reference_voxels"].max().astype(float)
+        if known is not None:
+            both = known.to_frame("known").join(own.to_frame("own"), how="inner")
+            other = both.index[both["known"] != both["own"]]
+            if len(other):
+                cases = ", ".join(" ".join(map(str, key[:3])) for key in other[:3])
+                lines.append(f"{folder}: other reference masks ({cases})")
+        known = own if known is None else known.combine_first(own)
+    return lines

@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from evaluation.errors import BenchError
-from evaluation.scoring.inputs import PairedFiles, Source, one_file, readable, some_of
+from evaluation.scoring.inputs import (
+    PairedFiles,
+    Source,
+    is_segmentation,
+    one_file,
+    readable,
+    some_of,
+)
 from evaluation.scoring.labels import Labels
 from evaluation.scoring.layouts import answers_in, references_in
-from evaluation.volumes.image_files import VOLUME_SUFFIXES, has_volume_suffix, stem_of
+from evaluation.volumes.image_files import VOLUME_SUFFIXES, stem_of
 
 
 def find_cases(
@@ -34,10 +41,11 @@ def find_cases(
             raise BenchError("no such file or folder", file=path.absolute())
     if reference.is_file() and prediction.is_file():
         for path in (reference, prediction):
-            if not has_volume_suffix(path):
+            if not is_segmentation(path):
                 raise BenchError(
-                    "not a volume by its name", file=path, expected=", ".join(VOLUME_SUFFIXES)
-                )
+                    "not a volume by its name, nor a DICOM object that holds segments", file=path,
+                    expected=", ".join(VOLUME_SUFFIXES) + ", or DICOM SEG",
+                )  # fmt: skip
         name = readable(stem_of(reference))
         return [PairedFiles(name, one_file(reference), one_file(prediction))], []
     for path, other in ((reference, prediction), (prediction, reference)):

@@ -11,6 +11,7 @@ from typing import Literal
 
 from evaluation.errors import BenchError, printable
 from evaluation.scoring.labels import Label, Labels
+from evaluation.volumes.dicom_segments import object_kind
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import has_volume_suffix, stem_of
 from evaluation.volumes.segments import has_segments
@@ -92,7 +93,12 @@ def one_file(path: Path) -> Source:
 
 def volumes_in(folder: Path) -> list[Path]:
     """The volume files that lie directly in a folder, sorted."""
-    return sorted(p for p in folder.iterdir() if p.is_file() and has_volume_suffix(p))
+    return sorted(p for p in folder.iterdir() if p.is_file() and is_segmentation(p))
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file is a volume by its name, or a DICOM object that holds segments."""
+    return has_volume_suffix(path) or object_kind(path) is not None
 
 
 def composed(name: str) -> str:

@@ -24,7 +24,15 @@ import numpy as np
 
 from evaluation.errors import BenchError
 from evaluation.files.writing import is_hidden
-from evaluation.scoring.inputs import Source, composed, one_file, readable, some_of, volumes_in
+from evaluation.scoring.inputs import (
+    Source,
+    composed,
+    is_segmentation,
+    one_file,
+    readable,
+    some_of,
+    volumes_in,
+)
 from evaluation.scoring.labels import Labels
 from evaluation.volumes.image_files import (
     VOLUME_SUFFIXES,
@@ -32,6 +40,7 @@ from evaluation.volumes.image_files import (
     read_volume,
     stem_of,
 )
+from evaluation.volumes.segments import has_segments
 
 # TotalSegmentator's folder of masks inside a case's folder.
 _MASK_FOLDER = "segmentations"
@@ -114,7 +123,7 @@ def _sources(folder: Path, leaves: list[Leaf], form: Form) -> dict[str, Source]:
     try:
         for path in sorted(folder.iterdir()):
             name = readable(stem_of(path))
-            if has_volume_suffix(path) and path.is_file():
+            if path.is_file() and is_segmentation(path):
                 found.setdefault(name, []).append(one_file(path))
             elif has_volume_suffix(path) and path.is_symlink() and not path.exists():
                 nowhere = Source(path, "label maps", "the link leads nowhere")
@@ -129,7 +138,8 @@ def _sources(folder: Path, leaves: list[Leaf], form: Form) -> dict[str, Source]:
             "folder holds no segmentation",
             file=folder,
             found=some_of(readable(path.name) for path in folder.iterdir()) or "an empty folder",
-            expected=f"files {', '.join(VOLUME_SUFFIXES)}, or a folder for each case that holds "
+            expected=f"files {', '.join(VOLUME_SUFFIXES)}, DICOM SEG, or a folder for each case "
+            "that holds "
             "its label map or masks",
             hint="name the folder that directly holds the label maps, or the folders of the cases",
         )
@@ -228,6 +238,8 @@ def _is_image_by_name(role: str) -> bool:
 
 def _holds(file: Path) -> Literal["one", "several", "grey values", "unknown"]:
     """What a volume holds besides 0: one value, several, or the grey values of an image."""
+    if has_segments(file):
+        return "several"
     try:
         array = read_volume(file).array
     except BenchError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,14 @@ def unnamed_in(source: Source, segmentation: Segmentation, labels: Labels) -> tu
         used = {source.mask_of(name, label, there) for name, label in labels.items()}
         return tuple(f"mask file {path.name}" for path in there.values() if path not in used)
     if source.layout == "segments":
-        used_parts = {part for place in segmentation.classes.values() for part in place.parts}
-        segments = segments_of(source.path).items()
-        return tuple(f"segment {name}" for name, part in segments if part not in used_parts)
+        segments = segments_of(source.path)
+        values = {value for label in labels.values() for value in label.values}
+        by_name = any(name in labels for name in segments)
+        return tuple(
+            f"segment {name}"
+            for name, part in segments.items()
+            if not (name in labels if by_name else values.issuperset(part.values))
+        )
     named = {value for label in labels.values() for value in label.values}
     present = distinct_values(segmentation.layers[0])
     return tuple(f"value {value}" for value in sorted(present - named - {0}))
@@ -78,7 +84,7 @@ def read_segmentation(
 
 
 def _segments(path: Path, labels: Labels) -> Segmentation:
-    """The classes among 3D Slicer's segments, by name; by value where no name is a class's."""
+    """The classes among named segments, by name; by value where no name is a class's."""
     whole = read_segments(path)
     named = {name: place for name, place in whole.classes.items() if name in labels}
     if not named and len(whole.layers) == 1:
@@ -105,8 +111,9 @@ def on_one_grid(
 ) -> tuple[Segmentation, Segmentation, bool]:
     """Both on the reference's grid, and whether the prediction was resampled for that.
 
-    Axes may be stored flipped or permuted: then both are turned, and no voxel changes. Anything
-    else is refused, or resampled by nearest neighbour.
+    Axes may be stored flipped or permuted: then both are turned, and no voxel changes. One that
+    has only the slices on which something is drawn gets the others. Anything else is refused, or
+    resampled by nearest neighbour.
 
     Args:
         reference: decides the grid.
@@ -122,6 +129,7 @@ def on_one_grid(
     if difference is None:
         return reference, prediction, False
     reference, prediction = _turned(reference), _turned(prediction)
+    reference, prediction = _filled_up(reference, prediction, tolerance_mm)
     if _difference(reference, prediction, tolerance_mm) is None:
         return reference, prediction, False
     if resample:
@@ -208,3 +216,46 @@ def _difference(a: Segmentation, b: Segmentation, tolerance_mm: float) -> str | 
 def _turned(segmentation: Segmentation) -> Segmentation:
     volumes = [to_ras(Volume(layer, segmentation.affine)) for layer in segmentation.layers]
     return replace(segmentation, layers=tuple(v.array for v in volumes), affine=volumes[0].affine)
+
+
+def _filled_up(
+    reference: Segmentation, prediction: Segmentation, tolerance_mm: float
+) -> tuple[Segmentation, Segmentation]:
+    """Both with the slices that a partial one lacks, if one lattice of voxels holds both.
+
+    One that is not partial is a whole scan: nothing is added to it.
+    """
+    to_voxels = np.linalg.inv(reference.affine)
+    offset = np.rint((to_voxels @ prediction.affine[:, 3])[:3]).astype(int)
+    moved = prediction.affine.copy()
+    moved[:, 3] = reference.affine @ [*offset, 1]
+    grids = Volume(prediction.layers[0], prediction.affine), Volume(prediction.layers[0], moved)
+    partial = reference.partial or prediction.partial
+    if not partial or same_grid(*grids, tolerance_mm) or _steps_differ(reference, prediction):
+        return reference, prediction
+    low = np.minimum(0, offset)
+    high = np.maximum(reference.shape, offset + prediction.shape)
+    origin = reference.affine @ [*low, 1]
+    return (
+        _padded(reference, -low, high - reference.shape, origin),
+        _padded(prediction, offset - low, high - offset - prediction.shape, origin),
+    )
+
+
+def _steps_differ(a: Segmentation, b: Segmentation) -> bool:
+    """Whether a step to the next voxel differs by more than rounding along the whole grid."""
+    steps = np.abs(a.affine[:3, :3] - b.affine[:3, :3]).max(axis=0)
+    return bool((steps * np.maximum(a.shape, b.shape) > GEOMETRY_TOLERANCE_MM).any())
+
+
+def _padded(
+    segmentation: Segmentation, before: NDArray[Any], after: NDArray[Any], origin: NDArray[Any]
+) -> Segmentation:
+    if not segmentation.partial or not (before.any() or after.any()):
+        return segmentation
+    affine = segmentation.affine.copy()
+    affine[:, 3] = origin
+    layers = tuple(
+        np.pad(layer, list(zip(before, after, strict=True))) for layer in segmentation.layers
+    )
+    return replace(segmentation, layers=layers, affine=affine)

@@ -42,7 +42,7 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
     metrics = metrics_among(rows.columns)
     frame = rows[["class", "tolerance_mm", "status"]].copy()
     for metric in metrics:
-        frame[metric.id] = _values(rows, metric, policy)
+        frame[metric.id] = values_under(rows, metric, policy)
     order = list(dict.fromkeys(frame["class"]))
     # Imported scores may have no tolerance.
     frame["tolerance_mm"] = frame["tolerance_mm"].fillna(-1.0)
@@ -73,7 +73,8 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
     return Summary(table, overall)
 
 
-def _values(rows: pd.DataFrame, metric: Metric, policy: str) -> NDArray[np.float64]:
+def values_under(rows: pd.DataFrame, metric: Metric, policy: str) -> NDArray[np.float64]:
+    """What each row counts under a policy; NaN: nothing."""
     raw = rows[metric.id].to_numpy(dtype=np.float64)
     status = status_codes(rows["status"])
     if never_measured(raw[:, None], status[:, None])[0]:

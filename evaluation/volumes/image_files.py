@@ -35,7 +35,7 @@ Affine = NDArray[np.float64]
 # The longer of two endings comes first.
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
 GEOMETRY_TOLERANCE_MM = 1e-3
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def has_volume_suffix(path: Path) -> bool:
 def stem_of(path: Path) -> str:
     """The file name without its volume suffix (`.nii.gz` counts as one)."""
     lower = path.name.lower()
-    for suffix in VOLUME_SUFFIXES:
+    for suffix in (*VOLUME_SUFFIXES, ".dcm"):
         if lower.endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
@@ -271,13 +271,13 @@ def from_itk(image: Any) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = direction * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _LPS_TO_RAS @ affine)
+    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), LPS_TO_RAS @ affine)
 
 
 def to_itk(volume: Volume) -> Any:
     """The SimpleITK image (LPS) of a `Volume`."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
-    affine = _LPS_TO_RAS @ volume.affine
+    affine = LPS_TO_RAS @ volume.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())

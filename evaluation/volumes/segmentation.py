@@ -41,11 +41,15 @@ class ClassPlace(Record):
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Integer layers (x, y, z) on one grid and the classes in them."""
+    """Integer layers (x, y, z) on one grid and the classes in them.
+
+    `partial`: the grid is of the slices on which something was drawn; beside it is background.
+    """
 
     layers: tuple[Array, ...]
     affine: Affine
     classes: Mapping[str, ClassPlace]
+    partial: bool = False
 
     def mask(self, class_name: str) -> NDArray[np.bool_]:
         """Boolean mask (x, y, z) of a class.

@@ -1,6 +1,6 @@
-"""Segmentations of 3D Slicer (`.seg.nrrd`): named segments, in layers where they overlap.
+"""Files that name their segments: `.seg.nrrd` of 3D Slicer, and DICOM SEG.
 
-The header names each segment and says in which layer and under which value its voxels lie
+Slicer's header names each segment and says in which layer and under which value its voxels lie
 (`Segment0_Name`, `Segment0_Layer`, `Segment0_LabelValue`); several layers are stored as the first
 axis of the array.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from evaluation.errors import BenchError, printable
+from evaluation.volumes.dicom_segments import object_kind, read_seg, seg_labels
 from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
 from evaluation.volumes.image_files import checked_geometry, from_itk, itk_reader, require_memory
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
@@ -26,6 +27,8 @@ _KEY = re.compile(r"Segment(\d+)_(Name|Layer|LabelValue)")
 
 def has_segments(path: Path) -> bool:
     """Whether a file names segments; reads the header only, and of no other format."""
+    if object_kind(path) is not None:
+        return True
     if not path.name.lower().endswith(SUFFIX):
         return False
     try:
@@ -36,11 +39,13 @@ def has_segments(path: Path) -> bool:
 
 
 def segments_of(path: Path) -> dict[str, Part]:
-    """Where each named segment lies.
+    """Layer and value of each named segment; of DICOM, layer 0 and its number.
 
     Raises:
         BenchError: two segments have one name, or a layer or value is no number.
     """
+    if object_kind(path) is not None:
+        return {n: Part(layer=0, values=(i,)) for n, i in seg_labels(path).items()}
     header = read_text_header(path)
     found: dict[str, dict[str, str]] = {}
     for key, value in (header.own if header else {}).items():
@@ -71,6 +76,8 @@ def read_segments(path: Path) -> Segmentation:
     Raises:
         BenchError: it cannot be read, names no segment or one in a layer that is not there.
     """
+    if object_kind(path) is not None:
+        return read_seg(path)
     header, segments = read_text_header(path), segments_of(path)
     refuse_foreign_voxels(path, header)
     try:

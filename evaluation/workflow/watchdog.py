@@ -9,7 +9,6 @@ still there.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 
@@ -36,7 +35,7 @@ def end_with_workflow() -> None:
     try:
         workflow = psutil.Process(int(value))
     except psutil.NoSuchProcess:
-        os.kill(os.getpid(), signal.SIGKILL)
+        psutil.Process().kill()
         return
     # `is_running` compares the start time too: a number that was given to another process
     # does not pass for the workflow.
@@ -46,4 +45,4 @@ def end_with_workflow() -> None:
 def _watch(workflow: psutil.Process) -> None:
     while workflow.is_running() and workflow.status() != psutil.STATUS_ZOMBIE:
         time.sleep(INTERVAL_S)
-    os.kill(os.getpid(), signal.SIGKILL)
+    psutil.Process().kill()

@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluation.classes.modality import Modality
 from evaluation.files.writing import write_json
+from evaluation.volumes.dicom_segments import write_seg
 from evaluation.volumes.image_files import Array, write_volume
 from evaluation.volumes.segmentation import Segmentation
 from sat.segment.naming import Prompt
@@ -44,10 +45,11 @@ def write_answer(
     answer: Segmentation,
     *,
     flat: bool,
+    dicom_seg: bool = False,
     overlay: bool,
     about: Mapping[str, Any],
 ) -> list[Found]:
-    """Write one file for each class or one label map, the picture, and last `labels.json`.
+    """Write one file for each class, or one for all, the picture, and last `labels.json`.
 
     Args:
         out: folder; an earlier answer in it is removed, other files stay.
@@ -56,6 +58,7 @@ def write_answer(
         prompts: the classes, in the order of their values in a label map.
         answer: their masks in RAS-closest orientation.
         flat: one label map.
+        dicom_seg: one DICOM SEG of a scan that is a DICOM series; its segments may overlap.
         overlay: draw the picture.
         about: what `labels.json` says first.
     """
@@ -66,17 +69,25 @@ def write_answer(
     labels, overlapping = flattened(answer, names, sizes)
     voxel_ml = float(abs(np.linalg.det(scan.stored.affine[:3, :3]))) / 1000
     files = _file_names(prompts, scan.suffix)
-    flat_file = FLAT_STEM + scan.suffix
+    one_file = FLAT_STEM + (".dcm" if dicom_seg else scan.suffix)
     found = []
     for number, (prompt, own_file) in enumerate(zip(prompts, files, strict=True), start=1):
         size = sizes[prompt.name]
-        file, value = (flat_file, number) if flat else (own_file, 1)
-        if not flat:
+        file, value = (one_file, number) if flat or dicom_seg else (own_file, 1)
+        if file == own_file:
             mask = answer.mask(prompt.name).astype(np.uint8)
             write_volume(out / own_file, scan.as_stored(mask))
         found.append(Found(prompt, file, value, size, size * voxel_ml))
-    if flat:
-        write_volume(out / flat_file, scan.as_stored(labels))
+    if dicom_seg:
+        write_seg(
+            out / one_file,
+            scan.slices,
+            names,
+            lambda name: np.asarray(scan.as_stored(answer.mask(name)).array),
+            None if overlapping else scan.as_stored(labels).array,
+        )
+    elif flat:
+        write_volume(out / one_file, scan.as_stored(labels))
     if overlay:
         spacing = scan.image.spacing_mm
         # Not by the label map: there a class may be covered by smaller ones.

@@ -39,6 +39,7 @@ class Scan:
         image: the same in RAS-closest orientation, float32 or the stored integers.
         suffix: suffix of files written for it.
         modality: what a DICOM header says, otherwise None.
+        slices: files of a DICOM series in the order of the stored array's third axis.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Scan:
     image: Volume
     suffix: str
     modality: Modality | None = None
+    slices: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,8 +73,9 @@ def read_scan(path: Path) -> Scan:
             finite numbers.
     """
     modality: Modality | None = None
+    slices: tuple[Path, ...] = ()
     if path.is_dir():
-        stored, modality = _read_dicom(path)
+        stored, modality, slices = _read_dicom(path)
     elif not path.exists():
         raise BenchError("image not found", file=path, hint="check the path")
     elif has_volume_suffix(path):
@@ -90,10 +93,10 @@ def read_scan(path: Path) -> Scan:
     suffix = next((out for end, out in _OUTPUT_SUFFIX.items() if lower.endswith(end)), ".nii.gz")
     if path.is_dir():
         suffix = ".nii.gz"
-    return Scan(path, stored, to_ras(stored), suffix, modality)
+    return Scan(path, stored, to_ras(stored), suffix, modality, slices)
 
 
-def _read_dicom(folder: Path) -> tuple[Volume, Modality | None]:
+def _read_dicom(folder: Path) -> tuple[Volume, Modality | None, tuple[Path, ...]]:
     import pydicom
     from pydicom.misc import is_dicom
 
@@ -113,7 +116,8 @@ def _read_dicom(folder: Path) -> tuple[Volume, Modality | None]:
     chosen = image_series(files)
     header: Any = pydicom.dcmread(chosen[0], stop_before_pixels=True)
     modality = DICOM_MODALITIES.get(str(header.get("Modality")))
-    return read_series(chosen).volume, modality
+    series = read_series(chosen)
+    return series.volume, modality, tuple(chosen[index] for index in series.order)
 
 
 def _require_numbers(array: Array, path: Path) -> None:

@@ -16,6 +16,7 @@ from evaluation.datasets.readers.dicom import series_files
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, file_digest
 from evaluation.files.writing import visible
+from evaluation.volumes.dicom_segments import require_highdicom
 from evaluation.volumes.headers import companions
 from sat.model import SatModel, load_model
 from sat.predict import segment
@@ -36,6 +37,7 @@ class Request:
         prompts: names of structures.
         every: all classes that the checkpoint was trained on for this modality, too.
         flat: one label map instead of one file for each class.
+        dicom_seg: one DICOM SEG instead; the image is a DICOM folder.
         overwrite: replace an answer that is there.
         overlay: draw the picture.
         text_encoder: folder of a text encoder, for checkpoints that need one of the user's.
@@ -49,6 +51,7 @@ class Request:
     prompts: tuple[str, ...] = ()
     every: bool = False
     flat: bool = False
+    dicom_seg: bool = False
     overwrite: bool = False
     overlay: bool = True
     text_encoder: Path | None = None
@@ -87,6 +90,8 @@ def segment_scan(
         BenchError: see `read_scan`, `resolve`, `load_model`; or the answer's folder is in use.
     """
     require_prompts(request)
+    if request.dicom_seg:
+        _require_series(request)
     _require_free(request)
     model = model or load(request)
     texts = list(request.prompts)
@@ -124,6 +129,7 @@ def segment_scan(
             prompts,
             answer,
             flat=request.flat,
+            dicom_seg=request.dicom_seg,
             overlay=request.overlay,
             about=about,
         )
@@ -143,6 +149,20 @@ def require_prompts(request: Request) -> None:
             "no prompt: name at least one structure",
             hint='for example --prompt "left kidney" --prompt liver, or --all',
         )
+
+
+def _require_series(request: Request) -> None:
+    """Raise a BenchError where no DICOM SEG can be made of the answer."""
+    if request.flat:
+        raise BenchError("--flat and --dicom-seg exclude each other", hint="choose one")
+    if not request.image.is_dir():
+        raise BenchError(
+            "a DICOM SEG refers to the slices of a DICOM series",
+            file=request.image,
+            expected="a folder of slices",
+            hint="give that folder, or leave out --dicom-seg",
+        )
+    require_highdicom(request.image)
 
 
 def made_from(request: Request) -> str:

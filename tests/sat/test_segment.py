@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +20,7 @@ from evaluation.datasets.phantoms.chaos import write_chaos_ct
 from evaluation.datasets.phantoms.layouts import Pose, oriented, whole_numbers
 from evaluation.datasets.phantoms.torso import draw_torso
 from evaluation.errors import BenchError
+from evaluation.scoring.segmentations import on_one_grid
 from evaluation.training.checkpoints import save_content
 from evaluation.volumes.image_files import (
     Volume,
@@ -27,7 +31,7 @@ from evaluation.volumes.image_files import (
     to_ras,
     write_volume,
 )
-from evaluation.volumes.segmentation import pack_masks
+from evaluation.volumes.segmentation import Segmentation, pack_masks
 from sat.model import SatModel
 from sat.prompts.book import PromptBook
 from sat.segment.answer import flattened
@@ -128,6 +132,35 @@ def test_orientation_and_format_do_not_change_the_anatomy(ask, phantom, scan, tm
     for other in answers.values():
         assert same_grid(first, other) is None
         assert np.array_equal(first.array, other.array)
+
+
+def test_a_dicom_seg_is_what_another_tool_reads_as_the_masks(ask, phantom, tmp_path):
+    write_chaos_ct(tmp_path, "7", phantom, "seed")
+    folder = tmp_path / "7" / "DICOM_anon"
+    masks, found, _ = ask(folder, "liver", "left kidney", "aorta", out="masks")
+    out, _, _ = ask(folder, "liver", "left kidney", "aorta", out="seg", dicom_seg=True)
+    assert sorted(p.name for p in out.glob("*.dcm")) == ["segmentation.dcm"]
+    (tmp_path / "itk").mkdir()
+    tool = Path(sys.executable).with_name("segimage2itkimage")
+    asked = ["--inputDICOM", out / "segmentation.dcm", "--outputDirectory", tmp_path / "itk"]
+    subprocess.run([tool, *asked, "-t", "nrrd"], check=True, capture_output=True)
+    about = json.loads((tmp_path / "itk/meta.json").read_text())
+    labels = [s["SegmentLabel"] for group in about["segmentAttributes"] for s in group]
+    assert sorted(labels) == sorted(item.prompt.name for item in found)
+    for number, item in enumerate(found, start=1):
+        there = read_volume(tmp_path / f"itk/{number}.nrrd")
+        grids = [
+            Segmentation((v.array,), v.affine, {}, partial=v is there)
+            for v in (read_volume(masks / item.file), there)
+        ]
+        own, other, _ = on_one_grid(*grids, out, 1e-3, resample=False)
+        assert np.count_nonzero(other.layers[0]) == item.voxels > 0
+        np.testing.assert_array_equal(own.layers[0] != 0, other.layers[0] != 0)
+
+
+def test_a_dicom_seg_needs_a_dicom_series(ask, scan):
+    with pytest.raises(BenchError, match="DICOM series"):
+        ask(scan, "liver", dicom_seg=True)
 
 
 def test_a_dicom_folder(ask, phantom, tmp_path):

@@ -15,9 +15,8 @@ from evaluation.datasets.readers.dicom_slice import pixels_of, place_of, read_sl
 from evaluation.errors import BenchError
 from evaluation.files.writing import is_hidden
 from evaluation.volumes.geometry import refuse_shear
-from evaluation.volumes.image_files import Array, Volume
+from evaluation.volumes.image_files import LPS_TO_RAS, Array, Volume
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # A missing slice moves the others by at least half a step from equal distances.
 UNEVEN_STEPS = 0.25
 
@@ -126,7 +125,7 @@ def read_series(files: Sequence[Path]) -> Series:
     affine[:3, 3] = positions[order[0]]
     refuse_shear(affine, files[0].parent)
     array = np.stack([pixels_of(slices[i], files[i]) for i in order], axis=-1)
-    return Series(Volume(array, _LPS_TO_RAS @ affine), order)
+    return Series(Volume(array, LPS_TO_RAS @ affine), order)
 
 
 def _require_even_steps(along_mm: Array, files: Sequence[Path]) -> None:
