@@ -133,10 +133,11 @@ def write_gallery(
     """Draw the pictures; image and reference of a case are read once for all its pictures.
 
     Returns:
-        the pictures in the order of `wanted`, and what could not be drawn with the reason.
+        the pictures in the order of `wanted`, and of which datasets how many could not be drawn,
+        with the first reason.
     """
     drawn: dict[int, Picture] = {}
-    missing: dict[str, str] = {}
+    lost: dict[str, list[str]] = {}
     by_case = sorted(
         enumerate(wanted),
         key=lambda w: (w[1].dataset, w[1].case, w[1].model, w[1].class_name, w[1].which),
@@ -145,9 +146,13 @@ def write_gallery(
         try:
             drawn[index] = _draw_one(source, item, folder)
         except BenchError as error:
-            missing[f"picture: {item.dataset}, {item.case}, {item.model}"] = error.one_line
+            lost.setdefault(item.dataset, []).append(error.one_line)
     _open_case.cache_clear()
     _open_prediction.cache_clear()
+    missing = {
+        f"pictures of {dataset}": f"{len(why)} not drawn; the first: {why[0]}"
+        for dataset, why in lost.items()
+    }
     pictures = [drawn[i] for i in sorted(drawn)]
     write_text(folder / "index.html", _page(source, pictures))
     write_json(folder / MANIFEST, [asdict(p) for p in pictures])
