@@ -123,9 +123,9 @@ def _render_part(
 
 def _gallery_part(part: Part, source: RunSource, rows: CaseRows, out: Path, budget: int) -> None:
     wanted = choose_pictures(source, rows, source.protocols[0], budget) if source.protocols else []
-    drawn, part.missing = write_gallery(source, wanted, out / "gallery")
+    drawn, part.missing, viewers = write_gallery(source, wanted, out / "gallery")
     pages = [out / "gallery" / "index.html", out / "gallery" / MANIFEST]
-    part.add("Gallery", [*pages, *(out / "gallery" / p.file for p in drawn)], out)
+    part.add("Gallery", [*pages, *(out / "gallery" / p.file for p in drawn), *viewers], out)
 
 
 def _drawn(folder: Path) -> list[Picture]:
