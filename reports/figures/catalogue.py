@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from enum import StrEnum
 from pathlib import Path
 
-from evaluation.classes import UNASSIGNED
 from evaluation.files.writing import write_json
-from evaluation.protocol import UNRANKED, Protocol
+from evaluation.protocol import HEADLINE, UNRANKED, Protocol
 from reports.figures.annotations import annotation_figures
+from reports.figures.cases import case_figures
 from reports.figures.ceilings import ceilings_figures
 from reports.figures.collection import collection_figures
 from reports.figures.comparison import forest_figures, rank_figures, wins_figures
@@ -20,99 +20,157 @@ from reports.figures.scatter import agreement_figures, size_figures
 from reports.figures.scores import aspects_figures, class_figures, regions_figures
 from reports.figures.shares import shares_figures
 from reports.figures.stress import stress_figure
+from reports.figures.worth import (
+    Reason,
+    few_classes,
+    few_pairs,
+    few_ranks,
+    few_wins,
+    one_dataset,
+    one_difference,
+    one_model,
+    one_region,
+    one_volume,
+)
 from reports.layout.fonts import INSTALL_HINT, replace_missing
-from reports.layout.style import FORMATS, drawing, save
+from reports.layout.style import FORMATS, MM_PER_INCH, drawing, save
 from reports.source.cases import CaseRows
 from reports.source.run import RunSource
-from reports.source.words import NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
+from reports.source.words import NOT_AVAILABLE, many_entries, short
 
-_BARS = "region-wise bars"
 _MERGED = "classes of several modalities"
+_SHARES = "score against the share of patients"
+_RATERS, _STRESS = "raters and models", "prompts under stress"
 _COMPARISONS = ("differences", "wins and losses", "rank stability")
 Result = Drawing | list[Drawing] | None
 
 
+class Section(StrEnum):
+    """Where in the report a figure stands, in this order."""
+
+    RESULTS = "Results"
+    OTHER = "Results in the study's protocol"
+    DATA = "Models and data"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure that a run may have: what it shows, how it is made, and whether it says anything."""
+
+    what: str
+    make: Callable[[RunSource, Protocol, CaseRows], Result]
+    nothing: Reason = lambda *_: ""
+
+
 @dataclass(frozen=True)
 class WrittenFigure:
-    """A figure on disk."""
+    """A figure on disk; `width_mm` is that of the print."""
 
     name: str
     title: str
     caption: str
     files: tuple[Path, ...]
+    section: Section
+    width_mm: float
 
 
-def all_figures(source: RunSource, rows: CaseRows) -> Iterator[tuple[str, Result]]:
-    """(what, figure or figures or None) one after the other, so that few are in memory at once."""
-    yield "model size", model_size_figure(source)
-    yield "statistics of the collection", collection_figures(source)
-    yield "annotations of the run's scans", annotation_figures(source)
-    if source.table("raters") is not None:
-        yield "raters and models", ceilings_figures(source)
-    if source.table("stress") is not None:
-        yield "prompts under stress", stress_figure(source)
-    makers: dict[str, Callable[[RunSource, Protocol], Result]] = {
-        _BARS: regions_figures,
-        **({"aspects": aspects_figures} if source.aspects else {}),
-        "class-wise dot plots": class_figures,
-        _MERGED: partial(class_figures, merged=True),
-        **dict(zip(_COMPARISONS, (forest_figures, wins_figures, rank_figures), strict=True)),
-        "score against structure size": partial(size_figures, rows=rows),
-        "one measure against another": agreement_figures,
-        "cost against score": cost_figure,
-    }
-    if any("share" in variant.changes for variant in source.config.variants.values()):
-        makers["score against the share of patients"] = shares_figures
+_SCORES = (
+    Wanted("region-wise bars", lambda s, p, _: regions_figures(s, p), one_region),
+    Wanted("aspects", lambda s, p, _: aspects_figures(s, p)),
+    Wanted("class-wise dot plots", lambda s, p, _: class_figures(s, p)),
+    Wanted(_MERGED, lambda s, p, _: class_figures(s, p, merged=True)),
+    Wanted("every case", case_figures, many_entries),
+    Wanted("differences", lambda s, p, _: forest_figures(s, p), one_difference),
+    Wanted("wins and losses", lambda s, p, _: wins_figures(s, p), few_wins),
+    Wanted("rank stability", lambda s, p, _: rank_figures(s, p), few_ranks),
+    Wanted("score against structure size", size_figures, one_volume),
+    Wanted("one measure against another", lambda s, p, _: agreement_figures(s, p), few_pairs),
+    Wanted("cost against score", lambda s, p, _: cost_figure(s, p), one_model),
+    Wanted(_SHARES, lambda s, p, _: shares_figures(s, p)),
+)
+_DATA = (
+    Wanted(_RATERS, lambda s, *_: ceilings_figures(s)),
+    Wanted(_STRESS, lambda s, *_: stress_figure(s)),
+    Wanted("model size", lambda s, *_: model_size_figure(s), one_model),
+    Wanted("statistics of the collection", lambda s, *_: collection_figures(s), one_dataset),
+    Wanted("annotations of the run's scans", lambda s, *_: annotation_figures(s), few_classes),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a wanted figure; `why` there is none is empty if there is."""
+
+    section: Section
+    what: str
+    drawings: list[Drawing]
+    why: str = ""
+
+
+def all_figures(source: RunSource, rows: CaseRows) -> Iterator[Found]:
+    """Results first, what they are about last; one after the other, so that few are in memory."""
     for protocol in source.protocols:
-        for what, maker in makers.items():
-            if what in _COMPARISONS and (not source.ranked or protocol.space in UNRANKED):
-                continue
-            if what == _MERGED and not source.merged_classes:
-                continue
-            result = _titled(source, protocol, maker(source, protocol))
-            yield f"{what} ({short(source, protocol)})", result
+        section = Section.OTHER if source.suffix(protocol) else Section.RESULTS
+        unranked = not source.ranked or protocol.space in UNRANKED
+        for wanted in _SCORES:
+            left_out = {
+                "aspects": not source.aspects,
+                _SHARES: not any("share" in v.changes for v in source.config.variants.values()),
+                _MERGED: not source.merged_classes,
+                # Single cases are shown once, in the headline's protocol.
+                "every case": section is not Section.RESULTS,
+                **dict.fromkeys(_COMPARISONS, unranked),
+            }
+            if not left_out.get(wanted.what, False):
+                found = _found(source, rows, protocol, wanted)
+                what = f"{wanted.what} ({short(source, protocol)})"
+                titled = [_titled(source, protocol, item) for item in found[0]]
+                yield Found(section, what, titled, found[1])
+    for wanted in _DATA:
+        table = {_RATERS: "raters", _STRESS: "stress"}.get(wanted.what)
+        if table is None or source.table(table) is not None:
+            found = _found(source, rows, (*source.protocols, HEADLINE)[0], wanted)
+            yield Found(Section.DATA, wanted.what, *found)
 
 
-def _titled(source: RunSource, protocol: Protocol, result: Result) -> Result:
+def _found(
+    source: RunSource, rows: CaseRows, protocol: Protocol, wanted: Wanted
+) -> tuple[list[Drawing], str]:
+    if why := wanted.nothing(source, protocol, rows):
+        return [], why
+    result = wanted.make(source, protocol, rows)
+    drawings = result if isinstance(result, list) else [result] if result else []
+    return drawings, "" if drawings else NOT_AVAILABLE
+
+
+def _titled(source: RunSource, protocol: Protocol, item: Drawing) -> Drawing:
     """Figures of another protocol than the headline's name it in their titles."""
-    if result is None or not source.suffix(protocol):
-        return result
-    if isinstance(result, Drawing):
-        return replace(result, title=f"{result.title} ({short(source, protocol)})")
-    return [replace(item, title=f"{item.title} ({short(source, protocol)})") for item in result]
-
-
-def _why(source: RunSource, what: str) -> str:
-    """Why a figure is not there."""
-    if what.startswith(_COMPARISONS) and len(source.entrants) < 2:
-        return ONE_MODEL
-    if what.startswith(_BARS) and not set(source.regions) - {UNASSIGNED}:
-        return NO_REGION
-    return NOT_AVAILABLE
+    if not source.suffix(protocol):
+        return item
+    return replace(item, title=f"{item.title} ({short(source, protocol)})")
 
 
 def write_figures(
     source: RunSource, rows: CaseRows, folder: Path, formats: tuple[str, ...] = FORMATS
 ) -> tuple[list[WrittenFigure], dict[str, str]]:
-    """Draw and write every figure; returns those written and what could not be drawn.
+    """Draw and write every figure; returns those written, and what is not there with why.
 
     `captions.json` beside them holds title and caption of each.
     """
     written: list[WrittenFigure] = []
     missing: dict[str, str] = {}
     with drawing():
-        for what, result in all_figures(source, rows):
-            drawings = result if isinstance(result, list) else [result] if result else []
-            if not drawings:
-                missing[f"figure: {what}"] = _why(source, what)
-            for item in drawings:
+        for found in all_figures(source, rows):
+            if found.why:
+                missing[f"figure: {found.what}"] = found.why
+            for item in found.drawings:
                 note = f" Signs shown as ?: {INSTALL_HINT}." * replace_missing(item.figure)
-                files = save(item.figure, folder / item.name, formats)
+                width_mm = item.figure.get_figwidth() * MM_PER_INCH
+                files = tuple(save(item.figure, folder / item.name, formats))
+                text = item.caption + note
                 written.append(
-                    WrittenFigure(item.name, item.title, item.caption + note, tuple(files))
+                    WrittenFigure(item.name, item.title, text, files, found.section, width_mm)
                 )
-    write_json(
-        folder / "captions.json",
-        {w.name: {"title": w.title, "caption": w.caption} for w in written},
-    )
+    captions = {w.name: {"title": w.title, "caption": w.caption} for w in written}
+    write_json(folder / "captions.json", captions)
     return written, missing

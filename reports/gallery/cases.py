@@ -9,27 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from evaluation.cases import (
-    CASE_FILE,
-    PREDICTION_FILE,
-    read_image_case,
-    read_prediction,
-    read_reference,
-)
-from evaluation.datasets.registry import load_cards
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, write_json, write_text
-from evaluation.paths import RunPaths
 from evaluation.protocol import Protocol
-from evaluation.volumes.segmentation import Segmentation
 from reports.gallery.overlay import choose_slice, draw, window_for
+from reports.gallery.viewer import ENGINE, Viewer, write_viewers
+from reports.gallery.volumes import class_mask, open_case, open_prediction
 from reports.layout.pages import render
 from reports.layout.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.source.cases import CaseRows, extremes
@@ -37,7 +28,7 @@ from reports.source.measures import Measure
 from reports.source.run import RunSource
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 PICTURE_BUDGET = 150
 MANIFEST = "gallery.json"
@@ -129,14 +120,17 @@ def _turns(frame: pd.DataFrame, lead: Measure) -> Iterator[tuple[str, str]]:
 
 def write_gallery(
     source: RunSource, wanted: list[Wanted], folder: Path
-) -> tuple[list[Picture], dict[str, str]]:
-    """Draw the pictures; image and reference of a case are read once for all its pictures.
+) -> tuple[list[Picture], dict[str, str], list[Path]]:
+    """Draw the pictures and write a viewer for each dataset.
+
+    Image and reference of a case are read once for all its pictures.
 
     Returns:
-        the pictures in the order of `wanted`, and what could not be drawn with the reason.
+        the pictures in the order of `wanted`, and of which datasets how many could not be drawn,
+        with the first reason, and the viewers' files.
     """
     drawn: dict[int, Picture] = {}
-    missing: dict[str, str] = {}
+    lost: dict[str, list[str]] = {}
     by_case = sorted(
         enumerate(wanted),
         key=lambda w: (w[1].dataset, w[1].case, w[1].model, w[1].class_name, w[1].which),
@@ -145,23 +139,29 @@ def write_gallery(
         try:
             drawn[index] = _draw_one(source, item, folder)
         except BenchError as error:
-            missing[f"picture: {item.dataset}, {item.case}, {item.model}"] = error.one_line
-    _open_case.cache_clear()
-    _open_prediction.cache_clear()
+            lost.setdefault(item.dataset, []).append(error.one_line)
+    missing = {
+        f"pictures of {dataset}": f"{len(why)} not drawn; the first: {why[0]}"
+        for dataset, why in lost.items()
+    }
     pictures = [drawn[i] for i in sorted(drawn)]
-    write_text(folder / "index.html", _page(source, pictures))
+    viewers = write_viewers(source, _looked_at(pictures), folder)
+    write_text(folder / "index.html", _page(source, pictures, viewers))
     write_json(folder / MANIFEST, [asdict(p) for p in pictures])
-    return pictures, missing
+    open_case.cache_clear()
+    open_prediction.cache_clear()
+    engine = [folder / ENGINE] if viewers else []
+    return pictures, missing, [*engine, *(folder / viewer.file for viewer in viewers)]
 
 
 def _draw_one(source: RunSource, item: Wanted, folder: Path) -> Picture:
-    image, spacing_mm, modality, reference = _open_case(source.paths, item.dataset, item.case)
-    reference_mask = _mask(reference, item.dataset, item.class_name)
+    image, spacing_mm, modality, reference = open_case(source.paths, item.dataset, item.case)
+    reference_mask = class_mask(reference, item.dataset, item.class_name)
     if item.status == "prediction_missing":
         prediction_mask = np.zeros_like(reference_mask)
     else:
-        prediction = _open_prediction(source.paths, item.model, item.dataset, item.case)
-        prediction_mask = _mask(prediction, item.dataset, item.class_name)
+        prediction = open_prediction(source.paths, item.model, item.dataset, item.case)
+        prediction_mask = class_mask(prediction, item.dataset, item.class_name)
     window = window_for(image, modality, item.class_name)
     z = choose_slice(reference_mask, prediction_mask)
     picture = draw(image, reference_mask, prediction_mask, spacing_mm, window, z)
@@ -180,43 +180,16 @@ def _draw_one(source: RunSource, item: Wanted, folder: Path) -> Picture:
     return Picture(**vars(item), file=file, width=picture.width, height=picture.height, words=words)
 
 
-@lru_cache(maxsize=1)
-def _open_case(
-    paths: RunPaths, dataset: str, case: str
-) -> tuple[NDArray[np.float32], tuple[float, float, float], str, Segmentation]:
-    folder = paths.case(dataset, case)
-    if not (folder / CASE_FILE).is_file():
-        raise BenchError("the standardised case is not there any more", file=folder)
-    image = read_image_case(folder)
-    record, reference = read_reference(folder)
-    array = image.image().array.astype(np.float32)
-    return array, record.spacing_mm, record.modality, reference
+def _looked_at(pictures: list[Picture]) -> dict[str, str]:
+    """Dataset -> the case that its viewer shows: the median one of its first class and model."""
+    found: dict[str, str] = {}
+    for picture in pictures:
+        if picture.which == "median":
+            found.setdefault(picture.dataset, picture.case)
+    return found
 
 
-@lru_cache(maxsize=2)
-def _open_prediction(paths: RunPaths, model: str, dataset: str, case: str) -> Segmentation:
-    folder = paths.prediction(model, dataset, case)
-    if not (folder / PREDICTION_FILE).is_file():
-        raise BenchError("the prediction is not there any more", file=folder)
-    return read_prediction(folder)[1]
-
-
-def _mask(segmentation: Segmentation, dataset: str, class_name: str) -> NDArray[np.bool_]:
-    """The class itself, or the union of its parts where only those were predicted."""
-    if class_name in segmentation.classes:
-        return segmentation.mask(class_name)
-    card = load_cards().get(dataset)
-    parts: tuple[str, ...] = ()
-    if card is not None and class_name in card.class_names:
-        parts = card.class_entry(class_name).union_of or ()
-    mask = np.zeros(segmentation.shape, dtype=bool)
-    for part in parts:
-        if part in segmentation.classes:
-            mask |= segmentation.mask(part)
-    return mask
-
-
-def _page(source: RunSource, pictures: list[Picture]) -> str:
+def _page(source: RunSource, pictures: list[Picture], viewers: list[Viewer]) -> str:
     """A page that shows all pictures: dataset, class, then a line per model."""
     groups: dict[tuple[str, str], dict[str, list[Picture]]] = {}
     for picture in pictures:
@@ -228,6 +201,7 @@ def _page(source: RunSource, pictures: list[Picture]) -> str:
         run=source.config.name,
         data_kind=source.config.data_kind,
         groups=groups,
+        viewers=viewers,
         reference=REFERENCE_COLOUR,
         prediction=PREDICTION_COLOUR,
         measure=source.lead.words if source.measures else "",

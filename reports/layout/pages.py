@@ -26,9 +26,14 @@ def _environment() -> Environment:
     )
 
 
+def template_file(name: str) -> Path:
+    """A file in the templates folder."""
+    return Path(__file__).parents[1] / "templates" / name
+
+
 def template_text(name: str) -> str:
     """Text of a file in the templates folder."""
-    return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
+    return template_file(name).read_text(encoding="utf-8")
 
 
 def render(name: str, **values: Any) -> str:

@@ -9,6 +9,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from evaluation.files.spreadsheets import cell
 
@@ -186,10 +187,17 @@ def to_html(table: ReportTable) -> str:
         return ' class="right"' if column.right else ""
 
     best = best_cells(table)
-    heads = "".join(
-        f'<th scope="col"{side(c)}>{escape(f"{c.group}: {c.label}" if c.group else c.label)}</th>'
-        for c in table.columns
-    )
+    labels = "".join(f'<th scope="col"{side(c)}>{escape(c.label)}</th>' for c in table.columns)
+    heads = f"<tr>{labels}</tr>"
+    if any(c.group for c in table.columns):
+        runs = [(g, len(list(run))) for g, run in groupby(c.group for c in table.columns)]
+        cells_of_groups = "".join(
+            f'<th colspan="{n}" scope="colgroup" class="group">{escape(group)}</th>'
+            if group
+            else "<td></td>" * n
+            for group, n in runs
+        )
+        heads = f"<tr>{cells_of_groups}</tr>{heads}"
     lines = []
     for index, row in enumerate(table.rows):
         if index in table.blocks:
@@ -204,7 +212,7 @@ def to_html(table: ReportTable) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     return (
         f"<h2>{escape(table.title)}</h2>\n"
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n'
+        f'<div class="scroll"><table><thead>{heads}</thead>\n'
         f"<tbody>{chr(10).join(lines)}</tbody></table></div>\n<p>{escape(table.caption)}</p>"
         + (f"\n<ul>{notes}</ul>" if notes else "")
     )

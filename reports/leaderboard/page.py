@@ -20,7 +20,11 @@ from reports.source.run import RunSource
 from reports.tables.overall import overall_table
 
 EMBEDDED_PICTURE_BYTES = 8_000_000
-SCRIPTS = ("leaderboard-data.js", "leaderboard-detail.js", "leaderboard-view.js")
+SCRIPTS = (
+    "scroll-hint.js",
+    *(f"leaderboard-{name}.js" for name in (
+        "state", "dom", "data", "rows", "charts", "detail", "table", "pages", "controls")),
+)  # fmt: skip
 
 
 def write_leaderboard(

@@ -20,6 +20,8 @@ NOT_MEASURED = "not measured"
 ONE_MODEL = "fewer than two models compete, there is nothing to compare"
 INCOMPLETE = "fewer than two models answered every class of every scan, there is nobody to rank"
 NO_REGION = "no class of the run has a region (`region` of a class in the dataset's card)"
+MOST_ENTRIES = 8
+"""Of which a report has every case; of more, the board and the export have them."""
 REGION_ORDER = (*REGIONS, LESION, UNASSIGNED)
 SHORT_REGION = {"head and neck": "H&N", "lower limb": "LL", "upper limb": "UL"}
 VIEW = {"paper": "all test cases", "clean": "test cases without a link to a training scan"}
@@ -217,3 +219,11 @@ def how(source: RunSource, protocol: Protocol) -> str:
         )
     links = f" {source.notes['links']}" if source.notes["links"] else ""
     return f"{kind(source)}{presets(source)}{spoken(source, protocol)}{size}{links}"
+
+
+def many_entries(source: RunSource, *_: object) -> str:
+    """Why a report does not show every case; empty if it does."""
+    n = len(source.dataset_cards.keys() - source.not_run)
+    if n <= MOST_ENTRIES:
+        return ""
+    return f"{n} entries (at most {MOST_ENTRIES}); the leaderboard and the export have every case"

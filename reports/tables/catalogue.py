@@ -13,10 +13,19 @@ from evaluation.files.writing import write_text
 from evaluation.protocol import COMPOSITIONS, UNRANKED, Protocol
 from reports.layout.latex import to_latex
 from reports.layout.report_table import ReportTable, to_csv, to_markdown
+from reports.source.cases import CaseRows
 from reports.source.downstream import after_upstream, answering
 from reports.source.run import RunSource
-from reports.source.words import INCOMPLETE, NO_REGION, NOT_AVAILABLE, ONE_MODEL, short
+from reports.source.words import (
+    INCOMPLETE,
+    NO_REGION,
+    NOT_AVAILABLE,
+    ONE_MODEL,
+    many_entries,
+    short,
+)
 from reports.tables.aspects import aspects_table, printed_table
+from reports.tables.cases import case_tables
 from reports.tables.ceilings import ceilings_table
 from reports.tables.classes import (
     classes_table,
@@ -47,11 +56,18 @@ _CLAIMS = ("claims", "Claims checked", "Claims of the document against its own n
 Maker = Callable[[RunSource, Protocol], ReportTable | None]
 
 
-def all_tables(source: RunSource) -> tuple[list[ReportTable], dict[str, str]]:
-    """Every table that the run has something for; the others by name, with why."""
+def all_tables(
+    source: RunSource, rows: CaseRows | None = None
+) -> tuple[list[ReportTable], dict[str, str]]:
+    """Every table that the run has something for; the others by name, with why.
+
+    Args:
+        source: the run.
+        rows: its single cases, for tables of them.
+    """
     made: list[ReportTable] = []
     missing: dict[str, str] = {}
-    for what, table, why in _candidates(source):
+    for what, table, why in _candidates(source, rows):
         if table is None or not table.rows:
             missing[what] = why
         else:
@@ -70,9 +86,10 @@ def write_report_table(table: ReportTable, folder: Path) -> list[Path]:
     return paths
 
 
-def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, str]]:
+def _candidates(
+    source: RunSource, rows: CaseRows | None
+) -> Iterator[tuple[str, ReportTable | None, str]]:
     """(what, table, why there is none); what a run cannot have by its nature is left out."""
-    yield "datasets", collection_table(source), NOT_AVAILABLE
     compared = NOT_AVAILABLE if len(source.entrants) > 1 else ONE_MODEL
     for protocol in source.protocols:
         for what, maker, why in _under_protocols(source, protocol, compared):
@@ -83,6 +100,13 @@ def _candidates(source: RunSource) -> Iterator[tuple[str, ReportTable | None, st
             if table is not None and source.suffix(protocol):
                 table = replace(table, title=f"{table.title} ({short(source, protocol)})")
             yield f"{what} ({short(source, protocol)})", table, why
+    if rows is not None and source.protocols:
+        headline = source.protocols[0]
+        if why := many_entries(source):
+            yield "every case", None, why
+        for table in () if why else case_tables(source, headline, rows):
+            yield table.name, table, NOT_AVAILABLE
+    yield "datasets", collection_table(source), NOT_AVAILABLE
     specialists = specialists_table(source)
     if specialists is not None:
         yield "specialists", specialists, NOT_AVAILABLE

@@ -1,9 +1,6 @@
 "use strict";
 /* The board's numbers: unpacked from the page, filtered and averaged. No drawing here. */
 
-const D = JSON.parse(document.getElementById("data").textContent);
-const MODALITIES = D.modalities;
-const MEASURES = new Map(D.measures.map((m) => [m.id, m]));
 const MOST_COLUMNS = 60;
 
 /* The tables: a JSON object of columns, compressed (gzip) and in base64. */
@@ -14,18 +11,7 @@ async function unpackNumbers() {
   D.numbers = await new Response(stream).json();
 }
 
-const DEFAULTS = {
-  metric: D.lead, policy: "present-only", space: "native", view: "paper",
-  coverage: "supported", statistic: "entries", columns: "region",
-  region: "", modality: "", dataset: "", lesion: "", klass: "",
-  facts: "1", published: "auto", controls: "1", sort: "overall", down: "1", unranked: "",
-};
-const state = { ...DEFAULTS };
-
 const unique = (values) => [...new Set(values)];
-const measure = () => MEASURES.get(state.metric);
-/* The larger, the better; without a direction, the nearer to 0. */
-const goodness = (value) => ({ higher: value, lower: -value }[measure().better] ?? -Math.abs(value));
 
 /* Index of the setting (policy, space, view, coverage) that the switches ask for; the nearest one
    that was computed if that combination was not. */
@@ -45,10 +31,11 @@ function rowsOf(name, keyName, setting) {
   const at = D.settings[setting][name] ?? setting;
   const id = `${name}|${at}|${state.metric}`;
   if (!cache.has(id)) {
-    const columns = D.numbers[name], rows = new Map();
+    const columns = D.numbers[name], names = Object.keys(columns), rows = new Map();
     (columns.measure ?? []).forEach((m, i) => {
       if (m !== state.metric || columns.setting[i] !== at) return;
-      const row = Object.fromEntries(Object.entries(columns).map(([column, values]) => [column, values[i]]));
+      const row = {};
+      for (const column of names) row[column] = columns[column][i];
       rows.set(`${row.model}|${row[keyName]}`, row);
     });
     cache.set(id, rows);
@@ -199,65 +186,4 @@ function overallColumn() {
   }
   return { ...base, level: "overall", id: state.statistic, key: filters.length
     ? null : keyIndex.get(`overall:${state.statistic}`) ?? null };
-}
-
-const inTheirProtocol = () => ["space", "policy"].every((name) => state[name] === D.publishedProtocol[name]);
-const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inTheirProtocol() : state.published === "1");
-
-/* Rows of the board: models with their readings, then published ones; ranks only for entrants that
-   answered every class of every scan unless asked: a missing prediction counts 0, but it is missing,
-   and a mean without the distances of missed structures is one over fewer. To be alone is no rank. */
-function boardRows(columns) {
-  const setting = settingIndex();
-  const overall = overallColumn();
-  const all = [overall, ...columns];
-  const rows = D.models.map((model, m) => ({
-    kind: model.role, model, m,
-    cells: new Map(all.map((c) => [c.name, cellOf(m, c, setting)])),
-  })).filter((row) => row.kind !== "control" || state.controls === "1");
-  const direction = state.down === "1" ? -1 : 1;
-  const sortKey = (row) => {
-    if (state.sort === "model") return row.model.title.toLowerCase();
-    if (state.sort.startsWith("fact:")) return row.model[state.sort.slice(5)] ?? null;
-    return row.cells.get(state.sort)?.value ?? null;
-  };
-  const compare = (a, b) => {
-    const [x, y] = [sortKey(a), sortKey(b)];
-    if (x === null || y === null) return (x === null) - (y === null);
-    return (x < y ? -1 : x > y ? 1 : 0) * direction;
-  };
-  rows.sort(compare);
-  for (const row of rows) {
-    const cell = row.cells.get("overall");
-    row.whole = row.kind === "entrant" && cell !== null && cell.value !== null
-      && ((cell.complete && !cell.missing && !cell.undefined) || state.unranked === "1")
-      && !D.unranked.includes(state.space);
-  }
-  // By a measure without a direction nobody is better than another.
-  const ranked = measure().better ? rows.filter((row) => row.whole) : [];
-  const ranks = rowsOf("ranks", "measure", setting);
-  for (const row of ranked.length > 1 ? ranked : []) {
-    const value = goodness(row.cells.get("overall").value);
-    row.rank = 1 + ranked.filter((r) => goodness(r.cells.get("overall").value) > value).length;
-    // The tables rank complete models by the mean over entries; no other order has an interval.
-    const theirs = state.statistic === "entries" && state.unranked !== "1";
-    if (theirs && activeFilters().length === 0) row.rankInterval = ranks.get(`${row.m}|${state.metric}`);
-  }
-  for (const column of all) {
-    const values = ranked.map((r) => r.cells.get(column.name)?.value).filter((v) => v != null);
-    values.sort((a, b) => goodness(b) - goodness(a));
-    column.best = ranked.length > 1 && values.length ? values[0].toFixed(measure().digits) : null;
-  }
-  if (publishedShown()) {
-    for (const entry of D.published) {
-      const cells = new Map(all.map((c) => {
-        // A published mean cannot be cut by a filter; a class's own mean is cut only by an entry.
-        const whole = untouched(c) || (c.level === "class" && !state.dataset);
-        const value = whole ? entry.values[`${c.level}:${c.id}`]?.[state.metric] ?? null : null;
-        return [c.name, value === null ? null : { value }];
-      }));
-      rows.push({ kind: "published", model: { title: entry.title, id: entry.id, citation: entry.citation }, cells });
-    }
-  }
-  return { rows, overall, setting };
 }

@@ -5,14 +5,20 @@ const detail = document.getElementById("detail");
 let returnTo = null;
 
 function closeDetail() {
+  Object.assign(state, { cell: "", slot: "" });
+  writeAddress();
   detail.hidden = true;
   detail.replaceChildren();
   if (returnTo && returnTo.isConnected) returnTo.focus();
 }
 detail.addEventListener("keydown", (event) => { if (event.key === "Escape") closeDetail(); });
 
-function openDetail(m, column, setting, origin) {
+/* `origin` is the button that was pressed; none when the address brings the detail back. */
+function openDetail(m, column, setting, origin = null) {
   returnTo = origin;
+  const cell = `${D.models[m].id}~${column.name}`;
+  if (state.cell !== cell) Object.assign(state, { cell, slot: "" });
+  writeAddress();
   const model = D.models[m];
   const rows = scores(setting);
   const list = column.slots
@@ -31,9 +37,9 @@ function openDetail(m, column, setting, origin) {
       .filter(([, value]) => value !== null).sort((a, b) => goodness(b[1]) - goodness(a[1]))[0];
     return h("tr", {},
       h("th", { class: "model", scope: "row" },
-        h("button", { type: "button", class: "cell", onclick: () => showCases(place, m, s, setting) },
+        h("button", { type: "button", class: "cell", onclick: () => { showCases(place, m, s, setting); place.scrollIntoView({ block: "nearest" }); } },
           `${D.classes[c].name}`)),
-      h("td", { class: "text" }, D.datasets[d].title),
+      h("td", { class: "text" }, h("a", { href: pageAddress("dataset", D.datasets[d].id) }, D.datasets[d].title)),
       h("td", {}, number(row.value)),
       h("td", {}, interval(row) || "–"),
       h("td", {}, `${row.scans}${row.missing ? ` (${row.missing} missing)` : ""}`),
@@ -47,68 +53,27 @@ function openDetail(m, column, setting, origin) {
     h("p", {}, list.length === 1 ? "One class." : `${list.length} classes, ${measure().better ? "worst" : "farthest from 0"} first. Choose one to see its cases.`),
     h("div", { class: "scroll" }, table), place);
   detail.hidden = false;
-  if (list.length === 1) showCases(place, m, list[0].s, setting);
+  hintScrolling(detail);
+  const looked = list.length === 1 ? list[0] : list.find(({ s }) => slotName(s) === state.slot);
+  if (looked) showCases(place, m, looked.s, setting);
+  if (!origin) return;
   detail.focus();
   detail.scrollIntoView({ block: "nearest" });
 }
 
-/* A slot's distribution over cases: sorted values, or counts in equal bins. Coverage does not
-   matter to single cases, and without linked scans the view `clean` is the view `paper`. */
-function distributions(setting) {
-  const { policy, space, view } = D.settings[setting];
-  for (const wanted of [view, "paper"]) {
-    const first = D.settings.findIndex((s) => s.policy === policy && s.space === space && s.view === wanted);
-    const rows = first < 0 ? new Map() : rowsOf("cases", "slot", first);
-    if (rows.size) return rows;
-  }
-  return new Map();
-}
-
-const SVG = "http://www.w3.org/2000/svg";
-function svg(tag, attributes, ...children) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-/* Ends of the axis that all models of a slot share: the measure's range, or that of the values. */
-function axisOf(spreads) {
-  const ends = spreads.flatMap((s) => (s.values ? [s.values[0], s.values.at(-1)] : [s.from, s.to]));
-  const low = measure().low ?? Math.min(...ends, 0), high = measure().high ?? Math.max(...ends, 0);
-  return { low, high: high > low ? high : low + 1, x: (value) => (500 * (value - low)) / ((high > low ? high : low + 1) - low) };
-}
-
-function chart(spread, text, axis) {
-  const picture = svg("svg", { viewBox: "0 0 500 34", preserveAspectRatio: "none", role: "img", "aria-label": text });
-  picture.append(svg("line", { x1: 0, y1: 33, x2: 500, y2: 33, stroke: "var(--line)" }));
-  if (spread?.values) {
-    const seen = new Map();
-    for (const value of spread.values) {
-      const place = Math.round(axis.x(value) * 2) / 2;
-      const stack = seen.get(place) ?? 0;
-      seen.set(place, stack + 1);
-      picture.append(svg("rect", { x: place - 2, y: Math.max(28 - 6 * stack, 0), width: 4, height: 5,
-        fill: "var(--accent)" }));
-    }
-  } else if (spread?.counts) {
-    const top = Math.max(...spread.counts), step = (spread.to - spread.from) / spread.counts.length;
-    spread.counts.forEach((count, i) => {
-      if (!count) return;
-      const height = Math.max((32 * count) / top, 1.5), x = axis.x(spread.from + i * step);
-      picture.append(svg("rect", { x: x + 0.5, y: 33 - height, width: Math.max(axis.x(spread.from + (i + 1) * step) - x - 1, 1),
-        height, fill: "var(--accent)" }));
-    });
-  }
-  if (spread) {
-    const x = axis.x(spread.quartiles[1]);
-    picture.append(svg("line", { x1: x, y1: 0, x2: x, y2: 34, stroke: "var(--ink)", "stroke-width": 2 }));
-  }
-  return picture;
+/* The detail that the address names, under the metric and protocol that are chosen now. */
+function restoreDetail(columns, setting) {
+  const [model, ...name] = state.cell.split("~");
+  const m = D.models.findIndex((item) => item.id === model);
+  const column = columns.find((item) => item.name === name.join("~"));
+  if (m >= 0 && column) openDetail(m, column, setting);
+  else { detail.hidden = true; detail.replaceChildren(); }
 }
 
 function showCases(place, m, s, setting) {
   const [d, c] = D.slots[s];
+  state.slot = slotName(s);
+  writeAddress();
   const rows = distributions(setting);
   const spreads = D.models.map((_, o) => rows.get(`${o}|${s}`));
   const range = axisOf(spreads.filter((spread) => spread));
@@ -118,17 +83,10 @@ function showCases(place, m, s, setting) {
       ? `median ${number(spread.quartiles[1])}, quartiles ${between(spread.quartiles[0], spread.quartiles[2])}, n ${spread.n}`
       : "no scored case";
     return h("div", { class: "line", "aria-current": String(o === m) },
-      h("span", { class: "name" }, model.title),
+      h("span", { class: "name" }, h("a", { href: pageAddress("model", model.id) }, model.title)),
       chart(spread, `${model.title}: ${words}`, range),
       h("small", {}, words));
   });
-  const axis = svg("svg", { viewBox: "0 0 500 16", role: "presentation" });
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
-    const label = svg("text", { x: share * 500, y: 12, "text-anchor": anchor, "font-size": 12, fill: "currentColor" });
-    label.append(`${Number((range.low + share * (range.high - range.low)).toPrecision(3))}`);
-    axis.append(label);
-  }
   const ends = D.numbers.ends;
   const own = (ends.model ?? []).map((_, i) => i).filter((i) => ends.model[i] === m && ends.slot[i] === s);
   const lead = MEASURES.get(D.lead);
@@ -145,12 +103,11 @@ function showCases(place, m, s, setting) {
   place.replaceChildren(
     h("h3", {}, `${D.classes[c].name}, ${D.datasets[d].title}: ${measure().title} of each case`),
     h("div", { class: "charts" }, ...lines,
-      h("div", { class: "line axis" }, h("span"), axis, h("small", {}, `${measure().unit === "%" ? "percent; " : measure().unit ? `${measure().unit}; ` : ""}line = median`))),
+      axisLine(range, "line = median")),
     h("h3", {}, `Worst, median and best case of ${D.models[m].title}`),
     h("p", {}, h("small", {}, `By ${lead.title}, whatever the board shows: ${D.casesChosen}`)),
     pictures.length ? h("p", {}, h("i", { class: "key", style: `border-color:${D.colours.reference}` }), " reference, ",
       h("i", { class: "key dashed", style: `border-color:${D.colours.prediction}` }), " prediction; ",
       "axial slice, patient's right on the left") : "",
     h("div", { class: "pictures" }, ...shown), list);
-  place.scrollIntoView({ block: "nearest" });
 }

@@ -42,7 +42,7 @@ def test_the_choice_is_deterministic_bounded_and_whole(run: RunPaths) -> None:
 def test_pictures_and_manifest(run: RunPaths, tmp_path: Path) -> None:
     source, rows = load_source(run.root), load_case_rows(run)
     wanted = choose_pictures(source, rows, Protocol(), 60)
-    pictures, missing = write_gallery(source, wanted, tmp_path)
+    pictures, missing, viewers = write_gallery(source, wanted, tmp_path)
     # Only one entry of the small run has volumes; the others are named as not there.
     assert {p.dataset for p in pictures} == {"msd_spleen"}
     assert len(pictures) == 6
@@ -51,6 +51,9 @@ def test_pictures_and_manifest(run: RunPaths, tmp_path: Path) -> None:
         p.file for p in pictures
     ]
     text = (tmp_path / "index.html").read_text()
+    engine, page = viewers
+    assert (engine.name, page.name) == ("niivue.js", "3d-msd_spleen.html")
+    assert 'href="3d-msd_spleen.html"' in text
     for picture in pictures:
         assert (tmp_path / picture.file).stat().st_size > 1000
         assert picture.file in text

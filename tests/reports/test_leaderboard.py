@@ -22,7 +22,7 @@ from evaluation.tables.aggregate import aggregate
 from evaluation.tables.building import build_grids
 from evaluation.tables.views import find_links
 from reports.layout.pages import embedded_json, packed_json, unpacked_json
-from reports.leaderboard.page import write_leaderboard
+from reports.leaderboard.page import SCRIPTS, write_leaderboard
 from reports.leaderboard.payload import board_payload
 from reports.leaderboard.rows import BINS, EXACT_VALUES, SWITCHES, _spread
 from reports.source.cases import CaseRows, load_case_rows
@@ -207,19 +207,60 @@ def test_a_browser_unpacks_and_draws_the_board_from_disk(
     numbers = re.search(r'id="numbers">([^<]+)</script>', text)
     assert numbers is not None
     assert set(unpacked_json(numbers[1])) == {"means", "slots", "ranks", "cases", "ends"}
-    browser = shutil.which("chromium")
-    if browser is None:
+    if shutil.which("chromium") is None:
         return
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
-         "--dump-dom", f"{path.as_uri()}#metric=nsd"],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+    page = in_browser(path, "#metric=nsd")
     frame = source.pick("overall", Protocol())
     assert frame is not None
     row = frame.query("statistic == 'entries' and model == 'nnunet' and measure == 'nsd'").iloc[0]
-    assert f'<span class="value">{100 * row["value"]:.1f}</span>' in done.stdout
-    assert "NSD in percent, higher is better" in done.stdout
+    assert f'<span class="value">{100 * row["value"]:.1f}</span>' in page
+    assert "NSD in percent, higher is better" in page
+    assert '<details id="switches">' in page, "folded until they are wanted"
+
+
+def in_browser(path: Path, address: str) -> str:
+    """The page as a browser has drawn it."""
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
+         "--dump-dom", f"{path.as_uri()}{address}"],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.long
+def test_the_address_brings_back_everything(
+    run: RunPaths, source: RunSource, tmp_path: Path
+) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs chromium")
+    path = write_leaderboard(source, load_case_rows(run), tmp_path / "board.html")
+    board = in_browser(
+        path, "#small=1&open=1&columns=dataset&cell=nnunet~overall&slot=word|ct|liver"
+    )
+    assert re.search(r'<details id="switches" open', board)
+    assert re.search(r"<small>95 % interval \d", board)
+    assert '<section id="page" hidden' in board
+    assert "liver, WORD: DSC of each case" in board
+    assert 'class="line" aria-current="true"' in board
+    assert "page=dataset%3Aword" in board, "the head of a dataset's column leads to its page"
+    frame = source.pick("dataset_class", Protocol())
+    assert frame is not None
+    rows = frame.query("preferred and dataset == 'word' and measure == 'dsc'")
+    for page, model in (("model:nnunet", "nnunet"), ("dataset:word", "sat-nano")):
+        text = in_browser(path, f"#page={page}")
+        assert '<div id="board-view" hidden' in text
+        shown = np.array([float(value) for value in re.findall(r"(\d+\.\d) \(", text)])
+        for value in 100 * rows.loc[rows["model"] == model, "value"].dropna():
+            assert np.abs(shown - value).min() < 0.06, "as printed, of four digits"
+    unknown = in_browser(path, "#page=model:nobody&metric=nothing&sort=x")
+    assert '<section id="page" hidden' in unknown
+    assert "DSC in percent" in unknown
+
+
+def test_every_script_of_the_board_is_used() -> None:
+    folder = Path(__file__).parents[2] / "reports" / "templates"
+    assert {p.name for p in folder.glob("leaderboard-*.js")} == set(SCRIPTS) - {"scroll-hint.js"}
 
 
 def test_script_data_cannot_break_out() -> None:

@@ -160,8 +160,8 @@ def test_figures_show_every_measure_and_their_values(four: RunPaths, source: Run
     with drawing():
         found = {
             item.name: item
-            for _, result in all_figures(source, load_case_rows(four))
-            for item in (result if isinstance(result, list) else [result] if result else [])
+            for part in all_figures(source, load_case_rows(four))
+            for item in part.drawings
         }
     for first, keys in (
         ("regions", KEYS), ("score_against_size", KEYS), ("wins_and_losses", RANKED),
@@ -303,7 +303,8 @@ def test_a_run_of_one_signed_metric_ranks_nobody(source: RunSource) -> None:
     assert not any(best_cells(table) for table in made)
     assert "Bold" not in next(table for table in made if table.name == "overall").caption
     with drawing():
-        drawn = dict(all_figures(alone, load_case_rows(source.paths)))
+        found = all_figures(alone, load_case_rows(source.paths))
+        drawn = {part.what: part.drawings for part in found}
     assert drawn["region-wise bars (native, present-only)"]
     assert not any(name.startswith(("wins", "rank", "differences")) for name in drawn)
 

@@ -69,9 +69,8 @@ def test_all_of_the_papers_tables_and_figures_come_out_of_a_run(
     assert {name for name, files in known.items() if files == ["schematic"]} == SCHEMATIC
     made = {f"tables/{table.name}" for table in all_tables(whole)[0]}
     with drawing():
-        for _, result in all_figures(whole, load_case_rows(run)):
-            drawn = result if isinstance(result, list) else [result] if result else []
-            made |= {f"figures/{item.name}" for item in drawn}
+        for found in all_figures(whole, load_case_rows(run)):
+            made |= {f"figures/{item.name}" for item in found.drawings}
     ours = {file for files in known.values() for file in files} - {"schematic"}
     # The gallery's page is written whatever pictures there are.
     assert ours - {"gallery/index.html"} <= made
