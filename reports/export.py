@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from evaluation import __version__
-from evaluation.files.tables import data_dictionary
+from evaluation.files.tables import arrow_of, data_dictionary
 from evaluation.files.writing import atomic_path, write_text
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, scores_table
@@ -71,7 +71,7 @@ def _tables(paths: RunPaths, folder: Path) -> list[Path]:
         written.append(_copy(path, folder / "tables" / path.name))
         target = folder / "tables" / f"{name}.csv"
         with atomic_path(target) as temporary:
-            pa_csv.write_csv(pq.read_table(path), temporary)
+            pa_csv.write_csv(arrow_of(path), temporary)
         written.append(target)
     return written
 

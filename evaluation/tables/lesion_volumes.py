@@ -33,7 +33,11 @@ def lesion_volumes(paths: RunPaths, expected: Expected) -> pd.DataFrame:
                 for low, high, (n, hits) in zip(
                     (0.0, *EDGES_ML), (*EDGES_ML, inf), counts, strict=True
                 ):
-                    found: dict[str, object] = {"n_lesions": n, "n_detected": hits, "recall": ratio(hits, n)}
+                    found: dict[str, object] = {
+                        "n_lesions": n,
+                        "n_detected": hits,
+                        "recall": ratio(hits, n),
+                    }
                     rows.append({**about, "from_ml": low, "below_ml": high, **found})
     return pd.DataFrame(rows, columns=LESION_VOLUMES.names) if rows else LESION_VOLUMES.empty()
 

@@ -19,6 +19,7 @@ import numpy as np
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.files.reading import array_of
 from evaluation.files.writing import atomic_path
 from evaluation.training.draws import CropDraws, Group, entry_groups, training_groups
 from evaluation.training.grid import padded_shape
@@ -172,7 +173,7 @@ def _simulate(
         if store is not None:
             folder = store / record.dataset / record.case
             if folder not in points:
-                points[folder] = np.load(folder / "points.npy", mmap_mode="r")
+                points[folder] = array_of(folder / "points.npy", mapped=True)
             size = padded_shape(record.shape, training.patch, preset.stride, preset.fills_patch)
             _, name = choose_centre(
                 points[folder], record, group.classes, training.sampling, size, drawn.random

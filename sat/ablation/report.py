@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from evaluation.classes.synonyms import SETS
+from evaluation.files.reading import mapping_of
 from evaluation.files.writing import atomic_path, visible, write_json, write_text
-from sat.ablation.files import read_json
 from sat.ablation.running import RESULT_FILE, RESULT_VERSION
 from sat.ablation.variants import VARIANTS
 
@@ -28,7 +28,7 @@ READING = (
 
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Results of all finished runs of an ablation's folder, variant by variant."""
-    found = [read_json(path) for path in visible(folder, f"*/{RESULT_FILE}")]
+    found = [mapping_of(path) for path in visible(folder, f"*/{RESULT_FILE}")]
     order = list(VARIANTS)
     return sorted(
         (r for r in found if r.get("variant") in VARIANTS and r.get("version") == RESULT_VERSION),
