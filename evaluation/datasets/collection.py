@@ -19,7 +19,8 @@ from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.sharding import read_split
 from evaluation.files.identity import made_again
 from evaluation.files.reading import frame_of
-from evaluation.files.writing import atomic_path, visible
+from evaluation.files.spreadsheets import write_sheet
+from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 from evaluation.studies.record import Study, find_study
 
@@ -163,7 +164,6 @@ def write_collection(run: Path, seen: Progress = silent) -> Path:
         ("regions", by_region(annotations)),
         ("entries", by_entry(annotations, cards, printed)),
     ):
-        with atomic_path(paths.collection(name)) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
+        write_sheet(paths.collection(name), table, "%.6g")
     made_again(entries)
     return entries.parent

@@ -11,7 +11,8 @@ import pandas as pd
 
 from evaluation.classes.synonyms import SETS
 from evaluation.files.reading import mapping_of
-from evaluation.files.writing import atomic_path, visible, write_json, write_text
+from evaluation.files.spreadsheets import write_sheet
+from evaluation.files.writing import visible, write_json, write_text
 from sat.ablation.running import RESULT_FILE, RESULT_VERSION
 from sat.ablation.variants import VARIANTS
 
@@ -79,8 +80,7 @@ def write_report(run: Path, text_cost: Mapping[str, Any]) -> Path:
     folder = run / "ablation"
     results = collect(folder)
     rows = [row_of(result) for result in results]
-    with atomic_path(folder / CSV_FILE) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+    write_sheet(folder / CSV_FILE, pd.DataFrame(rows))
     write_json(folder / JSON_FILE, {"stage_1": dict(text_cost), "runs": results})
     write_text(folder / TABLE_FILE, "\n".join(markdown(results, text_cost)) + "\n")
     return folder / TABLE_FILE
