@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable
@@ -222,7 +223,14 @@ def train(request: Request) -> None:
             device=device,
         )
         drop_damaged(Path(trainer.output_folder))
-        maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+        try:
+            maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+        except (LookupError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            why = " ".join(str(error).split())[:300]
+            sys.exit(
+                f"a checkpoint is not of this training, or holds more than weights ({why}): delete "
+                f"checkpoint_*.pth in {trainer.output_folder}, and it starts anew"
+            )
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = False
             torch.backends.cudnn.benchmark = True

@@ -172,3 +172,21 @@ def test_a_checkpoint_from_elsewhere_runs_no_code(tmp_path):
     assert done.returncode
     assert "weights_only" in done.stderr.lower()
     assert not canary.exists()
+
+
+def test_only_damaged_checkpoints_are_dropped(tmp_path, capfd):
+    import torch
+
+    from baselines.nnunet.entry import drop_damaged
+
+    for name in ("best", "final", "latest"):
+        torch.save({"weights": torch.arange(999)}, tmp_path / f"checkpoint_{name}.pth")
+    content = bytearray((tmp_path / "checkpoint_final.pth").read_bytes())
+    (tmp_path / "checkpoint_latest.pth").write_bytes(content[: len(content) // 2])
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / "checkpoint_final.pth").write_bytes(content)
+    drop_damaged(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_best.pth"]
+    said = capfd.readouterr().out
+    assert "checkpoint_final.pth is damaged" in said
+    assert "checkpoint_latest.pth is damaged" in said
