@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from evaluation.errors import BenchError
 from evaluation.files.identity import is_outdated
+from evaluation.files.reading import rows_of
 from evaluation.files.writing import TEMPORARY_PREFIX, atomic_path
 
 LOCK_FILE = ".lock"
@@ -96,11 +97,19 @@ def kept_rows(path: Path, first: int) -> list[dict[str, str]]:
     """Rows of a log (CSV with a column `step`) before a step.
 
     A resumed training appends to them, so that its log has every step once.
+
+    Raises:
+        BenchError: the log is damaged.
     """
     if first == 0 or not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [row for row in csv.DictReader(stream) if int(row["step"]) < first]
+    try:
+        return [row for row in rows_of(path) if int(row["step"]) < first]
+    except (BenchError, KeyError, ValueError) as error:
+        raise BenchError(
+            "the log of a training is damaged", file=path, found=error,
+            hint="delete it: the training goes on, and its log begins where it goes on",
+        ) from error  # fmt: skip
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:

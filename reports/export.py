@@ -17,7 +17,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from evaluation import __version__
-from evaluation.files.tables import data_dictionary
+from evaluation.files.reading import frame_of
+from evaluation.files.spreadsheets import arrow_cells, write_sheet
+from evaluation.files.tables import arrow_of, data_dictionary
 from evaluation.files.writing import atomic_path, write_text
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, scores_table
@@ -35,13 +37,15 @@ def write_export(source: RunSource, folder: Path) -> list[Path]:
     """Write the export folder; returns its files, the crate's metadata last."""
     written = [*_scores(source, folder), *_tables(source.paths, folder)]
     written += _dictionary(source, folder)
-    for name in ("config.json", "run.json", "not_run.csv"):
-        path = source.paths.root / name
+    paths = source.paths
+    copies = [(paths.root / name, folder / name) for name in ("config.json", "run.json")]
+    written += [_copy(path, target) for path, target in copies if path.is_file()]
+    sheets = [(paths.not_run, folder / paths.not_run.name)]
+    sheets += [(p, folder / "splits" / p.name) for p in map(paths.split, source.dataset_cards)]
+    for path, target in sheets:
         if path.is_file():
-            written.append(_copy(path, folder / name))
-    for path in map(source.paths.split, source.dataset_cards):
-        if path.is_file():
-            written.append(_copy(path, folder / "splits" / path.name))
+            write_sheet(target, frame_of(path, dtype=str, keep_default_na=False))
+            written.append(target)
     made = dt.datetime.fromtimestamp(source.paths.table("overall").stat().st_mtime, tz=dt.UTC)
     # The date of the tables, not of the export: exporting twice gives the same files.
     made = made.replace(microsecond=0)
@@ -66,7 +70,7 @@ def _scores(source: RunSource, folder: Path) -> list[Path]:
     ):
         for *_, table, _ in read_scores(paths, expected, schema.names):
             rows.write_table(table)
-            lines.write_table(table)
+            lines.write_table(arrow_cells(table))
     return [parquet, text]
 
 
@@ -80,7 +84,7 @@ def _tables(paths: RunPaths, folder: Path) -> list[Path]:
         written.append(_copy(path, folder / "tables" / path.name))
         target = folder / "tables" / f"{name}.csv"
         with atomic_path(target) as temporary:
-            pa_csv.write_csv(pq.read_table(path), temporary)
+            pa_csv.write_csv(arrow_cells(arrow_of(path)), temporary)
         written.append(target)
     return written
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.config import RunConfig, load_frozen
+from evaluation.errors import BenchError
+from evaluation.files.reading import json_of
 from evaluation.models.presets import preset_in_use
 from evaluation.paths import RunPaths
 from evaluation.spent import SPENT_FILE, MeasuredWork, measured_preparation, measured_training
@@ -125,8 +126,14 @@ def _encoder_sizes(encoder: str) -> tuple[int, int]:
     path = (minilm_folder() if encoder == "minilm" else Path(encoder)) / "config.json"
     if not path.is_file():
         return 12, 768
-    known = json.loads(path.read_text(encoding="utf-8"))
-    return int(known["num_hidden_layers"]), int(known["hidden_size"])
+    try:
+        known = json_of(path)
+        return int(known["num_hidden_layers"]), int(known["hidden_size"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise BenchError(
+            "not the configuration of a text encoder", file=path, found=error,
+            expected="`num_hidden_layers` and `hidden_size`",
+        ) from error  # fmt: skip
 
 
 def _volumes(preset: Preset) -> Work:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from evaluation.files.reading import mapping_of
 from evaluation.files.records import PresetSource
 from sat.config import Preset, load_preset
 from sat.knowledge.settings import RECORD_FILE, KnowledgeSettings, text_folder
@@ -49,8 +49,9 @@ def _stage_1(preset: Preset, work: Path | None) -> str:
         return UNTUNED[preset.prompts.encoder]
     encoder = GENERAL if settings.encoder == "minilm" else f"the encoder {settings.encoder}"
     record = None if work is None else text_folder(work) / RECORD_FILE
-    if record is not None and record.is_file():
-        read = "; ".join(json.loads(record.read_text(encoding="utf-8"))["sources"])
+    sources = mapping_of(record).get("sources") if record is not None else None
+    if isinstance(sources, list):
+        read = "; ".join(map(str, sources))
     else:
         own = settings.sources
         named = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from baselines.nnunet.jobs import MODEL
 from baselines.nnunet.specialists import SpecialistPlan, specialists_of
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids, find_card
+from evaluation.files.reading import json_of
 from evaluation.paths import RunPaths
 from evaluation.spent import NOT_MEASURED, MeasuredWork
 from evaluation.workflow.estimate import (
@@ -89,8 +89,7 @@ def _records(run: Path, name: str) -> list[tuple[str, dict[str, Any]]]:
             continue  # no data
         for plan in specialists_of(card, config):
             path = work / plan.id / name
-            text = path.read_text(encoding="utf-8") if path.is_file() else "{}"
-            found.append((card.id, json.loads(text)))
+            found.append((card.id, json_of(path) if path.is_file() else {}))
     return found
 
 

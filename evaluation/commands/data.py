@@ -128,7 +128,7 @@ def ceilings(
     from evaluation.config import load_frozen
     from evaluation.datasets.ceilings import ceilings_of_run
     from evaluation.errors import BenchError
-    from evaluation.files.writing import write_text
+    from evaluation.files.spreadsheets import write_sheet
     from evaluation.studies.record import find_study
 
     sides = grid or find_study(load_frozen(run).study).protocol.spacing_mm
@@ -139,5 +139,5 @@ def ceilings(
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     if out is not None:
-        write_text(out, table.to_csv(index=False, float_format="%.6f"))
+        write_sheet(out, table, "%.6f")
         typer.echo(str(out))

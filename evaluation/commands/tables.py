@@ -53,13 +53,14 @@ def dictionary(
     import json
 
     from evaluation.config import json_schema
+    from evaluation.files.spreadsheets import sheet_text
     from evaluation.files.writing import write_text
     from evaluation.schema import TABLES, data_dictionary
 
     if configuration:
         text = json.dumps(json_schema(), indent=2) + "\n"
     else:
-        text = data_dictionary(list(TABLES.values())).to_csv(index=False, lineterminator="\n")
+        text = sheet_text(data_dictionary(list(TABLES.values())))
     if out is None:
         typer.echo(text, nl=False)
     else:

@@ -7,7 +7,7 @@ on the way. Entries without any such structures are not read.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -68,12 +68,16 @@ def judge_shard(
     made_from = {case: _made_from(judging, case) for case in cases}
     target = paths.judged_shard(model, dataset, shard)
     done = _judge_all(judging, made_from, paths.score_shard(model, dataset, shard), jobs)
-    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+    write_judged(target, [(case, found) for case in cases for found in done[made_from[case]]])
+    return target
+
+
+def write_judged(path: Path, rows: Sequence[tuple[str, Judgement]]) -> None:
+    """Write case and judgement of each row of a shard."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for case in cases:
-            writer.writerows((case, *astuple(judgement)) for judgement in done[made_from[case]])
-    return target
+        writer.writerows((case, *astuple(judgement)) for case, judgement in rows)
 
 
 def read_judged(path: Path) -> list[tuple[str, Judgement]]:

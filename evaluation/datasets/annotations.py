@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.cases import CaseRecord, read_case_record, read_layers
+from evaluation.errors import BenchError
 from evaluation.files.identity import ANNOTATIONS, digest, is_outdated
 from evaluation.files.reading import rows_of
 from evaluation.files.writing import atomic_path
@@ -101,7 +102,13 @@ def kept_annotations(
     known: dict[str, list[Row]] = {}
     if kept.is_file() and not is_outdated(kept, output):
         for row in rows_of(kept, _KEPT):
-            counted = {"voxels": int(row["voxels"]), "volume_ml": float(row["volume_ml"])}
+            try:
+                counted = {"voxels": int(row["voxels"]), "volume_ml": float(row["volume_ml"])}
+            except ValueError as error:
+                raise BenchError(
+                    "file is damaged: no number", file=kept, found=error,
+                    hint="delete it and run snakemake again, which makes it",
+                ) from error  # fmt: skip
             known.setdefault(row["made_from"], []).append(row | counted)
     held = sum(map(len, known.values()))
     rows: list[Row] = []

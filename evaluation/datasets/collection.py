@@ -18,7 +18,9 @@ from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.sharding import read_split
 from evaluation.files.identity import made_again
-from evaluation.files.writing import atomic_path, visible
+from evaluation.files.reading import frame_of
+from evaluation.files.spreadsheets import write_sheet
+from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 from evaluation.studies.record import Study, find_study
 
@@ -35,7 +37,7 @@ def published_collection(study: Study) -> pd.DataFrame:
 
     name = study.published.collection
     columns = ["dataset", "scans", "classes", "annotations"]
-    return pd.DataFrame(columns=columns) if name is None else pd.read_csv(study.file(name))
+    return pd.DataFrame(columns=columns) if name is None else frame_of(study.file(name))
 
 
 def case_folders(run: Path) -> Iterator[Path]:
@@ -162,7 +164,6 @@ def write_collection(run: Path, seen: Progress = silent) -> Path:
         ("regions", by_region(annotations)),
         ("entries", by_entry(annotations, cards, printed)),
     ):
-        with atomic_path(paths.collection(name)) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
+        write_sheet(paths.collection(name), table, "%.6g")
     made_again(entries)
     return entries.parent

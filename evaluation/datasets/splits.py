@@ -145,13 +145,18 @@ def read_split_file(path: Path) -> list[SplitRow]:
     Raises:
         BenchError: wrong columns, an unknown side, a case twice, a patient on two sides.
     """
-    reader = csv.DictReader(io.StringIO(text_of(path), newline=""))
-    if reader.fieldnames is None or tuple(reader.fieldnames) not in LAYOUTS:
+    reader = csv.DictReader(io.StringIO(text_of(path), newline=""), strict=True)
+    try:
+        lines = list(reader)
+        columns = tuple(reader.fieldnames or ())
+    except csv.Error as error:
+        raise BenchError(
+            "not a split list", file=path, found=error, expected=",".join(COLUMNS)
+        ) from error
+    if columns not in LAYOUTS:
         raise BenchError(
             "not a split list", file=path, found=reader.fieldnames, expected=",".join(COLUMNS)
         )
-    columns = tuple(reader.fieldnames)
-    lines = list(reader)
     for line in lines:
         if None in line or not (line["case"] and line["patient"]):
             raise BenchError(

@@ -1,15 +1,20 @@
-"""Text and JSON files of the user's: read within bounds, and with errors that help."""
+"""Text, JSON, tables and arrays in files: read within bounds, and with errors that help."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.errors import BenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LARGEST_TEXT = 256 << 20
 """Bytes; far above any table or record that is kept as text."""
@@ -66,32 +71,88 @@ def mapping_of(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def rows_of(path: Path, columns: Sequence[str], named: str = "") -> list[dict[str, str]]:
+def rows_of(
+    path: Path, columns: Sequence[str] | None = None, named: str = ""
+) -> list[dict[str, str]]:
     """The rows of a CSV file that a step has written.
 
     Args:
         path: the file.
-        columns: that it has, in order.
+        columns: that it has, in order; None: any.
         named: a column whose cells name folders.
 
     Raises:
         BenchError: as `text_of`; or it has other columns, a row is cut off, or a name leads out
             of the folder that it lies in.
     """
-    reader = csv.DictReader(io.StringIO(text_of(path), newline=""))
-    rows = []
+    reader = csv.DictReader(io.StringIO(text_of(path), newline=""), strict=True)
     try:
         rows = list(reader)
+        found = tuple(reader.fieldnames or ())
     except csv.Error as error:
-        raise _other_table(path, error, columns) from error
-    if tuple(reader.fieldnames or ()) != tuple(columns):
-        raise _other_table(path, ",".join(reader.fieldnames or ()), columns)
+        raise _other_table(path, error, columns or ()) from error
+    columns = found if columns is None else columns
+    if found != tuple(columns):
+        raise _other_table(path, ",".join(found), columns)
     for row in rows:
         if None in row or None in row.values():
             raise _other_table(path, f"a row of other length: {list(row.values())}", columns)
         if named:
             require_folder_name(row[named], path)
     return rows
+
+
+def frame_of(path: Path, **options: Any) -> pd.DataFrame:
+    """A table in CSV.
+
+    Args:
+        path: the file.
+        options: of `pandas.read_csv`.
+
+    Raises:
+        BenchError: as `text_of`; or there is no header, a row is cut off, or a value is not of
+            the type that the options name.
+    """
+    import pandas as pd
+
+    text = text_of(path)
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+        if {len(line) for line in lines} != {len(lines[0]) if lines else 1}:
+            raise ValueError("rows of different lengths" if lines else "nothing")
+        frame: pd.DataFrame = pd.read_csv(io.StringIO(text), **options)
+        return frame
+    except (ValueError, csv.Error) as error:
+        raise BenchError(
+            "table cannot be read", file=path, found=error,
+            expected="CSV: a header, and rows of its length",
+        ) from error  # fmt: skip
+
+
+def array_of(path: Path, *, mapped: bool = False) -> Any:
+    """The array of a `.npy` file, or those of a `.npz` by name; nothing in it is unpickled.
+
+    Args:
+        path: the file.
+        mapped: read the parts of an array that are asked for, when they are asked for.
+
+    Raises:
+        BenchError: the file is damaged, or holds something else.
+        OSError: it is missing or may not be read.
+    """
+    import numpy as np
+
+    try:
+        if mapped:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else dict(found)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BenchError(
+            "file holds no array, or is damaged", file=path, found=error,
+            hint="delete it and run snakemake again, which makes it if the workflow can",
+        ) from error  # fmt: skip
 
 
 def _other_table(path: Path, found: object, columns: Sequence[str]) -> BenchError:

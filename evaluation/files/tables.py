@@ -175,15 +175,11 @@ def read_table(
         BenchError: no such file, not Parquet, or other columns or types.
     """
     try:
-        chosen = list(columns) if columns is not None else None
-        require_room(path, chosen)
-        arrow = pq.read_table(path, columns=chosen, page_checksum_verification=True)
+        arrow = arrow_of(path, columns)
     except FileNotFoundError as error:
         raise BenchError(
             f"table `{table.name}` is not there", file=path, hint="run `satbench aggregate`"
         ) from error
-    except (pa.ArrowException, OSError) as error:
-        raise BenchError("not a readable Parquet file", file=path, found=error) from error
     wanted = [c for c in table.columns if columns is None or c.name in columns]
     there = {field.name: field.type for field in arrow.schema}
     faults = [
@@ -203,6 +199,23 @@ def read_table(
     text = [c.name for c in wanted if c.type == "text"] if categories else []
     frame: pd.DataFrame = arrow.to_pandas(categories=text)
     return frame
+
+
+def arrow_of(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """What a Parquet file holds, whatever table it is.
+
+    Raises:
+        BenchError: it is damaged, no Parquet, or too large.
+        FileNotFoundError: there is none.
+    """
+    try:
+        chosen = list(columns) if columns is not None else None
+        require_room(path, chosen)
+        return pq.read_table(path, columns=chosen, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise BenchError("not a readable Parquet file", file=path, found=error) from error
 
 
 def require_room(path: Path, columns: Sequence[str] | None = None) -> None:

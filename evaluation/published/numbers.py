@@ -16,6 +16,7 @@ import pandas as pd
 
 from evaluation.errors import BenchError
 from evaluation.files.card_places import CardFile, stamped
+from evaluation.files.reading import frame_of
 from evaluation.protocol import Protocol
 from evaluation.schema import PUBLISHED
 from evaluation.studies.record import Study
@@ -67,8 +68,7 @@ def read_values(path: Path) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def _values(file: CardFile) -> pd.DataFrame:
-    with file.path.open(encoding="utf-8") as stream:
-        frame = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    frame = frame_of(file.path, dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise BenchError(
             "not a file of published values",

@@ -18,6 +18,7 @@ from evaluation.config import RunConfig
 from evaluation.datasets.regions import class_regions
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.scope import classes_in_scope
+from evaluation.files.reading import frame_of
 from evaluation.published.numbers import published
 from evaluation.schema import CLAIMS
 from evaluation.studies.record import Study, find_study
@@ -57,8 +58,8 @@ def claims_for(config: RunConfig) -> pd.DataFrame:
     study = find_study(config.study)
     if study.published.claims is None or not reproduces_paper(config):
         return CLAIMS.empty()
-    with study.file(study.published.claims).open(encoding="utf-8") as stream:
-        frame = pd.read_csv(stream, dtype={"holds": bool}, keep_default_na=False)
+    path = study.file(study.published.claims)
+    frame = frame_of(path, dtype={"holds": bool}, keep_default_na=False)
     return frame.assign(source=study.document.id)[CLAIMS.names]
 
 

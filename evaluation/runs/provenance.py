@@ -123,18 +123,18 @@ def job_measurements(run: Path) -> list[dict[str, Any]]:
             continue
         try:
             measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, IndexError):
+            jobs.append(
+                {
+                    "stage": step,
+                    "job": job,
+                    "seconds": round(float(measured["s"]), 2),
+                    "cpu_seconds": round(float(measured["cpu_time"]), 2),
+                    "peak_memory_mib": round(float(measured["max_rss"]), 1),
+                    "gpus": asked_gpus(str(measured.get("resources", ""))),
+                }
+            )
+        except (ValueError, LookupError, TypeError):
             continue
-        jobs.append(
-            {
-                "stage": step,
-                "job": job,
-                "seconds": round(float(measured["s"]), 2),
-                "cpu_seconds": round(float(measured["cpu_time"]), 2),
-                "peak_memory_mib": round(float(measured["max_rss"]), 1),
-                "gpus": asked_gpus(str(measured.get("resources", ""))),
-            }
-        )
     return jobs
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from evaluation.config import RunConfig, freeze, load_frozen
+from evaluation.confusions.shards import read_judged, write_judged
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.sharding import n_test_shards, read_split
 from evaluation.datasets.splits import EFFECTIVE_COLUMNS, SplitRow, split_rule, split_text
@@ -133,8 +134,8 @@ def _join_rows(
             there = RunPaths(run)
             rows = read_table(there.score_shard(model, dataset, shard), table)
             scores.append(rows[rows["case"].isin(own)])
-            sides = pd.read_csv(there.judged_shard(model, dataset, shard), dtype=str)
-            judged.append(sides[sides["case"].isin(own)])
+            sides = read_judged(there.judged_shard(model, dataset, shard))
+            judged += [row for row in sides if row[0] in own]
     whole = pd.concat(scores, ignore_index=True)
     if lacking := sorted(set(fold_of) - set(whole["case"])):
         raise BenchError(
@@ -147,6 +148,5 @@ def _join_rows(
         cases = tests[shard :: len(shards)]
         part = whole[whole["case"].isin(cases)]
         write_table(paths.score_shard(model, dataset, shard), part, table)
-        kept = pd.concat(judged, ignore_index=True)
-        text = kept[kept["case"].isin(cases)].to_csv(index=False, lineterminator="\n")
-        write_text(paths.judged_shard(model, dataset, shard), text)
+        kept = [row for row in judged if row[0] in cases]
+        write_judged(paths.judged_shard(model, dataset, shard), kept)

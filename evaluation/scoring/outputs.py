@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.errors import BenchError
-from evaluation.files.spreadsheets import cells
-from evaluation.files.writing import atomic_path
+from evaluation.files.spreadsheets import write_sheet
 from evaluation.metrics.catalogue import metrics_among
 from evaluation.schema import SCORES, Table, scores_table, write_table
 
@@ -64,8 +63,7 @@ def write_rows(path: Path, frame: pd.DataFrame, table: Table = SCORES) -> None:
         table = scores_table([metric.id for metric in metrics_among(frame.columns)])
     try:
         if path.name.lower().endswith(".csv"):
-            with atomic_path(path) as temporary:
-                cells(frame).to_csv(temporary, index=False)
+            write_sheet(path, frame)
         else:
             write_table(path, frame, table)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError
 from evaluation.files.identity import STRESS, digest
+from evaluation.files.reading import mapping_of
 from evaluation.files.writing import FULL, write_json
 from evaluation.models.adapters import build_model
 from evaluation.models.card import find_model
@@ -139,11 +139,11 @@ def _cases(
 def _kept(path: Path, made_from: str) -> tuple[Answer, ...] | None:
     """Answers that would be made the same way; None: ask."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = mapping_of(path)
         if kept["made_from"] != made_from:
             return None
         return tuple(Answer(**values) for values in kept["answers"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 

@@ -20,7 +20,7 @@ from evaluation.files.writing import atomic_path
 from evaluation.metrics.catalogue import find_metric, find_metrics
 from evaluation.paths import RunPaths
 from evaluation.protocol import DEFAULT_METRICS
-from evaluation.schema import SCORES, scores_table
+from evaluation.schema import INSTANCES, SCORES, read_table, scores_table, write_table
 from evaluation.studies.aspect import Aspect
 
 USED = (
@@ -212,11 +212,8 @@ def join_shards(paths: RunPaths, expected: Expected) -> list[str]:
 def _join_instances(paths: RunPaths, model: str, dataset: str, shards: Sequence[Path]) -> None:
     """Write `instances/<model>/<entry>.parquet` where the shards have single lesions."""
     single = [paths.instance_shard(model, dataset, path.stem) for path in shards]
-    if parts := [pq.read_table(path) for path in single if path.is_file()]:
-        target = paths.instances(model, dataset)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(target) as temporary:
-            pq.write_table(pa.concat_tables(parts), temporary, compression="zstd")
+    if parts := [read_table(path, INSTANCES) for path in single if path.is_file()]:
+        write_table(paths.instances(model, dataset), pd.concat(parts, ignore_index=True), INSTANCES)
 
 
 def _undeclared(paths: RunPaths, expected: Expected) -> Iterator[tuple[str, str]]:

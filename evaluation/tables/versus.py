@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.metrics.catalogue import metrics_among
@@ -103,7 +104,7 @@ def compare_files(
 def _rows_of(path: Path) -> pd.DataFrame:
     try:
         rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise BenchError("score rows cannot be read", file=path, found=error) from error
     needed = [c.name for c in SCORES.columns if c.name in ("model", "dataset", "case", "class",
               "patient", "status", "space", "tolerance_mm", "kind", "modality")]  # fmt: skip

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from evaluation.files.reading import array_of
 from evaluation.training.augmentation import augment
 from evaluation.training.draws import CropDraws, Draw, Group
 from evaluation.training.grid import padded_shape
@@ -129,13 +130,13 @@ class CropDataset(Dataset[list[Batch]]):
         group, record, random = drawn.group, drawn.record, drawn.random
         folder = self._store / record.dataset / record.case
         sampling = self._preset.training.sampling
-        points = np.load(folder / "points.npy", mmap_mode="r")
+        points = array_of(folder / "points.npy", mapped=True)
         centre, _ = choose_centre(points, record, group.classes, sampling, size, random)
         crop, offset = place_crop(record.shape, size, centre, sampling.jitter, random)
         image = np.zeros(size, dtype=np.float32)
         inside = tuple(slice(o, o + c.stop - c.start) for o, c in zip(offset, crop, strict=True))
-        image[inside] = np.load(folder / "image.npy", mmap_mode="r")[crop]
-        stored = np.load(folder / "layers.npy", mmap_mode="r")[(slice(None), *crop)]
+        image[inside] = array_of(folder / "image.npy", mapped=True)[crop]
+        stored = array_of(folder / "layers.npy", mapped=True)[(slice(None), *crop)]
         layers = np.zeros((len(stored), *size), dtype=stored.dtype)
         layers[(slice(None), *inside)] = stored
         changed, labels = augment(

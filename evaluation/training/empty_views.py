@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.files.reading import array_of
 from evaluation.training.draws import CropDraws, Group
 from evaluation.training.grid import padded_shape
 from evaluation.training.sampling import choose_centre, place_crop
@@ -63,7 +64,7 @@ def empty_views(
         record, random = drawn.record, drawn.random
         size = padded_shape(record.shape, preset.training.patch, preset.stride, preset.fills_patch)
         folder, sampling = store / record.dataset / record.case, preset.training.sampling
-        points = np.load(folder / "points.npy", mmap_mode="r")
+        points = array_of(folder / "points.npy", mapped=True)
         centre, _ = choose_centre(points, record, drawn.group.classes, sampling, size, random)
         crop, _ = place_crop(record.shape, size, centre, sampling.jitter, random)
         crops[drawn.group.name].append(_is_empty(_layers(store, record), record, drawn.group, crop))
@@ -95,7 +96,7 @@ def _windows(group: Group, preset: TrainingPreset, store: Path) -> Iterator[bool
 
 def _layers(store: Path, record: PreparedRecord) -> Array:
     path = store / record.dataset / record.case / "layers.npy"
-    layers: Array = np.load(path, mmap_mode="r")
+    layers: Array = array_of(path, mapped=True)
     return layers
 
 

@@ -5,7 +5,6 @@ Exactly from the weights, averaged over the curriculum, and by drawing as the tr
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from evaluation.config import RunConfig
 from evaluation.datasets.registry import entry_ids
 from evaluation.datasets.scope import classes_in_scope
-from evaluation.files.writing import atomic_path
+from evaluation.files.reading import array_of
+from evaluation.files.spreadsheets import write_sheet
 from evaluation.training.draws import CropDraws, Group, entry_groups, training_groups
 from evaluation.training.grid import padded_shape
 from evaluation.training.sampling import Floats, choose_centre, class_chances, joined_chances
@@ -172,7 +173,7 @@ def _simulate(
         if store is not None:
             folder = store / record.dataset / record.case
             if folder not in points:
-                points[folder] = np.load(folder / "points.npy", mmap_mode="r")
+                points[folder] = array_of(folder / "points.npy", mapped=True)
             size = padded_shape(record.shape, training.patch, preset.stride, preset.fills_patch)
             _, name = choose_centre(
                 points[folder], record, group.classes, training.sampling, size, drawn.random
@@ -183,12 +184,8 @@ def _simulate(
 
 def write_report(rows: Sequence[Share], path: Path) -> None:
     """The shares as CSV; what is not known stays empty."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(field.name for field in fields(Share))
-        for row in rows:
-            values = ("" if v != v else v for v in astuple(row))
-            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in values)
+    names = [field.name for field in fields(Share)]
+    write_sheet(path, pd.DataFrame([astuple(row) for row in rows], columns=names), "%.6f")
 
 
 def report_text(rows: Sequence[Share]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from evaluation.errors import BenchError
+from evaluation.files.reading import array_of
 from evaluation.training.model import SegmentationModel
 from evaluation.training.predict import blended_probabilities
 from evaluation.training.processes import Team
@@ -114,8 +115,8 @@ def case_scores(model: SegmentationModel, store: Path, record: PreparedRecord) -
 def read_case(store: Path, record: PreparedRecord) -> tuple[torch.Tensor, Array]:
     """The image (X, Y, Z) float32 and the label layers (L, X, Y, Z) of a prepared case."""
     folder = store / record.dataset / record.case
-    image = torch.from_numpy(np.load(folder / "image.npy").astype(np.float32))
-    return image, np.load(folder / "layers.npy")
+    image = torch.from_numpy(array_of(folder / "image.npy").astype(np.float32))
+    return image, array_of(folder / "layers.npy")
 
 
 def dataset_means(scores: Sequence[Score]) -> dict[str, float]:

@@ -146,9 +146,10 @@ def _ends(log: Path) -> tuple[str, str]:
 def _measured(record: Path) -> dict[str, str]:
     if not record.is_file():
         return {}
-    with record.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return rows[-1] if rows else {}
+    text = record.read_text(encoding="utf-8", errors="replace")
+    rows = list(csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    # A job that is killed leaves half a line.
+    return {k: v for k, v in rows[-1].items() if k and v} if rows else {}
 
 
 def _number(measured: Mapping[str, str], column: str) -> float:
@@ -161,8 +162,8 @@ def _number(measured: Mapping[str, str], column: str) -> float:
 def _resources(text: str) -> str:
     """`gpu=1 mem_mb=64000 runtime=120` from the record's JSON; the rest is Snakemake's own."""
     try:
-        found = json.loads(text.replace("'", '"'))
-    except ValueError:
+        found = dict(json.loads(text.replace("'", '"')))
+    except (ValueError, TypeError):
         return ""
     wanted = ("gpu", "gpu_model", "mem_mb", "runtime", "slurm_partition")
     return " ".join(f"{key}={found[key]}" for key in wanted if found.get(key) not in (None, 0, ""))

@@ -12,8 +12,10 @@ from evaluation.cases import PREDICTION_FILE
 from evaluation.config import freeze, load_frozen
 from evaluation.errors import BenchError
 from evaluation.files.card_places import card_candidates
+from evaluation.files.reading import text_of
 from evaluation.files.records import read_card, require_id
 from evaluation.files.sums import discard, forget, remember_folder
+from evaluation.files.tables import arrow_of
 from evaluation.files.writing import atomic_path, write_text
 from evaluation.models.added import read_added, write_added
 from evaluation.models.card import CARD_FOLDER, USER_CARD_FOLDER, ModelCard, ModelId, find_model
@@ -160,11 +162,11 @@ def _rename_card(paths: RunPaths, old: str, new: str, say: Say) -> None:
 def _rename_inside(run: Path, new: str) -> None:
     """Write the new id into records of predictions and into score rows."""
     for path in (run / "predictions" / new).glob(f"*/*/{PREDICTION_FILE}"):
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         write_text(path, re.sub(r'("model":\s*)"[^"]*"', rf'\g<1>"{new}"', text, count=1))
     scores = run / "scores" / new
     for path in scores.rglob("[!.]*.parquet"):
-        table = pq.read_table(path)
+        table = arrow_of(path)
         at = table.schema.get_field_index("model")
         field = table.schema.field(at)
         names = pa.array([new] * len(table), type=field.type)

@@ -96,7 +96,7 @@ def model_size_figure(source: RunSource) -> Drawing | None:
         axes.text(size / 1e6, position, text, ha="left", va="center", fontsize=6)
     axes.set_yticks(range(len(sizes)), [model_label(source, m) for m in sizes])
     axes.set_xlabel("parameters (millions)")
-    axes.set_xlim(0, 1.25 * max(size for size, _ in sizes.values()) / 1e6)
+    axes.set_xlim(0, 1.4 * max(size for size, _ in sizes.values()) / 1e6)
     axes.set_ylim(len(sizes) - 0.4, -0.6)
     grid_lines(axes, "x")
     return Drawing(

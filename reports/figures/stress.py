@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.stress.kinds import KINDS
-from reports.figures.choice import label
+from reports.figures.choice import SERIES, choose, label, model_label
 from reports.figures.drawing import Drawing, dot, legend, model_looks, offsets
 from reports.layout.style import GRID, INK, MUTED, canvas, looks
 from reports.source.run import RunSource
@@ -25,13 +25,17 @@ def stress_figure(source: RunSource) -> Drawing | None:
     frame = source.table("stress")
     if frame is None or frame.empty:
         return None
-    models = [m for m in source.models if m in set(frame["model"])]
-    models += sorted(set(frame["model"]) - set(models))
+    asked = set(frame["model"])
+    choice = choose(source, SERIES, of=asked)
+    # Models outside the run, and controls, can be asked, too.
+    rest = [m for m in (*source.models, *sorted(asked - set(source.models)))
+            if m in asked and m not in source.shown]  # fmt: skip
+    models = [*choice.models, *rest[: SERIES - len(choice.models)]]
     kinds = [kind for kind in KINDS.values() if kind.id in set(frame["kind"])]
     places = {kind.id: -float(row) for row, kind in enumerate(kinds)}
     rows = frame[["model", "kind", "quantity", "value", "value_low", "value_high"]]
     values = {(m, k, q): tuple(map(float, found)) for m, k, q, *found in rows.to_numpy().tolist()}
-    # Models outside the run can be asked, too: behind those in it, which keep their looks.
+    # Models of the run keep their looks, others have those behind them.
     dressed = looks(list(dict.fromkeys([*model_looks(source), *models])))
     figure, panels = canvas(
         "double", 24 + 7.5 * len(kinds), columns=len(_PANELS), sharey=True, squeeze=False
@@ -57,15 +61,17 @@ def stress_figure(source: RunSource) -> Drawing | None:
     for axes in panels[0]:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_color(MUTED)
-    legend(figure, [(label(source.model_title(m)), dressed[m], False) for m in models], "dot")
-    titles = listed(source.model_title(m) for m in models)
+    titles = {m: model_label(source, m) if m in source.models else label(m) for m in models}
+    legend(figure, [(title, dressed[m], False) for m, title in titles.items()], "dot")
+    left = len(rest) - (len(models) - len(choice.models))
     return Drawing(
         name="stress",
         title="Prompts under stress",
-        caption=f"Changed words to {titles}, against the plain names of classes: DSC of the masks "
-        "before and after; DSC lost where the words mean the same; volume found where they mean "
-        "nothing in the scan. Bars mark what is wanted, lines are 95 % intervals over patients. A "
-        "model that ignores its text stands at 1 on every row of the first panel.",
+        caption=f"Changed words to {listed(titles.values())}, against the plain names of "
+        "classes: DSC of the masks before and after; DSC lost where the words mean the same; "
+        "volume found where they mean nothing in the scan. Bars mark what is wanted, lines are "
+        "95 % intervals over patients. A model that ignores its text stands at 1 on every row of "
+        "the first panel." + choice.words + f" {left} more are in the table only." * bool(left),
         figure=figure,
         data={"kinds": [kind.id for kind in kinds], "models": models},
     )

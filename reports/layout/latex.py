@@ -50,13 +50,14 @@ _SIGNS = {
     "·": r"\textperiodcentered{}",
     "×": r"\ensuremath{\times}",
     "≥": r"\ensuremath{\geq}",
-    "τ": r"\ensuremath{\tau}",
     "–": "--",
     "—": "---",
     "−": r"\ensuremath{-}",
 }
 
 
+# Alone a symbol; in a Greek word a letter like its neighbours.
+_TAU = re.compile(r"(?<![\u0370-\u03ff\u1f00-\u1fff])τ(?![\u0370-\u03ff\u1f00-\u1fff])")
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 """Before a number; between letters or digits it is a hyphen."""
 
@@ -64,7 +65,7 @@ _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 def latex_escape(text: str) -> str:
     """Text that LaTeX prints literally (UTF-8 letters stay as they are)."""
     text = _MINUS.sub("−", text)
-    return "".join(_SIGNS.get(sign, sign) for sign in text)
+    return _TAU.sub(r"\\ensuremath{\\tau}", "".join(_SIGNS.get(sign, sign) for sign in text))
 
 
 def to_latex(table: ReportTable, lines_of_a_page: int = LINES_OF_A_PAGE) -> str:

@@ -129,7 +129,7 @@ def to_csv(table: ReportTable) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     blocks = bool(table.blocks)
-    writer.writerow([*(["block"] if blocks else []), *(c.key for c in table.columns)])
+    writer.writerow([*(["block"] if blocks else []), *(cell(c.key) for c in table.columns)])
     block = ""
     for index, row in enumerate(table.rows):
         block = table.blocks.get(index, block)
@@ -142,7 +142,7 @@ def to_csv(table: ReportTable) -> str:
             else _plain_number(v)
             for v in values
         ]
-        writer.writerow([*([block] if blocks else []), *cleaned])
+        writer.writerow([*([cell(block)] if blocks else []), *cleaned])
     return stream.getvalue()
 
 

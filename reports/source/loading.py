@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pandas as pd
 
 from evaluation.config import load_frozen
 from evaluation.errors import BenchError
+from evaluation.files.reading import rows_of
 from evaluation.files.tables import read_table
 from evaluation.paths import RunPaths
 from evaluation.published import published_for
@@ -60,5 +60,4 @@ def _refuse_mixture(tables: dict[str, pd.DataFrame], data_kind: str, paths: RunP
 def _not_run(paths: RunPaths) -> dict[str, str]:
     if not paths.not_run.is_file():
         return {}
-    with paths.not_run.open(newline="", encoding="utf-8") as stream:
-        return {row["dataset"]: row["reason"] for row in csv.DictReader(stream)}
+    return {row["dataset"]: row["reason"] for row in rows_of(paths.not_run, ("dataset", "reason"))}

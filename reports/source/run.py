@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.config import RunConfig
-from evaluation.files.reading import mapping_of
+from evaluation.files.reading import frame_of, mapping_of
 from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
 from evaluation.models.presets import preset_words
@@ -184,7 +184,7 @@ class RunSource(RunScope):
         The first column is the index.
         """
         path = self.paths.collection(name)
-        return pd.read_csv(path, index_col=0) if path.is_file() else None
+        return frame_of(path, index_col=0) if path.is_file() else None
 
     @cached_property
     def protocols(self) -> list[Protocol]:

@@ -31,14 +31,21 @@ function fillControls() {
   element("unranked").checked = state.unranked === "1";
 }
 
+// As `evaluation.files.spreadsheets.cell`: no text becomes a formula, numbers stay numbers.
+function csvCell(value) {
+  const text = String(value ?? "").replace(/[\u0000-\u0009\u000b-\u001f\u007f]/g, " ");
+  const number = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/.test(text);
+  const safe = !number && /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text;
+  return `"${safe.replaceAll('"', '""')}"`;
+}
+
 function saveCsv() {
   const { rows, columns, facts } = lastBoard;
-  const quote = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
   const head = ["rank", "model", "kind", ...columns.flatMap((c) => [c.title, "low", "high", "n", "classes", "expected"]), ...facts.map((f) => f[1])];
   const lines = rows.map((row) => [row.rank ?? "", row.model.title, row.kind,
     ...columns.flatMap((c) => { const r = row.cells.get(c.name) ?? {}; return [r.value?.toFixed(4), r.low, r.high, r.scans, r.classes, r.expected]; }),
     ...facts.map(([, , words]) => (row.kind === "published" ? "" : words(row.model)))]);
-  const text = [[`# ${element("state").textContent}`], head, ...lines].map((line) => line.map(quote).join(",")).join("\n");
+  const text = [[`# ${element("state").textContent}`], head, ...lines].map((line) => line.map(csvCell).join(",")).join("\n");
   const link = h("a", { href: URL.createObjectURL(new Blob([text + "\n"], { type: "text/csv" })), download: `${D.meta.run}-board.csv` });
   link.click();
   URL.revokeObjectURL(link.href);

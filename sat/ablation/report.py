@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from evaluation.classes.synonyms import SETS
-from evaluation.files.writing import atomic_path, visible, write_json, write_text
-from sat.ablation.files import read_json
+from evaluation.files.reading import mapping_of
+from evaluation.files.spreadsheets import write_sheet
+from evaluation.files.writing import visible, write_json, write_text
 from sat.ablation.running import RESULT_FILE, RESULT_VERSION
 from sat.ablation.variants import VARIANTS
 
@@ -28,7 +29,7 @@ READING = (
 
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Results of all finished runs of an ablation's folder, variant by variant."""
-    found = [read_json(path) for path in visible(folder, f"*/{RESULT_FILE}")]
+    found = [mapping_of(path) for path in visible(folder, f"*/{RESULT_FILE}")]
     order = list(VARIANTS)
     return sorted(
         (r for r in found if r.get("variant") in VARIANTS and r.get("version") == RESULT_VERSION),
@@ -79,8 +80,7 @@ def write_report(run: Path, text_cost: Mapping[str, Any]) -> Path:
     folder = run / "ablation"
     results = collect(folder)
     rows = [row_of(result) for result in results]
-    with atomic_path(folder / CSV_FILE) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+    write_sheet(folder / CSV_FILE, pd.DataFrame(rows))
     write_json(folder / JSON_FILE, {"stage_1": dict(text_cost), "runs": results})
     write_text(folder / TABLE_FILE, "\n".join(markdown(results, text_cost)) + "\n")
     return folder / TABLE_FILE

@@ -18,6 +18,7 @@ from evaluation.config import RunConfig, freeze, load_frozen
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.sharding import n_test_shards
 from evaluation.files.identity import digest
+from evaluation.files.reading import mapping_of
 from evaluation.files.writing import write_json, write_text
 from evaluation.models.running import predict_shard
 from evaluation.paths import RunPaths
@@ -30,7 +31,7 @@ from evaluation.training.cases import datasets_of_run
 from evaluation.training.checkpoints import FINAL_FILE
 from evaluation.training.store import INDEX_FILE, read_index, store_folder
 from sat.ablation.confusion import class_confusions
-from sat.ablation.files import cpu_seconds, read_json
+from sat.ablation.files import cpu_seconds
 from sat.ablation.synonyms import rename_prompts
 from sat.ablation.variants import Variant
 from sat.atlas.setup import prepare_atlas
@@ -76,7 +77,7 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
     encoder = encoder_digest(preset.prompts, paths.model_run(MODEL))
     texts = [file.read_text(encoding="utf-8") for file in files]
     identity = digest(RESULT_VERSION, seed, preset, encoder, texts)
-    done = read_json(folder / RESULT_FILE)
+    done = mapping_of(folder / RESULT_FILE)
     if done.get("identity") == identity:
         return done
     lend(run, folder, preset, seed)
@@ -91,7 +92,7 @@ def run_variant(run: Path, variant: Variant, seed: int, preset: Preset) -> dict[
         "atlas_steps": preset.atlas.steps if preset.atlas else 0,
         "cpu_seconds": cpu_seconds(work),
         "atlas_cpu_seconds": cpu_seconds(work / ATLAS_FOLDER) if variant.atlas else 0.0,
-        "retrieval": read_json(work / "atlas" / "retrieval.json") or None,
+        "retrieval": mapping_of(work / "atlas" / "retrieval.json") or None,
         **evaluate(folder),
         "synonyms": {},
     }

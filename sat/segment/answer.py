@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.classes.modality import Modality
+from evaluation.files.reading import mapping_of
 from evaluation.files.writing import write_json
 from evaluation.volumes.dicom_segments import write_seg
 from evaluation.volumes.image_files import Array, write_volume
@@ -105,8 +105,8 @@ def _remove_old(out: Path) -> None:
     if not path.is_file():
         return
     try:
-        listed = [str(item["file"]) for item in json.loads(path.read_text("utf-8"))["classes"]]
-    except (ValueError, KeyError, TypeError):
+        listed = [str(item["file"]) for item in mapping_of(path)["classes"]]
+    except (KeyError, TypeError):
         listed = []
     path.unlink()
     for name in {*listed, OVERLAY_FILE}:

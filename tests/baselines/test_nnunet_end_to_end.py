@@ -158,6 +158,47 @@ def test_a_killed_training_continues_to_the_same_weights(
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
 
 
+def interrupted(undisturbed: Path, run: Path) -> Path:
+    """The finished training as if it had been killed after its latest checkpoint; that file."""
+    shutil.copytree(undisturbed, run)
+    folder = RunPaths(run).model_run("nnunet") / ORGANS
+    (folder / "model.json").unlink()
+    (folder / "trained" / "satbench.json").unlink()
+    latest = find_job(run, ORGANS).checkpoint("all").with_name("checkpoint_latest.pth")
+    return latest.with_name("checkpoint_final.pth").rename(latest)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("damage", ["cut", "altered"])
+def test_a_training_goes_on_without_a_damaged_checkpoint(
+    undisturbed: Path, tmp_path: Path, damage: str
+) -> None:
+    run = tmp_path / "run"
+    latest = interrupted(undisturbed, run)
+    content = bytearray(latest.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    latest.write_bytes(content if damage == "altered" else content[: len(content) // 2])
+    train_specialist(run, ORGANS)
+    log = (RunPaths(run).model_run("nnunet") / ORGANS / "train.log").read_text()
+    assert f"{latest} is damaged" in log
+    found, expected = weights(run), weights(undisturbed)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("content", [{"epoch": 1}, {"network_weights": Path("evil")}])
+def test_a_checkpoint_of_something_else_is_named(
+    undisturbed: Path, tmp_path: Path, content: dict[str, object]
+) -> None:
+    run = tmp_path / "run"
+    latest = interrupted(undisturbed, run)
+    torch.save(content, latest)
+    with pytest.raises(BenchError, match=r"delete checkpoint_\*\.pth") as caught:
+        train_specialist(run, ORGANS)
+    assert str(latest.parent) in str(caught.value)
+    assert latest.is_file()
+
+
 def test_specialists_are_joined_and_a_broken_image_fails_alone(undisturbed: Path) -> None:
     paths, config = RunPaths(undisturbed), load_frozen(undisturbed)
     work = paths.model_run("nnunet")

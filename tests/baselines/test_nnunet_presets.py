@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from baselines.nnunet.config import PRESET_FOLDER, Network, NnunetPreset, Schedule, load_preset
@@ -157,7 +158,7 @@ def test_a_checkpoint_from_elsewhere_runs_no_code(tmp_path):
     )
     load = (
         "import sys, torch, numpy as np\n"
-        "from baselines.nnunet.entry import load_only_weights\n"
+        "from baselines.nnunet.reading import load_only_weights\n"
         "load_only_weights()\n"
         "torch.save({'log': [np.float32(1), np.float64(2)]}, sys.argv[2] + '.good')\n"
         "print(torch.load(sys.argv[2] + '.good', weights_only=False)['log'])\n"
@@ -172,3 +173,52 @@ def test_a_checkpoint_from_elsewhere_runs_no_code(tmp_path):
     assert done.returncode
     assert "weights_only" in done.stderr.lower()
     assert not canary.exists()
+
+
+def test_only_damaged_checkpoints_are_dropped(tmp_path, capfd):
+    import torch
+
+    from baselines.nnunet.reading import drop_damaged
+
+    for name in ("best", "final", "latest"):
+        torch.save({"weights": torch.arange(999)}, tmp_path / f"checkpoint_{name}.pth")
+    content = bytearray((tmp_path / "checkpoint_final.pth").read_bytes())
+    (tmp_path / "checkpoint_latest.pth").write_bytes(content[: len(content) // 2])
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / "checkpoint_final.pth").write_bytes(content)
+    drop_damaged(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_best.pth"]
+    said = capfd.readouterr().out
+    assert "checkpoint_final.pth is damaged" in said
+    assert "checkpoint_latest.pth is damaged" in said
+
+
+def test_what_lies_beside_a_preprocessed_case_runs_no_code(tmp_path):
+    """It is a pickle, too: nnU-Net writes and reads it."""
+    import pickle
+
+    from nnunetv2.training.dataloading import nnunet_dataset
+
+    from baselines.nnunet.reading import load_only_values
+
+    class Evil:
+        def __reduce__(self):
+            return Path.mkdir, (tmp_path / "canary",)
+
+    plain = nnunet_dataset.load_pickle
+    values = {"spacing": [1.0, 2.5], "box": ((0, 4),), "locations": {1: np.arange(6).reshape(2, 3)},
+              "scalar": np.float64(2), "none": None}  # fmt: skip
+    path = tmp_path / "case.pkl"
+    path.write_bytes(pickle.dumps(values))
+    try:
+        load_only_values()
+        found = nnunet_dataset.load_pickle(str(path))
+        assert (found.pop("locations")[1] == values.pop("locations")[1]).all()
+        assert found == values
+        for content in (pickle.dumps({"spacing": Evil()}), path.read_bytes()[:20], b""):
+            path.write_bytes(content)
+            with pytest.raises(SystemExit, match=r"case\.pkl is damaged or from elsewhere"):
+                nnunet_dataset.load_pickle(str(path))
+    finally:
+        nnunet_dataset.load_pickle = plain
+    assert not (tmp_path / "canary").exists()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.cases import CaseRecord, read_case_record, read_prediction_record
 from evaluation.errors import BenchError
-from evaluation.files.reading import json_of, text_of
+from evaluation.files.reading import array_of, frame_of, json_of, rows_of, text_of
+from evaluation.files.tables import arrow_of
 from evaluation.files.writing import atomic_path, write_text
 
 
@@ -29,6 +35,46 @@ def test_what_is_no_json(tmp_path, content, words):
     with pytest.raises(BenchError, match=words) as caught:
         json_of(path)
     assert str(path) in str(caught.value)
+
+
+def _parquet(path: Path) -> None:
+    pd.DataFrame({"x": range(9999)}).to_parquet(path)
+
+
+READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
+    "rows.csv": (rows_of, lambda path: path.write_text('a,b\n1,"two\nlines"\n')),
+    "frame.csv": (frame_of, lambda path: path.write_text('a,b\n1,"two\nlines"\n')),
+    "array.npy": (array_of, lambda path: np.save(path, np.ones(99))),
+    "mapped.npy": (partial(array_of, mapped=True), lambda path: np.save(path, np.ones(99))),
+    "arrays.npz": (array_of, lambda path: np.savez(path, a=np.ones(99))),
+    "table.parquet": (arrow_of, _parquet),
+}
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_named_whatever_it_holds(tmp_path, name, damage):
+    read, write = READERS[name]
+    path = tmp_path / name
+    write(path)
+    read(path)
+    content = path.read_bytes()
+    cut = {"cut": content[: len(content) * 2 // 3], "empty": b"", "other": b"\x93\xff\x00,\n"}
+    path.write_bytes(cut[damage])
+    if (name, damage) == ("rows.csv", "empty"):
+        assert read(path) == []  # without columns asked for, no rows
+        return
+    with pytest.raises(BenchError) as caught:
+        read(path)
+    assert name in str(caught.value)
+
+
+def test_rows_of_other_length_are_no_table(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    for read in (rows_of, frame_of):
+        with pytest.raises(BenchError, match=r"table\.csv"):
+            read(path)
 
 
 def test_a_mark_of_byte_order_is_no_text(tmp_path):

@@ -27,3 +27,7 @@ def test_a_log_keeps_the_rows_before_the_resumed_step(tmp_path):
     assert kept_rows(log, 0) == []
     with log.open(newline="") as stream:
         assert float(list(csv.DictReader(stream))[3]["loss"]) == 1 / 7
+    log.write_text("step,loss\n0,1\nhalf")
+    with pytest.raises(BenchError, match=r"metrics\.csv") as caught:
+        kept_rows(log, 5)
+    assert "delete it" in str(caught.value)

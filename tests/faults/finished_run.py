@@ -94,7 +94,7 @@ def make_finished_run(folder: Path, new_clone: Any) -> FinishedRun:
     """Make the smoke run once, and keep a copy of it."""
     folder.mkdir()
     clone = new_clone(folder)
-    clone.run(*CONFIG, timeout=1200)
+    clone.run(*CONFIG, timeout=2700)
     kept = folder.with_name(f"{folder.name}-kept")
     shutil.copytree(folder, kept, symlinks=True)
     return FinishedRun(clone, kept, tables_of(clone.folder / RUN))

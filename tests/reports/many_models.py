@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from evaluation.paths import RunPaths
+from evaluation.schema import COST, STRESS, write_table
+from evaluation.stress.kinds import KINDS
 from tests.bench.score_rows import synthetic_scores
 from tests.reports.conftest import shape_of, write_run
 
@@ -52,4 +54,33 @@ def write_many(root: Path, number: int) -> RunPaths:
     rows[["dsc", "nsd"]] = rows[["dsc", "nsd"]].clip(0, 1)
     size = 10 ** (2 + 4 * pd.util.hash_array(rows["class"].astype(str).to_numpy()) / 2.0**64)
     rows["reference_voxels"] = (rows["reference_voxels"].gt(0) * size).astype(int)
-    return write_run(root, scores, list(entries))
+    paths = write_run(root, scores, list(entries))
+    _write_costs_and_stress(paths, list(titles))
+    return paths
+
+
+def _write_costs_and_stress(paths: RunPaths, models: list[str]) -> None:
+    """Costs that grow, and promptable models of which each ignores some of its words."""
+    about = {"data_kind": "synthetic"}
+    costs = [
+        about | {
+            "model": model, "networks": 1 + number % 3, "parameters": 1e6 * (1 + number),
+            "train_seconds": 3600.0 * (1 + number), "predict_seconds_per_case": 1 + 0.7 * number,
+            "peak_memory_mib": 4000.0, "device": "GPU",
+        }
+        for number, model in enumerate(models)
+    ]  # fmt: skip
+    write_table(paths.table("cost"), pd.DataFrame(costs), COST)
+    counts = {"n_prompts": 60, "n_refused": 0, "n_cases": 12, "n_failed": 0, "n_patients": 12,
+              "n_classes": 5, "verdict": "follows"}  # fmt: skip
+    stress = [
+        about | counts | {
+            "model": model, "kind": kind.id, "wanted": kind.wanted, "quantity": quantity,
+            "value": value, "value_low": value - 0.05, "value_high": value + 0.05,
+        }
+        for number, model in enumerate(models)
+        for kind in KINDS.values()
+        for quantity in ("named", "dsc", "lost", "meant", "unchanged", "alarm", "alarm_ml")
+        for value in [0.1 + 0.8 * number / len(models)]
+    ]  # fmt: skip
+    write_table(paths.table("stress"), pd.DataFrame(stress), STRESS)

@@ -129,6 +129,7 @@ def test_a_wide_table_becomes_parts_of_one_number(source: RunSource) -> None:
     assert text.count(r"\textbf{") >= 2 * len(table.rows)
     assert LONG in text, "a note says what a shortened head stands for"
     assert latex_escape("[x] a*b") == "{[}x] a{*}b"
+    assert latex_escape("Δίκτυο, τ = 1") == r"Δίκτυο, \ensuremath{\tau} = 1"
 
 
 def test_titles_are_set_with_any_signs(source: RunSource, tmp_path: Path) -> None:

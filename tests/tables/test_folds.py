@@ -131,3 +131,28 @@ def test_a_fold_without_its_rows_is_refused(folds: list[Path], tmp_path: Path) -
     with pytest.raises(BenchError, match="are missing") as caught:
         join_folds(folds, tmp_path / "out")
     assert "patient19" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["score_shard", "judged_shard"])
+@pytest.mark.parametrize("content", [b"", b"PAR1 half", b"case,what\n1"])
+def test_a_damaged_table_of_a_fold_is_named(
+    folds: list[Path], tmp_path: Path, kind: str, content: bytes
+) -> None:
+    path: Path = getattr(RunPaths(folds[2]), kind)("oracle", "openms", 0)
+    path.write_bytes(content)
+    with pytest.raises(BenchError) as caught:
+        join_folds(folds, tmp_path / "out")
+    assert str(path) in str(caught.value)
+
+
+def test_judged_sides_are_joined_each_from_its_fold(folds: list[Path], tmp_path: Path) -> None:
+    for number, run in enumerate(folds):
+        lines = [f"{patient}_t1,side,,left lung,own,fold {number}\n" for patient in PATIENTS]
+        path = RunPaths(run).judged_shard("oracle", "openms", 0)
+        path.write_text(JUDGED + "".join(lines), encoding="utf-8")
+    join_folds(folds, tmp_path / "out")
+    text = RunPaths(tmp_path / "out").judged_shard("oracle", "openms", 0).read_text("utf-8")
+    assert text.startswith(JUDGED)
+    assert sorted(line.split(",")[0] + line[-1] for line in text.splitlines()[1:]) == [
+        "patient07_t10", "patient19_t11", "patient26_t12",
+    ]  # fmt: skip
