@@ -86,8 +86,9 @@ class PromptSettings(Record):
     `embedding`: `scaled` multiplies the unit-length text embedding by the square root of its
     length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
     `whitened` does so along the principal axes of the list, so that names which differ in a word
-    (left, right; numbers) part as others do; `unit` leaves it at unit length, `raw` as the encoder gave it. `query_length`: `sqrt` scales
-    the projected query to length sqrt(d), `unit` to 1, `free` leaves it.
+    (left, right; numbers) part as others do; `unit` leaves it at unit length, `raw` as the encoder
+    gave it. `query_length`: `sqrt` scales the projected query to length sqrt(d), `unit` to 1,
+    `free` leaves it.
 
     `encoder`: `minilm` is the packaged one; `folder` one in Hugging Face form; `knowledge` one
     that stage 1 made, in `folder` or, without it, in the run by the preset `knowledge`;

@@ -74,10 +74,14 @@ class PromptProjection(nn.Module):
             deviation = embeddings.std(0, correction=0)
             self.deviation.copy_(deviation.where(deviation > 1e-6, torch.ones_like(deviation)))
 
+    def wide(self, embeddings: Tensor) -> Tensor:
+        """Text embeddings (N, E) as the layers take them, in size and direction."""
+        wide = (embeddings - self.mean) / self.deviation
+        return wide if self.axes is None else wide @ self.axes
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """Text embeddings (N, E) to queries (N, d)."""
-        wide = (embeddings - self.mean) / self.deviation
-        queries: Tensor = self.layers(wide if self.axes is None else wide @ self.axes)
+        queries: Tensor = self.layers(self.wide(embeddings))
         if self._settings.query_length == "free":
             return queries
         length = math.sqrt(queries.shape[-1]) if self._settings.query_length == "sqrt" else 1.0
@@ -88,16 +92,18 @@ def whitening(centred: Tensor) -> Tensor:
     """The symmetric map (E, E) after which vectors (N, E) of mean 0 vary alike along their axes.
 
     Variances are shrunk towards their mean (`SHRINKAGE`). Axes along which no vector varies are
-    left out: they tell no class from another. The mean square of a value stays 1, as with
-    `standardised`.
+    left out: they tell no class from another. The mean square of a value becomes 1, as with
+    `standardised`. Of a single class nothing is known: it stays as it is.
     """
     _, lengths, axes = torch.linalg.svd(centred.double(), full_matrices=False)
     variances = lengths**2 / len(centred)
     seen = variances > 1e-9 * variances.max()
+    if not seen.any():
+        return torch.eye(centred.shape[1])
     scales = (variances + SHRINKAGE * variances[seen].mean()).rsqrt() * seen
     found = (axes.T * scales) @ axes
-    size = (centred.double() @ found).square().mean().sqrt().clamp_min(1e-12)
-    return (found / size).to(centred)
+    size = (centred.double() @ found).square().mean().sqrt()
+    return (found / size).float()
 
 
 @dataclass(frozen=True)
