@@ -95,7 +95,8 @@ hermes-small: $(READY) ## the second study on virtual patients: its tables, figu
 	done
 
 ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings, an hour
-	$(SNAKEMAKE) --configfile config/ablation.yaml --until prepare_sat
+	$(SNAKEMAKE) --configfile config/ablation.yaml --until split
+	$(BIN)/satbench train --run results/ablation --model sat-nano --stage prepare
 	$(BIN)/satbench sat ablation --run results/ablation
 
 bench: bench-metrics bench-data bench-sat bench-statistics ## all quick benchmarks

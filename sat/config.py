@@ -86,8 +86,10 @@ class PromptSettings(Record):
 
     `embedding`: `scaled` multiplies the unit-length text embedding by the square root of its
     length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
-    `unit` leaves it at unit length, `raw` as the encoder gave it. `query_length`: `sqrt` scales
-    the projected query to length sqrt(d), `unit` to 1, `free` leaves it.
+    `whitened` does so along the principal axes of the list, so that names which differ in a word
+    (left, right; numbers) part as others do; `unit` leaves it at unit length, `raw` as the encoder
+    gave it. `query_length`: `sqrt` scales the projected query to length sqrt(d), `unit` to 1,
+    `free` leaves it.
 
     `encoder`: `minilm` is the packaged one; `folder` one in Hugging Face form; `knowledge` one
     that stage 1 made, in `folder` or, without it, in the run by the preset `knowledge`;
@@ -102,7 +104,7 @@ class PromptSettings(Record):
     )
     pooling: Literal["mean", "pooler"] = "mean"
     template: str = Field(default="{name}", description="text with the fields name and modality")
-    embedding: Literal["scaled", "standardised", "unit", "raw"]
+    embedding: Literal["scaled", "standardised", "whitened", "unit", "raw"]
     projection: Literal["mlp", "none"] = "mlp"
     query_length: Literal["sqrt", "unit", "free"]
 

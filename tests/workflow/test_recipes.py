@@ -116,3 +116,10 @@ def test_local_profile_of_a_large_machine_plans(clone):
     profile = ("--profile", "profiles/many-core")
     output = clone.run("-n", "--quiet", "rules", *profile, "--configfile", "config/smoke.yaml")
     assert re.search(r"^stage +6$", output, re.MULTILINE)
+
+
+def test_make_asks_for_rules_that_the_workflow_has():
+    asked = re.findall(r"--until (\S+)", (ROOT / "Makefile").read_text())
+    files = [ROOT / "Snakefile", *(ROOT / "evaluation").rglob("*.smk")]
+    rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
+    assert asked and set(asked) <= rules
