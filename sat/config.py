@@ -12,7 +12,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.files.records import PresetSource, Record, read_preset
-from evaluation.models.preset_list import PresetFacts, device_words, sides
 from evaluation.paths import RunPaths
 from evaluation.training.settings import Training, TrainingPreset, Triple
 from evaluation.training.store import INDEX_FILE, store_folder
@@ -86,10 +85,8 @@ class PromptSettings(Record):
 
     `embedding`: `scaled` multiplies the unit-length text embedding by the square root of its
     length; `standardised` gives every dimension mean 0 and deviation 1 over the class list;
-    `whitened` does so along the principal axes of the list, so that names which differ in a word
-    (left, right; numbers) part as others do; `unit` leaves it at unit length, `raw` as the encoder
-    gave it. `query_length`: `sqrt` scales the projected query to length sqrt(d), `unit` to 1,
-    `free` leaves it.
+    `unit` leaves it at unit length, `raw` as the encoder gave it. `query_length`: `sqrt` scales
+    the projected query to length sqrt(d), `unit` to 1, `free` leaves it.
 
     `encoder`: `minilm` is the packaged one; `folder` one in Hugging Face form; `knowledge` one
     that stage 1 made, in `folder` or, without it, in the run by the preset `knowledge`;
@@ -104,7 +101,7 @@ class PromptSettings(Record):
     )
     pooling: Literal["mean", "pooler"] = "mean"
     template: str = Field(default="{name}", description="text with the fields name and modality")
-    embedding: Literal["scaled", "standardised", "whitened", "unit", "raw"]
+    embedding: Literal["scaled", "standardised", "unit", "raw"]
     projection: Literal["mlp", "none"] = "mlp"
     query_length: Literal["sqrt", "unit", "free"]
 
@@ -232,32 +229,3 @@ def load_preset(source: PresetSource = None) -> Preset:
     knowledge = load_settings(preset.prompts.knowledge)
     prompts = preset.prompts.model_copy(update={"knowledge": knowledge})
     return preset.model_copy(update={"prompts": prompts})
-
-
-def preset_facts(_model: str, name: str) -> PresetFacts:
-    """What `satbench presets` says of one.
-
-    Raises:
-        BenchError: as `load_preset`.
-    """
-    preset = load_preset(name)
-    training, prompts = preset.training, preset.prompts
-    needs = (
-        [prompts.folder or "a folder for `prompts.folder`"] if prompts.encoder == "folder" else []
-    )
-    knowledge = prompts.knowledge
-    if isinstance(knowledge, KnowledgeSettings):
-        sources = knowledge.sources
-        needs += filter(None, (sources.umls, sources.definitions, sources.relations))
-        needs += [] if knowledge.encoder == "minilm" else [knowledge.encoder]
-    if preset.trains_atlas and preset.atlas is not None and preset.atlas.volumes is not None:
-        needs.append(preset.atlas.volumes)
-    return PresetFacts(
-        device_words(training.device, training.processes),
-        sides(preset.network.widths),
-        sides(training.patch),
-        f"{training.steps} steps",
-        preset.description,
-        preset,
-        tuple(needs),
-    )

@@ -20,12 +20,6 @@ from sat.prompts.choice import class_id_vectors, open_encoder
 Key = tuple[Modality, str]
 
 
-# Of the mean variance along an axis, added to each. Names of a demo's twenty classes: the cosine of
-# left and right ones 0.80 standardised, 0.4 with this; without it, what a paraphrase adds along
-# axes on which the names hardly differ would outweigh its meaning.
-SHRINKAGE = 0.2
-
-
 class PromptProjection(nn.Module):
     """Two linear layers from frozen text embeddings to queries.
 
@@ -36,7 +30,6 @@ class PromptProjection(nn.Module):
 
     mean: Tensor
     deviation: Tensor
-    axes: Tensor | None
 
     def __init__(self, settings: PromptSettings, embedding_width: int, query_width: int) -> None:
         super().__init__()
@@ -45,8 +38,6 @@ class PromptProjection(nn.Module):
         self.register_buffer("deviation", torch.full((embedding_width,), embedding_width**-0.5))
         if settings.embedding in ("unit", "raw"):
             self.deviation.fill_(1.0)
-        whitens = settings.embedding == "whitened"
-        self.register_buffer("axes", torch.eye(embedding_width) if whitens else None)
         if settings.projection == "none" and embedding_width != query_width:
             raise BenchError(
                 "without a projection the text encoder gives the queries",
@@ -65,45 +56,18 @@ class PromptProjection(nn.Module):
 
     def fit(self, embeddings: Tensor) -> None:
         """Learn mean and deviation of a class list (N, E), where the settings ask for it."""
-        if self.axes is not None:
-            self.mean.copy_(embeddings.mean(0))
-            self.axes.copy_(whitening(embeddings - self.mean))
-            self.deviation.fill_(1.0)
         if self._settings.embedding == "standardised":
             self.mean.copy_(embeddings.mean(0))
             deviation = embeddings.std(0, correction=0)
             self.deviation.copy_(deviation.where(deviation > 1e-6, torch.ones_like(deviation)))
 
-    def wide(self, embeddings: Tensor) -> Tensor:
-        """Text embeddings (N, E) as the layers take them, in size and direction."""
-        wide = (embeddings - self.mean) / self.deviation
-        return wide if self.axes is None else wide @ self.axes
-
     def forward(self, embeddings: Tensor) -> Tensor:
         """Text embeddings (N, E) to queries (N, d)."""
-        queries: Tensor = self.layers(self.wide(embeddings))
+        queries: Tensor = self.layers((embeddings - self.mean) / self.deviation)
         if self._settings.query_length == "free":
             return queries
         length = math.sqrt(queries.shape[-1]) if self._settings.query_length == "sqrt" else 1.0
         return nn.functional.normalize(queries, dim=-1) * length
-
-
-def whitening(centred: Tensor) -> Tensor:
-    """The symmetric map (E, E) after which vectors (N, E) of mean 0 vary alike along their axes.
-
-    Variances are shrunk towards their mean (`SHRINKAGE`). Axes along which no vector varies are
-    left out: they tell no class from another. The mean square of a value becomes 1, as with
-    `standardised`. Of a single class nothing is known: it stays as it is.
-    """
-    _, lengths, axes = torch.linalg.svd(centred.double(), full_matrices=False)
-    variances = lengths**2 / len(centred)
-    seen = variances > 1e-9 * variances.max()
-    if not seen.any():
-        return torch.eye(centred.shape[1])
-    scales = (variances + SHRINKAGE * variances[seen].mean()).rsqrt() * seen
-    found = (axes.T * scales) @ axes
-    size = (centred.double() @ found).square().mean().sqrt()
-    return (found / size).float()
 
 
 @dataclass(frozen=True)

@@ -49,39 +49,6 @@ def test_lengths_of_embeddings_and_queries():
         assert torch.allclose(projection(units).norm(dim=-1), torch.full((5,), 128**0.5))
 
 
-def test_whitened_names_part_and_paraphrases_stay_near():
-    sides = [f"{side} {organ}" for side in ("left", "right") for organ in ("kidney", "lung", "rib")]
-    keys = [
-        ("ct", name)
-        for name in (*sides, "liver", "spleen", "lumbar vertebra 1", "lumbar vertebra 2")
-    ]
-    standardised, whitened = (
-        PromptSettings(embedding=embedding, query_length="sqrt")
-        for embedding in ("standardised", "whitened")
-    )
-    book = write_prompt_book(whitened, keys).embeddings
-    asked = write_prompt_book(whitened, [("ct", "kidney on the left"), ("ct", "hepatic organ")])
-    cosines = {}
-    for settings in (standardised, whitened):
-        projection = PromptProjection(settings, 384, 128)
-        projection.fit(book)
-        names, others = projection.wide(book), projection.wide(asked.embeddings)
-        assert names.square().mean() == pytest.approx(1, rel=0.01)
-        alike = torch.nn.functional.normalize(names, dim=-1)
-        near = torch.nn.functional.normalize(others, dim=-1) @ alike.T
-        assert near.argmax(dim=1).tolist() == [0, 6]
-        cosines[settings.embedding] = float((alike[:3] * alike[3:6]).sum(dim=1).mean())
-    assert cosines["whitened"] < 0.6 < cosines["standardised"]
-
-
-def test_a_single_whitened_name_is_a_query():
-    settings = PromptSettings(embedding="whitened", query_length="sqrt")
-    book = write_prompt_book(settings, [("ct", "liver")]).embeddings
-    projection = PromptProjection(settings, 384, 128)
-    projection.fit(book)
-    assert projection(book).norm().item() == pytest.approx(128**0.5)
-
-
 def test_queries_straight_from_the_encoder_need_its_width():
     settings = PromptSettings(embedding="unit", query_length="unit", projection="none")
     with pytest.raises(BenchError, match="without a projection"):
