@@ -7,6 +7,7 @@ protocol. Nobody has verified them but who ran the benchmark, and the file says 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def write_hub_cards(source: RunSource, folder: Path) -> list[Path]:
     return written
 
 
-def _result(source: RunSource, dataset: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _result(source: RunSource, dataset: str, rows: list[dict[Hashable, Any]]) -> dict[str, Any]:
     measures = {measure.key: measure for measure in source.measures}
     return {
         "task": {"type": _TASK, "name": "3D medical image segmentation"},
@@ -57,7 +58,7 @@ def _result(source: RunSource, dataset: str, rows: list[dict[str, Any]]) -> dict
     }
 
 
-def _metric(measure: Measure, row: dict[str, Any]) -> dict[str, Any]:
+def _metric(measure: Measure, row: dict[Hashable, Any]) -> dict[str, Any]:
     args: dict[str, Any] = {
         "policy": HEADLINE.policy,
         "space": HEADLINE.space,

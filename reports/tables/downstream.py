@@ -134,7 +134,7 @@ def without_training_table(source: RunSource, protocol: Protocol) -> ReportTable
         ),
         columns=(
             ReportColumn("model", "Model"),
-            ReportColumn("dataset", "Without training"),
+            ReportColumn("dataset", "Entry"),
             ReportColumn("answers", "Answered as"),
             ReportColumn("class", "Class"),
             ReportColumn("metric", "Metric"),

@@ -108,7 +108,7 @@ def _only_writable_files() -> None:
             raise OSError(errno.EBADF, "open for reading only")
         sync(descriptor)
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ def test_the_second_study_on_two_nodes(clone, cluster):
     del config["variants"], config["classes"]
     config |= {
         "entries": list(ENTRIES), "models": [*SYSTEMS, "oracle"],
-        "cohort": {"patients": 3, "test_patients": 1},
         "presets": dict.fromkeys(SYSTEMS, "smoke"),
     }  # fmt: skip
     path.write_text(yaml.safe_dump(config))

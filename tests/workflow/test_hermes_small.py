@@ -23,7 +23,7 @@ ABLATION = tuple(f"hermes-r-l{length}" for length in (1, 5, 10, 20))
 TRAINED = ("resunet", "hermes-r", "hermes-m", "multitalent", *ABLATION)
 TITLES = {model: find_model(model).title for model in TRAINED[:4]}
 TITLES |= {model: STUDY.models[model].title for model in ABLATION}
-pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(5400)]
 
 
 @pytest.fixture(scope="module")
