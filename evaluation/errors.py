@@ -55,6 +55,13 @@ class BenchError(Exception):
         return "; ".join(" ".join(line.split()) for line in str(self).splitlines())
 
 
+def in_one_line(error: Exception) -> str:
+    """What went wrong, for a status table."""
+    if isinstance(error, BenchError):
+        return error.one_line
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
 def printable(text: str, keep: str = "") -> str:
     """The text with control characters, which could steer a terminal, as escapes.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import __version__
-from evaluation.errors import BenchError
+from evaluation.errors import BenchError, in_one_line
 from evaluation.files.sums import state_of
 from evaluation.metrics import EngineName
 from evaluation.metrics.catalogue import versions_of
@@ -102,8 +102,9 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
             )
             if settings.ignored:
                 prediction = _blank(prediction, np.isin(reference.layers[0], settings.ignored))
-        except BenchError as error:
-            missing = error.one_line
+        except Exception as error:
+            # Whatever a prediction raises: a case without it would make n smaller.
+            missing = in_one_line(error)
     if settings.ignored:
         reference = _blank(reference, np.isin(reference.layers[0], settings.ignored))
     yield Comparison(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from evaluation.errors import BenchError
+from evaluation.errors import BenchError, in_one_line
 from evaluation.files.expressions import with_group, within_patience
 from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.scoring import checked_tolerances, find_engine
@@ -198,10 +198,7 @@ def evaluate_matched(
             under_way.append(_Model(work, output, full, model.unmatched, labels_from, reused))
         for work, case, error in measure_cases([model.work for model in under_way], jobs):
             failed = next(model.failed for model in under_way if model.work is work)
-            if isinstance(error, BenchError):
-                failed[case] = error.one_line
-            else:
-                failed[case] = f"{type(error).__name__}: {error}"
+            failed[case] = in_one_line(error)
         return [model.written(patients) for model in under_way]
 
 

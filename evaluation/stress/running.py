@@ -13,7 +13,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import read_split
-from evaluation.errors import BenchError
+from evaluation.errors import BenchError, in_one_line
 from evaluation.files.identity import STRESS, digest
 from evaluation.files.reading import mapping_of
 from evaluation.files.writing import FULL, write_json
@@ -94,7 +94,7 @@ def stress_model(run: Path, model_id: str, extent: Extent, say: Say) -> list[Str
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise
                 log.warning("%s failed on %s", model_id, case.case, exc_info=True)
-                done.append(StressedCase(*about, (), _in_words(error)))
+                done.append(StressedCase(*about, (), in_one_line(error)))
                 say(f"{case.dataset}/{case.case}: failed: {done[-1].reason}")
                 continue
             write_json(target, {"made_from": made_from, "answers": [asdict(a) for a in answers]})
@@ -145,9 +145,3 @@ def _kept(path: Path, made_from: str) -> tuple[Answer, ...] | None:
         return tuple(Answer(**values) for values in kept["answers"])
     except (KeyError, TypeError):
         return None
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, BenchError):
-        return error.one_line
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

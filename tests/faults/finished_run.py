@@ -67,7 +67,7 @@ class FinishedRun:
 
     def again(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command that made the run."""
-        return self.clone.snakemake(*arguments, *CONFIG)
+        return self.clone.snakemake(*arguments, *CONFIG, timeout=2000)
 
     def differing(self) -> list[str]:
         """Tables that are not as they were."""

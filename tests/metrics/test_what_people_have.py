@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from evaluation.errors import BenchError
+from evaluation.scoring import folder_pairs
 from evaluation.scoring.folder_pairs import Settings
 from evaluation.scoring.folders import Outcome, evaluate
 from evaluation.scoring.labels import Label, read_labels_file, without_ignored
@@ -181,3 +182,36 @@ def test_rows_are_journaled_with_what_was_ignored(tmp_path):
         assert found.reused == 0
     assert scores == [[pytest.approx(2 * 27 / (27 + 35))], [1.0]]
     assert len(pd.read_parquet(tmp_path / "o.parquet")) == 1
+
+
+@pytest.mark.parametrize("fault", [PermissionError(13, "denied"), MemoryError(), ValueError("odd")])
+def test_what_a_prediction_raises_is_its_status_until_it_can_be_read(tmp_path, monkeypatch, fault):
+    """The files stay as they are, so that only the fault itself could be remembered."""
+    read = folder_pairs.read_segmentation
+    broken = True
+
+    def faulty(source, *arguments):
+        if broken and source.path == tmp_path / "pred/b.nii.gz":
+            raise fault
+        return read(source, *arguments)
+
+    monkeypatch.setattr(folder_pairs, "read_segmentation", faulty)
+    array = np.zeros((6, 6, 6), np.uint8)
+    array[1:4, 1:4, 1:4] = 1
+    for side in ("ref", "pred"):
+        (tmp_path / side).mkdir()
+        for case in "ab":
+            nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / side / f"{case}.nii.gz")
+
+    def scored() -> Outcome:
+        settings = Settings(labels={"organ": Label((1,))}, answered=frozenset())
+        return evaluate(tmp_path / "ref", tmp_path / "pred", tmp_path / "o.csv", settings)
+
+    found = scored()
+    assert found.failed == {}
+    assert found.rows["status"].tolist() == ["scored", "prediction_missing"]
+    assert type(fault).__name__ in found.rows["reason"][1]
+    broken = False
+    found = scored()
+    assert found.rows["status"].tolist() == ["scored", "scored"]
+    assert found.reused == 1
