@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydicom.uid import RTStructureSetStorage
+
 from evaluation.errors import BenchError, printable
+from evaluation.scoring.contours import slices_beside
 from evaluation.scoring.labels import Label, Labels
 from evaluation.volumes.dicom_segments import object_kind
 from evaluation.volumes.headers import companions
@@ -63,6 +66,8 @@ class Source:
     def files(self) -> list[Path]:
         """All files that the segmentation consists of."""
         named = volumes_in(self.path) if self.layout == "masks" else [self.path]
+        if self.layout == "segments" and object_kind(self.path) == RTStructureSetStorage:
+            named += slices_beside(self.path)
         return [file for path in named for file in companions(path)]
 
 
