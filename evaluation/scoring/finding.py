@@ -44,7 +44,7 @@ def find_cases(
             if not is_segmentation(path):
                 raise BenchError(
                     "not a volume by its name, nor a DICOM object that holds segments", file=path,
-                    expected=", ".join(VOLUME_SUFFIXES) + ", or DICOM SEG",
+                    expected=", ".join(VOLUME_SUFFIXES) + ", or DICOM SEG or RTSTRUCT",
                 )  # fmt: skip
         name = readable(stem_of(reference))
         return [PairedFiles(name, one_file(reference), one_file(prediction))], []

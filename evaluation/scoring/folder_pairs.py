@@ -91,7 +91,7 @@ def pairs_of(case: PairedFiles, settings: Settings) -> Iterator[Comparison]:
     if case.prediction is not None:
         try:
             memory = thread_memory("prediction")[0]
-            answer = read_segmentation(case.prediction, settings.labels, memory, within)
+            answer = read_segmentation(case.prediction, settings.labels, memory, within, reference)
             unnamed += _unnamed(case.prediction, answer, settings)
             reference, prediction, resampled = on_one_grid(
                 reference,

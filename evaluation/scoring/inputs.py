@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydicom.uid import RTStructureSetStorage
+
 from evaluation.errors import BenchError, printable
+from evaluation.scoring.contours import slices_beside
 from evaluation.scoring.labels import Label, Labels
 from evaluation.volumes.dicom_segments import object_kind
 from evaluation.volumes.headers import companions
@@ -74,6 +77,8 @@ class Source:
             paths = [path for _, several in self.named for path in several]
         else:
             paths = volumes_in(self.path) if self.layout == "masks" else [self.path]
+        if self.layout == "segments" and object_kind(self.path) == RTStructureSetStorage:
+            paths += slices_beside(self.path)
         return [file for path in paths for file in companions(path)]
 
 

@@ -73,12 +73,14 @@ class Leaf:
 class Form:
     """How folders inside a folder are read.
 
-    `role` is that of the one label map in each case's folder, `images` are those of scans.
+    `role` is that of the one label map in each case's folder, `images` are those of scans. Where
+    the references name their segments, several files of one case are masks by name.
     """
 
     kind: Literal["masks", "case", "site"] = "masks"
     role: str | None = None
     images: frozenset[str] = frozenset()
+    segments: bool = False
 
 
 def references_in(
@@ -110,7 +112,7 @@ def answers_in(folder: Path, form: Form | None, labels: Labels | None) -> dict[s
         alone = all(len(leaf.files) == 1 for leaf in leaves)
         form = Form("case") if alone and not _named(leaves, labels) else Form()
     found = _sources(folder, leaves, form)
-    if form.kind == "case":
+    if form.kind == "case" and not form.segments:
         # References by case may be answered by site.
         for leaf in leaves:
             for name, source in _in_leaf(leaf, Form("site")) if len(leaf.files) > 1 else ():
@@ -138,9 +140,8 @@ def _sources(folder: Path, leaves: list[Leaf], form: Form) -> dict[str, Source]:
             "folder holds no segmentation",
             file=folder,
             found=some_of(readable(path.name) for path in folder.iterdir()) or "an empty folder",
-            expected=f"files {', '.join(VOLUME_SUFFIXES)}, DICOM SEG, or a folder for each case "
-            "that holds "
-            "its label map or masks",
+            expected=f"files {', '.join(VOLUME_SUFFIXES)}, DICOM SEG or RTSTRUCT, or a folder for "
+            "each case that holds its label map or masks",
             hint="name the folder that directly holds the label maps, or the folders of the cases",
         )
     return {name: _only(sources) for name, sources in found.items()}
@@ -170,6 +171,8 @@ def _in_leaf(leaf: Leaf, form: Form) -> Iterator[tuple[str, Source]]:
                 files = tuple(filter(fits, files)) or files
         if len(files) == 1:
             yield leaf.name, one_file(files[0])
+        elif form.segments:
+            yield leaf.name, Source(leaf.folder, "masks")
         else:
             names = ", ".join(readable(file.name) for file in files)
             problem = f"several files could be the label map of this case: {names}"
@@ -194,6 +197,8 @@ def _form(leaves: list[Leaf], answers: Path, labels: Labels | None) -> Form:
         several = max(Counter(leaf.name for leaf, _ in files).values(), default=0) > 1
     masks = Form("masks", images=frozenset(images))
     if not several:
+        if all(has_segments(file) for _, file in files):
+            return Form("case", segments=True)
         only = {leaf.role(file) for leaf, file in files}
         role = only.pop() if len(only) == 1 else None
         maps = labels is not None or any(_holds(file) == "several" for _, file in files)

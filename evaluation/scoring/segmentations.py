@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import RTStructureSetStorage
 
 from evaluation.errors import BenchError
 from evaluation.metrics.reading import read_labels
 from evaluation.metrics.values import distinct_values
+from evaluation.scoring.contours import read_rtstruct
 from evaluation.scoring.inputs import Source
 from evaluation.scoring.labels import Labels
+from evaluation.volumes.dicom_segments import object_kind
 from evaluation.volumes.image_files import GEOMETRY_TOLERANCE_MM, Volume, same_grid, to_ras
 from evaluation.volumes.inflate import Arena
 from evaluation.volumes.resample import resample_nearest
@@ -47,6 +50,7 @@ def read_segmentation(
     labels: Labels,
     arena: Arena | None = None,
     tolerance_mm: float = GEOMETRY_TOLERANCE_MM,
+    other: Segmentation | None = None,
 ) -> Segmentation:
     """The classes of one label map or folder of masks.
 
@@ -57,6 +61,7 @@ def read_segmentation(
         labels: the classes.
         arena: memory to read into.
         tolerance_mm: by how much voxels of masks of one case may lie elsewhere.
+        other: the reference, on whose grid contours without a scan of their own are drawn.
 
     Raises:
         BenchError: a file cannot be used, or masks of one folder lie on different grids.
@@ -72,7 +77,7 @@ def read_segmentation(
         }
         return Segmentation((volume.array,), volume.affine, classes)
     if source.layout == "segments":
-        return _segments(source.path, labels)
+        return _segments(source.path, labels, other)
     there = source.masks()
     found = {name: source.mask_of(name, label, there) for name, label in labels.items()}
     paths = {name: source.parts_of(path) for name, path in found.items() if path}
@@ -83,11 +88,12 @@ def read_segmentation(
     return replace(packed, affine=masks.affine())
 
 
-def _segments(path: Path, labels: Labels) -> Segmentation:
+def _segments(path: Path, labels: Labels, other: Segmentation | None) -> Segmentation:
     """The classes among named segments, by name; by value where no name is a class's."""
-    whole = read_segments(path)
+    contours = object_kind(path) == RTStructureSetStorage
+    whole = read_rtstruct(path, labels, other) if contours else read_segments(path)
     named = {name: place for name, place in whole.classes.items() if name in labels}
-    if not named and len(whole.layers) == 1:
+    if not named and len(whole.layers) == 1 and not contours:
         values = {part.values[0] for place in whole.classes.values() for part in place.parts}
         named = {
             name: ClassPlace(kind="annotated", parts=(Part(layer=0, values=label.values),))
@@ -96,7 +102,7 @@ def _segments(path: Path, labels: Labels) -> Segmentation:
         }
     if not named:
         raise BenchError(
-            "no segment has the name of a class", file=path, found=", ".join(whole.classes),
+            "no segment has the name of a class", file=path, found=", ".join(segments_of(path)),
             expected=", ".join(labels), hint="rename the segments, or name the classes in --labels",
         )  # fmt: skip
     return replace(whole, classes=named)

@@ -62,9 +62,21 @@ def seg_labels(path: Path) -> dict[str, int]:
     Raises:
         BenchError: it cannot be read, or two segments have one label.
     """
-    with _readable(path):
+    with readable(path):
         header = pydicom.dcmread(path, specific_tags=["SegmentSequence"], stop_before_pixels=True)
         found = [(str(s.SegmentLabel), int(s.SegmentNumber)) for s in header.SegmentSequence]
+    return named_once(path, found)
+
+
+def rtstruct_names(path: Path) -> dict[str, int]:
+    """Name of each structure of an RTSTRUCT and its number.
+
+    Raises:
+        BenchError: it cannot be read, or two structures have one name.
+    """
+    with readable(path):
+        header = pydicom.dcmread(path, specific_tags=["StructureSetROISequence"])
+        found = [(str(roi.ROIName), int(roi.ROINumber)) for roi in header.StructureSetROISequence]
     return named_once(path, found)
 
 
@@ -95,7 +107,7 @@ def read_seg(path: Path) -> Segmentation:
     import highdicom
 
     names = seg_labels(path)
-    with _readable(path):
+    with readable(path):
         seg = highdicom.seg.segread(path)
         if seg.segmentation_type.value == "FRACTIONAL":
             raise BenchError(
@@ -208,7 +220,8 @@ def _as_xyz(volume: Any) -> Volume:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """A block that reads a DICOM file; whatever it raises becomes a message about the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Files that name their segments: `.seg.nrrd` of 3D Slicer, and DICOM SEG.
+"""Files that name their segments: `.seg.nrrd` of 3D Slicer, DICOM SEG and RTSTRUCT.
 
 Slicer's header names each segment and says in which layer and under which value its voxels lie
 (`Segment0_Name`, `Segment0_Layer`, `Segment0_LabelValue`); several layers are stored as the first
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from pydicom.uid import SegmentationStorage
 
 from evaluation.errors import BenchError, printable
-from evaluation.volumes.dicom_segments import object_kind, read_seg, seg_labels
+from evaluation.volumes.dicom_segments import object_kind, read_seg, rtstruct_names, seg_labels
 from evaluation.volumes.headers import read_text_header, refuse_foreign_voxels
 from evaluation.volumes.image_files import checked_geometry, from_itk, itk_reader, require_memory
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
@@ -44,8 +45,9 @@ def segments_of(path: Path) -> dict[str, Part]:
     Raises:
         BenchError: two segments have one name, or a layer or value is no number.
     """
-    if object_kind(path) is not None:
-        return {n: Part(layer=0, values=(i,)) for n, i in seg_labels(path).items()}
+    if (kind := object_kind(path)) is not None:
+        names = seg_labels(path) if kind == SegmentationStorage else rtstruct_names(path)
+        return {n: Part(layer=0, values=(i,)) for n, i in names.items()}
     header = read_text_header(path)
     found: dict[str, dict[str, str]] = {}
     for key, value in (header.own if header else {}).items():
@@ -71,7 +73,7 @@ def segments_of(path: Path) -> dict[str, Part]:
 
 
 def read_segments(path: Path) -> Segmentation:
-    """Every segment of a file as a class of its name.
+    """Every segment of a file as a class of its name; not of an RTSTRUCT, which has no voxels.
 
     Raises:
         BenchError: it cannot be read, names no segment or one in a layer that is not there.

@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    RTStructureSetStorage,
+    generate_uid,
+)
 
 _EMPTY = (
     "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
@@ -54,3 +59,43 @@ def write_ct(
         item.ImagePositionPatient = [*origin_mm[:2], origin_mm[2] + spacing_mm[2] * z]
         item.PixelData = np.ascontiguousarray(voxels[..., z].T).tobytes()
         item.save_as(folder / f"{z:03}.dcm", enforce_file_format=True)
+
+
+def write_rtstruct(
+    path: Path, contours: dict[str, list[list[tuple[float, float, float]]]], frame: str = ""
+) -> None:
+    """Structures by name, each a list of closed contours of points in mm (LPS)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = RTStructureSetStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    item = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    item.SOPClassUID, item.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
+    item.Modality = "RTSTRUCT"
+    item.ReferencedFrameOfReferenceSequence = [_with(FrameOfReferenceUID=frame)] if frame else []
+    item.StructureSetROISequence = [
+        _with(ROINumber=number, ROIName=name) for number, name in enumerate(contours, start=1)
+    ]
+    item.ROIContourSequence = [
+        _with(
+            ReferencedROINumber=number,
+            ContourSequence=[
+                _with(
+                    ContourGeometricType="CLOSED_PLANAR",
+                    NumberOfContourPoints=len(points),
+                    ContourData=[f"{value:.6g}" for point in points for value in point],
+                )
+                for points in of_one
+            ],
+        )
+        for number, of_one in enumerate(contours.values(), start=1)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    item.save_as(path, enforce_file_format=True)
+
+
+def _with(**values: Any) -> Dataset:
+    item = Dataset()
+    for name, value in values.items():
+        setattr(item, name, value)
+    return item

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ from evaluation.datasets.readers.dicom import image_series, read_series, series_
 from evaluation.errors import BenchError
 from evaluation.volumes.dicom_segments import write_seg
 from evaluation.volumes.image_files import Volume, write_volume
-from tests.bench.dicom import write_ct
+from tests.bench.dicom import write_ct, write_rtstruct
 
 Array = Any
 
@@ -99,3 +100,90 @@ def test_without_highdicom_the_message_names_the_extra(series, tmp_path, monkeyp
     monkeypatch.setattr("evaluation.volumes.dicom_segments.find_spec", lambda _: None)
     with pytest.raises(BenchError, match=r"satbench\[clinical\]"):
         write_seg(tmp_path / "case.dcm", slices, ["1", "2"], None, labels_of(volume))
+
+
+SPACING, ORIGIN = (1.1, 0.8, 2.5), (-20.0, -30.0, 100.0)
+
+
+def ring(x: tuple[int, int], y: tuple[int, int], z: int) -> list[tuple[float, float, float]]:
+    """A rectangle round the centres of the voxels x[0]..x[1]-1, y[0]..y[1]-1 of a slice, in mm."""
+    corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
+    step, first = SPACING, ORIGIN
+    return [
+        (first[0] + step[0] * (i - 0.5), first[1] + step[1] * (j - 0.5), first[2] + step[2] * z)
+        for i, j in corners
+    ]
+
+
+@pytest.fixture
+def drawn(series, tmp_path: Path) -> tuple[Path, Volume]:
+    """An organ with a hole in it, and a tumour over its rim; and the same as masks."""
+    volume, _ = series
+    organ = np.zeros(volume.array.shape, np.uint8)
+    organ[4:20, 3:18, 2:9] = 1
+    organ[8:12, 6:10, 2:9] = 0
+    tumour = np.zeros_like(organ)
+    tumour[16:24, 5:9, 4:6] = 1
+    for name, mask in (("organ", organ), ("tumour", tumour)):
+        write_volume(tmp_path / f"maps/c/{name}.nii.gz", Volume(mask, volume.affine))
+    contours = {
+        "organ": [
+            ring(*place, z)
+            for z in range(2, 9)
+            for place in (((4, 20), (3, 18)), ((8, 12), (6, 10)))
+        ],
+        "tumour": [ring((16, 24), (5, 9), z) for z in (4, 5)],
+        "not asked for": [ring((0, 3), (0, 3), 1)],
+    }
+    frame = pydicom.dcmread(tmp_path / "ct/000.dcm").FrameOfReferenceUID
+    write_rtstruct(tmp_path / "rs/c.dcm", contours, frame)
+    return tmp_path, volume
+
+
+def test_contours_are_drawn_on_the_references_grid_with_their_holes(drawn) -> None:
+    place, _ = drawn
+    found = scores(place, place / "maps", place / "rs")
+    assert found["dsc"].to_dict() == {"organ": 1, "tumour": 1}
+
+
+def test_contours_beside_their_series_need_nothing_else(drawn) -> None:
+    place, _ = drawn
+    (place / "cases/c").mkdir(parents=True)
+    (place / "rs/c.dcm").rename(place / "cases/c/RS.dcm")
+    for file in (place / "ct").iterdir():
+        file.rename(place / "cases/c" / file.name)
+    found = scores(place, place / "cases", place / "maps")
+    assert found["dsc"].dropna().to_dict() == {"organ": 1, "tumour": 1}
+    assert found.loc["not asked for", "status"] == "unsupported"
+    itself = scores(place, place / "cases", place / "cases")
+    assert itself["dsc"].tolist() == [1, 1, 1]
+
+
+def test_contours_and_a_seg_of_fewer_slices(drawn, series) -> None:
+    place, volume = drawn
+    labels = np.zeros(volume.array.shape, np.uint8)
+    labels[16:24, 5:9, 5:6] = 1
+    write_seg(place / "segs/c.dcm", series[1], ["tumour"], lambda _: labels == 1, labels)
+    found = scores(place, place / "segs", place / "rs")
+    assert found.loc["tumour", "prediction_voxels"] == 8 * 4 * 2
+    assert found.loc["tumour", "dsc"] == pytest.approx(2 * 1 / (1 + 2))
+
+
+def test_contours_without_a_grid_or_off_it_are_refused(drawn) -> None:
+    place, volume = drawn
+    asked = [place / "rs", place / "maps"]
+    told = ["evaluate", *map(str, asked), "--out", str(place / "x.csv")]
+    result = CliRunner().invoke(build(), told)
+    assert "has no voxels of its own" in " ".join(result.output.split())
+    affine = volume.affine.copy()
+    affine[2, 3] += 1.2
+    write_volume(place / "between/c.nii.gz", Volume(labels_of(volume), affine))
+    write_volume(place / "short/c.nii.gz", Volume(labels_of(volume)[..., :6], volume.affine))
+    for folder, words in (("between", "do not lie on the slices"), ("short", "beyond the scan")):
+        (place / "labels.yaml").write_text("organ: 1\ntumour: 2\n")
+        result = CliRunner().invoke(
+            build(), ["evaluate", str(place / folder), str(place / "rs"), "--out",
+                      str(place / f"{folder}.csv"), "--labels", str(place / "labels.yaml")],
+        )  # fmt: skip
+        assert result.exit_code == 3
+        assert words in " ".join(result.output.split())

@@ -47,7 +47,9 @@ def test_the_board_saves_cells_as_the_tables_have_them(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node on this machine")
-    code = (Path(__file__).parents[2] / "reports/templates/leaderboard-controls.js").read_text("utf-8")
+    code = (Path(__file__).parents[2] / "reports/templates/leaderboard-controls.js").read_text(
+        "utf-8"
+    )
     function = code[code.index("function csvCell") : code.index("function saveCsv")]
     texts = [*HOSTILE, *NUMBERS, *PLAIN]
     program = f"{function}\nconsole.log(JSON.stringify({json.dumps(texts)}.map(csvCell)))"
