@@ -20,8 +20,8 @@ LINES_OF_A_PAGE = 50
 WRAP_CHARACTERS = 34
 WRAP_WIDTH = "15em"
 LINE_BREAK = r"\\"
-# Of the text in footnote size; a table that is a third wider is still legible when scaled down.
-WIDTH_CHARACTERS = 130
+# In footnote size on a page with margins of 25 mm; in a narrower text it is scaled down a little.
+WIDTH_CHARACTERS = 100
 HEAD_COLUMNS = 24
 HEAD_LINES = 3
 FLOATS_BETWEEN_PAGES = 8
@@ -91,6 +91,7 @@ def document(names: Sequence[str]) -> str:
             "% lualatex all.tex",
             r"\documentclass{article}",
             r"\usepackage{fontspec,booktabs,graphicx}",
+            r"\usepackage[margin=25mm]{geometry}",
             r"\def\fallbacks{}",
             r"\def\offer#1{\IfFontExistsTF{#1}{\edef\fallbacks{\fallbacks '#1:mode=harf;',}}{}}",
             *(rf"\offer{{{name}}}" for name in FALLBACK_FONTS),
@@ -107,20 +108,21 @@ def document(names: Sequence[str]) -> str:
 
 
 def _parts(table: ReportTable) -> list[ReportTable]:
-    """The table by columns: each part has the first ones, which belong to no group, and a share."""
-    widths = [
-        min(max(columns_of_text(shown(row[i], c)) for row in table.rows), WRAP_CHARACTERS)
-        if table.rows
-        else 0
-        for i, c in enumerate(table.columns)
-    ]
-    heads = [min(columns_of_text(c.label), 10) for c in table.columns]
-    widths = [max(pair) + 2 for pair in zip(widths, heads, strict=True)]
-    grouped = [i for i, c in enumerate(table.columns) if c.group]
-    if sum(widths) <= WIDTH_CHARACTERS or not grouped:
+    """The table by columns: each part has the first ones, which say of what a row is, and a share.
+
+    Those are the columns before the first group, or the texts before the first number. Groups, such
+    as a measure's columns, stay together where they can.
+    """
+    widths = _widths(table)
+    if sum(widths) <= WIDTH_CHARACTERS:
         return [table]
-    fixed = [i for i in range(len(table.columns)) if i < grouped[0]]
-    room = max(WIDTH_CHARACTERS - sum(widths[i] for i in fixed), 24)
+    grouped = any(c.group for c in table.columns)
+    first = next((i for i, c in enumerate(table.columns) if (c.group if grouped else c.right)), 0)
+    fixed = list(range(first))
+    room = max(WIDTH_CHARACTERS - sum(widths[:first]), 24)
+    # Where the first columns fill the page, parts would repeat more than they share.
+    if not fixed or (not grouped and room < WIDTH_CHARACTERS / 2):
+        return [table]
     shares: list[list[int]] = []
     used = room
     for i in range(len(fixed), len(table.columns)):
@@ -132,6 +134,16 @@ def _parts(table: ReportTable) -> list[ReportTable]:
         shares[-1].append(i)
         used += widths[i]
     return [_of_columns(table, [*fixed, *share]) for share in shares]
+
+
+def _widths(table: ReportTable) -> list[int]:
+    """Letters that each column takes, with the gap beside it."""
+    found = []
+    for i, column in enumerate(table.columns):
+        longest = max((columns_of_text(shown(row[i], column)) for row in table.rows), default=0)
+        head = min(columns_of_text(column.label), 10)
+        found.append(max(min(longest, WRAP_CHARACTERS), head) + 2)
+    return found
 
 
 def _of_columns(table: ReportTable, columns: Sequence[int]) -> ReportTable:

@@ -18,7 +18,14 @@ from reports.figures.choice import LABEL_COLUMNS, choose, model_label
 from reports.figures.comparison import rank_figures, wins_figures
 from reports.figures.scatter import BINS, size_figures
 from reports.layout.fonts import missing_signs
-from reports.layout.latex import document, latex_escape, to_latex
+from reports.layout.latex import (
+    WIDTH_CHARACTERS,
+    _parts,
+    _widths,
+    document,
+    latex_escape,
+    to_latex,
+)
 from reports.layout.naming import broken, columns_of_text, shortened
 from reports.layout.style import drawing
 from reports.rendering import render_report
@@ -130,6 +137,21 @@ def test_a_wide_table_becomes_parts_of_one_number(source: RunSource) -> None:
     assert LONG in text, "a note says what a shortened head stands for"
     assert latex_escape("[x] a*b") == "{[}x] a{*}b"
     assert latex_escape("Δίκτυο, τ = 1") == r"Δίκτυο, \ensuremath{\tau} = 1"
+
+
+def test_tables_are_set_at_a_readable_size(source: RunSource) -> None:
+    """No part is wider than a page in footnote size, but for texts that cannot be told apart."""
+    for table in all_tables(source)[0]:
+        parts = _parts(table)
+        if len(parts) == 1:
+            continue
+        first = [c.key for c in parts[0].columns]
+        kept = [key for key in first if all(key in [c.key for c in p.columns] for p in parts)]
+        for part in parts:
+            assert sum(_widths(part)) <= WIDTH_CHARACTERS, table.name
+            assert [c.key for c in part.columns[: len(kept)]] == kept
+        shown = [c.key for part in parts for c in part.columns if c.key not in kept]
+        assert [*kept, *shown] == [c.key for c in table.columns]
 
 
 def test_titles_are_set_with_any_signs(source: RunSource, tmp_path: Path) -> None:
