@@ -98,9 +98,7 @@ def test_transfer_and_what_is_forgotten(folder: Path) -> None:
     starts = "Hermes-R, from upstream", "Hermes-R, from scratch"
     assert counts == {(s, part): n for s in starts for part, n in (("25", "2"), ("100", "1"))}
     assert (folder / f"reports/out/{run}/figures/shares_msd_pancreas.png").is_file()
-    old = {
-        row["model"]: row for row in table(folder, "old_entries", run) if row["metric"] == "DSC"
-    }
+    old = {row["model"]: row for row in table(folder, "old_entries", run) if row["metric"] == "DSC"}
     frozen, tuned = old["Hermes-R, new tokens alone"], old["Hermes-R from upstream, 100 %"]
     assert (float(frozen["difference"]), frozen["changed"]) == (0, "0 of 2")
     assert frozen["after"] == frozen["before"] == tuned["before"]
