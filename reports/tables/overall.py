@@ -94,13 +94,17 @@ def overall_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
 def ranks_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
     """Ranks of the complete entrants by every measure with a direction, in each way of ranking."""
     frame = source.overall_ranks(protocol)
-    if frame is None or frame.loc[frame["complete"], "model"].nunique() < 2:
+    if frame is None:
+        return None
+    # To be alone is no rank.
+    frame = frame[frame["complete"] & (frame["n_models"] > 1)]
+    if frame["model"].nunique() < 2:
         return None
     rows: list[tuple[Value, ...]] = []
     blocks: dict[int, str] = {}
     for method, words in METHODS.items():
         blocks[len(rows)] = words.capitalize()
-        part = frame[(frame["method"] == method) & frame["complete"]]
+        part = frame[frame["method"] == method]
         rows += [
             (source.model_title(model), *(_rank(part, model, m, method) for m in source.ranked))
             for model in source.entrants
@@ -189,13 +193,13 @@ def _interval(row: Mapping[Hashable, Any], measure: Measure) -> str:
 def _rank(
     ranks: pd.DataFrame | None, model: str, measure: Measure, method: str = "mean-then-rank"
 ) -> str:
-    """A rank with its interval, if it has one; to be alone is no rank."""
+    """A rank with its interval, if it has one."""
     if ranks is None or not measure.better:
         return NOT_AVAILABLE
     found = ranks[
         (ranks["measure"] == measure.key) & (ranks["method"] == method) & (ranks["model"] == model)
     ]
-    if found.empty or found.iloc[0]["n_models"] == 1:
+    if found.empty:
         return "–"
     row = found.iloc[0]
     if not row["complete"]:

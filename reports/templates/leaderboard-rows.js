@@ -6,7 +6,7 @@ const publishedShown = () => D.published.length > 0 && (state.published === "aut
 
 /* Rows of the board: models with their readings, then published ones; ranks only for entrants that
    answered every class of every scan unless asked: a missing prediction counts 0, but it is missing,
-   and a mean without the distances of missed structures is one over fewer. To be alone is no rank. */
+   and a mean without the distances of missed structures is one over fewer. */
 function boardRows(columns) {
   const setting = settingIndex();
   const overall = overallColumn();
@@ -36,7 +36,7 @@ function boardRows(columns) {
   // By a measure without a direction nobody is better than another.
   const ranked = measure().better ? rows.filter((row) => row.whole) : [];
   const ranks = rowsOf("ranks", "measure", setting);
-  for (const row of ranked.length > 1 ? ranked : []) {
+  for (const row of ranked) {
     const value = goodness(row.cells.get("overall").value);
     row.rank = 1 + ranked.filter((r) => goodness(r.cells.get("overall").value) > value).length;
     // The tables rank complete models by the mean over entries; no other order has an interval.
