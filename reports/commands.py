@@ -38,7 +38,8 @@ def report(
     from evaluation.config import load_frozen
     from evaluation.paths import RunPaths
     from evaluation.runs.carrying import edited_cards
-    from reports.rendering import PARTS, render_report
+    from reports.parts import PARTS
+    from reports.rendering import render_report
 
     folder = out if out is not None else Path("reports/out") / load_frozen(run).name
     parts = [p.strip() for p in only.split(",") if p.strip()] or list(PARTS)
