@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from evaluation.errors import BenchError
 from evaluation.files.writing import atomic_path, write_text
 from evaluation.volumes.segmentation import Segmentation
-from reports.figures.choice import choose
 from reports.gallery.overlay import window_for
 from reports.gallery.volumes import class_mask, open_case, open_prediction
 from reports.layout.pages import embedded_json, render, template_file, template_text
@@ -80,7 +79,7 @@ def _page(source: RunSource, dataset: str, case: str, title: str) -> str:
         return ""
     part, step = part_of(bits > 0, spacing_mm)
     answers = {}
-    for model in choose(source, MOST_MODELS).models:
+    for model in list(dict.fromkeys([*source.asked_for, *source.shown]))[:MOST_MODELS]:
         try:
             answer = open_prediction(source.paths, model, dataset, case)
         except BenchError:

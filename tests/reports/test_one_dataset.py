@@ -46,7 +46,7 @@ def test_every_case_is_a_point_and_a_row(root: Path) -> None:
         start = next(at for at, name in table.blocks.items() if name == source.model_title(model))
         place = [column.key for column in table.columns].index("dsc:myocardium")
         held = [row[place] for row in table.rows[start : start + 14]]
-        assert np.sort([v for v in held if v is not None]) == pytest.approx(values)  # type: ignore[type-var]
+        assert np.sort([v for v in held if v is not None]) == pytest.approx(values)
     assert len(table.rows) == 2 * 14
 
 

@@ -17,7 +17,8 @@ from evaluation.errors import BenchError
 from evaluation.files.writing import visible
 from evaluation.paths import RunPaths
 from evaluation.schema import TABLES, read_table, write_table
-from reports.rendering import PARTS, render_report
+from reports.parts import PARTS
+from reports.rendering import render_report
 from reports.source.loading import load_source
 
 REMOTE = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|url\(\s*["']?https?:|@import""")
