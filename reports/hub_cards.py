@@ -42,7 +42,7 @@ def write_hub_cards(source: RunSource, folder: Path) -> list[Path]:
     return written
 
 
-def _result(source: RunSource, dataset: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _result(source: RunSource, dataset: str, rows: list[dict[Any, Any]]) -> dict[str, Any]:
     measures = {measure.key: measure for measure in source.measures}
     return {
         "task": {"type": _TASK, "name": "3D medical image segmentation"},
