@@ -103,7 +103,7 @@ def _refuse_open(path: Path) -> None:
 def _only_writable_files() -> None:
     sync, control = os.fsync, fcntl.fcntl
 
-    def fsync(descriptor: int) -> None:
+    def fsync(descriptor: Any) -> None:
         if control(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise OSError(errno.EBADF, "open for reading only")
         sync(descriptor)

@@ -99,7 +99,7 @@ def test_every_line_of_the_locks_is_one_version_with_a_hash():
         entries = text.replace("\\\n", " ").splitlines()
         assert entries
         for entry in entries:
-            assert re.fullmatch(r"[a-z0-9.\[\]-]+==\S+( +--hash=sha256:[0-9a-f]{64})+ *", entry), (
+            assert re.fullmatch(r"[a-z0-9.,\[\]-]+==\S+( +--hash=sha256:[0-9a-f]{64})+ *", entry), (
                 entry
             )
 
