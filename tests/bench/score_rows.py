@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from evaluation.datasets.registry import CARD_FOLDER, load_cards
-from evaluation.datasets.splits import split_rule, studies_with
+from evaluation.datasets.splits import split_rule
 from evaluation.schema import SCORES
+from evaluation.studies.record import find_study
 from evaluation.tables.scores import Expected
 
 
@@ -29,14 +30,16 @@ class SyntheticScores:
 
 
 def collection_shape(scale: float = 1.0) -> dict[str, tuple[str, int, dict[str, bool]]]:
-    """Entry -> modality, number of test scans (times `scale`), class -> annotated."""
+    """Entries of the study `sat` -> modality, test scans (times `scale`), class -> annotated."""
+    study = find_study("sat")
     return {
         card.id: (
             card.modality,
-            max(1, round(split_rule(card, studies_with(card)[0]).test * scale)),
+            max(1, round(split_rule(card, study).test * scale)),
             {entry.name: entry.kind == "annotated" for entry in card.classes},
         )
         for card in load_cards(CARD_FOLDER).values()
+        if card.id in study.entries
     }
 
 
