@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evaluation.files.records import PresetSource, Record, read_preset
+from evaluation.models.preset_list import PresetFacts, device_words, sides
 from evaluation.paths import RunPaths
 from evaluation.training.settings import Training, TrainingPreset, Triple
 from evaluation.training.store import INDEX_FILE, store_folder
@@ -229,3 +230,32 @@ def load_preset(source: PresetSource = None) -> Preset:
     knowledge = load_settings(preset.prompts.knowledge)
     prompts = preset.prompts.model_copy(update={"knowledge": knowledge})
     return preset.model_copy(update={"prompts": prompts})
+
+
+def preset_facts(_model: str, name: str) -> PresetFacts:
+    """What `satbench presets` says of one.
+
+    Raises:
+        BenchError: as `load_preset`.
+    """
+    preset = load_preset(name)
+    training, prompts = preset.training, preset.prompts
+    needs = (
+        [prompts.folder or "a folder for `prompts.folder`"] if prompts.encoder == "folder" else []
+    )
+    knowledge = prompts.knowledge
+    if isinstance(knowledge, KnowledgeSettings):
+        sources = knowledge.sources
+        needs += filter(None, (sources.umls, sources.definitions, sources.relations))
+        needs += [] if knowledge.encoder == "minilm" else [knowledge.encoder]
+    if preset.trains_atlas and preset.atlas is not None and preset.atlas.volumes is not None:
+        needs.append(preset.atlas.volumes)
+    return PresetFacts(
+        device_words(training.device, training.processes),
+        sides(preset.network.widths),
+        sides(training.patch),
+        f"{training.steps} steps",
+        preset.description,
+        preset,
+        tuple(needs),
+    )
