@@ -178,17 +178,19 @@ def challenge(
     """Score a challenge's submission in a container, by the convention of grand-challenge.org."""
     from evaluation.errors import one_of
     from evaluation.metrics.catalogue import asked_metrics
-    from evaluation.protocol import POLICIES
+    from evaluation.protocol import DEFAULT_METRICS, POLICIES
     from evaluation.scoring.challenge import METRICS, Challenge, evaluate_challenge
     from evaluation.scoring.folder_pairs import Settings
 
     one_of("--policy", policy, POLICIES)
     named = tuple(name.strip() for name in metrics.split(",") if name.strip())
-    ids, tolerances = asked_metrics(named, tolerance_mm or None)
+    ids, tolerances = asked_metrics(named or DEFAULT_METRICS, tolerance_mm or None)
     settings = Settings({}, frozenset(), tolerances_mm=tolerances, metrics=ids)
     asked = Challenge(references, settings, policy, labels, case_from, answer)
     outcome = evaluate_challenge(asked, source, out, jobs)
     show(outcome.rows, policy)
+    for line in _notes(outcome):
+        typer.echo(line, err=True)
     for case, reason in outcome.missing.items():
         typer.echo(f"prediction missing: {case}: {reason}", err=True)
     typer.echo(str(out / METRICS))

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,38 @@ def atomic_path(path: Path, *, noted: bool = True) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; put it in the place of `path` if the block succeeds.
+
+    Whatever was at `path` is there until then, and is gone afterwards: the caller says that it may
+    be. A link to a folder stays one.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        BenchError: something else than a folder is there.
+    """
+    place = path.resolve()
+    if place.exists() and not place.is_dir():
+        raise BenchError("a file or a device is there", file=path, hint="name a folder")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    new, old = (place.with_name(f"{TEMPORARY_PREFIX}{token}-{age}") for age in ("new", "old"))
+    try:
+        new.mkdir()
+        yield new
+        if place.exists():
+            place.rename(old)
+        new.rename(place)
+    finally:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -9,13 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
-from evaluation.config import freeze
-from evaluation.errors import BenchError
-from evaluation.files.writing import write_text
+from evaluation.config import RunConfig, freeze
+from evaluation.errors import BenchError, printable
+from evaluation.files.records import faults_of
+from evaluation.files.writing import whole_folder, write_text
 from evaluation.paths import RunPaths
-from evaluation.schema import read_table, scores_table, write_table
-from evaluation.scoring.submissions import RECORD, SCORE_ROWS, Submission, read_submission
+from evaluation.schema import scores_table, write_table
+from evaluation.scoring.submissions import (
+    RECORD,
+    SCORE_ROWS,
+    Submission,
+    read_rows,
+    read_submission,
+)
 
 ALIKE = ("study", "data_kind", "metrics", "tolerance_mm", "definition", "space", "fold")
 MARK = "board.txt"
@@ -35,6 +43,7 @@ def join_submissions(places: Sequence[Path], out: Path) -> list[str]:
         BenchError: one of them does not fit those before it: each is named, with what differs.
     """
     folders = [f for place in places for f in _folders(place)]
+    _require_apart(out, folders)
     found = [(folder, read_submission(folder)) for folder in folders]
     misfits = [line for i in range(len(found)) for line in _misfits(found, i)]
     if misfits := misfits or _other_references(found):
@@ -44,30 +53,61 @@ def join_submissions(places: Sequence[Path], out: Path) -> list[str]:
             expected=f"as {folders[0]} was made",
             hint="take the folders that are named off the board, or have them made again",
         )
-    if out.exists():
-        if not (out / MARK).is_file():
-            raise BenchError("there is a run that is no board", file=out, hint="choose another")
-        shutil.rmtree(out)
-    paths = RunPaths(out)
-    write_text(out / MARK, "\n".join(map(str, folders)) + "\n")
+    config = _configuration(found, out)
+    with whole_folder(out) as folder:
+        _write(folder, found, config)
+    return [
+        printable(f"{s.model}: {s.title} (satbench {s.satbench}), {folder}") for folder, s in found
+    ]
+
+
+def _require_apart(out: Path, folders: Sequence[Path]) -> None:
+    """Refuse a place that holds what is no board, or is not apart from the submissions."""
+    if out.exists() and not (out / MARK).is_file():
+        raise BenchError("there is a run that is no board", file=out, hint="choose another")
+    board = out.resolve()
+    for folder in folders:
+        one = folder.resolve()
+        if one.is_relative_to(board) or board.is_relative_to(one):
+            raise BenchError(
+                "the board and a submission lie in one another: the board is made anew each time",
+                file=out, found=folder, expected="a folder apart", hint="move one of them",
+            )  # fmt: skip
+
+
+def _configuration(found: Sequence[tuple[Path, Submission]], out: Path) -> RunConfig:
+    """That of the joined run, which is called as its folder is."""
     entries = list(dict.fromkeys(e for _, s in found for e in s.configuration.entries))
-    change = {"name": out.name, "models": [s.model for _, s in found], "entries": entries}
-    freeze(found[0][1].configuration.model_copy(update=change), paths.config)
+    models = [s.model for _, s in found]
+    change = {"name": out.resolve().name, "models": models, "entries": entries}
+    values = found[0][1].configuration.model_dump() | change
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise BenchError(
+            "no run can be made of this", file=out, found=faults_of(RunConfig, error),
+            expected="a folder named by lower-case letters, digits, - and _", hint="rename it",
+        ) from error  # fmt: skip
+
+
+def _write(out: Path, found: Sequence[tuple[Path, Submission]], config: RunConfig) -> None:
+    paths = RunPaths(out)
+    write_text(out / MARK, "\n".join(str(folder) for folder, _ in found) + "\n")
+    freeze(config, paths.config)
     for folder, record in found:
-        for part in ("cards", "splits"):
-            if (folder / part).is_dir():
-                shutil.copytree(folder / part, out / part, dirs_exist_ok=True)
+        for name in record.files:
+            if name.startswith(("cards/", "splits/")):
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, out / name)
         table = scores_table(record.configuration.metrics)
-        rows = read_table(folder / SCORE_ROWS, table)
-        for dataset, part_rows in rows.groupby("dataset", observed=True):
-            write_table(paths.scores(record.model, str(dataset)), part_rows, table)
+        for dataset, rows in read_rows(folder, record).groupby("dataset", observed=True):
+            write_table(paths.scores(record.model, str(dataset)), rows, table)
     reasons = {d: why for _, s in found for d, why in s.not_run.items()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("dataset", "reason"))
     writer.writerows((d, why) for d, why in reasons.items() if not paths.split(d).is_file())
     write_text(paths.not_run, text.getvalue())
-    return [f"{s.model}: {s.title} (satbench {s.satbench}), {folder}" for folder, s in found]
 
 
 def _folders(place: Path) -> list[Path]:
@@ -114,7 +154,7 @@ def _other_references(found: Sequence[tuple[Path, Submission]]) -> list[str]:
     known: pd.Series[float] | None = None
     lines = []
     for folder, record in found:
-        rows = read_table(folder / SCORE_ROWS, scores_table(record.configuration.metrics))
+        rows = read_rows(folder, record)
         rows = rows[rows["reference_voxels"] >= 0].astype(dict.fromkeys(keys, str))
         own = rows.groupby(keys)["reference_voxels"].max().astype(float)
         if known is not None:

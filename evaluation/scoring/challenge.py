@@ -33,6 +33,7 @@ from evaluation.volumes.image_files import has_volume_suffix, stem_of
 LIST = "predictions.json"
 METRICS = "metrics.json"
 SCORES = "scores.csv"
+_LONGEST = 200  # bytes of a file's name, with room for a suffix
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def evaluate_challenge(asked: Challenge, source: Path, out: Path, jobs: int = 1)
     Raises:
         BenchError: the list or a reference cannot be used; then there is no `metrics.json`.
     """
+    if out.exists() and not out.is_dir():
+        raise BenchError("the output is no folder", file=out, hint="name a folder in --output")
+    _require_inside(source)
     with tempfile.TemporaryDirectory(prefix="satbench-") as scratch:
         predictions = source
         if (source / LIST).is_file():
@@ -119,6 +123,17 @@ def _by_metric(rows: pd.DataFrame, policy: str) -> Iterator[tuple[str, pd.DataFr
             yield _key(key), counted[counted["tolerance_mm"] == tolerance]
 
 
+def _require_inside(source: Path) -> None:
+    """Refuse links out of the input: one to a reference would be a perfect answer."""
+    inside = source.resolve()
+    for path in source.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise BenchError(
+                "a link leads out of the input", file=path, found=path.readlink(),
+                expected="files of the submission's own", hint="put the file itself there",
+            )  # fmt: skip
+
+
 def _lay_out(source: Path, folder: Path, asked: Challenge) -> None:
     """The answers of all jobs as `<case>.<suffix>`, as links."""
     folder.mkdir()
@@ -132,10 +147,16 @@ def _lay_out(source: Path, folder: Path, asked: Challenge) -> None:
         value = _image(source, job["outputs"], asked.answer, "--answer")
         if given is None or not isinstance(given.get("image"), Mapping):
             raise _strange(source, "an input image for each job", str(job["inputs"])[:200])
-        case = stem_of(Path(str(given["image"].get("name"))))
+        name = given["image"].get("name")
+        if not isinstance(name, str) or not name.isprintable() or len(name.encode()) > _LONGEST:
+            raise _strange(source, "the name of each job's input image", repr(name)[:200])
+        case = stem_of(Path(name))
         if value is None:
             continue
-        place = source / str(job["pk"]) / "output" / str(_socket(value).get("relative_path", ""))
+        parts = str(job["pk"]), "output", str(_socket(value).get("relative_path", ""))
+        if not all(part.isprintable() for part in parts):
+            raise _strange(source, "places below the input", repr(parts)[:200])
+        place = source.joinpath(*parts)
         if not place.resolve().is_relative_to(source.resolve()):
             raise _strange(source, "places below the input", str(place))
         files = volumes_in(place) if place.is_dir() else [place] if place.is_file() else []
@@ -161,7 +182,9 @@ def _lay_out(source: Path, folder: Path, asked: Challenge) -> None:
 
 def _image(source: Path, values: Any, slug: str | None, option: str) -> Any:
     """The value of a slug; without one, the only image. None: there is none."""
-    there = [v for v in values or () if isinstance(v, Mapping)]
+    if not isinstance(values, list):
+        raise _strange(source, "lists of inputs and outputs", repr(values)[:200])
+    there = [v for v in values if isinstance(v, Mapping)]
     found = [v for v in there if (_socket(v).get("slug") == slug if slug else v.get("image"))]
     if len(found) > 1:
         raise BenchError(
@@ -180,7 +203,7 @@ def _socket(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _strange(source: Path, expected: str, found: str) -> BenchError:
     return BenchError(
-        "the list of jobs is none", file=source / LIST, expected=expected, found=found
+        "the list of jobs cannot be used", file=source / LIST, expected=expected, found=found
     )
 
 

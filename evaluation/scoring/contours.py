@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from evaluation.datasets.readers.dicom import image_series, read_series
 from evaluation.errors import BenchError
 from evaluation.volumes.dicom_segments import object_kind, readable, rtstruct_names
-from evaluation.volumes.image_files import LPS_TO_RAS
+from evaluation.volumes.image_files import LPS_TO_RAS, require_memory
 from evaluation.volumes.segmentation import Segmentation, pack_masks
 
 _OFF_PLANE = 0.25  # of the distance between slices
+_FEWEST = 3  # points: fewer enclose nothing
 _CLOSED = ("CLOSED_PLANAR", "CLOSED_PLANAR_XOR", "CLOSEDPLANAR_XOR")
 
 Points = NDArray[np.float64]
@@ -59,11 +61,13 @@ def read_rtstruct(path: Path, wanted: Collection[str], other: Segmentation | Non
         for roi in content.get("ROIContourSequence", []):
             name = numbers.get(int(roi.ReferencedROINumber))
             if name is not None:
-                contours[name] += [
-                    np.array(item.ContourData, dtype=np.float64).reshape(-1, 3)
+                drawn = [
+                    np.array(item.get("ContourData") or (), dtype=np.float64).reshape(-1, 3)
                     for item in roi.get("ContourSequence", [])
                     if item.ContourGeometricType in _CLOSED
                 ]
+                contours[name] += [points for points in drawn if len(points) >= _FEWEST]
+        _require_finite(path, contours)
     grid = _own_grid(path, content) or other
     if grid is None:
         raise BenchError(
@@ -73,6 +77,15 @@ def read_rtstruct(path: Path, wanted: Collection[str], other: Segmentation | Non
             "on the reference's grid",
         )  # fmt: skip
     return _drawn(path, contours, grid)
+
+
+def _require_finite(path: Path, contours: Mapping[str, list[Points]]) -> None:
+    for name, of_one in contours.items():
+        if not all(np.isfinite(points).all() for points in of_one):
+            raise BenchError(
+                "a contour has a point that is no place", file=path,
+                found=f"a coordinate of `{name}` that is no finite number", hint="export it again",
+            )  # fmt: skip
 
 
 def _own_grid(path: Path, content: Any) -> Segmentation | None:
@@ -122,6 +135,7 @@ def _drawn(path: Path, contours: Mapping[str, list[Points]], grid: Segmentation)
         )  # fmt: skip
     shape, affine = list(grid.shape), grid.affine.copy()
     shape[axis] = high - low
+    require_memory(path, prod(shape))
     affine[:, 3] += low * grid.affine[:, axis]
     for of_one in placed.values():
         for points in of_one:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
+from pydantic import model_validator
 
 from evaluation import __version__
 from evaluation.config import RunConfig, load_frozen
@@ -17,16 +20,18 @@ from evaluation.files.card_places import shows_run
 from evaluation.files.identity import SCORES
 from evaluation.files.records import Record, load_record
 from evaluation.files.sums import sha256
-from evaluation.files.writing import visible, write_json, write_text
+from evaluation.files.writing import visible, whole_folder, write_json, write_text
 from evaluation.models.card import built_in_ids, find_model
 from evaluation.paths import RunPaths
 from evaluation.runs.provenance import code_version, hardware, package_versions
-from evaluation.schema import scores_table, write_table
+from evaluation.schema import read_table, scores_table, to_arrow, write_table
 from evaluation.tables.run_tables import expected_of
-from evaluation.tables.scores import load_rows
+from evaluation.tables.scores import Expected, load_rows, require_possible
 
 RECORD = "submission.json"
 SCORE_ROWS = "scores.parquet"
+OTHER = "name another folder"
+AGAIN = "ask its author to make it again with `satbench submit`"
 NO_PATH = "not-told"
 """In place of the raw data's folder, which is its owner's business."""
 
@@ -45,6 +50,18 @@ class Submission(Record):
     files: dict[str, str]
     """SHA-256 of every other file, by its path in the folder."""
 
+    @model_validator(mode="after")
+    def _of_one_model(self) -> Submission:
+        """Names become names of files on the board."""
+        if self.configuration.models != [self.model]:
+            raise ValueError(f"configuration: models are not [{self.model}]")
+        if self.configuration.entries == "all":
+            raise ValueError("configuration: entries are not named")
+        for name in (self.model, *self.configuration.entries):
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
+                raise ValueError(f"`{name}` is no id")
+        return self
+
 
 @shows_run
 def submit(run: Path, model: str, out: Path) -> Path:
@@ -59,8 +76,10 @@ def submit(run: Path, model: str, out: Path) -> Path:
         raise BenchError(
             f"no model `{model}` in this run", file=run, hint=did_you_mean(model, config.models)
         )
+    if out.exists() and not out.is_dir():
+        raise BenchError("a submission is a folder, and this is none", file=out, hint=OTHER)
     if out.exists() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise BenchError("the folder holds something else", file=out, hint="name another folder")
+        raise BenchError("the folder holds something else", file=out, hint=OTHER)
     expected, _ = expected_of(run, config)
     table = scores_table(config.metrics)
     rows = load_rows(paths, replace(expected, models=(model,)), table.names)
@@ -72,9 +91,20 @@ def submit(run: Path, model: str, out: Path) -> Path:
                 found=f"{len(lacking)} without a score row: {', '.join(lacking[:5])}",
                 hint="run it to its end first",
             )
-    if out.exists():
-        shutil.rmtree(out)
-    write_table(out / SCORE_ROWS, rows, table)
+    with whole_folder(out) as folder:
+        _write(folder, paths, config, model, expected, rows)
+    return out / RECORD
+
+
+def _write(
+    out: Path,
+    paths: RunPaths,
+    config: RunConfig,
+    model: str,
+    expected: Expected,
+    rows: pd.DataFrame,
+) -> None:
+    write_table(out / SCORE_ROWS, rows, scores_table(config.metrics))
     for dataset in expected.splits:
         (out / "splits").mkdir(exist_ok=True)
         shutil.copyfile(paths.split(dataset), out / "splits" / f"{dataset}.csv")
@@ -110,7 +140,6 @@ def submit(run: Path, model: str, out: Path) -> Path:
         files={path.relative_to(out).as_posix(): sha256(path) for path in files},
     )
     write_json(out / RECORD, record.model_dump(mode="json"))
-    return out / RECORD
 
 
 def read_submission(folder: Path) -> Submission:
@@ -120,7 +149,13 @@ def read_submission(folder: Path) -> Submission:
         BenchError: there is none, or a file is missing, altered or strange.
     """
     record = load_record(folder / RECORD, Submission)
-    there = {p.relative_to(folder).as_posix(): p for p in visible(folder, "**/*") if p.is_file()}
+    found = visible(folder, "**/*")
+    if links := [p for p in found if p.is_symlink() or not (p.is_file() or p.is_dir())]:
+        raise BenchError(
+            "a submission holds a link or a device", file=links[0],
+            expected="files and folders", hint=AGAIN,
+        )  # fmt: skip
+    there = {p.relative_to(folder).as_posix(): p for p in found if p.is_file()}
     there.pop(RECORD)
     for name in sorted({*record.files, *there}):
         if name in there and record.files.get(name) == sha256(there[name]):
@@ -129,6 +164,33 @@ def read_submission(folder: Path) -> Submission:
         raise BenchError(
             f"a file of the submission is {what if name in record.files else 'not its own'}",
             file=folder / name,
-            hint="ask its author to make it again with `satbench submit`",
+            hint=AGAIN,
         )
     return record
+
+
+def read_rows(folder: Path, record: Submission) -> pd.DataFrame:
+    """The score rows of a submission: of its model and entries, each once, of possible values.
+
+    Raises:
+        BenchError: some are not.
+    """
+    path = folder / SCORE_ROWS
+    if SCORE_ROWS not in record.files:
+        raise BenchError("the submission has no score rows", file=path, hint=AGAIN)
+    table = scores_table(record.configuration.metrics)
+    rows = read_table(path, table)
+    require_possible(to_arrow(rows, table, path), path, record.configuration.metrics, AGAIN)
+    for column, known in (("model", {record.model}), ("dataset", {*record.configuration.entries})):
+        if strange := sorted({*rows[column].astype(str)} - known):
+            raise BenchError(
+                f"score rows of another {column} than the submission's", file=path,
+                found=", ".join(strange[:5]), expected=", ".join(sorted(known)), hint=AGAIN,
+            )  # fmt: skip
+    keys = ["dataset", "case", "class", "kind", "space", "tolerance_mm"]
+    if len(twice := rows[rows.duplicated(keys)]):
+        raise BenchError(
+            "two score rows for the same case and class", file=path,
+            found=", ".join(map(str, twice.iloc[0][keys])), hint=AGAIN,
+        )  # fmt: skip
+    return rows

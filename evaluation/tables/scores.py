@@ -270,11 +270,16 @@ def _read(path: Path, columns: list[str], metrics: Sequence[str]) -> tuple[pa.Ta
         raise BenchError(
             "not a file of score rows", file=path, found=error, expected=", ".join(columns)
         ) from error
-    _require_possible(table, path, [name for name in metrics if name in columns])
+    require_possible(table, path, [name for name in metrics if name in columns])
     return table, lacking
 
 
-def _require_possible(table: pa.Table, path: Path, metrics: Sequence[str]) -> None:
+def require_possible(
+    table: pa.Table,
+    path: Path,
+    metrics: Sequence[str],
+    hint: str = "delete the file and run the same command again: it is measured anew",
+) -> None:
     """Refuse score rows with values that no measurement gives.
 
     Raises:
@@ -292,5 +297,5 @@ def _require_possible(table: pa.Table, path: Path, metrics: Sequence[str]) -> No
                 file=path,
                 found=f"{wrong[0]:g}",
                 expected=f"{low:g} to {high:g}",
-                hint="delete the file and run the same command again: it is measured anew",
+                hint=hint,
             )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,13 @@ from pydicom.uid import UID, RTStructureSetStorage, SegmentationStorage
 from evaluation import __version__
 from evaluation.errors import BenchError, printable
 from evaluation.files.writing import atomic_path
-from evaluation.volumes.image_files import LPS_TO_RAS, Array, Volume, checked_geometry
+from evaluation.volumes.image_files import (
+    LPS_TO_RAS,
+    Array,
+    Volume,
+    checked_geometry,
+    require_memory,
+)
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks
 
 SUFFIX = ".dcm"
@@ -114,6 +121,9 @@ def read_seg(path: Path) -> Segmentation:
                 "the segments are fractions, not masks", file=path, found="FRACTIONAL",
                 expected="BINARY or LABELMAP", hint="store them above a threshold",
             )  # fmt: skip
+        if (grid := seg.get_volume_geometry()) is not None:
+            # One slice a mile away makes a volume of a mile.
+            require_memory(path, prod(grid.spatial_shape))
         whole = _combined(seg, list(names.values()))
         if whole is None:
             alone = {n: _as_xyz(seg.get_volume(segment_numbers=[i])) for n, i in names.items()}

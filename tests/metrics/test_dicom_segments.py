@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.datasets.readers.dicom import image_series, read_series, series_files
 from evaluation.errors import BenchError
-from evaluation.volumes.dicom_segments import write_seg
+from evaluation.scoring.contours import read_rtstruct
+from evaluation.volumes.dicom_segments import read_seg, write_seg
 from evaluation.volumes.image_files import Volume, write_volume
+from evaluation.volumes.segmentation import Segmentation
 from tests.bench.dicom import write_ct, write_rtstruct
 
 Array = Any
@@ -187,3 +189,40 @@ def test_contours_without_a_grid_or_off_it_are_refused(drawn) -> None:
         )  # fmt: skip
         assert result.exit_code == 3
         assert words in " ".join(result.output.split())
+
+
+def test_contours_that_enclose_nothing_and_points_that_are_no_place(
+    series: tuple[Volume, list[Path]], tmp_path: Path
+) -> None:
+    volume, _ = series
+    grid = Segmentation((np.zeros(volume.array.shape, np.uint8),), volume.affine, {})
+    square = [volume.affine @ (x, y, 4, 1) for x, y in ((3, 3), (9, 3), (9, 9), (3, 9))]
+    points = [(-float(x), -float(y), float(z)) for x, y, z, _ in square]
+    path = tmp_path / "case.dcm"
+    write_rtstruct(path, {"liver": [points]})
+    alone = read_rtstruct(path, {"liver"}, grid).mask("liver")
+    write_rtstruct(path, {"liver": [points, [], points[:1], points[:2]]})
+    np.testing.assert_array_equal(read_rtstruct(path, {"liver"}, grid).mask("liver"), alone)
+    assert alone.any()
+    content = pydicom.dcmread(path)
+    item = content.ROIContourSequence[0].ContourSequence[0]
+    with pytest.warns(UserWarning, match="Invalid value for VR DS"):
+        item.ContourData = ["nan"] * 12
+    content.save_as(path)
+    with pytest.raises(BenchError, match="a point that is no place"):
+        read_rtstruct(path, {"liver"}, grid)
+
+
+def test_a_slice_far_away_is_refused_before_it_fills_the_memory(
+    series: tuple[Volume, list[Path]], tmp_path: Path
+) -> None:
+    volume, slices = series
+    labels = labels_of(volume)
+    path = tmp_path / "case.dcm"
+    write_seg(path, slices, ["liver", "spleen"], lambda _name: labels > 0, labels)
+    content = pydicom.dcmread(path)
+    place = content.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
+    place.ImagePositionPatient = [*place.ImagePositionPatient[:2], 100 + 2.5 * 10**9]
+    content.save_as(path)
+    with pytest.raises(BenchError, match="does not fit into memory"):
+        read_seg(path)

@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -20,7 +22,6 @@ from evaluation.cli import build
 from evaluation.errors import BenchError
 from evaluation.files.sums import sha256
 from evaluation.paths import RunPaths
-from evaluation.schema import scores_table, write_table
 from evaluation.scoring.boards import join_submissions
 from evaluation.scoring.submissions import SCORE_ROWS, read_submission, submit
 from evaluation.tables.run_tables import aggregate_run
@@ -42,6 +43,17 @@ def test_a_board_of_all_submissions_has_the_runs_means(four: RunPaths, tmp_path:
     pd.testing.assert_frame_equal(own, joined)
 
 
+def write_rows(folder: Path, rows: pd.DataFrame) -> None:
+    """Put other rows into a submission, as its author could: with their sum in the record."""
+    path = folder / SCORE_ROWS
+    schema = pq.read_schema(path)
+    columns = [pa.array(rows[name].tolist(), schema.field(name).type) for name in schema.names]
+    pq.write_table(pa.table(columns, names=schema.names), path)
+    record = json.loads((folder / "submission.json").read_text())
+    record["files"][SCORE_ROWS] = sha256(path)
+    (folder / "submission.json").write_text(json.dumps(record))
+
+
 def test_references_are_compared_with_all_submissions(four: RunPaths, tmp_path: Path) -> None:
     """The first has no row of the case in which the other two differ."""
     folders = [tmp_path / name for name in ("a", "b", "c")]
@@ -53,11 +65,7 @@ def test_references_are_compared_with_all_submissions(four: RunPaths, tmp_path: 
             rows = rows[~word]
         elif model == "oracle":
             rows.loc[word, "reference_voxels"] += 1
-        table = scores_table(read_submission(folder).configuration.metrics)
-        write_table(folder / SCORE_ROWS, rows, table)
-        record = json.loads((folder / "submission.json").read_text())
-        record["files"][SCORE_ROWS] = sha256(folder / SCORE_ROWS)
-        (folder / "submission.json").write_text(json.dumps(record))
+        write_rows(folder, rows)
     with pytest.raises(BenchError, match=r"c: other reference masks \(word case") as caught:
         join_submissions(folders, tmp_path / "board")
     assert "b: other" not in str(caught.value)
@@ -81,6 +89,69 @@ def test_what_does_not_fit_is_named(four: RunPaths, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"is altered[^$]*word\.csv"):
         join_submissions([one], tmp_path / "board")
     assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "refusal"),
+    [
+        ("dataset", "../../../outside", "rows of another dataset"),
+        ("model", "nnunet", "rows of another model"),
+        ("dsc", 7.5, "a `dsc` that no pair of masks has"),
+        ("status", "great", "unknown values"),
+        ("twice", None, "two score rows for the same case"),
+    ],
+)
+def test_altered_rows_are_refused_and_the_board_stays(
+    four: RunPaths, tmp_path: Path, column: str, value: object, refusal: str
+) -> None:
+    one, other, board = tmp_path / "one", tmp_path / "other", tmp_path / "board"
+    submit(four.root, "nnunet", one)
+    submit(four.root, "sat-nano", other)
+    join_submissions([one], board)
+    before = sorted(tmp_path.rglob("*"))
+    rows = pd.read_parquet(other / SCORE_ROWS)
+    if column == "twice":
+        rows = pd.concat([rows, rows.head(3)])
+    else:
+        rows.loc[rows.index[:3], column] = value
+    write_rows(other, rows)
+    with pytest.raises(BenchError, match=refusal):
+        join_submissions([one, other], board)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_submission_names_no_place_outside(four: RunPaths, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    record = json.loads(submit(four.root, "nnunet", folder).read_text())
+    told = record | {"model": "../../x"}
+    told["configuration"] = record["configuration"] | {"models": ["../../x"]}
+    (folder / "submission.json").write_text(json.dumps(told))
+    with pytest.raises(BenchError, match=r"`../../x` is no id"):
+        join_submissions([folder], tmp_path / "board")
+    (folder / "submission.json").write_text(json.dumps(record))
+    (folder / "cards").symlink_to(tmp_path)
+    with pytest.raises(BenchError, match="a link or a device"):
+        join_submissions([folder], tmp_path / "board")
+
+
+def test_a_board_and_submissions_do_not_replace_one_another(four: RunPaths, tmp_path: Path) -> None:
+    folder, board, file = tmp_path / "one", tmp_path / "board", tmp_path / "file"
+    submit(four.root, "nnunet", folder)
+    join_submissions([folder], board)
+    shutil.copytree(folder, board / "submissions" / "one")
+    with pytest.raises(BenchError, match="in one another"):
+        join_submissions([board / "submissions"], board)
+    assert (board / "submissions" / "one" / SCORE_ROWS).is_file()
+    with pytest.raises(BenchError, match="lower-case letters"):
+        join_submissions([folder], tmp_path / "My board")
+    assert not (tmp_path / "My board").exists()
+    file.touch()
+    with pytest.raises(BenchError, match="this is none"):
+        submit(four.root, "nnunet", file)
+    (tmp_path / "link").symlink_to(folder)
+    submit(four.root, "sat-nano", tmp_path / "link")
+    assert read_submission(folder).model == "sat-nano"
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_board_is_joined_reported_and_served(four: RunPaths, tmp_path: Path) -> None:

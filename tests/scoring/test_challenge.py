@@ -118,3 +118,46 @@ def test_what_is_not_clear_is_refused_and_writes_no_metrics(place: Path) -> None
     with pytest.raises(BenchError, match="reference of `a` cannot be used"):
         run([*image_command(place), "--answer", "organs"])
     assert not (place / "output/metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"inputs": 5}, "lists of inputs"),
+        ({"outputs": "abc"}, "lists of inputs"),
+        ({"pk": "7\0"}, "below the input"),
+        ({"inputs": [{"image": {"name": None}}]}, "name of each job's input image"),
+        ({"inputs": [{"image": {"name": "a\0.mha"}}]}, "name of each job's input image"),
+        ({"inputs": [{"image": {"name": "a" * 300 + ".mha"}}]}, "name of each job's input image"),
+    ],
+)
+def test_strange_jobs_are_refused_in_words(
+    place: Path, change: dict[str, Any], refusal: str
+) -> None:
+    jobs = [job("77", "a.mha", "socket", "organs") | change]
+    (place / "input/predictions.json").write_text(json.dumps(jobs))
+    with pytest.raises(BenchError, match=refusal):
+        run(image_command(place))
+
+
+def test_a_link_to_a_reference_is_no_answer(place: Path) -> None:
+    answer = place / "input/77/output/images/organs/answer.mha"
+    answer.unlink()
+    answer.symlink_to(place / "references/a.mha")
+    with pytest.raises(BenchError, match="out of the input"):
+        run(image_command(place))
+    (place / "input/predictions.json").unlink()
+    (place / "input/b.mha").symlink_to(place / "references/b.mha")
+    with pytest.raises(BenchError, match="out of the input"):
+        run(image_command(place))
+    assert not (place / "output").exists()
+
+
+def test_an_answer_to_no_reference_is_named_and_a_file_is_no_output(place: Path) -> None:
+    jobs = [job("77", "other.mha", "socket", "organs"), job("78", "b.mha", "socket", "organs")]
+    (place / "input/predictions.json").write_text(json.dumps(jobs))
+    assert "1 predictions have no reference: other" in run(image_command(place)).output
+    shutil.rmtree(place / "output")
+    (place / "output").touch()
+    with pytest.raises(BenchError, match="the output is no folder"):
+        run(image_command(place))
