@@ -48,6 +48,8 @@ def _commands(command: Any, name: str) -> Iterator[str]:
         else:
             spelled = " ".join([*parameter.opts, *parameter.secondary_opts])
         default = "" if callable(parameter.default) else parameter.default
+        if getattr(parameter, "is_flag", False) and default is False:
+            default = ""
         shown = "required" if parameter.required else _value(default)
         rows.append((f"`{spelled}`", shown, getattr(parameter, "help", "") or ""))
     if rows:

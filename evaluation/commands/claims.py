@@ -196,10 +196,11 @@ def _said(row: Mapping[Any, Any], first: str, second: str) -> list[str]:
         f"{row['metric']}{at}: {first} - {second} = {row['difference']:+.4f}, 95 % interval over "
         f"patients {row['low']:+.4f} to {row['high']:+.4f}; {row['n_patients']} patients{note}"
     )
+    tested = f"p {row['p']:.3g}, Holm {row['p_holm']:.3g}" if row["p"] == row["p"] else "no p"
     tests = (
-        f"  p {row['p']:.3g}, Holm {row['p_holm']:.3g}; effect size {row['effect_size']:.2f}; "
-        f"A better in {row['win_share']:.0%} of patients; probability that the order is false "
-        f"{row['p_false_order']:.3g}"
+        f"  {tested}; effect size {row['effect_size']:.2f}; "
+        f"{first} better in {row['win_share']:.0%} of patients; probability that the order is "
+        f"false {row['p_false_order']:.3g}"
     )
     plan = (
         f"  smallest difference that this n shows (power 80 %) {row['smallest_shown']:.4f}; for "

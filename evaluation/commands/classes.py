@@ -181,10 +181,11 @@ def _page(card: DatasetCard) -> str:
         f"patient   the case's {card.patient_pattern}",
         f"cases     {patients}",
     ]
-    rules = [*card.splits.items(), *([("otherwise", card.split)] if card.split else [])]
-    for study, rule in rules:
+    own = "otherwise: " if card.splits else ""
+    rules = [(f"{study}: ", rule) for study, rule in card.splits.items()]
+    for study, rule in [*rules, *([(own, card.split)] if card.split else [])]:
         words = ", ".join(f"{n} {side}" for side, n in rule.sides.items() if n) + f" ({rule.rule})"
-        lines.append(f"split     {study}: {words}" + (f": {rule.note}" if rule.note else ""))
+        lines.append(f"split     {study}{words}" + (f": {rule.note}" if rule.note else ""))
     for head, texts in (
         ("faults", card.faults),
         ("left out", [f"{case}: {why}" for case, why in card.exclude.items()]),

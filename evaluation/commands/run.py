@@ -151,7 +151,10 @@ def new_model(name: str = typer.Argument(..., help="Model id, for example my-une
     """Write config/models/NAME.yaml, to be filled in."""
     from evaluation.models.templates import write_model_card
 
-    typer.echo(f"wrote {write_model_card(name)}; fill it in, then add `{name}` to `models:`")
+    typer.echo(
+        f"wrote {write_model_card(name)}; fill it in, then `satbench add {name} --run RUN`, or name"
+        " it under `models:` of a configuration"
+    )
 
 
 def new_dataset(

@@ -111,8 +111,11 @@ def _write(
     for kind in ("datasets", "studies"):
         if (paths.cards / kind).is_dir():
             shutil.copytree(paths.cards / kind, out / "cards" / kind)
-    card = find_model(model)
-    if model not in built_in_ids():
+    card, carried = find_model(model), paths.cards / "models" / f"{model}.yaml"
+    if carried.is_file():
+        (out / "cards" / "models").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(carried, out / "cards" / "models" / carried.name)
+    elif model not in built_in_ids():
         text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(out / "cards" / "models" / f"{model}.yaml", text)
     alone = {
