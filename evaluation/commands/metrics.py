@@ -111,6 +111,7 @@ def evaluate(
     from evaluation.scoring.folder_pairs import Settings
     from evaluation.scoring.folders import evaluate_models
     from evaluation.scoring.inputs import readable
+    from evaluation.scoring.outputs import require_ours
     from evaluation.volumes.image_files import stem_of
 
     one_of("--policy", policy, POLICIES)
@@ -142,6 +143,7 @@ def evaluate(
             found=", ".join(names),
             hint="score them in calls of their own, each with a --model, or rename the folders",
         )
+    require_ours(out)
     # Not in the folder of --out itself, where the predictions may lie.
     files = [out.with_suffix("") / name / out.name for name in names] if names[1:] else [out]
     asked = [

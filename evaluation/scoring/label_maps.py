@@ -19,7 +19,7 @@ from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.registry import entry_ids, find_card
 from evaluation.datasets.sharding import read_split
 from evaluation.errors import BenchError, did_you_mean
-from evaluation.files.writing import write_text
+from evaluation.files.writing import visible, write_text
 from evaluation.paths import RunPaths
 from evaluation.volumes.image_files import Array, Volume, from_ras, write_volume
 from evaluation.volumes.segmentation import Segmentation
@@ -78,15 +78,22 @@ def export_predictions(
             f"the run has no cases of `{strange[0]}`", file=paths.split(strange[0]),
             hint=did_you_mean(strange[0], [p.stem for p in paths.split("x").parent.glob("*.csv")]),
         )  # fmt: skip
-    there = [card for card in cards if paths.prediction(model, card.id, "x").parent.is_dir()]
-    if not there:
-        predicted = paths.prediction("x", "x", "x").parent.parent.parent
-        models = [path.name for path in sorted(predicted.glob("*")) if path.is_dir()]
+    predicted = paths.root / "predictions"
+    models = [path.name for path in visible(predicted) if path.is_dir()]
+    if model not in models:
         raise BenchError(
             f"the run has no prediction of `{model}`",
             file=predicted,
             found=", ".join(models) or "no prediction at all",
             hint=did_you_mean(model, models),
+        )
+    there = [card for card in cards if paths.prediction(model, card.id, "x").parent.is_dir()]
+    if not there:
+        raise BenchError(
+            f"`{model}` has no prediction of " + ", ".join(f"`{card.id}`" for card in cards[:5]),
+            file=predicted / model,
+            found=", ".join(path.name for path in visible(predicted / model)),
+            hint="run it to its end, or name another --dataset",
         )
     for card in there:
         yield _export_entry(paths, card, model, out / card.id, done)

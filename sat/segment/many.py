@@ -92,9 +92,15 @@ def segment_all(
         warn: called with a sentence about a scan.
 
     Raises:
-        BenchError: no prompt, or the checkpoint cannot be used: no scan could be segmented.
+        BenchError: no prompt, the checkpoint cannot be used, or the answers go to the scans' own
+            folder: no scan could be segmented.
     """
     require_prompts(request)
+    if request.out.resolve() == request.image.resolve():
+        raise BenchError(
+            "the answers would lie among the scans, and be scans of the next call",
+            file=request.out, hint="name another folder in --out",
+        )  # fmt: skip
     requests = {
         name: replace(request, image=path, out=request.out / name) for name, path in scans.items()
     }

@@ -486,3 +486,5 @@ def test_several_models_share_each_reference(folders, tmp_path, monkeypatch):
     assert read == []
     with pytest.raises(BenchError, match="one name"):
         run(reference, prediction, prediction, "--out", out)
+    with pytest.raises(BenchError, match="unknown format"):
+        run(reference, prediction, other, "--out", ".")

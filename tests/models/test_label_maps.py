@@ -60,6 +60,12 @@ def test_a_case_that_failed_is_named_and_the_others_are_written(
     assert (found.cases, list(found.not_written)) == (1, [CASES[1]])
     with pytest.raises(BenchError, match="no prediction of `mein`"):
         list(export_predictions(run, "mein", Path("out")))
+    elsewhere = "../predictions/mine"
+    with pytest.raises(BenchError, match=f"no prediction of `{elsewhere}`"):
+        list(export_predictions(run, elsewhere, Path("out")))
+    (RunPaths(run).root / "predictions" / "mine" / DATASET).rename(run / "away")
+    with pytest.raises(BenchError, match=f"`mine` has no prediction of `{DATASET}`"):
+        list(export_predictions(run, "mine", Path("out"), [DATASET]))
 
 
 def test_masks_keep_the_names_of_the_datasets_files(run) -> None:

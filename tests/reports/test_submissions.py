@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -102,7 +103,7 @@ def test_what_does_not_fit_is_named(four: RunPaths, tmp_path: Path) -> None:
     ],
 )
 def test_altered_rows_are_refused_and_the_board_stays(
-    four: RunPaths, tmp_path: Path, column: str, value: object, refusal: str
+    four: RunPaths, tmp_path: Path, column: str, value: Any, refusal: str
 ) -> None:
     one, other, board = tmp_path / "one", tmp_path / "other", tmp_path / "board"
     submit(four.root, "nnunet", one)

@@ -35,7 +35,7 @@ from evaluation.volumes.segmentation import Segmentation, pack_masks
 from sat.model import SatModel
 from sat.prompts.book import PromptBook
 from sat.segment.answer import flattened
-from sat.segment.many import scans_in
+from sat.segment.many import scans_in, segment_all
 from sat.segment.naming import embed, resolve
 from sat.segment.overlay import class_colours, middle_of
 from sat.segment.scan import doubts, read_scan
@@ -424,6 +424,9 @@ def test_a_folder_of_scans(scan, phantom, checkpoint, tmp_path, monkeypatch):
     write_chaos_ct(folder, "7", phantom, "seed")
     names = {"a", "air", "b/ct", "7"}
     assert set(scans_in(folder)) == names
+    among = Request(folder, "ct", checkpoint, folder / "b" / "..", ("liver",))
+    with pytest.raises(BenchError, match="among the scans"):
+        next(segment_all(among, scans_in(folder), print))
     arguments = ["segment", str(folder), "-p", "liver", "-m", "ct", "-c", str(checkpoint)]
     arguments += ["-o", str(out), "--no-overlay", "--threads", "1"]
 
