@@ -272,6 +272,7 @@ def test_measured_by_names_what_any_score_file_says(tmp_path: Path) -> None:
     assert measured_by == f"another 7 {surfaces}, synthetic 1 {surfaces}"
 
 
+@pytest.mark.long
 def test_the_whole_report_renders(four: RunPaths, tmp_path: Path) -> None:
     record = json.loads(render_report(four.root, tmp_path, pictures=3).read_text())
     missing = {name for part in record["parts"].values() for name in part["missing"]}

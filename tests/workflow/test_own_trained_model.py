@@ -75,6 +75,7 @@ def test_it_is_trained_predicts_and_is_scored(own):
     assert "Nothing to be done" in own.run(RECORD, *RUN)
 
 
+@pytest.mark.long
 def test_a_preset_that_changes_between_two_stages_is_not_mixed_in(own):
     """Both stages of a run read one preset; the next run begins with the changed one."""
     set_preset(own, 3)
