@@ -15,6 +15,7 @@ from pydantic import model_validator
 from evaluation import __version__
 from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.registry import entry_ids
+from evaluation.datasets.splits import read_split_file
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.card_places import shows_run
 from evaluation.files.identity import SCORES
@@ -196,4 +197,29 @@ def read_rows(folder: Path, record: Submission) -> pd.DataFrame:
             "two score rows for the same case and class", file=path,
             found=", ".join(map(str, twice.iloc[0][keys])), hint=AGAIN,
         )  # fmt: skip
+    _require_whole(rows, folder, record)
     return rows
+
+
+def _require_whole(rows: pd.DataFrame, folder: Path, record: Submission) -> None:
+    """Refuse rows that leave out a test case, or of one a class: n never shrinks."""
+    path = folder / SCORE_ROWS
+    found = rows[["dataset", "case"]].drop_duplicates().astype(str)
+    cases = {str(dataset): {*part} for dataset, part in found.groupby("dataset")["case"]}
+    for dataset in (name for name in record.configuration.entries if name not in record.not_run):
+        split = read_split_file(folder / "splits" / f"{dataset}.csv")
+        tests = {row.case for row in split if row.split == "test"}
+        if lacking := sorted(tests - cases.get(dataset, set())):
+            raise BenchError(
+                f"the submission leaves out test cases of `{dataset}`", file=path,
+                found=f"{len(lacking)} without a score row: {', '.join(lacking[:5])}", hint=AGAIN,
+            )  # fmt: skip
+    keys = ["dataset", "space", "tolerance_mm", "class", "kind"]
+    counts = rows.groupby(keys, observed=True).size()
+    most = counts.groupby(["dataset", "space"], observed=True).transform("max")
+    if len(few := counts[counts < most]):
+        raise BenchError(
+            "score rows of some cases are left out", file=path,
+            found=f"{few.iloc[0]} of {most[few.index[0]]} cases of "
+            + " ".join(map(str, few.index[0])), hint=AGAIN,
+        )  # fmt: skip
