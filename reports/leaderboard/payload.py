@@ -78,6 +78,9 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
         ],
         "words": _words(source),
         "published": _published(source),
+        "trainings": [
+            {"title": group.title, "models": list(group.models)} for group in seeds_of(source)
+        ],
         "publishedProtocol": _published_protocol(source),
         "casesChosen": spoken(source, settings[0]) if settings else "",
         "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},

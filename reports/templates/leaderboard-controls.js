@@ -44,7 +44,7 @@ function saveCsv() {
   const head = ["rank", "model", "kind", ...columns.flatMap((c) => [c.title, "low", "high", "n", "classes", "expected"]), ...facts.map((f) => f[1])];
   const lines = rows.map((row) => [row.rank ?? "", row.model.title, row.kind,
     ...columns.flatMap((c) => { const r = row.cells.get(c.name) ?? {}; return [r.value?.toFixed(4), r.low, r.high, r.scans, r.classes, r.expected]; }),
-    ...facts.map(([, , words]) => (row.kind === "published" ? "" : words(row.model)))]);
+    ...facts.map(([, , words]) => (isModel(row) ? words(row.model) : ""))]);
   const text = [[`# ${element("state").textContent}`], head, ...lines].map((line) => line.map(csvCell).join(",")).join("\n");
   const link = h("a", { href: URL.createObjectURL(new Blob([text + "\n"], { type: "text/csv" })), download: `${D.meta.run}-board.csv` });
   link.click();

@@ -1,8 +1,25 @@
 "use strict";
-/* The rows of the board: models with their readings, sorted and ranked; published ones below. */
+/* The rows of the board: models with their readings, sorted and ranked; means over trainings and published ones below. */
 
 const inTheirProtocol = () => ["space", "policy"].every((name) => state[name] === D.publishedProtocol[name]);
 const publishedShown = () => D.published.length > 0 && (state.published === "auto" ? inTheirProtocol() : state.published === "1");
+
+/* The mean over a model's trainings with several seeds, and their standard deviation; never ranked. */
+function overSeeds(group, rows, columns) {
+  const members = rows.filter((row) => group.models.includes(row.model.id));
+  if (members.length < 2) return null;
+  const cells = new Map(columns.map((column) => {
+    const values = members.map((row) => row.cells.get(column.name)?.value);
+    if (values.some((v) => v === null || v === undefined)) return [column.name, null];
+    const value = values.reduce((a, b) => a + b) / values.length;
+    const deviation = Math.sqrt(values.reduce((sum, v) => sum + (v - value) ** 2, 0) / (values.length - 1));
+    return [column.name, { value, deviation }];
+  }));
+  return { kind: "trainings", model: { title: `${group.title}, mean of ${members.length} trainings`, id: group.title }, cells };
+}
+
+/* A row of a model of the run has its number `m`; published and averaged ones have none. */
+const isModel = (row) => row.m !== undefined;
 
 /* Rows of the board: models with their readings, then published ones; ranks only for entrants that
    answered every class of every scan unless asked: a missing prediction counts 0, but it is missing,
@@ -48,6 +65,7 @@ function boardRows(columns) {
     values.sort((a, b) => goodness(b) - goodness(a));
     column.best = ranked.length > 1 && values.length ? values[0].toFixed(measure().digits) : null;
   }
+  rows.push(...D.trainings.map((group) => overSeeds(group, rows, all)).filter((row) => row));
   if (publishedShown()) {
     for (const entry of D.published) {
       const cells = new Map(all.map((c) => {

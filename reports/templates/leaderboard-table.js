@@ -42,11 +42,14 @@ function smallPrint(cell) {
 function scoreCell(row, column, setting) {
   const cell = row.cells.get(column.name);
   if (!cell || cell.value === null || cell.value === undefined) {
-    const why = row.kind === "published" ? "–" : column.slots.length ? "no score" : "not run";
+    const why = !isModel(row) ? "–" : column.slots.length ? "no score" : "not run";
     return h("td", {}, h("small", {}, why));
   }
   const value = number(cell.value);
-  if (row.kind === "published") return h("td", {}, h("span", { class: "value" }, value));
+  if (!isModel(row)) {
+    const spread = cell.deviation === undefined ? "" : ` ± ${number(cell.deviation)}`;
+    return h("td", {}, h("span", { class: "value" }, `${value}${spread}`));
+  }
   const isBest = row.rank && column.best !== null && value === column.best;
   const flags = contamination(row, column);
   const lacking = cell.missing || !cell.complete ? "*" : "";
@@ -80,7 +83,7 @@ function modelHead(row) {
     badges.push(h("span", { class: "badge warn" }, overall?.value == null ? "no score" : "incomplete"));
   }
   return h("th", { class: "model", scope: "row", title: row.model.citation ?? "" },
-    row.kind === "published" ? row.model.title : h("a", { href: pageAddress("model", row.model.id) }, row.model.title), " ", ...badges);
+    isModel(row) ? h("a", { href: pageAddress("model", row.model.id) }, row.model.title) : row.model.title, " ", ...badges);
 }
 
 let lastBoard = null;
@@ -104,7 +107,7 @@ function drawBoard() {
     return h("tr", { class: `${row.kind}${incomplete ? " incomplete" : ""}` },
       rankCell(row), modelHead(row), scoreCell(row, overall, setting), completeness(row),
       ...columns.map((c) => scoreCell(row, c, setting)),
-      ...facts.map(([, , words]) => h("td", { class: "text" }, row.kind === "published" ? "" : words(row.model) ?? "–")));
+      ...facts.map(([, , words]) => h("td", { class: "text" }, isModel(row) ? words(row.model) ?? "–" : "")));
   });
   const caption = h("caption", { class: "visually-hidden" }, `Models by ${measure().title}`);
   element("board").replaceChildren(h("table", { "aria-describedby": "state" }, caption, h("thead", {}, head), h("tbody", {}, ...body)));
@@ -122,7 +125,7 @@ function rankCell(row) {
 
 function completeness(row) {
   const cell = row.cells.get("overall");
-  if (row.kind === "published" || !cell || !cell.expected) return h("td", {}, "–");
+  if (!isModel(row) || !cell || !cell.expected) return h("td", {}, "–");
   const share = Math.round((100 * cell.classes) / cell.expected);
   return h("td", { class: "complete", title: `${cell.classes} of ${cell.expected} class slots` },
     h("span", { class: "meter" }, h("i", { style: `width:${share}%` })),
@@ -149,6 +152,7 @@ function describe(setting, columns, tooMany) {
     + (tooMany ? ` · first ${MOST_COLUMNS} columns: narrow the filter to see others` : "");
   const notes = ["Point at a cell for its 95 % interval over patients, its scans and its classes, open it for classes and cases."];
   notes.push("*: lacks classes or predictions that others have. °: too few patients for an interval. Underlined: best ranked entrant. T: trained on the training split of that dataset. !: test scans linked to its training scans.");
+  if (D.trainings.length) notes.push("After ±: standard deviation over trainings.");
   if (publishedShown()) notes.push(inTheirProtocol() ? "Published rows are in their document's protocol, as ours are here; they are not ranked."
     : `Published rows are in their document's protocol (${D.publishedProtocol.words}), not the one chosen here; they are not ranked.`);
   element("legend").textContent = notes.join(" ");

@@ -78,7 +78,10 @@ def test_spread_over_trainings(tmp_path: Path) -> None:
     ]
     assert at in overall_rows.unranked
     assert mean[2:4] == (pytest.approx(statistics.fmean(values)), spread.split(" ", 1)[1])
-    notes = board_payload(source, CaseRows(pd.DataFrame()))["meta"]["notes"]
+    board = board_payload(source, CaseRows(pd.DataFrame()))
+    members = ["mine-s0", "mine-s1", "mine-s7"]
+    assert board["trainings"] == [{"title": "Mine", "models": members}]
+    notes = board["meta"]["notes"]
     assert any(f"Mine is trained with the seeds 0, 1 and 7: DSC {spread}" in n for n in notes)
     assert "over trainings" in table.caption
     assert "over patients" in table.caption
