@@ -149,7 +149,7 @@ def score_instances(
         spacing_mm: voxel size along x, y, z in mm.
         protocol: `panoptic` (one to one with the best sum, at IoU 0.5), `f1-iou50`,
             `brats-2023-gli`, `brats-2023-men`, `brats-2023-met`, `brats-2026`, `brats-2026-mets`,
-            `cc-metrics` (Voronoi regions of the components), `autopet`.
+            `cc-metrics` (Voronoi regions of the components), `autopet`, `wmh-2017`, `isles-2022`.
 
     Returns:
         Name -> value, as the protocol computes it; NaN is undefined.

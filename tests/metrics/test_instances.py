@@ -95,6 +95,9 @@ def ours_of(pair: Any) -> Callable[[dict[str, str]], float | None]:
                 return protocol(name).get(brats_2026_name(metric))
             case "autoPET script" if "volume" in metric:
                 return protocol("autopet")[metric.replace("_volume", "")]
+            case "WMH script" | "ISLES22 script":
+                name = "wmh-2017" if row["peer"] == "WMH script" else "isles-2022"
+                return protocol(name)[metric.removeprefix("lesion_")]
             case "CC-Metrics":
                 names = {"cc_dice": "cc_dsc", "cc_surface_dice": "cc_nsd"}
                 return protocol("cc-metrics")[names.get(metric, metric)]
@@ -150,6 +153,7 @@ def test_values_of_challenges_and_tools(peer_values: PeerValues) -> None:
     assert compared["BraTS 2023 script"] == 48 * 15
     assert compared["CC-Metrics"] > 4 * 48
     assert compared["autoPET script"] == 2 * 48
+    assert compared["WMH script"] == compared["ISLES22 script"] == 2 * 48
 
 
 def boxes(shape: tuple[int, int, int], *corners: tuple[tuple[int, ...], tuple[int, ...]]):

@@ -71,6 +71,41 @@ def autopet(reference: Array, prediction: Array, spacing_mm: Sequence[float]) ->
     return {"false_positive_ml": alone[1], "false_negative_ml": alone[0]}
 
 
+def wmh_2017(reference: Array, prediction: Array, spacing_mm: Sequence[float]) -> Scores:
+    """Recall and F1 of the challenge of white matter hyperintensities (WMH).
+
+    26-connected components; recall is the share of the reference's that share a voxel with the
+    prediction, precision the other way round (each 1 without a component); F1 is their harmonic
+    mean.
+    """
+    tp, fp, fn, hits = _any_overlap(reference, prediction, spacing_mm)
+    recall = tp / (tp + fn) if tp + fn else 1.0
+    precision = hits / (hits + fp) if hits + fp else 1.0
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {"recall": recall, "precision": precision, "f1": f1}
+
+
+def isles_2022(reference: Array, prediction: Array, spacing_mm: Sequence[float]) -> Scores:
+    """F1 of lesions and difference of their numbers, as ISLES 2022 computes them.
+
+    26-connected components; true positives and misses are counted among the reference's, false
+    positives among the prediction's; any common voxel is a hit. F1 is 1 if both are empty.
+    """
+    tp, fp, fn, hits = _any_overlap(reference, prediction, spacing_mm)
+    f1 = tp / (tp + (fp + fn) / 2) if tp + fp + fn else 1.0
+    difference = float(abs(tp + fn - hits - fp))
+    return {"tp": tp, "fp": fp, "fn": fn, "f1": f1, "count_difference": difference}
+
+
+def _any_overlap(
+    reference: Array, prediction: Array, spacing_mm: Sequence[float]
+) -> tuple[int, int, int, int]:
+    """Found lesions, predictions and lesions without a partner, predictions with one."""
+    pair = pair_instances(reference, prediction, spacing_mm)
+    found, hits = (len(np.unique(pair.overlaps[:, column])) for column in (0, 1))
+    return found, len(pair.prediction) - hits, len(pair.reference) - found, hits
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A protocol: its title, its rules in words, and the function that follows them."""
@@ -133,6 +168,18 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "autoPET",
             "volume of 18-connected components without a common voxel",
             autopet,
+        ),
+        Protocol(
+            "wmh-2017",
+            "WMH challenge",
+            "26-connected components, any common voxel is a hit; F1 of both sides' shares",
+            wmh_2017,
+        ),
+        Protocol(
+            "isles-2022",
+            "ISLES 2022",
+            "26-connected components, any common voxel is a hit; tp and fn of the reference",
+            isles_2022,
         ),
     )
 }
