@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from evaluation.models.card import find_model
 from evaluation.protocol import HEADLINE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
@@ -37,7 +38,7 @@ def test_the_second_study_on_two_nodes(clone, cluster):
     assert set(head["n_entries"]) == {len(ENTRIES)}
     with (clone.folder / f"reports/out/{RUN}/tables/printed_2.csv").open() as stream:
         rows = {row["model"]: row for row in csv.DictReader(stream)}
-    assert {"ResUNet", "Hermes-R"} <= set(rows)
+    assert {find_model(system).title for system in SYSTEMS} <= set(rows)
 
     mine = [j for j in cluster.jobs("all") if j["folder"] == str(clone.folder)]
     assert {job["state"] for job in mine} == {"COMPLETED"}
