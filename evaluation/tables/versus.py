@@ -133,7 +133,10 @@ def _common_metrics(
 
 def _rows_of(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        # `01` is no number.
+        texts = {c.name: str for c in SCORES.columns if c.type == "text"}
+        csv = path.suffix == ".csv"
+        rows = pd.read_csv(path, dtype=texts) if csv else pd.read_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BenchError("score rows cannot be read", file=path, found=error) from error
     needed = [c.name for c in SCORES.columns if c.name in ("model", "dataset", "case", "class",

@@ -162,11 +162,11 @@ def _board(
     kind = frame["measure"].map(single)
     # What a model has of another measure, or others of the same number of classes, is measured.
     classes = frame["n_classes"] if "n_classes" in frame else pd.Series(1, frame.index)
-    most = [
+    own, others = (
         frame.groupby([alike, names, kind])["n_scores"].transform("max")
         for alike in (model, classes)
-    ]
-    lacking = np.maximum(*most) - frame["n_scores"]
+    )
+    lacking = own.where(own > others, others) - frame["n_scores"]
     undefined = lacking.where(frame["measure"].isin([m.key for m in source.ranked]), 0)
     return sizes.assign(measure=frame["measure"], model=model, undefined=undefined, **values)
 
