@@ -67,6 +67,8 @@ def _metric(measure: Measure, row: dict[Hashable, Any]) -> dict[str, Any]:
     }
     if not math.isnan(measure.tolerance_mm):
         args["tolerance_mm"] = float(measure.tolerance_mm)
+    if measure.metric.unit:
+        args["unit"] = measure.metric.unit
     if not math.isnan(row["value_low"]):
         args["interval_95"] = [round(float(row[key]), 6) for key in ("value_low", "value_high")]
     return {

@@ -40,9 +40,10 @@ def compare(
 ) -> None:
     """Say what can be claimed: is A better than B, by how much, are they equal, is n enough?
 
-    Differences are by how much A is better, in the metric's unit, of the overall number: means
-    over scans, classes and entries. Spread over patients and over trainings are kept apart, and
-    joined where both sides have several trainings.
+    Differences are by how much A is better (of HD95 and others that should be low, B - A), in the
+    metric's unit, of the overall number: means over scans, classes and entries. Spread over
+    patients and over trainings are kept apart, and joined where both sides have several
+    trainings.
     """
     from evaluation.files.spreadsheets import write_sheet
     from evaluation.tables.versus import Question, compare_files, compare_in_run
@@ -187,13 +188,19 @@ def _values(option: str, texts: Sequence[str]) -> dict[str, float]:
 
 
 def _said(row: Mapping[Any, Any], first: str, second: str) -> list[str]:
+    from evaluation.metrics.catalogue import find_metric
+
     at = f" at {row['tolerance_mm']:g} mm" if row["tolerance_mm"] == row["tolerance_mm"] else ""
     note = f" ({row['note']})" if row["note"] else ""
     equal = f"  equivalent within {row['equivalent_within']:.4f}"
     if row["margin"] == row["margin"]:
         equal += f"; within {row['margin']:g}: p {row['p_not_equivalent']:.3g}"
+    metric = find_metric(row["metric"])
+    # By how much the first is better, which is less of what should be little.
+    less = f"{second} - {first}" if metric.sign < 0 else f"{first} - {second}"
+    unit = f" {metric.unit}" if metric.unit else ""
     estimate = (
-        f"{row['metric']}{at}: {first} - {second} = {row['difference']:+.4f}, 95 % interval over "
+        f"{row['metric']}{at}: {less} = {row['difference']:+.4f}{unit}, 95 % interval over "
         f"patients {row['low']:+.4f} to {row['high']:+.4f}; {row['n_patients']} patients{note}"
     )
     tested = f"p {row['p']:.3g}, Holm {row['p_holm']:.3g}" if row["p"] == row["p"] else "no p"

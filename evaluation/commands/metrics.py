@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from evaluation.scoring.folders import Outcome
+    from evaluation.scoring.summary import Summary
 
 MISSING = 3
-_WIDE = 6
 
 
 def register(app: typer.Typer) -> None:
@@ -296,18 +296,35 @@ def show(rows: pd.DataFrame, policy: str, n_unusable: int = 0) -> None:
     n_cases = rows["case"].nunique()
     of = f" of {n_cases + n_unusable}" if n_unusable else ""
     typer.echo(f"policy {policy}, {n_cases}{of} cases; n = scores in the mean")
-    columns = [str(name) for name in summary.classes.columns[1:]]
-    for start in range(0, len(columns), _WIDE):
-        shown = columns[start : start + _WIDE]
+    console = Console()
+    for shown in _fitting(summary, console.width):
         table = Table()
         table.add_column("class", min_width=len("mean of classes"), overflow="fold")
-        for name in shown:
-            table.add_column(name.replace("_", " "), justify="right", overflow="fold")
+        for name, letters in shown.items():
+            head = name.replace("_", " ")
+            table.add_column(head, justify="right", overflow="fold", max_width=letters)
         for part in (summary.classes, summary.overall):
             for record in part.to_dict("records"):
                 table.add_row(record["class"], *[_text(record[name]) for name in shown])
             table.add_section()
-        Console().print(table)
+        console.print(table)
+
+
+def _fitting(summary: Summary, width: int) -> Iterator[dict[str, int]]:
+    """Columns in groups, with the letters of their longest number or word, so that none is cut."""
+    names = [str(name) for name in summary.classes.columns[1:]]
+    first = room = width - len("| mean of classes |")
+    shown: dict[str, int] = {}
+    for name in names:
+        numbers = [_text(v) for part in (summary.classes, summary.overall) for v in part[name]]
+        letters = max(map(len, [*name.replace("_", " ").split(), *numbers]))
+        if shown and letters + len("|  ") > room:
+            yield shown
+            shown, room = {}, first
+        shown[name] = letters
+        room -= letters + len("|  ")
+    if shown:
+        yield shown
 
 
 def _text(value: object) -> str:

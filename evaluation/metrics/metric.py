@@ -210,6 +210,7 @@ def instance_metric(
         definition: what it is.
         function: its value of the scores of a scan's instances.
         direction: which values are better; `higher` ones lie in 0..1 and are printed in percent.
+            Of `lower` ones a missing prediction has none: as an empty one it would have the best.
         unit: of its values.
     """
     share = direction == "higher"
@@ -226,7 +227,7 @@ def instance_metric(
         both_empty=None,
         reference_empty=None,
         prediction_empty=None,
-        missing=None,
+        missing=None if share else nan,
         function=lambda measured: (
             function(measured.further.instances) if measured.further.instances is not None else nan
         ),

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.metrics import ClassPair, ClassScore, EngineName, score_pairs
+from evaluation.metrics.catalogue import find_metrics
 from evaluation.metrics.distances.definitions import DEFAULT_DEFINITION, DefinitionName
 from evaluation.metrics.instances.rules import DEFAULT_MATCHING, Matching
 from evaluation.protocol import DEFAULT_METRICS, Status
@@ -125,10 +126,11 @@ def compare_case(comparison: Comparison, measuring: Measuring) -> Iterator[tuple
         measuring.matching,
     )
     n = len(measuring.tolerances_mm)
+    within = any(metric.has_tolerance for metric in find_metrics(measuring.metrics))
     for place, asked in enumerate(comparison.asked):
         for score in scores[place * n : (place + 1) * n]:
             judged, notes = _judged(score, asked, comparison)
-            if judged.status == "scored" and score.tolerance_mm < max(spacing_mm):
+            if within and judged.status == "scored" and score.tolerance_mm < max(spacing_mm):
                 notes.append(FINE_TOLERANCE)
             notes += [asked.note] if asked.note else []
             row = score_row(

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evaluation.errors import BenchError, did_you_mean
@@ -304,12 +305,15 @@ def _numbers(frame: pd.DataFrame, path: Path, metric: Metric) -> pd.DataFrame:
         raise BenchError(
             "table holds something else than numbers", file=path, found=error
         ) from error
-    if bool(((numbers < metric.low) | (numbers > metric.high)).to_numpy().any()):
+    outside = (numbers < metric.low) | (numbers > metric.high) | np.isinf(numbers)
+    if outside.to_numpy().any():
         raise BenchError(
             f"table holds values outside {metric.range_text}",
             file=path,
-            found=f"{numbers.abs().to_numpy().max():g}",
-            hint="percentages? divide them by 100",
+            found=f"{numbers.to_numpy()[outside.to_numpy()][0]:g}",
+            hint="percentages? divide them by 100"
+            if metric.high == 1
+            else "where a structure was missed nothing is measured: leave it blank",
         )
     return numbers
 

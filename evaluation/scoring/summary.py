@@ -39,7 +39,13 @@ def summarise(rows: pd.DataFrame, policy: str) -> Summary:
         rows: score rows of one model and one dataset.
         policy: `present-only`, `field-diagonal` or `paper`.
     """
-    metrics = metrics_among(rows.columns)
+    codes = status_codes(rows["status"])[:, None]
+    metrics = [
+        metric
+        for metric in metrics_among(rows.columns)
+        # Another tool's file may know others.
+        if not never_measured(rows[metric.id].to_numpy(dtype=np.float64)[:, None], codes)[0]
+    ]
     frame = rows[["class", "tolerance_mm", "status"]].copy()
     for metric in metrics:
         frame[metric.id] = values_under(rows, metric, policy)

@@ -79,13 +79,14 @@ def aggregate(
     ]
     blocks: dict[str, list[Block]] = {targets.table: [] for targets in sets}
     for setting in settings_of(grid):
-        before: Sample | None = None
+        before: tuple[Sample, bool] | None = None
         for metric in grid.metrics:
             values = sample(grid, metric, setting.policy, setting.view, setting.coverage)
+            single = metric.needs_instances
             # Most metrics score the same pairs, so that the same stands behind their numbers.
-            if before is None or not values.scores_as(before):
-                tallies = [tally(grid, values, universe, t, setting.view) for t in sets]
-            before = values
+            if before is None or before[1] != single or not values.scores_as(before[0]):
+                tallies = [tally(grid, values, universe, t, setting.view, single) for t in sets]
+            before = values, single
             reading = _Reading(grid, universe, setting, metric)
             for number, targets in enumerate(sets):
                 ends = spread(values, universe, targets).interval(metric.low, metric.high)

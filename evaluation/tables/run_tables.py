@@ -14,7 +14,7 @@ from evaluation.config import RunConfig, load_frozen
 from evaluation.datasets.card import DatasetCard
 from evaluation.datasets.gaps import Gap, case_rows, find_gap, planned_tests
 from evaluation.datasets.overlaps import overlaps_of
-from evaluation.datasets.regions import class_regions
+from evaluation.datasets.regions import class_regions, counted_one_by_one
 from evaluation.datasets.registry import entry_ids, load_cards
 from evaluation.datasets.scope import classes_in_scope
 from evaluation.datasets.sharding import n_test_shards, read_split
@@ -88,6 +88,7 @@ def expected_of(run: Path, config: RunConfig | None = None) -> tuple[Expected, L
         planned={name: gap.expected for name, gap in gaps.items()},
         gaps={name: gap.words for name, gap in gaps.items() if gap.lacking},
         regions=class_regions(cards),
+        single={card.id: counted_one_by_one(card) for card in cards},
         metrics=tuple(config.metrics),
         aspects=find_study(config.study).aspects | config.aspects,
     )

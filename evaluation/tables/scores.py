@@ -53,6 +53,8 @@ class Expected:
         planned: by entry, number of test cases by the plan, usable or not.
         gaps: by entry with test cases that are not usable, how many and why.
         regions: of classes outside the vocabulary.
+        single: by entry, classes whose structures are counted one by one; all of an entry that is
+            not there.
         metrics: metrics of the configuration.
         aspects: of the study and of the configuration, by id.
     """
@@ -70,6 +72,7 @@ class Expected:
     planned: Mapping[str, int] = field(default_factory=dict)
     gaps: Mapping[str, str] = field(default_factory=dict)
     regions: Regions = field(default_factory=dict)
+    single: Mapping[str, frozenset[str]] = field(default_factory=dict)
     metrics: tuple[str, ...] = DEFAULT_METRICS
     aspects: Mapping[str, Aspect] = field(default_factory=dict)
 

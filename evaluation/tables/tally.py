@@ -35,19 +35,35 @@ class Tally:
 
 
 def tally(
-    grid: ScoreGrid, values: Sample, universe: Universe, targets: Targets, view: str
+    grid: ScoreGrid,
+    values: Sample,
+    universe: Universe,
+    targets: Targets,
+    view: str,
+    single: bool = False,
 ) -> Tally:
-    """Count scans, patients, classes and false positives behind each number of a table."""
+    """Count scans, patients, classes and false positives behind each number of a table.
+
+    Args:
+        grid: scores.
+        values: what enters the means.
+        universe: slots.
+        targets: the table's numbers.
+        view: test cases.
+        single: of single structures, so that only the classes where these are counted are expected.
+    """
+    wanted = universe.single() if single else np.ones(len(universe), dtype=bool)
+    member = targets.member & wanted
     n_models = len(grid.models)
     shape = (len(targets), n_models)
     zero = {name: np.zeros(shape) for name in ("scores", "cases", "missing", "absent")}
     zero |= {name: np.zeros(shape) for name in ("entries", "positive", "ml", "known")}
     scored_slots = np.zeros((len(universe), n_models), dtype=bool)
-    cases_expected = _cases_expected(grid, universe, targets, view)
+    cases_expected = _cases_expected(grid, universe, member, view)
     people = np.zeros((len(targets), len(grid.people), n_models), dtype=bool)
     for entry, scored in zip(grid.entries, values.entries, strict=True):
         at = universe.start[entry.dataset]
-        local = targets.member[:, at : at + len(entry.slots)]
+        local = member[:, at : at + len(entry.slots)]
         rows = np.flatnonzero(local.any(axis=1))
         if not len(rows):
             continue
@@ -73,8 +89,9 @@ def tally(
         zero["entries"][rows] += seen.any(axis=1)
         people[np.ix_(rows, scored.people)] |= _any(chosen, scored.counts > 0)
     asked = targets.expected
-    entries_expected = [len(set(universe.dataset[m & universe.preferred])) for m in asked.member]
-    classes_expected = asked.count_classes(universe.preferred[:, None])[:, 0]
+    wanted &= universe.preferred
+    entries_expected = [len(set(universe.dataset[m & wanted])) for m in asked.member]
+    classes_expected = asked.count_classes(wanted[:, None])[:, 0]
     n = {name: array.round().astype(np.int64) for name, array in zero.items() if name != "ml"}
     return Tally(
         n_scores=n["scores"],
@@ -93,15 +110,17 @@ def tally(
     )
 
 
-def _cases_expected(grid: ScoreGrid, universe: Universe, targets: Targets, view: str) -> Counts:
+def _cases_expected(
+    grid: ScoreGrid, universe: Universe, member: NDArray[np.bool_], view: str
+) -> Counts:
     """Test scans by the plan behind each number; those that are linked are not in `clean`."""
     n_scans = dict(universe.n_planned)
     for entry in grid.entries:
         linked = int((~entry.in_clean).sum()) if view == "clean" else 0
         n_scans[entry.dataset] = max(n_scans.get(entry.dataset, 0), len(entry.cases)) - linked
-    expected = np.zeros(len(targets), dtype=np.int64)
+    expected = np.zeros(len(member), dtype=np.int64)
     for dataset, n in n_scans.items():
-        expected[targets.member[:, universe.dataset == dataset].any(axis=1)] += n
+        expected[member[:, universe.dataset == dataset].any(axis=1)] += n
     return expected
 
 

@@ -35,7 +35,8 @@ class Universe:
 
     One element for each slot; `start` gives the position of an entry's first slot, `n_planned`
     the number of test scans that the plan gives an entry, usable or not, `own` the regions of
-    classes outside the vocabulary.
+    classes outside the vocabulary, `counted` by entry the classes whose structures are counted
+    one by one.
     """
 
     dataset: Strings
@@ -46,6 +47,7 @@ class Universe:
     start: dict[str, int]
     n_planned: Mapping[str, int] = field(default_factory=dict)
     own: Regions = field(default_factory=dict)
+    counted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.name)
@@ -54,6 +56,11 @@ class Universe:
         """Region of each slot; `unassigned` for classes that nobody gave one."""
         keys = zip(self.modality.tolist(), self.name.tolist(), strict=True)
         return np.array([region_of(*key, scheme, self.own) for key in keys], dtype=str)
+
+    def single(self) -> NDArray[np.bool_]:
+        """Slots whose structures are counted one by one: all of an entry that nobody asked."""
+        slots = zip(self.dataset.tolist(), self.name.tolist(), strict=True)
+        return np.array([name in self.counted.get(entry, (name,)) for entry, name in slots], bool)
 
 
 def universe_of(grid: ScoreGrid, expected: Expected) -> Universe:
@@ -83,6 +90,7 @@ def universe_of(grid: ScoreGrid, expected: Expected) -> Universe:
         start=start,
         n_planned={dataset: expected.n_planned(dataset) for dataset in start},
         own=expected.regions,
+        counted=expected.single,
     )
 
 

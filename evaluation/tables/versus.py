@@ -81,9 +81,11 @@ def compare_files(
     """Compare score files (`satbench evaluate --out`); each side is one or several trainings.
 
     Raises:
-        BenchError: a file that holds no score rows, or rows of more than one model.
+        BenchError: a file that holds no score rows, or rows of more than one model; files that
+            have no metric in common, or whose surfaces are not defined alike.
     """
     sides = ([_rows_of(p) for p in first], [_rows_of(p) for p in second])
+    ids = _common_metrics([*first, *second], [*sides[0], *sides[1]], question)
     names = [
         [f"{side}{i}" for i in range(len(rows))] for side, rows in zip("ab", sides, strict=True)
     ]
@@ -95,15 +97,46 @@ def compare_files(
         ],
         ignore_index=True,
     )
-    ids = tuple(metric.id for metric in metrics_among(rows.columns))
     expected = Expected("real", metrics=ids)
     grids = build_grids(rows, expected, Links({}, frozenset(), ""))
     return compare_sides(grids, expected, names[0], names[1], question)
 
 
+def _common_metrics(
+    paths: Sequence[Path], frames: Sequence[pd.DataFrame], question: Question
+) -> tuple[str, ...]:
+    """What all score files have; those of surfaces must be of one definition."""
+    found = [metrics_among(rows.columns) for rows in frames]
+    shared = {m.id for m in found[0]}.intersection(*({m.id for m in own} for own in found))
+    metrics = [m for m in found[0] if m.id in shared]
+    if not metrics:
+        each = "; ".join(", ".join(m.id for m in own) or "none" for own in found)
+        raise BenchError("the score files have no metric in common", file=paths[1], found=each)
+    compared = [m for m in metrics if not question.metrics or m.id in question.metrics]
+    if any(m.needs_distances or m.has_tolerance for m in compared):
+        # Of another tool's scores it is not known.
+        known = {
+            name: path
+            for path, rows in zip(paths, frames, strict=True)
+            for name in rows.get("definition", pd.Series(dtype=str)).dropna().unique()
+            if name
+        }
+        if len(known) > 1:
+            raise BenchError(
+                "the score files define surfaces and distances otherwise",
+                found=", ".join(f"{name} in {path}" for name, path in known.items()),
+                hint="score the same predictions with one --definition, or compare others by "
+                "--metrics, such as dsc",
+            )
+    return tuple(m.id for m in metrics)
+
+
 def _rows_of(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        # `01` is no number.
+        texts = {c.name: str for c in SCORES.columns if c.type == "text"}
+        csv = path.suffix == ".csv"
+        rows = pd.read_csv(path, dtype=texts) if csv else pd.read_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BenchError("score rows cannot be read", file=path, found=error) from error
     needed = [c.name for c in SCORES.columns if c.name in ("model", "dataset", "case", "class",

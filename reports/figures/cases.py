@@ -62,7 +62,9 @@ def _of_entry(
     row_mm = 3 + MODEL_MM * len(choice.models)
     length = max(int(ROWS_MM / row_mm), 1)
     sheets = [classes[at : at + length] for at in range(0, len(classes), length)]
-    pages = pages_of(source.measures)
+    # Single structures are counted of few entries.
+    measures = [m for m in source.measures if len(frames[m.key])]
+    pages = pages_of(measures)
     title = source.dataset_title(dataset)
     drawings = []
     for page in pages:

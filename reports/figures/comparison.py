@@ -211,7 +211,7 @@ def rank_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             }
             tau = part.loc[part["method"] == "mean-then-rank", "kendall_tau"]
             agreement = tau.iloc[0] if len(tau) else float("nan")
-            axes.set_title(f"{measure.title}: Kendall's tau {agreement:.2f}")
+            axes.set_title(f"{measure.title}\nKendall's tau {agreement:.2f}")
         panels[0][0].set_yticks(range(len(models)), [model_label(source, m) for m in models])
         legend(figure, [(label, styles[m], False) for m, label in METHODS.items()], "dot")
         drawings.append(

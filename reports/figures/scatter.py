@@ -43,9 +43,10 @@ def agreement_figures(source: RunSource, protocol: Protocol) -> list[Drawing]:
             continue
         figure, axes = canvas("single", 85)
         data: dict[str, list[list[float]]] = {}
-        alike = other.limits == lead.limits
+        # Of unbounded measures, even of one unit, the values lie where they lie.
+        alike = other.limits == lead.limits and bool(np.isfinite(lead.limits).all())
         if alike:
-            axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.6, linestyle=":")
+            axes.plot(lead.limits, lead.limits, color=MUTED, linewidth=0.6, linestyle=":")
         for model in choice.models:
             keys = [key[1:] for key in rows if key[:2] == (lead.key, model)]
             points = [

@@ -151,16 +151,26 @@ def _bars(
             heights.append(np.nan if value is None else value)
             if value is not None:
                 bar(axes, x, value, width * 0.94, colours[model], interval, published)
-            elif not published:
+            elif not published and (
+                word := _lacking(measure, (measure.key, model, region) in rows)
+            ):
                 axes.text(
-                    x, 0.01, "not run", transform=axes.get_xaxis_transform(), rotation=90,
+                    x, 0.01, word, transform=axes.get_xaxis_transform(), rotation=90,
                     ha="center", va="bottom", fontsize=5, color=MUTED,
                 )  # fmt: skip
         if not published or np.isfinite(heights).any():
             data[f"{model}:published" if published else model] = heights
+    axes.set_xlim(-0.5, len(regions) - 0.5)
     score_axis(axes, measure)
     grid_lines(axes)
     return data
+
+
+def _lacking(measure: Measure, known: bool) -> str:
+    """What stands in place of a bar: of most classes nobody counts single structures."""
+    if measure.metric.needs_instances:
+        return ""
+    return "undefined" if known else "not run"
 
 
 def class_figures(source: RunSource, protocol: Protocol, merged: bool = False) -> list[Drawing]:

@@ -26,6 +26,7 @@ from reports.layout.style import PREDICTION_COLOUR, REFERENCE_COLOUR
 from reports.source.cases import CaseRows, extremes
 from reports.source.measures import Measure
 from reports.source.run import RunSource
+from reports.source.words import cases_left_out
 
 if TYPE_CHECKING:
     pass
@@ -205,4 +206,5 @@ def _page(source: RunSource, pictures: list[Picture], viewers: list[Viewer]) -> 
         reference=REFERENCE_COLOUR,
         prediction=PREDICTION_COLOUR,
         measure=source.lead.words if source.measures else "",
+        left_out=cases_left_out(source),
     )

@@ -125,14 +125,16 @@ def _parts(table: ReportTable) -> list[ReportTable]:
         return [table]
     shares: list[list[int]] = []
     used = room
-    for i in range(len(fixed), len(table.columns)):
-        new_group = bool(shares) and table.columns[i].group != table.columns[i - 1].group
+    starts = [i for i in range(first, len(table.columns)) if not table.columns[i].beside]
+    for start, end in zip(starts, [*starts[1:], len(table.columns)], strict=True):
+        width = sum(widths[start:end])
+        new_group = bool(shares) and table.columns[start].group != table.columns[start - 1].group
         # A part begins with a group, where that leaves it at least half full.
-        if used + widths[i] > room or (new_group and used > room / 2):
+        if used + width > room or (new_group and used > room / 2):
             shares.append([])
             used = 0
-        shares[-1].append(i)
-        used += widths[i]
+        shares[-1] += range(start, end)
+        used += width
     return [_of_columns(table, [*fixed, *share]) for share in shares]
 
 

@@ -29,6 +29,7 @@ class ReportColumn:
             in a table whose values compete downwards, rows compete within such a column.
         lower: the lowest value is the best, not the highest.
         right: numbers are set to the right.
+        beside: it says something of the column before, from which nothing parts it.
     """
 
     key: str
@@ -38,6 +39,7 @@ class ReportColumn:
     ranked: str = ""
     lower: bool = False
     right: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)

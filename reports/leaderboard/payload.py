@@ -32,6 +32,7 @@ from reports.source.published import published_lookup, published_models
 from reports.source.run import RunSource
 from reports.source.trainings import mean_and_deviation, seeds_of
 from reports.source.words import (
+    cases_left_out,
     grid_title,
     left_out_of_regions,
     listed,
@@ -82,7 +83,9 @@ def board_payload(source: RunSource, rows: CaseRows) -> dict[str, Any]:
             {"title": group.title, "models": list(group.models)} for group in seeds_of(source)
         ],
         "publishedProtocol": _published_protocol(source),
-        "casesChosen": spoken(source, settings[0]) if settings else "",
+        "casesChosen": f"{spoken(source, settings[0])} {cases_left_out(source)}".rstrip()
+        if settings
+        else "",
         "colours": {"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
         "numbers": held,
     }
@@ -164,6 +167,9 @@ def _meta(source: RunSource) -> dict[str, Any]:
             "Empty masks: present-only does not score a class that the reference lacks; paper "
             "scores it too, and it is right if both are empty. A missing prediction "
             f"{missing_counts(source)} under both."
+            + " field-diagonal is present-only, but that a distance of a missed structure counts "
+            "the diagonal of the scan's field."
+            * any(m.metric.needs_distances for m in source.measures)
         ),
         (
             "Intervals: 95 %, over patients. Ranks: entrants that answered every class "

@@ -105,9 +105,12 @@ def means(source: RunSource, setting: Protocol, ids: BoardIds) -> pd.DataFrame:
         if frame is None:
             continue
         names = _names(frame, level)
-        # Entries that nobody ran do not make a model incomplete; classes that others have do.
+        # Entries that nobody ran do not make a model incomplete; classes that others have do, and
+        # distances that are undefined of it alone.
         most = frame.groupby([frame["measure"], names])["n_scores"].transform("max")
-        complete = frame["complete"] if "complete" in frame.columns else frame["n_scores"] == most
+        complete = frame["n_scores"] == most
+        if "complete" in frame.columns:
+            complete &= frame["complete"]
         key = [ids.keys.get((level, name), -1) for name in names]
         sizes = frame[["n_classes", "n_classes_expected"]].set_axis(["classes", "expected"], axis=1)
         board = _board(source, frame, ids, names).join(sizes)
@@ -156,8 +159,14 @@ def _board(
     sizes = frame[list(_SIZES)].rename(columns=_SIZES)
     model = frame["model"].astype(str).map(ids.models)
     single = {m.key: m.metric.needs_instances for m in source.measures}
-    alike = [model, names, frame["measure"].map(single)]
-    lacking = frame.groupby(alike)["n_scores"].transform("max") - frame["n_scores"]
+    kind = frame["measure"].map(single)
+    # What a model has of another measure, or others of the same number of classes, is measured.
+    classes = frame["n_classes"] if "n_classes" in frame else pd.Series(1, frame.index)
+    own, others = (
+        frame.groupby([alike, names, kind])["n_scores"].transform("max")
+        for alike in (model, classes)
+    )
+    lacking = own.where(own > others, others) - frame["n_scores"]
     undefined = lacking.where(frame["measure"].isin([m.key for m in source.ranked]), 0)
     return sizes.assign(measure=frame["measure"], model=model, undefined=undefined, **values)
 

@@ -121,11 +121,11 @@ def spoken(source: RunSource, protocol: Protocol) -> str:
     )
 
 
-def units_of(measures: Iterable[Measure]) -> str:
+def units_of(measures: Iterable[Measure], percent: str = "percent") -> str:
     """In which units values are: `in percent`, or `DSC in percent, volume difference in ml`."""
     by_unit: dict[str, list[str]] = {}
     for m in measures:
-        by_unit.setdefault("percent" if m.metric.percent else m.unit, []).append(m.words)
+        by_unit.setdefault(percent if m.metric.percent else m.unit, []).append(m.words)
     if len(by_unit) == 1:
         return "".join(f"in {unit}" for unit in by_unit if unit)
     return ", ".join(f"{listed(names)} in {unit}" for unit, names in by_unit.items() if unit)
@@ -174,6 +174,7 @@ def caption(
     protocol: Protocol,
     what: str,
     *,
+    measures: Iterable[Measure] | None = None,
     ranked: bool = True,
     published: bool = False,
 ) -> str:
@@ -183,10 +184,11 @@ def caption(
         source: the run.
         protocol: of the numbers.
         what: what they are.
+        measures: those that the table shows; default all.
         ranked: they are scores, the best in bold.
         published: published numbers stand beside them.
     """
-    units = units_of(source.measures) if ranked else ""
+    units = units_of(source.measures if measures is None else measures) if ranked else ""
     units = f"{units[0].upper()}{units[1:]}. " if units else ""
     links = f"{source.notes['links']} " if source.notes["links"] else ""
     competes = ranked and source.ranked and protocol.space not in UNRANKED
@@ -203,6 +205,13 @@ def not_alike(source: RunSource) -> str:
     """Why published numbers are no part of a ranking, and what differs nevertheless."""
     caveat = source.study.protocol.caveat
     return f"{NEVER_RANKED} {caveat[:1].upper()}{caveat[1:]}{'.' * bool(caveat)}".rstrip()
+
+
+def cases_left_out(source: RunSource) -> str:
+    """Which cases no worst one is chosen from, as a sentence (empty if there are none)."""
+    if not source.measures or not source.lead.metric.needs_distances:
+        return ""
+    return f"A missed structure has no {source.lead.words} and is not among them."
 
 
 def how(source: RunSource, protocol: Protocol) -> str:

@@ -14,7 +14,13 @@ from reports.layout.report_table import ReportColumn, ReportTable, Value
 from reports.source.published import published_head, published_lookup
 from reports.source.run import RunSource, rows_by
 from reports.source.words import caption, counts, short
-from reports.tables.scores import of_expected, score_columns, score_values, value_of
+from reports.tables.scores import (
+    of_expected,
+    of_whole_classes,
+    score_columns,
+    score_values,
+    value_of,
+)
 
 
 def aspects_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
@@ -48,6 +54,7 @@ def aspects_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             protocol,
             "Mean over scans, then over the classes of an aspect, each of each entry once, or over "
             "the means of its entries. Of an aspect, what this run has of it.",
+            measures=of_whole_classes(source),
             published=bool(printed),
         ),
         columns=(

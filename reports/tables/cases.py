@@ -34,12 +34,22 @@ def _table(
         wide[measure.key] = frame.set_index(["model", "case", "class"])[["value", "status"]]
     found = set(wide[source.lead.key].index.get_level_values("class"))
     classes = [c.name for c in source.dataset_cards[dataset].classes if c.name in found]
+    single = {
+        key: set(frame["value"].dropna().index.get_level_values("class"))
+        for key, frame in wide.items()
+    }
+    # Single structures are counted of few classes.
+    shown = [
+        (measure, name)
+        for measure in source.measures
+        for name in classes
+        if not measure.metric.needs_instances or name in single[measure.key]
+    ]
     columns += [
         ReportColumn(
             f"{measure.key}:{name}", name, group=measure.head, digits=measure.digits, right=True
         )
-        for measure in source.measures
-        for name in classes
+        for measure, name in shown
     ]
     lines: list[tuple[Value | ReportCell, ...]] = []
     blocks: dict[int, str] = {}
@@ -51,12 +61,11 @@ def _table(
             blocks[len(lines)] = source.model_title(model)
         for case in of_model:
             line: list[Value | ReportCell] = [case]
-            for measure in source.measures:
-                for name in classes:
-                    row = held[measure.key].get((model, case, name), {})
-                    value = measure.printed(row.get("value"))
-                    gone = row.get("status") == MISSING
-                    line.append(ReportCell(value, "no prediction") if gone else value)
+            for measure, name in shown:
+                row = held[measure.key].get((model, case, name), {})
+                value = measure.printed(row.get("value"))
+                gone = row.get("status") == MISSING
+                line.append(ReportCell(value, "no prediction") if gone else value)
             lines.append(tuple(line))
     return ReportTable(
         name=f"cases_{dataset}{source.suffix(protocol)}",
@@ -64,7 +73,7 @@ def _table(
         caption=caption(
             source,
             protocol,
-            f"A row for each scan, {units_of(source.measures)}; a dash: not scored.",
+            f"A row for each scan, {units_of(dict(shown))}; a dash: not scored, or undefined.",
             ranked=False,
         ),
         columns=tuple(columns),

@@ -22,7 +22,7 @@ from reports.source.words import (
     modality_title,
     region_title,
 )
-from reports.tables.scores import Line, of_expected, score_columns, score_values
+from reports.tables.scores import Line, of_expected, of_whole_classes, score_columns, score_values
 
 
 def classes_table(
@@ -153,7 +153,9 @@ def _classes(
     return ReportTable(
         name=f"{name}{source.suffix(protocol)}",
         title=title,
-        caption=caption(source, protocol, what, published=bool(printed)),
+        caption=caption(
+            source, protocol, what, measures=of_whole_classes(source), published=bool(printed)
+        ),
         columns=(
             ReportColumn("modality", "Modality"),
             ReportColumn("class", "Target"),
@@ -208,6 +210,7 @@ def datasets_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
             source,
             protocol,
             "Mean over scans, then over the classes of an entry.",
+            measures=of_whole_classes(source),
             published=bool(printed),
         ),
         columns=(

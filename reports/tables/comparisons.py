@@ -44,7 +44,8 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
         for m in source.ranked
         for _, r in frame[frame["measure"] == m.key].iterrows()
     ]
-    others = [f"{m.words} in {m.unit}" for m in source.ranked if m.unit and not m.metric.percent]
+    units = units_of(source.ranked, "points")
+    units = f" {units}" if units.startswith("in ") else f" ({units})" * bool(units)
     lower = [m.words for m in source.ranked if m.better == "lower"]
     tests = counts(frame["n_family"]) if len(frame) else "0"
     return ReportTable(
@@ -53,8 +54,7 @@ def pairs_table(source: RunSource, protocol: Protocol) -> ReportTable | None:
         caption=caption(
             source,
             protocol,
-            f"Difference of the macro means in points{''.join(f', {o}' for o in others)}, with a "
-            "95 % interval"
+            f"Difference of the macro means{units}, with a 95 % interval"
             + (f" (of {listed(lower)} B − A, so that A is better above 0)" if lower else "")
             + "; two-sided "
             "test by patient with the interval's error, Holm-corrected (tests in the family: "
@@ -174,7 +174,8 @@ def sensitivity_table(source: RunSource) -> ReportTable | None:
         title="Sensitivity to choices",
         caption=f"One choice changed at a time. The winner changes in {int(frame['flips'].sum())} "
         f"of {len(frame)} comparisons (overall, by entry, by region; in each space, at each "
-        f"tolerance){which}. Controls do not compete.",
+        f"tolerance){which}. Controls do not compete. Changes of score: "
+        f"{units_of(source.ranked, 'points') or 'as measured'}.",
         columns=(
             ReportColumn("choice", "Choice"),
             ReportColumn("space", "Space"),
@@ -185,7 +186,7 @@ def sensitivity_table(source: RunSource) -> ReportTable | None:
             ReportColumn("winner_then", "Winner then"),
             ReportColumn("kendall_tau", "Kendall's tau", digits=2, right=True),
             ReportColumn("largest_rank_change", "Largest change of rank", digits=1, right=True),
-            ReportColumn("largest_change", "of score, points", digits=2, right=True),
+            ReportColumn("largest_change", "of score", digits=2, right=True),
             ReportColumn("n_models", "Models", right=True),
         ),
         rows=tuple(rows),

@@ -164,7 +164,7 @@ def _columns(measure: Measure) -> list[ReportColumn]:
     lower = measure.better == "lower"
     return [
         ReportColumn(measure.key, measure.head, digits=2, ranked=ranked, lower=lower, right=True),
-        ReportColumn(f"{measure.key}_interval", "95 % interval", right=True),
+        ReportColumn(f"{measure.key}_interval", "95 % interval", right=True, beside=True),
     ]
 
 

@@ -164,7 +164,8 @@ def _table(
     own_rows = source.own_rows(replace(protocol, composition=composition), scope, *named)
     lines: list[Line] = [(sizes[0], "", *sizes[1])]
     unranked, lower, blocks = {0}, set(), {0: "Size"}
-    for measure in source.measures if scope == "lesion" else of_whole_classes(source):
+    measures = list(source.measures) if scope == "lesion" else of_whole_classes(source)
+    for measure in measures:
         blocks[len(lines)] = measure.head
         for model in source.shown:
             if source.is_control(model) or not measure.better:
@@ -186,7 +187,7 @@ def _table(
     return ReportTable(
         name=f"{scope}s{f'_{composition}' * (composition != 'all')}{source.suffix(protocol)}",
         title=source.numbered(scope, title),
-        caption=caption(source, protocol, what, published=bool(printed)),
+        caption=caption(source, protocol, what, measures=measures, published=bool(printed)),
         columns=(
             ReportColumn("model", "Model"),
             ReportColumn("protocol", "Protocol"),

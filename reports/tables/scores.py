@@ -45,7 +45,8 @@ def mean_cell(
     """A mean in its printed unit, with how many values are in it where some are undefined.
 
     A missed structure has no distance, and nothing that was found has no precision: such a mean is
-    over fewer scans, so its number of values stands beside it and it is never the best.
+    over fewer values than that of another measure or model, so their number stands beside it and it
+    is never the best.
 
     Args:
         source: the run.
@@ -58,7 +59,11 @@ def mean_cell(
     value = value_of(rows, measure, model, *key)
     row = rows.get((measure.key, model, *key))
     if row is not None and measure.better:
-        others = (rows.get((other.key, model, *key)) for other in source.alike(measure))
+        others = (
+            rows.get((other.key, name, *key))
+            for other in source.alike(measure)
+            for name in source.models
+        )
         most = max(int(other["n_scores"]) for other in others if other)
         if row["n_scores"] < most:
             return ReportCell(value, f"{int(row['n_scores'])} of {most} values", competes=False)

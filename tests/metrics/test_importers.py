@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from evaluation.cli import build
+from evaluation.commands.metrics import show
 from evaluation.errors import BenchError
 from evaluation.schema import SCORES, read_table, to_arrow
 from evaluation.scoring.importers import (
@@ -87,7 +90,7 @@ def test_challenger_table(tmp_path):
     # Nothing is known of the other metric, so a missing prediction is no mean of 0 there.
     table = summarise(frame[frame["model"] == "A"], "present-only").classes
     assert table[["n", "nsd @ 2 mm"]].to_numpy().tolist() == [[2, 0.25]]
-    assert table["dsc"].isna().all()
+    assert "dsc" not in table
     with pytest.raises(BenchError, match="no column `algorithm`"):
         import_challenger_table(path, "d", "nsd", 2.0)
     path.write_text("algorithm,case,value\nA,1,50\n")
@@ -158,3 +161,27 @@ def test_what_an_import_lacks_is_said(arguments, message):
     error = CliRunner().invoke(build(), ["import", *arguments]).exception
     assert isinstance(error, BenchError)
     assert message in str(error)
+
+
+@pytest.mark.parametrize("value", ["inf", "-1"])
+def test_a_distance_that_is_none_is_refused(tmp_path, value):
+    path = tmp_path / "table.csv"
+    path.write_text(f"algorithm,case,value\na,1,2.5\na,2,NA\na,3,{value}\n")
+    with pytest.raises(BenchError, match="outside 0 or more, in mm") as error:
+        import_challenger_table(path, "word", "hd95", 1.0)
+    assert value in str(error.value)
+    assert "leave it blank" in str(error.value)
+
+
+def test_the_printed_summary_cuts_off_no_number(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = ["dsc", "hd95", "volume_difference", "relative_volume_error", "lesion_precision"]
+    frame = pd.DataFrame([{"class": "liver", "tolerance_mm": 1.0, "status": "scored", "case": "1",
+                           "reference_voxels": 1, "prediction_voxels": 1, "field_mm": 1.0,
+                           **{name: 10.0 + i for i, name in enumerate(metrics)}}])  # fmt: skip
+    show(frame.assign(assd=np.nan, masd=21.0, boundary_iou=22.0), "present-only")
+    text = capsys.readouterr().out
+    for value in (*range(10, 15), 21, 22):
+        assert text.count(f" {value}.0000 ") == 3, value
+    assert "assd" not in text, "nobody measured it"
+    assert max(map(len, text.splitlines())) <= 80

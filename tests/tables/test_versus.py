@@ -85,3 +85,22 @@ def test_the_command_prints_it_and_refuses_what_is_not_there(row, tmp_path: Path
     assert set(pd.read_csv(out)["metric"]) == {"dsc", "nsd"}
     with pytest.raises(BenchError, match="no scores of a metric `hd95`"):
         compare_files([Path(files[0])], [Path(files[1])], Question(metrics=["hd95"]))
+
+
+def test_files_are_compared_by_what_they_share_and_define_alike(row, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.parquet", tmp_path / "two.csv"
+    near = scores(row, "a", 0.03).assign(definition="surface-element")
+    near["hd95"] = 2.0 + np.arange(N) / N
+    near.assign(lesion_f1=0.5).to_parquet(one)
+    far = scores(row, "b", 0.0).assign(definition="surface-element")
+    far["hd95"] = 5.0 + np.arange(N)[::-1] / N
+    far.to_csv(two, index=False)
+    done = CliRunner().invoke(build(), ["compare", str(one), str(two)])
+    assert done.exit_code == 0, done.output
+    assert "lesion_f1" not in done.output
+    # The nearer one is better: by less.
+    assert f"hd95: {two} - {one} = +3.0000 mm" in done.output
+    far.assign(definition="voxel-larger").to_csv(two, index=False)
+    with pytest.raises(BenchError, match="define surfaces and distances otherwise"):
+        compare_files([one], [two], Question(metrics=["hd95"]))
+    assert len(compare_files([one], [two], Question(metrics=["dsc"]))) == 1
