@@ -90,7 +90,9 @@ def simpleitk_peer(a: Mask, b: Mask, spacing: Spacing) -> dict[str, float]:
     for mask in (a, b):
         image = SimpleITK.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
         image.SetSpacing(spacing[::-1])
-        surfaces.append(SimpleITK.GetArrayViewFromImage(SimpleITK.LabelContour(image)) > 0)
+        # A view must not outlive its image, so both images have a name.
+        contour = SimpleITK.LabelContour(image)
+        surfaces.append(SimpleITK.GetArrayViewFromImage(contour) > 0)
         distance = SimpleITK.SignedMaurerDistanceMap(
             image, squaredDistance=False, useImageSpacing=True
         )
