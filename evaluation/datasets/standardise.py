@@ -22,7 +22,7 @@ from evaluation.files.identity import CASE, FileHashes, digest
 from evaluation.files.reading import mapping_of
 from evaluation.files.sums import discard, remember_folder
 from evaluation.files.writing import TEMPORARY_PREFIX, write_json
-from evaluation.volumes.axes import order_of
+from evaluation.volumes.axes import order_of, orders_among
 from evaluation.volumes.headers import companions
 from evaluation.volumes.image_files import Array, Volume, orientation_of, to_ras
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation, pack_masks, union_place
@@ -130,7 +130,9 @@ def made_from(
     fields = {"reader", "reader_args", "classes", "ignore_values", "patient_pattern", "grid_axes"}
     names = [entry.name for entry in scope]
     scan = [card.modality_of(raw.case), card.sequence_of(raw.case, raw.sequence)]
-    return digest(CASE, card.model_dump(mode="json", include=fields), names, scan, sources)
+    kept = card.model_dump(mode="json", include=fields)
+    kept["grid_axes"] = orders_among(card.grid_axes)
+    return digest(CASE, kept, names, scan, sources)
 
 
 def standardised(

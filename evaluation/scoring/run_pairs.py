@@ -21,7 +21,7 @@ from evaluation.protocol import STUDY_SPACES, Kind, Space
 from evaluation.scoring.comparing import Asked, Comparison
 from evaluation.scoring.pipeline import thread_memory
 from evaluation.studies.record import Study
-from evaluation.volumes.axes import AS_STORED, AxisOrder, along_ras
+from evaluation.volumes.axes import AxisOrder, along_ras, slice_axis
 from evaluation.volumes.crop import box_round, cut
 from evaluation.volumes.image_files import spacing_of
 from evaluation.volumes.resample import grid_of_spacing, resample_nearest
@@ -162,7 +162,7 @@ def _in_space(
         if spacing_mm is None or not protocol.has_space(space):
             raise BenchError(f"the study `{pairs.study.id}` has no grid `{space}`")
         if crop is not None and crop.keeps_slices:
-            across = AS_STORED.index(axes[2])
+            across = slice_axis(axes)
             sides = list(spacing_mm)
             sides[across] = spacing_of(reference.affine)[across]
             spacing_mm = sides[0], sides[1], sides[2]

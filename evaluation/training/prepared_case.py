@@ -63,9 +63,10 @@ def prepare_case(
     Raises:
         BenchError: the image cannot be normalised (see `crop_and_normalise`).
     """
+    stored = image.array.shape
     image, reference = turned(image, axes), turned_masks(reference, axes)
     grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
-    marked = points_on(grid, {n: turned_points(found, axes) for n, found in points.items()})
+    marked = points_on(grid, {n: turned_points(found, axes, stored) for n, found in points.items()})
     resampled = resample_image(image.array, grid)
     normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))
     parts = [resample_labels(layer, grid)[box] for layer in reference.layers]

@@ -22,6 +22,7 @@ from evaluation.metrics.catalogue import versions_of
 from evaluation.models.card import find_model
 from evaluation.models.identity import watched
 from evaluation.studies.record import find_study
+from evaluation.volumes.axes import orders_among
 from evaluation.workflow.plan import Plan
 
 
@@ -44,6 +45,7 @@ def standardise_digest(card: DatasetCard, config: RunConfig) -> str:
     fields = {"modality", "sequence", "case_patterns", "folder", "reader", "reader_args"}
     fields |= {"classes", "ignore_values", "exclude", "patient_pattern", "markers", "grid_axes"}
     kept = card.model_dump(mode="json", include=fields)
+    kept["grid_axes"] = orders_among(card.grid_axes)
     return digest(CASE, kept, scope_digest(card, config), raw_state(card, config))
 
 
