@@ -67,7 +67,8 @@ def turned_masks(masks: Segmentation, order: AxisOrder) -> Segmentation:
 def turned_points(points: Array, order: AxisOrder, shape: Sequence[int]) -> Array:
     """Voxel indices (N, 3) of a volume (shape along R, A, S), as indices of the turned volume."""
     back = np.linalg.inv(inv_ornt_aff(_turn(AS_STORED, order), tuple(shape)))
-    return np.rint(points @ back[:3, :3].T + back[:3, 3]).astype(points.dtype)
+    moved: Array = np.rint(points @ back[:3, :3].T + back[:3, 3]).astype(points.dtype)
+    return moved
 
 
 def turned_back(masks: Segmentation, order: AxisOrder) -> Segmentation:
