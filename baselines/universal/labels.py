@@ -102,8 +102,9 @@ class UniSegModel(LabelModel):
 
     def build(self) -> UniSeg:
         """The network, tied to the patch."""
-        counts = list(self.outputs.values())
-        return UniSeg(counts, self.preset.training.patch, self.preset.network.widths)
+        counts, sizes = list(self.outputs.values()), self.preset.network
+        resolutions = sizes.prompt_level.bit_length()  # 1x, 2x, ... up to the prompt's
+        return UniSeg(counts, self.preset.training.patch, sizes.widths[:resolutions])
 
     def logits(self, image: Tensor, dataset: str) -> Tensor:
         """Logits (B, labels, X, Y, Z) of one task."""

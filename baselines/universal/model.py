@@ -38,6 +38,10 @@ class UniversalModel(SegmentationModel, ABC):
         super().__init__()
         self.preset, self.known = preset, known
         self.network = self.build()
+        if preset.training.device == "cpu":
+            # Convolutions of few channels take torch's CPU kernels half the time with the channels
+            # innermost, a step of `demo` a fifth less.
+            self.network.to(memory_format=torch.channels_last_3d)
 
     @abstractmethod
     def build(self) -> nn.Module:

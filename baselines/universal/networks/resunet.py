@@ -29,9 +29,13 @@ class PreActivated(nn.Module):
             channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False
         )
 
+    def active(self, feature: Tensor) -> Tensor:
+        """What the convolution reads: (B, channels, X, Y, Z), normalised, not negative."""
+        return functional.relu(self.norm(feature))
+
     def forward(self, feature: Tensor) -> Tensor:
         """(B, channels, X, Y, Z) to (B, out_channels, X, Y, Z)."""
-        answer: Tensor = self.conv(functional.relu(self.norm(feature)))
+        answer: Tensor = self.conv(self.active(feature))
         return answer
 
 
@@ -47,8 +51,19 @@ class ResidualBlock(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, channels, X, Y, Z) to (B, out_channels, X, Y, Z)."""
-        answer: Tensor = self.conv2(self.conv1(feature)) + self.shortcut(feature)
+        if isinstance(self.shortcut, PreActivated):
+            inner, beside = together(feature, self.conv1, self.shortcut)
+        else:
+            inner, beside = self.conv1(feature), feature
+        answer: Tensor = self.conv2(inner) + beside
         return answer
+
+
+def together(feature: Tensor, one: PreActivated, other: PreActivated) -> tuple[Tensor, ...]:
+    """What two of the same kernel make of one feature: norm, ReLU and reading of it done once."""
+    weight = torch.cat([one.conv.weight, other.conv.weight])
+    found = functional.conv3d(one.active(feature), weight, padding=one.conv.padding)
+    return found.split([one.conv.out_channels, other.conv.out_channels], dim=1)
 
 
 class Stem(nn.Sequential):

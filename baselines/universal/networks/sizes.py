@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from evaluation.files.records import Record
@@ -27,6 +29,11 @@ class NetworkSizes(MedFormerSizes):
 
     fusion_blocks: tuple[int, int, int, int, int] = Field(
         (2, 2, 4, 2, 2), description="Hermes-R: prior fusion at encoder 4x, 8x, 16x, decoder 8x, 4x"
+    )
+    prompt_level: Literal[8, 16] = Field(
+        16,
+        description="UniSeg: the resolution of its prompt, which is the body's coarsest; 16 as "
+        "published",
     )
     prior_length: int = Field(10, ge=1, description="Hermes: tokens of one modality")
     prior_scale: float = Field(

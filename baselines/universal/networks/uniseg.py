@@ -18,7 +18,6 @@ from baselines.universal.networks.sizes import WIDTHS
 from evaluation.errors import BenchError
 
 _SLOPE = 0.01
-_HALVINGS = 4
 
 
 class FusionBlock(nn.Module):
@@ -74,7 +73,7 @@ class UniSeg(nn.Module):
     Args:
         classes: for each task the number of its classes, background included.
         patch: size of every image, training's and later.
-        widths: channels of the five resolutions.
+        widths: channels of the resolutions, five as published; the prompt has the coarsest.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class UniSeg(nn.Module):
         self.classes = tuple(classes)
         self.patch = tuple(patch)
         self.encoder = Encoder(widths)
-        size = [length >> _HALVINGS for length in patch]
+        size = [length >> len(widths) - 1 for length in patch]
         self.fusion = PromptFusion(widths[-1], len(classes), size)
         self.decoder = Decoder(widths, extra=1)
         self.head = nn.Conv3d(widths[0], max(classes), 1)
