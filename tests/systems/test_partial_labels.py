@@ -120,6 +120,8 @@ def test_channels_of_other_tasks_get_exactly_no_gradient(system):
 
 def test_uniseg_refuses_a_batch_of_two_tasks():
     model = model_of("uniseg")
+    side = PATCH[0] // model.preset.network.prompt_level
+    assert model.network.fusion.prompt.shape[2] == side
     with pytest.raises(Exception, match="one task"):
         model.loss(batch_of(model, "acdc", "msd_spleen"))
 

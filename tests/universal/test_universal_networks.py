@@ -9,7 +9,7 @@ from baselines.universal.networks.hermes import FusedResUNet, hermes_r, weights_
 from baselines.universal.networks.multi_decoder import MultiDecoder
 from baselines.universal.networks.multitalent import MultiTalent
 from baselines.universal.networks.priors import PriorSizes, task_lists
-from baselines.universal.networks.resunet import Decoder, Encoder, ResUNet
+from baselines.universal.networks.resunet import Decoder, Encoder, ResidualBlock, ResUNet
 from baselines.universal.networks.uniseg import UniSeg
 from evaluation.errors import BenchError
 from evaluation.training.counting import count_weights, weightless
@@ -156,6 +156,19 @@ def test_uniseg_reads_the_channels_of_its_task():
     logits.square().mean().backward()
     assert reached(network.head.weight) == [0, 1, 2]
     assert network.fusion.prompt.shape == (1, 3, 2, 2, 3)
+
+
+def test_uniseg_has_its_prompt_at_8x_on_a_body_of_four_resolutions():
+    network = UniSeg([2, 5], (32, 32, 48), SMALL[:4])
+    assert network.fusion.prompt.shape == (1, 2, 4, 4, 6)
+    assert network(torch.randn(1, 1, 32, 32, 48), 1).shape == (1, 5, 32, 32, 48)
+
+
+def test_a_block_reads_its_input_once_and_means_both_convolutions():
+    block = ResidualBlock(6, 4).double()
+    feature = torch.randn(2, 6, 5, 7, 4, dtype=torch.float64)
+    apart = block.conv2(block.conv1(feature)) + block.shortcut(feature)
+    torch.testing.assert_close(block(feature), apart, rtol=0, atol=1e-12)
 
 
 def test_uniseg_tells_its_tasks_apart():
