@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from baselines.universal.config import Preset
 from baselines.universal.entries import Catalogue, Entry
@@ -41,7 +42,7 @@ class UniversalModel(SegmentationModel, ABC):
         if preset.training.device == "cpu":
             # Convolutions of few channels take torch's CPU kernels half the time with the channels
             # innermost, a step of `demo` a fifth less.
-            self.network.to(memory_format=torch.channels_last_3d)
+            convert_conv3d_weight_memory_format(self.network, torch.channels_last_3d)
 
     @abstractmethod
     def build(self) -> nn.Module:

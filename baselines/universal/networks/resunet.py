@@ -63,7 +63,7 @@ def together(feature: Tensor, one: PreActivated, other: PreActivated) -> tuple[T
     """What two of the same kernel make of one feature: norm, ReLU and reading of it done once."""
     weight = torch.cat([one.conv.weight, other.conv.weight])
     found = functional.conv3d(one.active(feature), weight, padding=one.conv.padding)
-    return found.split([one.conv.out_channels, other.conv.out_channels], dim=1)
+    return torch.split(found, [one.conv.out_channels, other.conv.out_channels], dim=1)
 
 
 class Stem(nn.Sequential):
