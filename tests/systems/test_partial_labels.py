@@ -118,10 +118,14 @@ def test_channels_of_other_tasks_get_exactly_no_gradient(system):
     assert (gradient[2:] == 0).all()
 
 
-def test_uniseg_refuses_a_batch_of_two_tasks():
+def test_uniseg_has_its_prompt_where_the_preset_says():
     model = model_of("uniseg")
     side = PATCH[0] // model.preset.network.prompt_level
     assert model.network.fusion.prompt.shape[2] == side
+
+
+def test_uniseg_refuses_a_batch_of_two_tasks():
+    model = model_of("uniseg")
     with pytest.raises(Exception, match="one task"):
         model.loss(batch_of(model, "acdc", "msd_spleen"))
 
