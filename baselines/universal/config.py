@@ -140,11 +140,19 @@ class Presets(Record):
 
     def changed(self, changes: dict[str, Any]) -> dict[str, Any]:
         """The values with those of a variant, which also replace what single systems have."""
-        values = self.model_dump(mode="json")
-        for system, own in values["systems"].items():
-            again = {key: value for key, value in changes.items() if key in own}
-            values["systems"][system] = merged(own, again)
-        return merged(values, changes)
+        return _joined(self.model_dump(mode="json"), changes)
+
+
+def _joined(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `change`: the last word has whoever speaks last.
+
+    What `change` says of all systems also replaces what `base` says of single ones.
+    """
+    systems = {
+        system: merged(own, {key: value for key, value in change.items() if key in own})
+        for system, own in base.get("systems", {}).items()
+    }
+    return merged({**base, "systems": systems}, change)
 
 
 def load_preset(source: PresetSource = None) -> Presets:
@@ -153,7 +161,7 @@ def load_preset(source: PresetSource = None) -> Presets:
     Raises:
         BenchError: no such preset, or an invalid one. A fault within a section is found by `of`.
     """
-    return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, Presets, "universal")
+    return read_preset(source or DEFAULT_PRESET, PRESET_FOLDER, Presets, "universal", _joined)
 
 
 def system_of(model: str, options: Mapping[str, object] | None = None) -> str:

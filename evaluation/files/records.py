@@ -221,13 +221,20 @@ def preset_names(folder: Path) -> list[str]:
     return [path.stem for path in visible(folder, "*.yaml")]
 
 
-def read_preset(source: str | Mapping[str, Any], folder: Path, kind: type[R], title: str) -> R:
+def read_preset(
+    source: str | Mapping[str, Any],
+    folder: Path,
+    kind: type[R],
+    title: str,
+    join: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] | None = None,
+) -> R:
     """A preset: of the folder by its name, a file of the user's, or the values that a run keeps.
 
     A path that ends in `.yaml` is a file.
 
     A preset with the key `extends: NAME` is that other preset with what it says itself: sections
-    are merged key by key, everything else is replaced.
+    are merged key by key, everything else is replaced. `join(base, change)` takes the place of
+    this where presets of a kind want more (`merged` without it).
 
     Raises:
         BenchError: no such preset, an invalid one (file, field and what was found), or presets
@@ -236,7 +243,7 @@ def read_preset(source: str | Mapping[str, Any], folder: Path, kind: type[R], ti
     if isinstance(source, Mapping):
         return validated(source, f"the run's {title} preset", kind)
     path = _preset_file(source, folder, title)
-    return validated(_extended(path, folder, title, ()), path, kind)
+    return validated(_extended(path, folder, title, (), join or merged), path, kind)
 
 
 def is_preset_file(name: object) -> bool:
@@ -257,7 +264,13 @@ def _preset_file(name: str, folder: Path, title: str, named_in: Path | None = No
     return path
 
 
-def _extended(path: Path, folder: Path, title: str, before: tuple[Path, ...]) -> dict[str, Any]:
+def _extended(
+    path: Path,
+    folder: Path,
+    title: str,
+    before: tuple[Path, ...],
+    join: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
     if path in before:
         raise BenchError("presets extend each other in a circle", file=path)
     values = read_mapping(path)
@@ -265,7 +278,7 @@ def _extended(path: Path, folder: Path, title: str, before: tuple[Path, ...]) ->
     if parent is None:
         return values
     base = _preset_file(str(parent), folder, title, path)
-    return merged(_extended(base, folder, title, (*before, path)), values)
+    return join(_extended(base, folder, title, (*before, path), join), values)
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

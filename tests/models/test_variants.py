@@ -71,6 +71,22 @@ def test_every_variant_is_a_row_with_its_settings_and_seed(tmp_path: Path) -> No
     assert find_model("short").id == "short"
 
 
+def test_a_preset_that_extends_another_has_the_last_word_on_single_systems(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "extends: demo\nname: mine\ndescription: d\nnetwork: {widths: [4, 4, 8, 8, 8]}\n"
+        "training: {steps: 9}\nsystems: {hermes-m: {training: {steps: 8}}}\n"
+    )
+    demo, changed = load_preset("demo"), load_preset(str(mine))
+    for system, steps in {"hermes-r": 9, "hermes-m": 8, "resunet": 9, "uniseg": 9}.items():
+        preset, before = changed.of(system), demo.of(system)
+        assert preset.training.steps == steps
+        assert preset.network.widths == (4, 4, 8, 8, 8)
+        # What the child does not name stays the system's own.
+        assert preset.training.learning_rate == before.training.learning_rate
+        assert preset.training.sampling == before.training.sampling
+
+
 @pytest.mark.parametrize(
     ("variants", "words"),
     [
