@@ -23,11 +23,12 @@ from evaluation.paths import RunPaths
 from evaluation.training.grid import resample_labels, triple
 from evaluation.training.predict import own_image, window_of
 from evaluation.training.windows import total_weights, window_weights
+from evaluation.volumes.axes import along_ras, array_turned_back, turned, turned_masks
 
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """A case on the network's own grid.
+    """A case on the network's own grid, its axes towards R, A, S.
 
     Args:
         dataset: its entry.
@@ -69,23 +70,25 @@ def heat_maps(model: HermesModel, paths: RunPaths, dataset: str, case: str) -> H
     entry = model.known.of(dataset)
     assert entry is not None
     image = read_image_case(paths.case(dataset, case))
-    own = own_image(image.image(), image.modality, model.preset.grid)
+    axes = image.grid_axes
+    own = own_image(turned(image.image(), axes), image.modality, model.preset.grid)
     box = tuple(slice(o, o + n) for o, n in zip(own.origin, own.crop.shape, strict=True))
-    _, reference = read_reference(paths.case(dataset, case))
+    reference = turned_masks(read_reference(paths.case(dataset, case))[1], axes)
     masks = [
         resample_labels(reference.mask(name).astype(np.uint8), own.grid)[box] > 0
         if name in reference.classes
         else np.zeros(tuple(own.crop.shape), dtype=bool)
         for name in entry.classes
     ]
+    maps = _blended(model, own.crop, entry, image.sequence).numpy()
     return HeatMaps(
         dataset=dataset,
         case=case,
         names=entry.classes,
-        image=own.crop.numpy(),
-        maps=_blended(model, own.crop, entry, image.sequence).numpy(),
-        references=np.stack(masks),
-        spacing_mm=model.preset.grid.spacing_mm,
+        image=array_turned_back(own.crop.numpy(), axes),
+        maps=np.stack([array_turned_back(found, axes) for found in maps]),
+        references=np.stack([array_turned_back(mask, axes) for mask in masks]),
+        spacing_mm=along_ras(own.grid.own_mm, axes),
     )
 
 
@@ -120,7 +123,7 @@ def chosen_case(paths: RunPaths, dataset: str, names: Sequence[str], cases: Sequ
     """The case that shows most of an entry's tasks, the first of several."""
 
     def shown(case: str) -> int:
-        _, reference = read_reference(paths.case(dataset, case))
+        reference = read_reference(paths.case(dataset, case))[1]
         return sum(name in reference.classes and bool(reference.mask(name).any()) for name in names)
 
     return max(cases, key=shown)

@@ -55,7 +55,7 @@ def own_image(image: Volume, modality: Modality, settings: Grid) -> OwnImage:
         BenchError: see `crop_and_normalise`.
     """
     x, y, z = image.array.shape
-    grid = GridMap((x, y, z), image.spacing_mm, settings.spacing_mm)
+    grid = GridMap((x, y, z), image.spacing_mm, settings.sides_for(image.spacing_mm[2]))
     crop, box = crop_and_normalise(resample_image(image.array, grid), modality, settings)
     origin = (box[0].start, box[1].start, box[2].start)
     return OwnImage(torch.from_numpy(crop), origin, grid)

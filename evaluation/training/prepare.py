@@ -29,7 +29,7 @@ from evaluation.spent import SPENT_FILE, Meter
 from evaluation.training.cases import cases_of_split, datasets_of_run, patients_of_split
 from evaluation.training.grid import GridMap
 from evaluation.training.prepared_case import prepare_case
-from evaluation.training.settings import Grid, Millimetres, Triple
+from evaluation.training.settings import Grid, Triple
 from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import (
     FORMAT,
@@ -41,7 +41,7 @@ from evaluation.training.store import (
     read_record,
     store_folder,
 )
-from evaluation.volumes.axes import along_ras
+from evaluation.volumes.axes import along_ras, slice_axis
 from evaluation.volumes.image_files import read_volume
 
 LOCK_FILE = ".lock"
@@ -74,7 +74,7 @@ def prepare_run(paths: RunPaths, config: RunConfig, grid: Grid, *, jobs: int = 1
         for dataset in datasets
     }
     with _alone(store):
-        _check_disk(store, _estimated_bytes(paths, cases, grid.spacing_mm))
+        _check_disk(store, _estimated_bytes(paths, cases, grid))
         return _prepare_cases(paths, config, store, grid, cases, jobs)
 
 
@@ -180,18 +180,17 @@ def _records(paths: RunPaths, cases: Mapping[str, Sequence[str]]) -> Iterator[Ca
             yield read_case_record(paths.case(dataset, case))
 
 
-def _estimated_bytes(
-    paths: RunPaths, cases: Mapping[str, Sequence[str]], own_mm: Millimetres
-) -> int:
+def _estimated_bytes(paths: RunPaths, cases: Mapping[str, Sequence[str]], grid: Grid) -> int:
     """Upper estimate: float16 image and uint8 layers of the uncropped own grid."""
     return sum(
-        int(np.prod(_own_shape(record, own_mm))) * (2 + record.n_layers)
+        int(np.prod(_own_shape(record, grid))) * (2 + record.n_layers)
         for record in _records(paths, cases)
     )
 
 
-def _own_shape(record: CaseRecord, own_mm: Millimetres) -> Triple:
-    sides = along_ras(own_mm, record.grid_axes)
+def _own_shape(record: CaseRecord, grid: Grid) -> Triple:
+    order = record.grid_axes
+    sides = along_ras(grid.sides_for(record.spacing_mm[slice_axis(order)]), order)
     return GridMap(record.shape, record.spacing_mm, sides).own_shape
 
 

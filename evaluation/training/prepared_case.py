@@ -65,7 +65,8 @@ def prepare_case(
     """
     stored = image.array.shape
     image, reference = turned(image, axes), turned_masks(reference, axes)
-    grid = GridMap(triple(image.array.shape), image.spacing_mm, settings.spacing_mm)
+    sides = settings.sides_for(image.spacing_mm[2])
+    grid = GridMap(triple(image.array.shape), image.spacing_mm, sides)
     marked = points_on(grid, {n: turned_points(found, axes, stored) for n, found in points.items()})
     resampled = resample_image(image.array, grid)
     normalised, box = crop_and_normalise(resampled, modality, settings, keep=box_of(marked))

@@ -20,13 +20,26 @@ Range = tuple[float, float]
 Probability = float
 
 
-class Grid(Record):
-    """The grid that networks see, the same for all entries, and its intensities.
+class ThickSlices(Record):
+    """The grid of scans with thick slices, such as short axes of the heart.
 
+    Their slices cannot be thinner than they were taken, and what they show is large: on a coarse
+    grid a window of the same voxels holds it.
+    """
+
+    above_mm: VoxelMm = Field(description="scans with larger spacing along the third axis")
+    spacing_mm: Millimetres
+
+
+class Grid(Record):
+    """The grid that networks see, and its intensities.
+
+    The same for all entries; scans with thick slices may have another one, a matter of each scan.
     Networks with the same grid read one prepared store.
     """
 
     spacing_mm: Millimetres
+    thick_slices: ThickSlices | None = None
     crop_above: float | None = Field(
         default=0.0, description="bounding box of image > this is kept; null: the whole scan"
     )
@@ -35,6 +48,11 @@ class Grid(Record):
         default=(0.5, 99.5), description="of every modality but CT, which has no fixed unit"
     )
     rescale_unit: bool = Field(default=False, description="map the z-scores to [0, 1]")
+
+    def sides_for(self, slice_mm: float) -> Millimetres:
+        """Sides of the own voxels for a scan with that spacing along the own third axis."""
+        thick = self.thick_slices
+        return thick.spacing_mm if thick and slice_mm > thick.above_mm else self.spacing_mm
 
 
 class Augmentation(Record):

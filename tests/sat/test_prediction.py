@@ -1,5 +1,6 @@
 """Prediction: windows, blending, the way to the native grid, packing, the adapter's pieces."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from evaluation.training.checkpoints import save_content
 from evaluation.training.grid import (
     padded_shape,
 )
-from evaluation.training.predict import blended_probabilities
+from evaluation.training.predict import blended_probabilities, own_image
 from evaluation.training.prepared_case import prepare_case
+from evaluation.training.settings import ThickSlices
 from evaluation.training.windows import total_weights, window_corners, window_weights
-from evaluation.volumes.axes import turned, turned_masks
+from evaluation.volumes.axes import along_ras, turned, turned_masks
 from evaluation.volumes.image_files import Volume
 from sat.adapter import SatNano
 from sat.features import WindowFeatures
@@ -90,6 +92,28 @@ def test_an_axis_order_is_a_turned_scan(toy_model, toy, tmp_path):
         np.testing.assert_array_equal(
             np.load(tmp_path / "a" / name), np.load(tmp_path / "b" / name)
         )
+
+
+def test_scans_with_thick_slices_have_a_grid_of_their_own(toy_model, toy, tmp_path):
+    """The axis across the slices decides, for the store and for a prediction alike."""
+    image, reference = toy.scan(0)  # sides of 1 x 1 x 2 mm, the third along S
+    (name, *_), rows = reference.classes, toy_model.book.embeddings[:1]
+    thick = ThickSlices(above_mm=1.5, spacing_mm=(3, 2, 4))
+    grid = toy_model.preset.grid.model_copy(update={"thick_slices": thick})
+    model = copy.copy(toy_model)
+    model.preset = toy_model.preset.model_copy(update={"grid": grid})
+    for order, sides in (("RAS", (3, 2, 4)), ("ASR", toy_model.preset.grid.spacing_mm)):
+        own = own_image(turned(image, order), "mri", grid)
+        assert own.grid.own_mm == sides
+        folder = tmp_path / order
+        record = prepare_case(folder, "toy", "a", "mri", image, reference, grid, axes=order)
+        assert record.shape == tuple(own.crop.shape)
+        np.testing.assert_array_equal(
+            np.load(folder / "image.npy"), own.crop.numpy().astype(np.float16)
+        )
+        answer = segment(model, image, "mri", [name], rows, axes=order)
+        assert answer.segmentation.shape == image.array.shape
+        assert answer.own_grid.affine[:3, :3].sum(axis=0) == pytest.approx(along_ras(sides, order))
 
 
 def test_features_beyond_the_memory_go_to_a_scratch_file(toy_model):

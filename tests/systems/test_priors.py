@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from baselines.universal.config import load_preset
 from baselines.universal.entries import catalogue
-from baselines.universal.heat_maps import HeatMaps, best_slice, likeness_maps
+from baselines.universal.heat_maps import HeatMaps, best_slice, heat_maps, likeness_maps
 from baselines.universal.masks import HermesModel, with_null
 from baselines.universal.prior_figures import heat_map_figure, similarity_figure
 from baselines.universal.similarity import RULES, prior_levels, similarities
 from baselines.universal.systems import new_model
+from evaluation.cases import CaseRecord, write_case
+from evaluation.paths import RunPaths
+from evaluation.volumes.axes import AS_STORED, array_turned_back, turned, turned_masks
+from evaluation.volumes.image_files import Volume
+from evaluation.volumes.segmentation import Segmentation, pack_masks
 
 SCOPE = {
     "acdc": ("myocardium", "left ventricle cavity"),
@@ -42,6 +49,40 @@ def test_a_heat_map_is_the_logit_map(system: str) -> None:
     torch.testing.assert_close(maps, logits, rtol=0, atol=1e-12)
     # The masks of a prediction end where the map is 0.
     np.testing.assert_array_equal(maps[:, :2] > 0, answers > 0.5)
+
+
+def test_heat_maps_of_a_scan_sliced_along_another_axis_are_those_of_the_turned_scan(
+    tmp_path: Path,
+) -> None:
+    """A short axis whose slices lie towards A, and the same voxels with the slices last."""
+    model, paths = model_of("hermes-r"), RunPaths(tmp_path)
+    image = np.random.default_rng(0).random((20, 9, 24)).astype(np.float32) + 1
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[5:12, 3:6, 8:20] = True
+    found = []
+    for case, order in (("coronal", "RSP"), ("axial", "RAS")):
+        turn = AS_STORED if order == "RSP" else "RSP"
+        stored = turned(Volume(image, np.diag([6.0, 8.0, 6.0, 1.0])), turn)
+        affine = np.diag([*stored.spacing_mm, 1.0])
+        ball = turned_masks(pack_masks({"myocardium": mask}, np.eye(4), "annotated"), turn)
+        record = CaseRecord(
+            dataset="acdc", case=case, patient=case, modality="mri", shape=stored.array.shape,
+            spacing_mm=stored.spacing_mm, source_orientation="RAS", n_layers=1,
+            classes=dict(ball.classes), grid_axes=order,
+        )  # fmt: skip
+        masks = Segmentation(ball.layers, affine, ball.classes)
+        write_case(paths.case("acdc", case), Volume(stored.array, affine), masks, record)
+        found.append(heat_maps(model, paths, "acdc", case))
+    coronal, axial = found
+    sides = model.preset.grid.spacing_mm
+    assert coronal.spacing_mm == (sides[0], sides[2], sides[1])
+    assert coronal.references.any()
+    for ours, theirs in (
+        (coronal.image, axial.image),
+        *zip(coronal.maps, axial.maps, strict=True),
+        *zip(coronal.references, axial.references, strict=True),
+    ):
+        np.testing.assert_array_equal(ours, array_turned_back(theirs, "RSP"))
 
 
 def test_every_rule_gives_cosines_of_the_tables() -> None:
