@@ -33,7 +33,7 @@ COLOURS: tuple[str, ...] = (
     "#56B4E9",  # sky blue
     "#D55E00",  # vermilion
     "#F0E442",  # yellow
-    "#000000",  # black
+    "#999999",  # grey: on black, hatches, edges and error bars would not show
 )
 HATCHES: tuple[str, ...] = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "ooo", "++++")
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
