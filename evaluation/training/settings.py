@@ -6,11 +6,14 @@ checkpoint, so a prediction never depends on a file that changed since the train
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from evaluation.files.records import Record
+from evaluation.volumes.axes import AS_STORED, SLICES_LAST, AxisOrder, order_of
 
 Triple = tuple[int, int, int]
 # Finer than any scanner of bodies, and coarser than any organ.
@@ -39,7 +42,8 @@ class Grid(Record):
     """
 
     spacing_mm: Millimetres
-    thick_slices: ThickSlices | None = None
+    # Left out of digests where it is not said: what was prepared and trained before stays valid.
+    thick_slices: ThickSlices | None = Field(default=None, exclude_if=lambda thick: thick is None)
     crop_above: float | None = Field(
         default=0.0, description="bounding box of image > this is kept; null: the whole scan"
     )
@@ -52,7 +56,26 @@ class Grid(Record):
     def sides_for(self, slice_mm: float) -> Millimetres:
         """Sides of the own voxels for a scan with that spacing along the own third axis."""
         thick = self.thick_slices
-        return thick.spacing_mm if thick and slice_mm > thick.above_mm else self.spacing_mm
+        # Headers give 5.00001 for 5 mm; to 0.01 mm as where the slice axis is found (`order_of`).
+        if thick is None or round(slice_mm, 2) <= thick.above_mm:
+            return self.spacing_mm
+        return thick.spacing_mm
+
+    def order_for(self, spacing_mm: Sequence[float]) -> AxisOrder:
+        """Axis order of a scan that belongs to no entry, with that spacing along R, A, S.
+
+        Thick slices lie last, as the cards of entries with oblique ones say; others as stored.
+        """
+        thick = self.thick_slices
+        if thick is None or round(max(spacing_mm), 2) <= thick.above_mm:
+            return AS_STORED
+        return order_of(SLICES_LAST, spacing_mm)
+
+    @model_validator(mode="after")
+    def _thick_is_coarser(self) -> Self:
+        if self.thick_slices and prod(self.thick_slices.spacing_mm) < prod(self.spacing_mm):
+            raise ValueError("thick_slices.spacing_mm has smaller voxels than spacing_mm")
+        return self
 
 
 class Augmentation(Record):

@@ -16,7 +16,7 @@ from evaluation.training.grid import (
 )
 from evaluation.training.predict import blended_probabilities, own_image
 from evaluation.training.prepared_case import prepare_case
-from evaluation.training.settings import ThickSlices
+from evaluation.training.settings import Grid, ThickSlices
 from evaluation.training.windows import total_weights, window_corners, window_weights
 from evaluation.volumes.axes import along_ras, turned, turned_masks
 from evaluation.volumes.image_files import Volume
@@ -114,6 +114,29 @@ def test_scans_with_thick_slices_have_a_grid_of_their_own(toy_model, toy, tmp_pa
         answer = segment(model, image, "mri", [name], rows, axes=order)
         assert answer.segmentation.shape == image.array.shape
         assert answer.own_grid.affine[:3, :3].sum(axis=0) == pytest.approx(along_ras(sides, order))
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "order"),
+    [
+        ((1.4, 1.4, 8), "RAS"), ((1.4, 8, 1.4), "RSP"), ((8, 1.4, 1.4), "ASR"),
+        ((1, 5.00001, 1), "RAS"), ((1, 5.01, 1), "RSP"), ((1, 4, 1), "RAS"),
+    ],
+)  # fmt: skip
+def test_thick_slices_lie_last_in_a_scan_of_no_entry(spacing_mm, order):
+    thick = Grid(spacing_mm=(1, 1, 3), thick_slices=ThickSlices(above_mm=5, spacing_mm=(3, 3, 8)))
+    assert thick.order_for(spacing_mm) == order
+    assert Grid(spacing_mm=(1, 1, 3)).order_for(spacing_mm) == "RAS"
+    own = turned(Volume(np.zeros((4, 4, 4), np.float32), np.diag([*spacing_mm, 1.0])), order)
+    coarse = max(spacing_mm) > 5.005
+    assert thick.sides_for(own.spacing_mm[2]) == ((3, 3, 8) if coarse else (1, 1, 3))
+
+
+def test_a_grid_without_thick_slices_is_the_grid_that_it_was():
+    """Its digest names prepared stores and is in checkpoints of versions before the key."""
+    assert "thick_slices" not in Grid(spacing_mm=(1, 1, 3)).model_dump()
+    with pytest.raises(ValueError, match="smaller voxels"):
+        Grid(spacing_mm=(1, 1, 3), thick_slices=ThickSlices(above_mm=5, spacing_mm=(0.7, 0.7, 6)))
 
 
 def test_features_beyond_the_memory_go_to_a_scratch_file(toy_model):

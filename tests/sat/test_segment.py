@@ -33,6 +33,7 @@ from evaluation.volumes.image_files import (
 )
 from evaluation.volumes.segmentation import Segmentation, pack_masks
 from sat.model import SatModel
+from sat.predict import segment
 from sat.prompts.book import PromptBook
 from sat.segment.answer import flattened
 from sat.segment.many import scans_in, segment_all
@@ -113,6 +114,25 @@ def test_one_file_a_class_on_the_scan_s_own_grid(ask, scan):
     assert record["orientation"] == "LPI"
     assert record["classes"][1]["asked"] == ["LIVER", "liver"]
     assert (out / "overlay.png").stat().st_size > 5000
+
+
+def test_thick_slices_lie_as_the_entries_of_the_training_had_them(ask, model, phantom, tmp_path):
+    """A checkpoint with a grid for thick slices: coronal ones are its third axis."""
+    values = model.preset.model_dump()
+    values["grid"]["thick_slices"] = {"above_mm": 15, "spacing_mm": (12, 12, 20)}
+    preset = type(model.preset).model_validate(values)
+    thick = SatModel(preset, model.book, {"word": TRAINED}, model.network).eval()
+    save_content(tmp_path / "thick.pt", thick.content())
+    coronal = phantom.image[:, ::2], np.diag([8.0, 16, 10, 1])
+    write_volume(tmp_path / "coronal.nii.gz", Volume(*coronal))
+    changes = {"checkpoint": tmp_path / "thick.pt", "overlay": False}
+    out, found, _ = ask(tmp_path / "coronal.nii.gz", "liver", **changes)
+    image = read_volume(tmp_path / "coronal.nii.gz")
+    prompts, embeddings = embed(thick, "ct", resolve(thick, "ct", ["liver"]), None)
+    names = [prompt.name for prompt in prompts]
+    expected = segment(thick, image, "ct", names, embeddings, axes="RSP").segmentation
+    assert 0 < expected.mask("liver").mean() < 1
+    assert np.array_equal(read_volume(out / found[0].file).array > 0, expected.mask("liver"))
 
 
 def test_orientation_and_format_do_not_change_the_anatomy(ask, phantom, scan, tmp_path):
