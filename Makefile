@@ -94,7 +94,7 @@ hermes-small: $(READY) ## the second study on virtual patients: its tables, figu
 	    $(BIN)/satbench universal priors --run results/hermes-small --model $$model || exit 1; \
 	done
 
-ablation: $(READY) ## class ids, text and knowledge on virtual patients: twelve trainings
+ablation: $(READY) ## class ids, text and knowledge on virtual patients: an hour
 	$(SNAKEMAKE) --configfile config/ablation.yaml --until split
 	$(BIN)/satbench train --run results/ablation --model sat-nano --stage prepare
 	$(BIN)/satbench sat ablation --run results/ablation
