@@ -123,7 +123,7 @@ def chosen_case(paths: RunPaths, dataset: str, names: Sequence[str], cases: Sequ
     """The case that shows most of an entry's tasks, the first of several."""
 
     def shown(case: str) -> int:
-        reference = read_reference(paths.case(dataset, case))[1]
+        _, reference = read_reference(paths.case(dataset, case))
         return sum(name in reference.classes and bool(reference.mask(name).any()) for name in names)
 
     return max(cases, key=shown)

@@ -55,21 +55,20 @@ class Grid(Record):
 
     def sides_for(self, slice_mm: float) -> Millimetres:
         """Sides of the own voxels for a scan with that spacing along the own third axis."""
-        thick = self.thick_slices
-        # Headers give 5.00001 for 5 mm; to 0.01 mm as where the slice axis is found (`order_of`).
-        if thick is None or round(slice_mm, 2) <= thick.above_mm:
-            return self.spacing_mm
-        return thick.spacing_mm
+        thick = self._thick(slice_mm)
+        return thick.spacing_mm if thick else self.spacing_mm
 
     def order_for(self, spacing_mm: Sequence[float]) -> AxisOrder:
         """Axis order of a scan that belongs to no entry, with that spacing along R, A, S.
 
         Thick slices lie last, as the cards of entries with oblique ones say; others as stored.
         """
+        return order_of(SLICES_LAST, spacing_mm) if self._thick(max(spacing_mm)) else AS_STORED
+
+    def _thick(self, slice_mm: float) -> ThickSlices | None:
+        # Headers give 5.00001 for 5 mm; to 0.01 mm as where the slice axis is found (`order_of`).
         thick = self.thick_slices
-        if thick is None or round(max(spacing_mm), 2) <= thick.above_mm:
-            return AS_STORED
-        return order_of(SLICES_LAST, spacing_mm)
+        return thick if thick and round(slice_mm, 2) > thick.above_mm else None
 
     @model_validator(mode="after")
     def _thick_is_coarser(self) -> Self:
