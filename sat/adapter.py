@@ -15,6 +15,8 @@ from evaluation.errors import BenchError
 from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
 from evaluation.training.checkpoints import FINAL_FILE
+from evaluation.training.predict import axes_for
+from evaluation.volumes.axes import AxisOrder
 from sat.model import SatModel, load_model
 from sat.predict import segment
 from sat.prompts.book import Key, embed_new
@@ -58,9 +60,10 @@ class SatNano:
             for name in card.class_names
         }
 
-    def made_from(self, _case: ImageCase, _classes: Sequence[str]) -> object:
+    def made_from(self, case: ImageCase, _classes: Sequence[str]) -> object:
         """The checkpoint; settings of prediction and the texts' embeddings are in it."""
-        return file_digest(self._checkpoint)
+        made, axes = file_digest(self._checkpoint), self._axes(case)
+        return made if axes == case.grid_axes else [made, axes]
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """Segment one case; every class is prompted directly, generated ones too."""
@@ -68,7 +71,7 @@ class SatNano:
         rows = model.book.rows([(case.modality, name) for name in classes])
         embeddings = model.book.embeddings[rows]
         return segment(
-            model, case.image(), case.modality, list(classes), embeddings, axes=case.grid_axes
+            model, case.image(), case.modality, list(classes), embeddings, axes=self._axes(case)
         )
 
     def predict_texts(self, case: ImageCase, texts: Sequence[str]) -> Prediction:
@@ -83,5 +86,8 @@ class SatNano:
             self._texts |= dict(zip(new, vectors, strict=True))
         embeddings = torch.stack([trained[k] if k in trained else self._texts[k] for k in keys])
         return segment(
-            model, case.image(), case.modality, list(texts), embeddings, axes=case.grid_axes
+            model, case.image(), case.modality, list(texts), embeddings, axes=self._axes(case)
         )
+
+    def _axes(self, case: ImageCase) -> AxisOrder:
+        return axes_for(case, case.dataset in self.model.trained, self.model.preset.grid)

@@ -10,7 +10,7 @@ from torch import Tensor
 from evaluation.cases import Prediction
 from evaluation.classes.modality import Modality
 from evaluation.training.predict import segment_masks
-from evaluation.volumes.axes import AS_STORED, AxisOrder
+from evaluation.volumes.axes import AxisOrder
 from evaluation.volumes.image_files import Volume
 from sat.model import SatModel
 
@@ -25,7 +25,7 @@ def segment(
     chunk: int | None = None,
     on_done: Callable[[str], None] | None = None,
     on_encoded: Callable[[int, int], None] | None = None,
-    axes: AxisOrder = AS_STORED,
+    axes: AxisOrder | None = None,
 ) -> Prediction:
     """Segment an image by text embeddings (N, E), which need not be of trained classes.
 

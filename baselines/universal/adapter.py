@@ -12,10 +12,12 @@ from baselines.universal.model import LabelModel, UniversalModel
 from baselines.universal.systems import load_model
 from evaluation.cases import ImageCase, Prediction
 from evaluation.datasets.registry import find_card
+from evaluation.errors import BenchError
 from evaluation.files.identity import file_digest
 from evaluation.models.protocol import ModelContext
 from evaluation.training.checkpoints import FINAL_FILE
-from evaluation.training.predict import segment_labels, segment_masks
+from evaluation.training.predict import axes_for, segment_labels, segment_masks
+from evaluation.volumes.axes import AxisOrder
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
 
 
@@ -23,7 +25,8 @@ class UniversalSystem:
     """Predicts with the checkpoint that the run trained, or with one named in the card.
 
     Options of the card: `system`, where the model's id is not a system's name, and `checkpoint`, a
-    file. Preset, tasks and labels come from the checkpoint.
+    file; `answers_as` beside it says which entry's tasks answer for another (`{acdc: sunnybrook}`).
+    Preset, tasks and labels come from the checkpoint.
     """
 
     def __init__(self, context: ModelContext) -> None:
@@ -31,12 +34,13 @@ class UniversalSystem:
         given = context.options.get("checkpoint")
         self._preset = load_preset(context.preset).of(system) if given is None else None
         self._file = None if given is None else Path(str(given))
+        self._answers_as = self._preset.answers_as if self._preset else _answers_as(context)
         self._work, self._apart = context.work, system in ONE_FOR_EACH_ENTRY
         self._loaded: tuple[Path, UniversalModel] | None = None
 
     def answers_as(self, dataset: str) -> str:
-        """The entry whose tasks answer for an entry: itself, unless the preset names another."""
-        return dataset if self._preset is None else self._preset.answers_as.get(dataset, dataset)
+        """The entry whose tasks answer for an entry: itself, unless preset or card name another."""
+        return self._answers_as.get(dataset, dataset)
 
     def checkpoint(self, dataset: str) -> Path:
         """The file of the network that answers for an entry."""
@@ -55,13 +59,13 @@ class UniversalSystem:
 
     def classes(self, dataset: str) -> dict[str, str | None]:
         """None for each class that was trained for the entry, otherwise the reason."""
-        path, trained = self.checkpoint(dataset), None
+        path, trained, answering = self.checkpoint(dataset), None, self.answers_as(dataset)
         if path.is_file() or not self._apart:
-            trained = self.model(dataset).known.of(self.answers_as(dataset))
+            trained = self.model(dataset).known.of(answering)
         answer: dict[str, str | None] = {}
         for entry in find_card(dataset).classes:
             if trained is None:
-                answer[entry.name] = "the entry is not among those that the model was trained on"
+                answer[entry.name] = f"the model was not trained on the entry `{answering}`"
             elif entry.name in trained.classes:
                 answer[entry.name] = None
             elif entry.union_of:
@@ -73,17 +77,18 @@ class UniversalSystem:
     def made_from(self, case: ImageCase, _classes: Sequence[str]) -> object:
         """The checkpoint, which holds the settings of prediction, too."""
         made = file_digest(self.checkpoint(case.dataset))
-        other = self.answers_as(case.dataset)
-        return made if other == case.dataset else [made, other]
+        other, axes = self.answers_as(case.dataset), self._axes(case)
+        turned = [] if axes == case.grid_axes else [axes]
+        return made if other == case.dataset else [made, other, *turned]
 
     def predict(self, case: ImageCase, classes: Sequence[str]) -> Prediction:
         """A mask for each class; of exclusive labels one layer, every class a union of them."""
         model, image = self.model(case.dataset), case.image()
-        dataset = self.answers_as(case.dataset)
+        dataset, axes = self.answers_as(case.dataset), self._axes(case)
         prompts = model.prompts(model.rows_of(dataset), case.sequence)
         if isinstance(model, LabelModel):
             labels = model.tasks.labels[dataset]
-            found = segment_labels(model, image, case.modality, prompts, axes=case.grid_axes)
+            found = segment_labels(model, image, case.modality, prompts, axes=axes)
             places = {
                 name: ClassPlace(kind="direct", parts=(Part(layer=0, values=labels.classes[name]),))
                 for name in classes
@@ -93,5 +98,21 @@ class UniversalSystem:
         assert entry is not None
         numbers = [entry.classes.index(name) for name in classes]
         return segment_masks(
-            model, image, case.modality, list(classes), prompts[numbers], axes=case.grid_axes
+            model, image, case.modality, list(classes), prompts[numbers], axes=axes
         )
+
+    def _axes(self, case: ImageCase) -> AxisOrder:
+        own = self.answers_as(case.dataset) == case.dataset
+        return axes_for(case, own, self.model(case.dataset).preset.grid)
+
+
+def _answers_as(context: ModelContext) -> dict[str, str]:
+    """The card's option of that name, beside `checkpoint`."""
+    found = context.options.get("answers_as", {})
+    if isinstance(found, dict) and all(isinstance(name, str) for name in found.values()):
+        return found
+    raise BenchError(
+        f"the option `answers_as` in the card of `{context.model}` does not fit",
+        found=repr(found),
+        expected="entry -> entry that the checkpoint was trained on, as {acdc: sunnybrook}",
+    )

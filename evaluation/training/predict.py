@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.cases import Prediction
+from evaluation.cases import ImageCase, Prediction
 from evaluation.classes.modality import Modality
 from evaluation.training.grid import (
     GridMap,
@@ -30,7 +30,6 @@ from evaluation.training.native import LabelMap, LayerPacker, decision_map, to_n
 from evaluation.training.settings import Grid, TrainingPreset, Triple
 from evaluation.training.windows import prompts_at_once, total_weights, window_weights
 from evaluation.volumes.axes import (
-    AS_STORED,
     AxisOrder,
     array_turned_back,
     turned,
@@ -46,6 +45,14 @@ class OwnImage:
     crop: Tensor
     origin: Triple
     grid: GridMap
+
+
+def axes_for(case: ImageCase, trained: bool, grid: Grid) -> AxisOrder:
+    """Axis order in which a network is shown a case.
+
+    Of an entry that it was trained on as the training had it, of another as `Grid.order_for` says.
+    """
+    return case.grid_axes if trained else grid.order_for(case.spacing_mm, case.grid_axes)
 
 
 def own_image(image: Volume, modality: Modality, settings: Grid) -> OwnImage:
@@ -122,7 +129,7 @@ def segment_masks(
     chunk: int | None = None,
     on_done: Callable[[str], None] | None = None,
     on_window: Callable[[int, int], None] | None = None,
-    axes: AxisOrder = AS_STORED,
+    axes: AxisOrder | None = None,
 ) -> Prediction:
     """Segment an image by prompts, each answered by itself.
 
@@ -135,13 +142,14 @@ def segment_masks(
         chunk: prompts at once; the answer does not depend on it.
         on_done: called with each name when it is finished.
         on_window: called with the number of windows prepared so far and of all windows.
-        axes: axis order of the own grid.
+        axes: axis order of the own grid; by default as `Grid.order_for` says.
 
     Returns:
         Layers on the native grid, kind `direct`, and the same on the model's own grid, which
         covers the whole native extent.
     """
     preset = model.preset
+    axes = axes or preset.grid.order_for(image.spacing_mm)
     image = turned(image, axes)
     prepared = own_image(image, modality, preset.grid)
     grid, origin = prepared.grid, prepared.origin
@@ -169,13 +177,16 @@ def segment_labels(
     image: Volume,
     modality: Modality,
     prompts: Tensor,
-    axes: AxisOrder = AS_STORED,
+    axes: AxisOrder | None = None,
 ) -> NDArray[np.uint8]:
     """The label of every voxel (x, y, z) on the native grid: the number of its likeliest prompt.
+
+    `axes` as for `segment_masks`.
 
     Raises:
         BenchError: see `crop_and_normalise`.
     """
+    axes = axes or model.preset.grid.order_for(image.spacing_mm)
     prepared = own_image(turned(image, axes), modality, model.preset.grid)
     answer = LabelMap(prepared.origin, prepared.grid)
     for label, probability in blended_probabilities(model, prepared.crop, prompts):

@@ -58,12 +58,12 @@ class Grid(Record):
         thick = self._thick(slice_mm)
         return thick.spacing_mm if thick else self.spacing_mm
 
-    def order_for(self, spacing_mm: Sequence[float]) -> AxisOrder:
-        """Axis order of a scan that belongs to no entry, with that spacing along R, A, S.
+    def order_for(self, spacing_mm: Sequence[float], usual: AxisOrder = AS_STORED) -> AxisOrder:
+        """Axis order of a scan of an entry not trained on, with that spacing along R, A, S.
 
-        Thick slices lie last, as the cards of entries with oblique ones say; others as stored.
+        Thick slices lie last, as the cards of entries with oblique ones say; others as usual.
         """
-        return order_of(SLICES_LAST, spacing_mm) if self._thick(max(spacing_mm)) else AS_STORED
+        return order_of(SLICES_LAST, spacing_mm) if self._thick(max(spacing_mm)) else usual
 
     def _thick(self, slice_mm: float) -> ThickSlices | None:
         # Headers give 5.00001 for 5 mm; to 0.01 mm as where the slice axis is found (`order_of`).

@@ -115,7 +115,6 @@ def segment_scan(
             embeddings,
             on_done=lambda name: progress.segmented(name, len(names)),
             on_encoded=progress.encoded,
-            axes=model.preset.grid.order_for(scan.image.spacing_mm),
         ).segmentation
     except BenchError as error:
         raise BenchError(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.cases import ImageCase
 from evaluation.errors import BenchError
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
@@ -14,7 +15,7 @@ from evaluation.training.checkpoints import save_content
 from evaluation.training.grid import (
     padded_shape,
 )
-from evaluation.training.predict import blended_probabilities, own_image
+from evaluation.training.predict import axes_for, blended_probabilities, own_image
 from evaluation.training.prepared_case import prepare_case
 from evaluation.training.settings import Grid, ThickSlices
 from evaluation.training.windows import total_weights, window_corners, window_weights
@@ -127,6 +128,11 @@ def test_thick_slices_lie_last_in_a_scan_of_no_entry(spacing_mm, order):
     thick = Grid(spacing_mm=(1, 1, 3), thick_slices=ThickSlices(above_mm=5, spacing_mm=(3, 3, 8)))
     assert thick.order_for(spacing_mm) == order
     assert Grid(spacing_mm=(1, 1, 3)).order_for(spacing_mm) == "RAS"
+    # An entry that was not trained on; one that was is shown as its card says.
+    case = ImageCase("acdc", "a", "a", "mri", Path(), spacing_mm, (4, 4, 4), grid_axes="ASR")
+    assert axes_for(case, True, thick) == "ASR"
+    assert axes_for(case, False, thick) == (order if max(spacing_mm) > 5.005 else "ASR")
+    assert axes_for(case, False, Grid(spacing_mm=(1, 1, 3))) == "ASR"
     own = turned(Volume(np.zeros((4, 4, 4), np.float32), np.diag([*spacing_mm, 1.0])), order)
     coarse = max(spacing_mm) > 5.005
     assert thick.sides_for(own.spacing_mm[2]) == ((3, 3, 8) if coarse else (1, 1, 3))

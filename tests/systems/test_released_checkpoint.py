@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from baselines.universal.commands import register
 from baselines.universal.conversion import read_entries
 from baselines.universal.networks.priors import task_lists
 from baselines.universal.released import load_released
+from evaluation.cases import ImageCase
 from evaluation.errors import BenchError
+from evaluation.files.identity import file_digest
 from evaluation.files.records import load_record
 from evaluation.models.card import ModelCard
 from evaluation.models.protocol import ModelContext
@@ -67,7 +70,7 @@ def test_released_hermes_r_answers_by_the_rows_that_the_file_names(tmp_path, mon
     assert answer["myocardium"] is None
     assert answer["right ventricle cavity"] == "not in the training's classes"
     assert set(model.classes("promise12").values()) == {
-        "the entry is not among those that the model was trained on"
+        "the model was not trained on the entry `promise12`"
     }
     ours = model.model("acdc")
     assert ours.network.modality_head is None
@@ -77,6 +80,16 @@ def test_released_hermes_r_answers_by_the_rows_that_the_file_names(tmp_path, mon
         found = ours.answers(image, ours.prompts(ours.rows_of("acdc")))
         expected = network(image, task_lists([[3, 1]]), torch.tensor([-1]))[:, :2].sigmoid()
     torch.testing.assert_close(found, expected)
+    options["answers_as"] = {"mnms": "acdc"}
+    other = UniversalSystem(ModelContext(card.id, run, None, tmp_path, None, options))
+    assert other.classes("mnms").items() <= answer.items()
+    case = ImageCase("mnms", "1", "1", "mri", tmp_path, (1.4, 8, 1.4), (9, 9, 9))
+    digest = file_digest(tmp_path / "ours.pt")
+    assert other.made_from(case, []) == [digest, "acdc"]
+    assert other.made_from(replace(case, dataset="acdc"), []) == digest
+    options["answers_as"] = ["acdc"]
+    with pytest.raises(BenchError, match=r"`answers_as` in the card of `theirs` does not fit"):
+        UniversalSystem(ModelContext(card.id, run, None, tmp_path, None, options))
 
 
 @pytest.mark.usefixtures("shared")

@@ -210,7 +210,7 @@ def test_untrained_entries_are_unsupported_with_the_reason(tiny_run, preset):
     )
     assert isinstance(model, Model)
     (reason,) = set(model.classes("chaos_ct").values())
-    assert reason == "the entry is not among those that the model was trained on"
+    assert reason == "the model was not trained on the entry `chaos_ct`"
     answer = model.classes("msd_hippocampus")
     assert answer["anterior hippocampus"] is None
     assert "union" in str(answer["hippocampus"])
