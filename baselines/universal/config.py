@@ -29,6 +29,8 @@ SYSTEMS = (
 )  # fmt: skip
 # The traditional way: a network for each entry, which sees no other.
 ONE_FOR_EACH_ENTRY = ("resunet", "medformer")
+# Labels that exclude each other, instead of a mask for each class.
+OF_LABELS = (*ONE_FOR_EACH_ENTRY, "multi-decoder", "uniseg")
 
 
 class Upstream(Record):

@@ -33,17 +33,17 @@ class ResUNetModel(LabelModel):
         found: Tensor = self.network(image)
         return found
 
-    def loss_of(self, logits: Tensor, labels: Tensor, entry: Entry) -> LossParts:
-        """Of logits (B, C, X, Y, Z) and labels (B, X, Y, Z) of one entry."""
+    def loss_of(self, logits: Tensor, labels: Tensor, valid: Tensor, entry: Entry) -> LossParts:
+        """Of logits (B, C, X, Y, Z), labels (B, X, Y, Z) and valid (B, C) of one entry."""
         weights = [LESION_WEIGHT if x.lesion else ORGAN_WEIGHT for x in entry.labels]
         of_labels = torch.tensor([BACKGROUND_WEIGHT, *weights], device=logits.device)
-        return resunet_loss(logits, labels, of_labels)
+        return resunet_loss(logits, labels, of_labels, valid)
 
     def loss(self, batch: Batch) -> StepLoss:
         """Every crop is of the one entry."""
         (entry,) = self.known.entries
         logits = self.network(batch.image)
-        return step_loss(self.loss_of(logits, batch.targets[:, 0], entry), logits)
+        return step_loss(self.loss_of(logits, batch.targets[:, 0], batch.valid, entry), logits)
 
 
 class MedFormerModel(ResUNetModel):
@@ -60,9 +60,9 @@ class MedFormerModel(ResUNetModel):
         """Every crop is of the one entry."""
         (entry,) = self.known.entries
         answer, labels = self.network.answer(batch.image), batch.targets[:, 0]
-        loss = self.loss_of(answer.logits, labels, entry)
+        loss = self.loss_of(answer.logits, labels, batch.valid, entry)
         if answer.auxiliary is not None:
-            loss = mean_of(loss, self.loss_of(answer.auxiliary, labels, entry))
+            loss = mean_of(loss, self.loss_of(answer.auxiliary, labels, batch.valid, entry))
         return step_loss(loss, answer.logits)
 
 
@@ -90,7 +90,8 @@ class MultiDecoderModel(ResUNetModel):
         for dataset, (rows, logits) in self.network(batch.image, batch.datasets).items():
             entry = self.known.of(dataset)
             assert entry is not None
-            found = self.loss_of(logits, batch.targets[rows, 0], entry)
+            valid = batch.valid[rows, : logits.shape[1]]  # behind: what fills up shorter lists
+            found = self.loss_of(logits, batch.targets[rows, 0], valid, entry)
             parts.append(torch.stack(found) * (len(rows) / len(batch.datasets)))
         return step_loss(LossParts(*torch.stack(parts).sum(0)), logits)
 
@@ -124,4 +125,4 @@ class UniSegModel(LabelModel):
                 hint="set sampling.crops_per_group to a multiple of training.batch",
             )  # fmt: skip
         logits = self.logits(batch.image, datasets[0])
-        return step_loss(uniseg_loss(logits, batch.targets[:, 0]), logits)
+        return step_loss(uniseg_loss(logits, batch.targets[:, 0], batch.valid), logits)

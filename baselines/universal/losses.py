@@ -128,7 +128,9 @@ def _multitalent_terms(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[
     return crossed, (2 * hits / size.clamp(min=_NO_COUNT)).sum()
 
 
-def resunet_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> LossParts:
+def resunet_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, valid: Tensor | None = None
+) -> LossParts:
     """ResUNet and MedFormer on one entry, as the latter's authors train both.
 
     Weighted cross-entropy, and Hermes' overlap of the softmax, whose counts are pooled over the
@@ -138,22 +140,41 @@ def resunet_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> LossParts:
         logits: (B, C, X, Y, Z), the background first.
         labels: (B, X, Y, Z) integers below C.
         weights: (C,) of the cross-entropy.
+        valid: (B, C) labels that each image is annotated for; the others get no gradient.
     """
+    logits = _of_annotated(logits, valid)
     crossed = functional.cross_entropy(_precise(logits), labels.long(), _precise(weights))
     overlap, _ = _tversky(*_pooled(logits, labels), _SMALL, _SMALL)
-    return _sum(crossed, (1 - overlap).mean())
+    return _sum(crossed, _mean_of_annotated(1 - overlap, valid))
 
 
-def uniseg_loss(logits: Tensor, labels: Tensor) -> LossParts:
+def uniseg_loss(logits: Tensor, labels: Tensor, valid: Tensor | None = None) -> LossParts:
     """UniSeg (nnU-Net's): cross-entropy, and Dice pooled over the batch without the background.
 
     Args:
         logits: (B, C, X, Y, Z) of one task, the background first.
         labels: (B, X, Y, Z) integers below C.
+        valid: (B, C) labels that each image is annotated for; the others get no gradient.
     """
+    logits = _of_annotated(logits, valid)
     p, g = _pooled(logits, labels)
     overlap = (2 * (p * g).sum(-1) + _SMALL) / (p.sum(-1) + g.sum(-1) + _SMALL)
-    return _sum(functional.cross_entropy(_precise(logits), labels.long()), (1 - overlap[1:]).mean())
+    dice = _mean_of_annotated(1 - overlap[1:], None if valid is None else valid[:, 1:])
+    return _sum(functional.cross_entropy(_precise(logits), labels.long()), dice)
+
+
+def _of_annotated(logits: Tensor, valid: Tensor | None) -> Tensor:
+    """Logits whose softmax is among the labels that each image is annotated for."""
+    if valid is None or valid.all():
+        return logits
+    return logits.masked_fill(~valid[..., None, None, None], -torch.inf)
+
+
+def _mean_of_annotated(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean over the labels (C,) that some image is annotated for; without any, zero."""
+    if valid is None or valid.all():
+        return values.mean()
+    return _mean(values, valid.any(dim=0))
 
 
 def _pooled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.universal.config import ONE_FOR_EACH_ENTRY, load_preset, system_of
+from baselines.universal.config import OF_LABELS, ONE_FOR_EACH_ENTRY, load_preset, system_of
 from baselines.universal.entries import catalogue
 from evaluation.datasets.registry import find_card
 from evaluation.datasets.scope import classes_in_scope
@@ -35,10 +35,12 @@ def stages(run: ModelContext) -> list[Stage]:
 
             return train(work, store, preset, seed, entry=entry)
 
-        upstream = [named_states(preset.upstream)] if preset.upstream else []
-        stage = train_stage(run, preset, train, (preset, seed, *upstream), [prepare], entry)
-        more = [d for d in run.entries if preset.answers_as.get(d, d) in stage.predicts]
-        return replace(stage, predicts=tuple(dict.fromkeys((*stage.predicts, *more))))
+        more: list[object] = [named_states(preset.upstream)] if preset.upstream else []
+        if system in OF_LABELS or ":" in system:
+            more.append(2)  # looked at again; done again where `train` says that it is another
+        stage = train_stage(run, preset, train, (preset, seed, *more), [prepare], entry)
+        others = [d for d in run.entries if preset.answers_as.get(d, d) in stage.predicts]
+        return replace(stage, predicts=tuple(dict.fromkeys((*stage.predicts, *others))))
 
     if system not in ONE_FOR_EACH_ENTRY:
         return [prepare, training(None)]

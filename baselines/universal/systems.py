@@ -42,15 +42,25 @@ MODELS: Mapping[str, type[UniversalModel]] = {
 }
 
 
+def model_class(system: str) -> type[UniversalModel]:
+    """Of one of the nine, or of a user's own system.
+
+    Raises:
+        BenchError: a user's own cannot be imported.
+    """
+    found: type[UniversalModel] = MODELS.get(system) or load_object(
+        system, "the option `system` of the card"
+    )
+    return found
+
+
 def new_model(preset: Preset, known: Catalogue) -> UniversalModel:
     """A model of the preset's system with random weights.
 
     Raises:
-        BenchError: a user's own system cannot be imported.
+        BenchError: see `model_class`.
     """
-    own = MODELS.get(preset.system) or load_object(preset.system, "the option `system` of the card")
-    model: UniversalModel = own(preset, known)
-    return model
+    return model_class(preset.system)(preset, known)
 
 
 def model_from(content: Mapping[str, Any], path: Path) -> UniversalModel:

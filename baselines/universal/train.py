@@ -10,14 +10,14 @@ from typing import Any
 from baselines.universal.config import Preset
 from baselines.universal.entries import catalogue
 from baselines.universal.masks import ClipDrivenModel
-from baselines.universal.model import UniversalModel
-from baselines.universal.systems import load_model, model_from, new_model
+from baselines.universal.model import LabelModel, UniversalModel
+from baselines.universal.systems import load_model, model_class, model_from, new_model
 from baselines.universal.text import set_vectors, text_digest, text_width
 from baselines.universal.upstream import as_it_is, freeze_upstream, from_upstream, narrowed
 from evaluation.files.identity import file_digest
 from evaluation.training.checkpoints import FINAL_FILE
 from evaluation.training.model import Start
-from evaluation.training.store import PreparedIndex
+from evaluation.training.store import PreparedIndex, read_index, read_known
 from evaluation.training.train import Trained
 from evaluation.training.train import train as train_model
 
@@ -47,6 +47,8 @@ def train(
         as_it_is(preset, work / FINAL_FILE)
         return Trained(work / FINAL_FILE, 0, 0.0)
 
+    entries = None if entry is None else [entry]
+
     def new(index: PreparedIndex) -> UniversalModel:
         sequences = {e.dataset: e.sequences for e in index.entries}
         known = catalogue({e.dataset: e.classes for e in index.entries}, preset.shares, sequences)
@@ -61,7 +63,18 @@ def train(
     def made_from() -> object:
         upstream = preset.upstream
         more = [] if upstream is None else [file_digest(Path(upstream.checkpoint))]
+        # Before 0.12.0 such labels were background; trainings without any are what they were.
+        if issubclass(model_class(preset.system), LabelModel) and partly_annotated():
+            more.append("labels without annotation are left out")
         return [preset.training.batch, text_digest(preset), *more]
+
+    def partly_annotated() -> bool:
+        index = narrowed(read_index(store, preset.grid).of(entries), preset)
+        return any(
+            read_known(store, e.dataset, case).not_annotated
+            for e in index.entries
+            for case in e.cases
+        )
 
     def restore(content: Mapping[str, Any], path: Path) -> UniversalModel:
         model = model_from(content, path)
@@ -71,7 +84,6 @@ def train(
             model, len(load_model(Path(preset.upstream.checkpoint)).known.entries)
         )
 
-    entries = None if entry is None else [entry]
     start = Start(new, restore, made_from)
     return train_model(
         work, store, preset, seed, start,

@@ -141,7 +141,8 @@ class Labels:
 class LabelTasks:
     """One label for each voxel, among the disjoint leaves of its entry's classes.
 
-    A class that a case has no annotation of counts as absent from it.
+    A label whose class a case has no annotation of is not `valid` there: its voxels, which stand
+    as background, are no evidence against it, and a loss leaves it out of that case's softmax.
     """
 
     def __init__(self, labels: Mapping[str, Labels]) -> None:
@@ -160,11 +161,14 @@ class LabelTasks:
         classes: Sequence[str],  # noqa: ARG002
         random: np.random.Generator,  # noqa: ARG002
     ) -> Targets:
-        """The label map, and the rows of all labels."""
+        """The label map, the rows of all labels, and which of them the case is annotated for."""
         labels = self.labels[record.dataset]
         rows = labels.rows
         found = self._table(record, len(layers), labels).labels(list(layers))[0]
-        valid = torch.ones(len(rows), dtype=torch.bool)
+        unknown = [leaf.owner in record.not_annotated for leaf in labels.leaves]
+        valid = ~torch.tensor([False, *unknown])
+        if not valid.all():
+            valid[np.unique(found)] = True  # what an overlap rule put there is known to be there
         return Targets(torch.from_numpy(found)[None], rows, valid)
 
     def _table(self, record: PreparedRecord, n_layers: int, labels: Labels) -> LeafTable:

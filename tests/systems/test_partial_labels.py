@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
-from baselines.universal.config import ONE_FOR_EACH_ENTRY, SYSTEMS, load_preset
+from baselines.universal.config import OF_LABELS, ONE_FOR_EACH_ENTRY, SYSTEMS, load_preset
 from baselines.universal.entries import catalogue
+from baselines.universal.losses import resunet_loss, uniseg_loss
 from baselines.universal.masks import by_task
-from baselines.universal.model import MaskModel, UniversalModel
-from baselines.universal.systems import new_model
+from baselines.universal.model import LabelModel, MaskModel, UniversalModel
+from baselines.universal.systems import model_class, new_model
 from evaluation.training.crops import Batch, Sample, stack
 from evaluation.training.predict import blended_probabilities
 from evaluation.training.tasks import Targets
@@ -48,6 +51,9 @@ def batch_of(model: UniversalModel, *datasets: str, unannotated: str | None = No
             valid = torch.tensor([name != unannotated for name in entry.classes])
         else:
             masks = torch.randint(len(rows), (1, *PATCH), generator=random, dtype=torch.uint8)
+            unknown = [x.owner == unannotated for x in model.tasks.labels[dataset].leaves]
+            valid = ~torch.tensor([False, *unknown])
+            masks[~valid[masks.long()]] = 0
         samples.append(Sample(dataset, image, Targets(masks, rows, valid)))
     return stack(samples)
 
@@ -105,6 +111,58 @@ def test_a_mask_without_annotation_in_a_case_gets_exactly_no_gradient(system, mo
         # The second image has one class: its list is filled up.
         assert torch.equal(touched, batch.valid)
         assert batch.valid.tolist() == [[False, True, True], [True, False, False]]
+
+
+@pytest.mark.parametrize("system", OF_LABELS)
+def test_a_label_without_annotation_in_a_case_gets_exactly_no_gradient(system):
+    model = model_of(system, ("acdc",))
+    kept = {}
+    for unannotated in (None, "myocardium"):
+        model.zero_grad()
+        loss = model.loss(batch_of(model, "acdc", "acdc", unannotated=unannotated)).total
+        loss.backward()
+        assert torch.isfinite(loss)
+        kept[unannotated] = {
+            name: parameter.grad.flatten(1).abs().sum(1)
+            for name, parameter in model.network.named_parameters()
+            if name.endswith(("head.weight", "auxiliary_head.weight"))
+            and parameter.grad is not None
+        }
+    assert kept["myocardium"]
+    for name, gradient in kept["myocardium"].items():
+        assert (gradient > 0).tolist() == [True, False, True, True], name
+        assert (kept[None][name] > 0).all()
+
+
+def test_a_label_without_annotation_in_one_image_learns_from_the_other():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, 4, dtype=torch.float64, generator=generator)
+    labels = torch.randint(2, (2, 4, 4, 4), generator=generator) * 2
+    labels[1, 0] = 1
+    valid = torch.tensor([[True, False, True], [True, True, True]])
+    for loss in (
+        partial(resunet_loss, weights=torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)),
+        uniseg_loss,
+    ):
+        values = logits.clone().requires_grad_()
+        loss(values, labels, valid=valid).total.backward()
+        assert (values.grad[0, 1] == 0).all()
+        assert (values.grad[0, [0, 2]] != 0).all()
+        assert (values.grad[1] != 0).all()
+        # All annotated, nothing changes; the first image by itself is one of two labels.
+        everything = loss(logits, labels, valid=torch.ones_like(valid)).total
+        assert everything == loss(logits, labels).total
+    first = resunet_loss(
+        logits[:1], labels[:1], torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64), valid[:1]
+    )
+    two = resunet_loss(
+        logits[:1, [0, 2]], labels[:1] // 2, torch.tensor([0.5, 3.0], dtype=torch.float64)
+    )
+    torch.testing.assert_close(first.total, two.total)
+
+
+def test_systems_of_labels_are_known_before_torch_is():
+    assert {n for n in SYSTEMS if issubclass(model_class(n), LabelModel)} == set(OF_LABELS)
 
 
 @pytest.mark.parametrize("system", ["uniseg", *ONE_FOR_EACH_ENTRY])
