@@ -95,6 +95,19 @@ def test_a_leaf_table_of_a_crop_equals_the_map_of_the_whole(tmp_path):
     assert set(np.unique(expected)) == {0, 1, 2}
 
 
+def test_a_label_is_not_valid_where_its_class_has_no_annotation():
+    names, random = ("left ball", "right ball"), np.random.default_rng(0)
+    whole = pack_masks({"left ball": random.random((6, 5, 4)) > 0.6}, np.eye(4), "annotated")
+    tasks = LabelTasks({"d": Labels(0, LEAVES, places_of(LEAVES, names))})
+    record = PreparedRecord(
+        source="", dataset="d", case="c", modality="ct", shape=(6, 5, 4), points={},
+        classes=dict(whole.classes), not_annotated=("right ball",), label_size=(6, 5, 4),
+    )  # fmt: skip
+    found = tasks.targets(np.stack(whole.layers), record, names, random)
+    assert set(found.masks.unique().tolist()) == {0, 1}
+    assert found.valid.tolist() == [True, True, False]
+
+
 def test_a_share_of_the_crops_lies_anywhere(tmp_path, toy):
     """All places alike: a crop of 4 of 21 voxels starts at each of 18 as often as at any other."""
     preset = toy.preset()
