@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import pickle
 import signal
@@ -107,6 +108,20 @@ def test_a_killed_training_resumes_to_the_same_bits(tiny_run, preset, system):
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     again = train(work, store, settings, 3, entry=entry, progress=False)
     assert again.steps_now == 0, "nothing is left to do"
+
+
+@pytest.mark.parametrize(("system", "steps"), [("multi-decoder", 2), ("multitalent", 0)])
+def test_scans_that_lack_an_annotation_make_another_training_of_labels_only(
+    tiny_run, preset, system, steps
+):
+    settings = preset(system, steps=2)
+    work, store = prepared(tiny_run, settings)
+    assert train(work, store, settings, 0, progress=False).steps_now == 2
+    record = store / "msd_hippocampus" / "msd_hippocampus_00" / "record.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps(values | {"not_annotated": ["anterior hippocampus"]}))
+    assert train(work, store, settings, 0, progress=False).steps_now == steps
+    assert train(work, store, settings, 0, progress=False).steps_now == 0
 
 
 def test_a_checkpoint_has_the_labels_of_each_entry(tiny_run, preset):
