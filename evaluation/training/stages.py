@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from evaluation.datasets.registry import find_card
 from evaluation.models.protocol import ModelContext
 from evaluation.models.stages import Granted, Resources, Stage
+from evaluation.training.known_entries import require_known_entries
 from evaluation.training.settings import TrainingPreset
 from evaluation.training.store import FORMAT, INDEX_FILE, store_folder
 from evaluation.workflow.digests import scope_digest
@@ -83,7 +84,11 @@ def train_stage(
         settings: what the training depends on besides the files of `needs`.
         needs: stages that come before.
         entry: the only one that it is about, in a folder of its own below the model's; none: all.
+
+    Raises:
+        BenchError: the preset names a dataset that there is not.
     """
+    require_known_entries(preset)
     training = preset.training
     work = run.work if entry is None else run.work / entry
     gpus = training.processes if training.device == "cuda" else 0
