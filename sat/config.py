@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from evaluation.classes.modality import MODALITIES, Modality
 from evaluation.files.records import PresetSource, Record, read_preset
 from evaluation.models.preset_list import PresetFacts, device_words, sides
 from evaluation.paths import RunPaths
@@ -193,6 +194,12 @@ class Preset(TrainingPreset):
         return self.network.total_stride
 
     @property
+    def entries_without_card(self) -> tuple[str, ...]:
+        """Those of an atlas of the user's."""
+        own = self.atlas is not None and self.atlas.volumes is not None
+        return tuple(map(atlas_entry, MODALITIES)) if own else ()
+
+    @property
     def trains_atlas(self) -> bool:
         """Whether stage 2 belongs to the run."""
         return self.training.initial_encoder == STAGE_2_ENCODER
@@ -202,6 +209,11 @@ class Preset(TrainingPreset):
         if self.trains_atlas and self.atlas is None:
             raise ValueError(f"initial_encoder {STAGE_2_ENCODER} needs the section atlas")
         return self
+
+
+def atlas_entry(modality: Modality) -> str:
+    """The entry that holds the volumes of one modality in an atlas of the user's."""
+    return f"atlas_{modality}"
 
 
 def atlas_index(work: Path) -> Path:

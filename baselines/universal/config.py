@@ -6,7 +6,7 @@ Which system a model is, its id says, or the option `system` of its card.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -79,6 +79,16 @@ class Preset(TrainingPreset):
     def stride(self) -> Triple:
         """Every step halves all three axes, four times."""
         return STRIDE, STRIDE, STRIDE
+
+    @property
+    def named_entries(self) -> dict[str, Collection[str]]:
+        """Also those that share tokens, are trained, or answer for others."""
+        return {
+            **super().named_entries,
+            "shares": [*self.shares, *self.shares.values()],
+            "entries": self.entries,
+            "answers_as": [*self.answers_as, *self.answers_as.values()],
+        }
 
     @model_validator(mode="after")
     def _whole_batches_of_whole_lists(self) -> Self:

@@ -123,12 +123,23 @@ def _refused_part(error: pickle.UnpicklingError) -> str:
 
 
 def identity_of(
-    preset: TrainingPreset, seed: int, crops: int, index: PreparedIndex, made_from: object
+    preset: TrainingPreset,
+    seed: int,
+    crops: int,
+    index: PreparedIndex,
+    made_from: object,
+    *,
+    draws_empty: bool = False,
 ) -> str:
-    """What a training's weights depend on: settings, seed, crops of a step, data, and origin."""
+    """What a training's weights depend on: settings, seed, crops of a step, data, and origin.
+
+    `draws_empty` (see `Group`): until version 0.12 scans without a target were never drawn. Only
+    trainings that draw them have another identity since.
+    """
     values = preset.model_dump(mode="json", exclude={"description"})
     values["training"] = {k: v for k, v in values["training"].items() if k not in _ARRANGEMENT}
-    text = json.dumps([seed, crops, values, made_from, index.model_dump_json()], sort_keys=True)
+    parts = [seed, crops, values, made_from, index.model_dump_json()]
+    text = json.dumps([*parts, "empty scans"] if draws_empty else parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -131,7 +131,9 @@ class CropDataset(Dataset[list[Batch]]):
         folder = self._store / record.dataset / record.case
         sampling = self._preset.training.sampling
         points = array_of(folder / "points.npy", mapped=True)
-        centre, _ = choose_centre(points, record, group.classes, sampling, size, random)
+        centre, _ = choose_centre(
+            points, record, group.classes, sampling, size, random, drawn.centred_p
+        )
         crop, offset = place_crop(record.shape, size, centre, sampling.jitter, random)
         image = np.zeros(size, dtype=np.float32)
         inside = tuple(slice(o, o + c.stop - c.start) for o, c in zip(offset, crop, strict=True))

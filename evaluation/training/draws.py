@@ -25,7 +25,9 @@ class Group:
         name: id of the entry, or of the specialist.
         weight: chance of the group, not normalised.
         joins: part of the steps after which the group takes part.
+        cases: all that are annotated for a class of the group, also those that are never drawn.
         case_weights: chance of each case in the group, summing to one.
+        centred: for each case the chance that a crop of it is centred on a class.
     """
 
     dataset: str
@@ -36,6 +38,33 @@ class Group:
     weight: float
     joins: float
     case_weights: tuple[float, ...]
+    centred: tuple[float, ...]
+
+    @property
+    def draws_empty(self) -> bool:
+        """Whether some crops are of scans without any of the classes that other scans show."""
+        shown = {
+            _shows(record, self.classes)
+            for record, weight in zip(self.cases, self.case_weights, strict=True)
+            if weight
+        }
+        return shown == {True, False}
+
+
+def read_cases(
+    store: Path, index: PreparedIndex, held_out: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[PreparedRecord]]:
+    """The records of each entry's cases but for those held out.
+
+    Raises:
+        BenchError: a prepared case is missing.
+    """
+    found = {}
+    for entry in index.entries:
+        left_out = set((held_out or {}).get(entry.dataset, ()))
+        cases = [case for case in entry.cases if case not in left_out]
+        found[entry.dataset] = [read_known(store, entry.dataset, case) for case in cases]
+    return found
 
 
 def training_groups(
@@ -44,6 +73,9 @@ def training_groups(
     training: Training,
     held_out: Mapping[str, Sequence[str]] | None = None,
     classes_of: Callable[[PreparedEntry], Sequence[str]] = lambda entry: entry.classes,
+    *,
+    cases: Mapping[str, Sequence[PreparedRecord]] | None = None,
+    empty_scans: bool = True,
 ) -> list[Group]:
     """The groups of a prepared store with their chances.
 
@@ -53,29 +85,36 @@ def training_groups(
         training: sampling and patch.
         held_out: for each dataset, cases that are not trained on.
         classes_of: classes of an entry that are trained; without any, the entry is left out.
+        cases: from `read_cases`, where they are at hand.
+        empty_scans: whether crops that lie anywhere may be of scans that show no class.
 
     Raises:
         BenchError: a prepared case is missing, or none is left to train on.
     """
+    cases = read_cases(store, index, held_out) if cases is None else cases
     groups: list[Group] = []
     for entry in index.entries:
-        left_out = set((held_out or {}).get(entry.dataset, ()))
-        cases = [case for case in entry.cases if case not in left_out]
         trained = entry.model_copy(update={"classes": tuple(classes_of(entry))})
-        if cases and trained.classes:
-            records = [read_known(store, entry.dataset, case) for case in cases]
-            groups.extend(entry_groups(trained, records, training))
+        if cases[entry.dataset] and trained.classes:
+            groups += entry_groups(trained, cases[entry.dataset], training, empty_scans=empty_scans)
     if not groups:
         raise BenchError("the prepared store holds no case to train on", file=store)
     return groups
 
 
 def entry_groups(
-    entry: PreparedEntry, records: Sequence[PreparedRecord], training: Training
+    entry: PreparedEntry,
+    records: Sequence[PreparedRecord],
+    training: Training,
+    *,
+    empty_scans: bool = True,
 ) -> list[Group]:
     """The groups of one entry: itself, or one a specialist (TotalSegmentator's five subsets)."""
     lists = _class_lists(entry, training.sampling)
-    return [_group(entry, name, classes, records, training) for name, classes in lists.items()]
+    return [
+        _group(entry, name, classes, records, training, empty_scans)
+        for name, classes in lists.items()
+    ]
 
 
 def _class_lists(entry: PreparedEntry, sampling: Sampling) -> dict[str, tuple[str, ...]]:
@@ -99,35 +138,79 @@ def _group(
     classes: tuple[str, ...],
     records: Sequence[PreparedRecord],
     training: Training,
+    empty_scans: bool,
 ) -> Group:
-    sampling, wanted = training.sampling, set(classes)
-    usable = [r for r in records if wanted.intersection(r.points)] or list(records)
+    """A group with the chances of its cases.
+
+    A part p (`foreground_p`) of its crops is centred on a class, so of a case that shows one; the
+    others lie anywhere in any case. Its weight is p times that of the cases that show a class and
+    1 - p times that of all. A case is drawn by what both parts give it, then whether the crop is
+    centred, so that where every case shows a class nothing is drawn that depends on the others.
+    """
+    sampling, cases = training.sampling, list(records)
+    if any(_shows(r, classes) for r in cases):
+        # Without annotation a case shows neither where a class lies nor that there is none.
+        cases = [r for r in cases if _shows(r, classes) or _annotated(r, classes)]
     repeats = [
         float(volume_repeats(r.label_size, len(classes), training.patch))
         if sampling.volume_repeat
         else 1.0
-        for r in usable
+        for r in cases
     ]
+    shows = [_shows(r, classes) for r in cases]
+    if not any(shows):  # nothing to tell them apart by
+        shows = [True] * len(cases)
     factor = sampling.entry_factors.get(entry.dataset, 1.0)
-    total = sum(repeats)
+
+    def weight(of: Sequence[float]) -> float:
+        return group_weight(of, sampling.entry_balance, factor, len(classes))
+
+    showing = [r for r, shown in zip(repeats, shows, strict=True) if shown]
+    part, total, everything = sampling.foreground_p, sum(showing), sum(repeats)
+    own = weight(showing)
+    chances = [r / total if shown else 0.0 for r, shown in zip(repeats, shows, strict=True)]
+    centred = [part] * len(cases)
+    if empty_scans and part < 1 and not all(shows):
+        own = part * own + (1 - part) * weight(repeats)
+        chances = [
+            part * chance + (1 - part) * r / everything
+            for chance, r in zip(chances, repeats, strict=True)
+        ]
+        # By Bayes: of a case that shows a class, p / total of p / total + (1 - p) / everything.
+        of_shown = part * everything / (part * everything + (1 - part) * total)
+        centred = [of_shown if shown else 0.0 for shown in shows]
     return Group(
         dataset=entry.dataset,
         name=name,
         modality=entry.modality,
         classes=classes,
-        cases=tuple(usable),
-        weight=group_weight(repeats, sampling.entry_balance, factor, len(classes)),
+        cases=tuple(cases),
+        weight=own,
         joins=sampling.curriculum.get(entry.dataset, 0.0),
-        case_weights=tuple(r / total for r in repeats),
+        case_weights=tuple(chances),
+        centred=tuple(centred),
     )
+
+
+def _shows(record: PreparedRecord, classes: Sequence[str]) -> bool:
+    return any(name in record.points for name in classes)
+
+
+def _annotated(record: PreparedRecord, classes: Sequence[str]) -> bool:
+    known = record.classes.keys() - set(record.not_annotated)
+    return not known.isdisjoint(classes)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What sample i of a step is made from, and its generator for all that follows."""
+    """What sample i of a step is made from, and its generator for all that follows.
+
+    `centred_p` is the chance that the crop is centred on a class.
+    """
 
     group: Group
     record: PreparedRecord
+    centred_p: float
     random: np.random.Generator
 
 
@@ -153,8 +236,8 @@ class CropDraws:
         chances = joined_chances(self._weights, self._joins, step / self._steps)
         group = self._groups[int(np.random.default_rng(key).choice(len(chances), p=chances))]
         random = np.random.default_rng([self._seed, _SAMPLE_STREAM, step, sample])
-        record = group.cases[int(random.choice(len(group.cases), p=group.case_weights))]
-        return Draw(group, record, random)
+        case = int(random.choice(len(group.cases), p=group.case_weights))
+        return Draw(group, group.cases[case], group.centred[case], random)
 
     def mates(self, sample: int, crops: int) -> range:
         """The samples of a step of `crops` that are of one group and size with this one."""

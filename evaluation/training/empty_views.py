@@ -65,7 +65,8 @@ def empty_views(
         size = padded_shape(record.shape, preset.training.patch, preset.stride, preset.fills_patch)
         folder, sampling = store / record.dataset / record.case, preset.training.sampling
         points = array_of(folder / "points.npy", mapped=True)
-        centre, _ = choose_centre(points, record, drawn.group.classes, sampling, size, random)
+        classes = drawn.group.classes
+        centre, _ = choose_centre(points, record, classes, sampling, size, random, drawn.centred_p)
         crop, _ = place_crop(record.shape, size, centre, sampling.jitter, random)
         crops[drawn.group.name].append(_is_empty(_layers(store, record), record, drawn.group, crop))
     return [
@@ -80,7 +81,10 @@ def empty_views(
 
 
 def _windows(group: Group, preset: TrainingPreset, store: Path) -> Iterator[bool]:
-    """Whether each window of some cases is empty."""
+    """Whether each window of some cases is empty.
+
+    Of all scans, also those that no crop is of since they show no class: a prediction meets them.
+    """
     inference = preset.inference
     for record in group.cases[:: -(-len(group.cases) // CASES)]:
         size = padded_shape(record.shape, inference.patch, preset.stride, preset.fills_patch)

@@ -101,24 +101,27 @@ def choose_centre(
     sampling: Sampling,
     size: Triple,
     random: np.random.Generator,
+    centred_p: float,
 ) -> tuple[Triple, str | None]:
     """The voxel to centre a crop on, and the class it was drawn for.
 
     Candidates are foreground voxels drawn by `class_chances`. Of several, one wins with the
     chance n / (sum of n), n being the number of classes that a crop centred there shows.
-    Without any foreground, any voxel; a share 1 - `foreground_p` of the crops lies anywhere, all
-    places alike.
+    A crop that is not centred lies anywhere, all places alike; one that should be and finds no
+    foreground in its case is centred on any voxel.
 
     Args:
         points: (N, 3), sampled voxels of the case, class by class.
         record: the case.
         classes: classes of the group.
-        sampling: `foreground_p`, `class_first_p` and `density_candidates`.
+        sampling: `class_first_p` and `density_candidates`.
         size: of the crop, voxels.
         random: the sample's generator.
+        centred_p: chance that the crop is centred on a class: `foreground_p`, corrected for each
+            case where some cases have no foreground (`Group.centred`).
     """
     present = [name for name in classes if name in record.points]
-    if sampling.foreground_p < 1 and random.random() >= sampling.foreground_p:
+    if centred_p < 1 and random.random() >= centred_p:
         x, y, z = (
             int(random.integers(max(n - s, 0) + 1)) + s // 2
             for n, s in zip(record.shape, size, strict=True)

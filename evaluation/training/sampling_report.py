@@ -151,9 +151,9 @@ def _classes(group: Group, preset: TrainingPreset) -> dict[str, float]:
     sampling = preset.training.sampling
     total = dict.fromkeys(group.classes, 0.0)
     nothing = 0.0
-    for record, weight in zip(group.cases, group.case_weights, strict=True):
+    for record, weight, part in zip(group.cases, group.case_weights, group.centred, strict=True):
         chances = class_chances(record, group.classes, sampling.class_first_p)
-        centred = weight * sampling.foreground_p if chances else 0.0
+        centred = weight * part if chances else 0.0
         for name, chance in chances.items():
             total[name] += centred * chance
         nothing += weight - centred
@@ -176,8 +176,9 @@ def _simulate(
                 points[folder] = array_of(folder / "points.npy", mapped=True)
             size = padded_shape(record.shape, training.patch, preset.stride, preset.fills_patch)
             _, name = choose_centre(
-                points[folder], record, group.classes, training.sampling, size, drawn.random
-            )
+                points[folder], record, group.classes, training.sampling, size, drawn.random,
+                drawn.centred_p,
+            )  # fmt: skip
         found[group.dataset, group.name, name or NO_CLASS] += 1
     return found
 

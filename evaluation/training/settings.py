@@ -6,7 +6,7 @@ checkpoint, so a prediction never depends on a file that changed since the train
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 from typing import Annotated, Literal, Self
 
@@ -246,6 +246,20 @@ class TrainingPreset(Record):
     def fills_patch(self) -> bool:
         """Whether small scans are filled up to the whole patch."""
         return self.training.pad_to == "patch"
+
+    @property
+    def named_entries(self) -> dict[str, Collection[str]]:
+        """Ids of datasets that settings name, by setting; a model adds those of its own."""
+        sampling = self.training.sampling
+        return {
+            "training.sampling.entry_factors": sampling.entry_factors,
+            "training.sampling.curriculum": sampling.curriculum,
+        }
+
+    @property
+    def entries_without_card(self) -> tuple[str, ...]:
+        """Entries of a store that no dataset card describes, which settings may name, too."""
+        return ()
 
     @model_validator(mode="after")
     def _patches_fit(self) -> Self:

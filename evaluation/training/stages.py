@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from evaluation.datasets.registry import find_card
 from evaluation.models.protocol import ModelContext
 from evaluation.models.stages import Granted, Resources, Stage
+from evaluation.training.known_entries import require_known_entries
 from evaluation.training.settings import TrainingPreset
 from evaluation.training.store import FORMAT, INDEX_FILE, store_folder
 from evaluation.workflow.digests import scope_digest
@@ -26,6 +27,13 @@ GPU_THREADS = 8
 PREPARE_THREADS = 8
 PREPARE_MEM_MB = 6_000
 """Of each: a CT of 512 x 512 x 700 as float32 with its coordinates of one large class."""
+DRAWS = 2
+"""Version of crops that lie anywhere: raised when the same cases and settings draw others.
+
+Planning cannot know whether a case shows nothing, so that the jobs of all trainings with such crops
+run again. One whose own draws are the old ones has the same identity (`identity_of`): its job finds
+the last step done and writes the same checkpoint.
+"""
 PRIORITY = 20
 """The longest single jobs of a run should start first."""
 
@@ -76,18 +84,23 @@ def train_stage(
         settings: what the training depends on besides the files of `needs`.
         needs: stages that come before.
         entry: the only one that it is about, in a folder of its own below the model's; none: all.
+
+    Raises:
+        BenchError: the preset names a dataset that there is not.
     """
+    require_known_entries(preset)
     training = preset.training
     work = run.work if entry is None else run.work / entry
     gpus = training.processes if training.device == "cuda" else 0
     # On GPUs: crops read ahead, by eight workers for each with two batches each.
     mem_mb = max(64_000, 32_000 * gpus) if gpus else 4_000 * training.processes
+    draws = [("draws", DRAWS)] if training.sampling.foreground_p < 1 else []
     threads = (GPU_THREADS if gpus else 1) * training.processes
     return Stage(
         "train",
         work / "checkpoint.pt",
         partial(_train, run, preset, train, entry),
-        tuple(settings),
+        (*settings, *draws),
         needs=tuple(stage.output for stage in needs),
         unit=entry or "",
         predicts=run.entries if entry is None else (entry,),

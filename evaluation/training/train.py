@@ -29,7 +29,7 @@ from evaluation.training.checkpoints import (
     save_last,
 )
 from evaluation.training.crops import Batch, CropDataset, read_ahead
-from evaluation.training.draws import Group, training_groups
+from evaluation.training.draws import Group, read_cases, training_groups
 from evaluation.training.log import TrainingLog
 from evaluation.training.model import M, Start
 from evaluation.training.processes import Team, check_device, crops_of_step, joined
@@ -116,12 +116,17 @@ def train(
         crops, planned = (crops_of_step(training, n) for n in (team.size, 1))
         if crops != planned and team.leads:
             _log.warning("a step has %d crops; the preset's own has %d", crops, planned)
-        identity = identity_of(preset, seed, crops, index, start.made_from())
-        state = resume_point(work, identity, team)
         held_out = held_out_cases(index, training.validation)
+        cases = read_cases(store, index, held_out)
+        # By the classes in scope, since the model's own are known only when it is there: a class
+        # that it leaves out is a union of others, and adds no scan that shows something.
+        in_scope = training_groups(store, index, training, cases=cases)
+        empty = any(group.draws_empty for group in in_scope)
+        identity = identity_of(preset, seed, crops, index, start.made_from(), draws_empty=empty)
+        state = resume_point(work, identity, team)
         model = start_model(state, work, preset, seed, index, start).to(device)
         classes = model.tasks.classes
-        groups = training_groups(store, index, training, held_out, classes)
+        groups = training_groups(store, index, training, held_out, classes, cases=cases)
         run = _Run(work, store, groups, held_out, seed, crops, identity, team)
         first = 0 if state is None else int(state["step"])
         last = training.steps if stop_after is None else first + stop_after

@@ -82,6 +82,7 @@ def region_groups(
                     group,
                     cases=tuple(group.cases[i] for i in rows),
                     case_weights=tuple(group.case_weights[i] / total for i in rows),
+                    centred=tuple(group.centred[i] for i in rows),
                 )
             )
     if not found:

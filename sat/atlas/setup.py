@@ -97,7 +97,8 @@ def prepare_atlas(
     check_device(preset.training)
     settings = preset.atlas
     index = read_index(store, preset.grid)
-    groups = training_groups(store, index, preset.training)
+    # A scan that shows no class has no region.
+    groups = training_groups(store, index, preset.training, empty_scans=False)
     keys: list[Key] = sorted({(group.modality, name) for group in groups for name in group.classes})
     book = book or write_prompt_book(preset.prompts, keys, run_folder(preset.prompts, work))
     book.rows(keys)

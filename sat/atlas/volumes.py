@@ -30,6 +30,7 @@ from evaluation.training.side_by_side import in_processes
 from evaluation.training.store import FORMAT, INDEX_FILE, PreparedEntry, PreparedIndex, read_record
 from evaluation.volumes.image_files import Volume, read_volume, same_grid, to_ras
 from evaluation.volumes.segmentation import ClassPlace, Part, Segmentation
+from sat.config import atlas_entry
 from sat.knowledge.records import read_rows, refuse_faults
 
 FILES = ("image.nii.gz", "labels.nii.gz", "labels.csv", "points.csv")
@@ -163,7 +164,7 @@ def prepare_volumes(store: Path, folder: Path, grid: Grid, *, jobs: int = 1) -> 
         concepts = sorted({name for _, (names, _) in own for name in names})
         entries.append(
             PreparedEntry(
-                dataset=_entry(modality), modality=modality, classes=tuple(concepts),
+                dataset=atlas_entry(modality), modality=modality, classes=tuple(concepts),
                 specialists={}, cases=tuple(v.folder.name for v, _ in own),
                 patients={v.folder.name: v.patient for v, _ in own},
                 sources={v.folder.name: source for v, (_, source) in own},
@@ -175,13 +176,9 @@ def prepare_volumes(store: Path, folder: Path, grid: Grid, *, jobs: int = 1) -> 
     return index
 
 
-def _entry(modality: Modality) -> str:
-    return f"atlas_{modality}"
-
-
 def _prepare(store: Path, grid: Grid, volume: AtlasVolume) -> tuple[tuple[str, ...], str]:
     """Concepts and source of a volume, prepared now or before."""
-    dataset, name = _entry(volume.modality), volume.folder.name
+    dataset, name = atlas_entry(volume.modality), volume.folder.name
     source = digest(volume.source, grid)
     record = read_record(store / dataset / name)
     if record is None or record.source != source:

@@ -114,11 +114,11 @@ def test_a_share_of_the_crops_lies_anywhere(tmp_path, toy):
     toy.store(tmp_path, preset, 1)
     folder = tmp_path / "prepared/toy/case0"
     record, points = read_record(folder), np.load(folder / "points.npy")
-    sampling = preset.training.sampling.model_copy(update={"foreground_p": 0.25})
+    sampling = preset.training.sampling
     random, n, size = np.random.default_rng(0), 4000, (4, 4, 4)
     starts, centred = [], 0
     for _ in range(n):
-        centre, name = choose_centre(points, record, ["left ball"], sampling, size, random)
+        centre, name = choose_centre(points, record, ["left ball"], sampling, size, random, 0.25)
         crop, _ = place_crop(record.shape, size, centre, 0.0, random)
         centred += name is not None
         if name is None:

@@ -133,7 +133,7 @@ def test_more_weight_on_regions_with_more_targets():
     random, n = np.random.default_rng(0), 3000
     for candidates, expected in ((1, 1 / 3), (2, 1 / 9 + 4 / 9 / 3)):
         sampling = _sampling(density_candidates=candidates, class_first_p=1.0)
-        found = [choose_centre(points, record, names, sampling, size, random) for _ in range(n)]
+        found = [choose_centre(points, record, names, sampling, size, random, 1) for _ in range(n)]
         assert all(centre == tuple(points[names.index(name)]) for centre, name in found)
         share = sum(name == "far" for _, name in found) / n
         assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
