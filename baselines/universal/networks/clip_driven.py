@@ -2,7 +2,7 @@
 
 The published model embeds "A computerized tomography of a {class}" with CLIP (512 values); the
 vectors are frozen. Any other text encoder's vectors may stand in their place, and so may learnt
-ones (the published code's other mode): `TEXTS` says how each is called.
+ones (the published code's other mode).
 """
 
 from __future__ import annotations
@@ -23,11 +23,6 @@ from baselines.universal.networks.resunet import Decoder, Encoder
 from baselines.universal.networks.sizes import WIDTHS
 
 VECTOR = 256
-TEXTS = {
-    "clip": "CLIP-driven",
-    "minilm": "CLIP-driven (MiniLM text)",
-    "learnt": "CLIP-driven (learnt vectors)",
-}
 
 
 class TextHead(nn.Module):
