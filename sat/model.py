@@ -14,13 +14,13 @@ from evaluation.classes.modality import MODALITIES
 from evaluation.errors import BenchError
 from evaluation.training.checkpoints import read_checkpoint, require_finite
 from evaluation.training.crops import Batch
+from evaluation.training.features import WindowFeatures
 from evaluation.training.losses import StepLoss, supervised_loss
 from evaluation.training.model import SegmentationModel
 from evaluation.training.settings import Triple
 from evaluation.training.tasks import ClassTasks
 from sat.architecture.network import Features, SatNetwork
 from sat.config import Preset
-from sat.features import WindowFeatures
 from sat.prompts.book import Key, PromptBook, PromptProjection
 
 FORMAT = 1
@@ -85,10 +85,17 @@ class SatModel(SegmentationModel):
         return self.network.decode(window, prompts).float().sigmoid()
 
     def windows(
-        self, volume: Tensor, window: Triple, on_window: Callable[[int, int], None] | None = None
+        self,
+        volume: Tensor,
+        window: Triple,
+        on_window: Callable[[int, int], None] | None = None,
+        *,
+        walks: int = 1,  # noqa: ARG002
     ) -> WindowFeatures:
         """Features of every window, computed once whatever the number of prompts."""
-        return WindowFeatures(self.network, volume, window, self.preset.inference, on_window)
+        return WindowFeatures(
+            self.network.encode, volume, window, self.preset.inference, self.device, on_window
+        )
 
     def content(self) -> dict[str, Any]:
         """Everything that a prediction needs, as tensors and plain values."""

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from baselines.universal.networks.sizes import NetworkSizes
 from evaluation.errors import BenchError, did_you_mean
 from evaluation.files.records import PresetSource, Record, merged, read_preset, validated
-from evaluation.models.card import find_model
+from evaluation.models.card import ModelCard, find_model
 from evaluation.models.preset_list import PresetFacts, device_words, sides
 from evaluation.training.settings import TrainingPreset, Triple
 
@@ -150,9 +150,21 @@ class Presets(Record):
         values = merged(common, {**self.systems.get(system, {}), "system": system})
         return validated(values, f"preset `{self.name}`, system {system}", Preset)
 
+    def in_title(self, card: ModelCard) -> str:
+        """Which text the vectors of CLIP-driven are of, which its card leaves to the preset."""
+        options = card.adapter.options if card.adapter.kind == "python" else {}
+        system = system_of(card.id, options)
+        return text_words(self.of(system).text) if system == "clip-driven" else ""
+
     def changed(self, changes: dict[str, Any]) -> dict[str, Any]:
         """The values with those of a variant, which also replace what single systems have."""
         return _joined(self.model_dump(mode="json"), changes)
+
+
+def text_words(text: str) -> str:
+    """A preset's `text` in print."""
+    named = {"minilm": "MiniLM text", "learnt": "learnt vectors"}
+    return named.get(text, f"text of {Path(text).name}")
 
 
 def _joined(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,12 +20,16 @@ from baselines.universal.losses import (
 from baselines.universal.model import MaskModel, step_loss
 from baselines.universal.networks.clip_driven import ClipDriven
 from baselines.universal.networks.dodnet import DoDNet
+from baselines.universal.networks.dynamic import ImageFeatures
 from baselines.universal.networks.hermes import FusedResUNet, Hermes
 from baselines.universal.networks.hermes_m import hermes_m
 from baselines.universal.networks.multitalent import MultiTalent
 from baselines.universal.networks.priors import NULL, PriorSizes, likeness, plain_weights
 from evaluation.training.crops import Batch
+from evaluation.training.features import WindowFeatures
 from evaluation.training.losses import LossParts, StepLoss
+from evaluation.training.settings import Triple
+from evaluation.training.windows import Windows
 
 MODALITY_WEIGHT = 0.01
 
@@ -104,8 +109,44 @@ class HermesMModel(HermesModel):
         return hermes_m(self.prior_sizes, self.preset.network)
 
 
-class DoDNetModel(MaskModel):
+class ImageFirstModel(MaskModel):
+    """Systems whose body sees the image only: it passes each window once, whatever is asked.
+
+    Not so Hermes, whose body meets the tokens of the entry.
+    """
+
+    network: DoDNet | ClipDriven | MultiTalent
+
+    def windows(
+        self,
+        volume: Tensor,
+        window: Triple,
+        on_window: Callable[[int, int], None] | None = None,
+        *,
+        walks: int = 1,
+    ) -> Windows:
+        """The features of every window, where they are walked over more than once."""
+        if walks == 1:
+            return super().windows(volume, window, on_window)
+        settings = self.preset.inference
+        return WindowFeatures(self.network.encode, volume, window, settings, self.device, on_window)
+
+    def entry_answers(
+        self,
+        image: Tensor | ImageFeatures,
+        entry: Entry,  # noqa: ARG002
+        rows: Tensor,
+        modality: int,  # noqa: ARG002
+    ) -> Tensor:
+        """A sigmoid for each row, of images or of the features of `windows`."""
+        features = self.network.encode(image) if isinstance(image, Tensor) else image
+        return self.network.decode(features, self.places[rows]).float().sigmoid()
+
+
+class DoDNetModel(ImageFirstModel):
     """A head generated from the image and a one-hot task."""
+
+    network: DoDNet
 
     def build(self) -> DoDNet:
         """The network; tasks are those of the tokens."""
@@ -121,7 +162,7 @@ class DoDNetModel(MaskModel):
         return dodnet_loss(*by_task(logits, batch.targets, batch.valid, places))
 
 
-class ClipDrivenModel(MaskModel):
+class ClipDrivenModel(ImageFirstModel):
     """A head generated from the image and the text of a class in its modality."""
 
     network: ClipDriven
@@ -142,8 +183,10 @@ class ClipDrivenModel(MaskModel):
         return clip_driven_loss(logits, batch.targets, batch.valid)
 
 
-class MultiTalentModel(MaskModel):
+class MultiTalentModel(ImageFirstModel):
     """A sigmoid channel for every class of every entry."""
+
+    network: MultiTalent
 
     def build(self) -> MultiTalent:
         """The network."""

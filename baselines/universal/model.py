@@ -53,9 +53,11 @@ class UniversalModel(SegmentationModel, ABC):
         """The entry that a row belongs to."""
 
     @abstractmethod
-    def entry_answers(self, image: Tensor, entry: Entry, rows: Tensor, modality: int) -> Tensor:
+    def entry_answers(self, image: Any, entry: Entry, rows: Tensor, modality: int) -> Tensor:
         """Probabilities (B, N, X, Y, Z) of images (B, 1, X, Y, Z) for rows (N,) of one entry.
 
+        `image` may be what a system's own `windows` keeps of images, see
+        `masks.ImageFirstModel`.
         `modality` is the row of the images in the modality tables.
         """
 
@@ -68,10 +70,10 @@ class UniversalModel(SegmentationModel, ABC):
         modality = self.of_rows(int(rows[0])).modality_of(sequence)
         return torch.stack([rows, torch.full_like(rows, modality)], dim=1)
 
-    def answers(self, window: Tensor, prompts: Tensor) -> Tensor:
+    def answers(self, window: Any, prompts: Tensor) -> Tensor:
         """Probabilities (B, N, X, Y, Z) of some windows for prompts (N, 2), all of one entry."""
         entry, modality = self.of_rows(int(prompts[0, 0])), int(prompts[0, 1])
-        rows = prompts[:, 0].to(window.device)
+        rows = prompts[:, 0].to(self.device)
         return self.entry_answers(window, entry, rows, modality).float()
 
     def weights(self) -> dict[str, Tensor]:
@@ -133,7 +135,7 @@ class MaskModel(UniversalModel):
 
     def entry_answers(
         self,
-        image: Tensor,
+        image: Any,
         entry: Entry,  # noqa: ARG002
         rows: Tensor,
         modality: int,  # noqa: ARG002
@@ -190,7 +192,10 @@ class LabelModel(UniversalModel):
         rows: Tensor,
         modality: int,  # noqa: ARG002
     ) -> Tensor:
-        """A softmax over all labels of the entry."""
+        """A softmax over all labels of the entry, whichever are asked.
+
+        So what bounds a window's memory is the labels of one entry, never those of all entries.
+        """
         found = self.logits(image, entry.dataset).float().softmax(dim=1)
         return found[:, rows - self.tasks.labels[entry.dataset].first]
 

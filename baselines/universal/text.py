@@ -2,7 +2,8 @@
 
 `minilm` is a general sentence encoder (384 numbers) from an installed package, in place of CLIP,
 whose weights no package has. A file of a user's own vectors, such as CLIP's of 512 numbers, is a
-`.npz` with one array for each prompt, named by its text. They are frozen; `learnt` has no text.
+`.npz` with one array (E,) or (1, E) for each prompt, named by its text. They are frozen; `learnt`
+has no text.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from evaluation.files.reading import array_of
 from evaluation.volumes.image_files import Array
 
 MINILM_WIDTH = 384
+FORM = "a .npz file with an array (E,) or (1, E) of numbers for each prompt, named by its text"
 SCANS = {
     "ct": "computerized tomography",
     "mri": "magnetic resonance imaging",
@@ -37,7 +39,11 @@ def prompt(modality: str, name: str) -> str:
 
 
 def text_width(preset: Preset) -> int | None:
-    """Length of the preset's vectors; none for learnt ones and for other systems."""
+    """Length of the preset's vectors; none for learnt ones and for other systems.
+
+    Raises:
+        BenchError: as `class_vectors`.
+    """
     if preset.system != "clip-driven" or preset.text == "learnt":
         return None
     if preset.text == "minilm":
@@ -62,7 +68,8 @@ def class_vectors(preset: Preset, known: Catalogue) -> Tensor:
     """Vectors (N, D) of the prompts of a catalogue.
 
     Raises:
-        BenchError: the file has none of a prompt, or the encoder's package is missing.
+        BenchError: the file has none of a prompt, or something else than vectors of one length, or
+            the encoder's package is missing.
     """
     texts = [prompt(*pair) for pair in known.prompts]
     if preset.text == "minilm":
@@ -80,10 +87,42 @@ def class_vectors(preset: Preset, known: Catalogue) -> Tensor:
 def _read_vectors(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise BenchError("no such file of text vectors", file=path, expected="a .npz file")
-    found = array_of(path)
+    try:
+        found = array_of(path)
+    except BenchError as error:  # which knows of files that the workflow makes again
+        raise BenchError(
+            "no file of text vectors", file=path, found=error.problem, expected=FORM
+        ) from error
     if not isinstance(found, dict) or not found:
-        raise BenchError("no file of text vectors", file=path, expected="a .npz file, by prompt")
-    return found
+        held = "an empty archive" if isinstance(found, dict) else f"one array {found.shape}"
+        raise BenchError("no file of text vectors", file=path, found=held, expected=FORM)
+    vectors = {text: _vector(path, text, value) for text, value in found.items()}
+    first, width = next((text, len(vector)) for text, vector in vectors.items())
+    for text, vector in vectors.items():
+        if len(vector) != width:
+            raise BenchError(
+                f"the text vectors of `{first}` and `{text}` differ in length", file=path,
+                found=f"{width} and {len(vector)} numbers", expected="all of one length",
+            )  # fmt: skip
+    return vectors
+
+
+def _vector(path: Path, text: str, value: object) -> Array:
+    """The vector (E,) of a prompt; encoders of a list of one text give (1, E)."""
+    problem = f"`{text}` has no text vector"
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+        kind = f"values of type {value.dtype}" if isinstance(value, np.ndarray) else "no array"
+        raise BenchError(problem, file=path, found=kind, expected=FORM)
+    if not value.size or value.shape not in ((value.size,), (1, value.size)):
+        raise BenchError(problem, file=path, found=f"shape {value.shape}", expected=FORM)
+    vector: Array = value.reshape(-1).astype(np.float32)
+    if not np.isfinite(vector).all():
+        bad = int((~np.isfinite(vector)).sum())
+        raise BenchError(
+            problem, file=path, found=f"{bad} of {vector.size} values that are no finite float32",
+            expected="finite numbers",
+        )  # fmt: skip
+    return vector
 
 
 def minilm(texts: Sequence[str]) -> Tensor:

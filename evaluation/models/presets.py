@@ -96,6 +96,23 @@ def preset_words(paths: RunPaths, config: RunConfig, card: ModelCard) -> str:
         return ""
 
 
+def title_with_preset(paths: RunPaths, config: RunConfig, card: ModelCard) -> str:
+    """A model's printed name, with what its preset in this run adds to it.
+
+    A preset may have a method `in_title(card)`, for what a row must not be mistaken for, such as
+    one text encoder for another. Where the run knows no preset of the model, the card's title.
+    """
+    if card.id not in config.presets and not paths.preset(card.id).is_file():
+        return card.title
+    try:
+        load = function_of(card, "config", "load_preset")
+        preset = load(preset_in_use(paths, config, card.id)) if load else None
+        more = preset.in_title(card) if hasattr(preset, "in_title") else ""
+    except BenchError:  # as for `preset_words`
+        more = ""
+    return f"{card.title}, {more}" if more else card.title
+
+
 def preset_fallbacks(
     config: RunConfig, presets: Mapping[str, FrozenPreset]
 ) -> Iterator[tuple[str, str]]:

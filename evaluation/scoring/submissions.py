@@ -23,6 +23,7 @@ from evaluation.files.records import Record, load_record
 from evaluation.files.sums import sha256
 from evaluation.files.writing import visible, whole_folder, write_json, write_text
 from evaluation.models.card import built_in_ids, find_model
+from evaluation.models.presets import title_with_preset
 from evaluation.paths import RunPaths
 from evaluation.runs.provenance import code_version, hardware, package_versions
 from evaluation.schema import read_table, scores_table, to_arrow, write_table
@@ -130,7 +131,7 @@ def _write(
     files = [path for path in visible(out, "**/*") if path.is_file()]
     record = Submission(
         model=model,
-        title=card.title,
+        title=title_with_preset(paths, config, card),
         satbench=__version__,
         measured=SCORES,
         configuration=config.model_copy(update=alone),

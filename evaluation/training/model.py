@@ -66,6 +66,8 @@ class SegmentationModel(nn.Module, ABC):
         volume: Tensor,
         window: Triple,
         on_window: Callable[[int, int], None] | None = None,  # noqa: ARG002
+        *,
+        walks: int = 1,  # noqa: ARG002
     ) -> Windows:
         """The walk over a volume (X, Y, Z); a model with costly features overrides it.
 
@@ -74,6 +76,8 @@ class SegmentationModel(nn.Module, ABC):
             window: voxels of a window.
             on_window: called with the number of windows prepared so far and of all windows; the
                 plain walk has nothing to prepare.
+            walks: how often all windows are walked over, once for every chunk of prompts; a single
+                walk needs to keep nothing.
         """
         return Windows(volume, window, self.preset.inference, self.device)
 

@@ -101,7 +101,8 @@ def blended_probabilities(
     weights = window_weights(window, settings.blending)
     x, y, z = crop.shape
     chunk = chunk or prompts_at_once(settings, volume.numel(), weights.numel())
-    with model.windows(volume, window, on_window) as windows:
+    walks = -(-len(prompts) // chunk)
+    with model.windows(volume, window, on_window, walks=walks) as windows:
         total = total_weights(triple(volume.shape), windows.corners, weights)
         on_device = weights.to(model.device)
         for start in range(0, len(prompts), chunk):

@@ -19,7 +19,7 @@ from evaluation.config import RunConfig
 from evaluation.files.reading import frame_of, mapping_of
 from evaluation.files.tables import read_table
 from evaluation.models.card import ModelCard, model_cards
-from evaluation.models.presets import preset_words
+from evaluation.models.presets import preset_words, title_with_preset
 from evaluation.paths import RunPaths
 from evaluation.protocol import HEADLINE, Protocol
 from evaluation.schema import TABLES
@@ -96,7 +96,10 @@ class RunSource(RunScope):
 
     @cached_property
     def _titles(self) -> dict[str, str]:
-        titles = {m: card.title for m, card in self.model_cards.items()}
+        titles = {
+            m: title_with_preset(self.paths, self.config, card)
+            for m, card in self.model_cards.items()
+        }
         often = Counter(alike(titles.get(m, m)) for m in self.models)
         return {m: f"{t} [{m}]" if often[alike(t)] > 1 else t for m, t in titles.items()}
 

@@ -12,6 +12,7 @@ from evaluation.errors import BenchError
 from evaluation.models.protocol import ModelContext
 from evaluation.paths import RunPaths
 from evaluation.training.checkpoints import save_content
+from evaluation.training.features import WindowFeatures
 from evaluation.training.grid import (
     padded_shape,
 )
@@ -22,7 +23,6 @@ from evaluation.training.windows import total_weights, window_corners, window_we
 from evaluation.volumes.axes import along_ras, turned, turned_masks
 from evaluation.volumes.image_files import Volume
 from sat.adapter import SatNano
-from sat.features import WindowFeatures
 from sat.model import load_model
 from sat.predict import segment
 
@@ -151,7 +151,9 @@ def test_features_beyond_the_memory_go_to_a_scratch_file(toy_model):
     for memory in (1024, 0):
         changes = {"memory_mib": memory, "window_batch": 3}
         inference = toy_model.preset.inference.model_copy(update=changes)
-        with WindowFeatures(toy_model.network, volume, WINDOW, inference) as features:
+        with WindowFeatures(
+            toy_model.network.encode, volume, WINDOW, inference, toy_model.device
+        ) as features:
             assert features.in_scratch_file is (memory == 0)
             answers.append([f.pixels.clone() for _, f in features])
             folder = features._folder

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from baselines.universal import masks
 from baselines.universal.config import OF_LABELS, ONE_FOR_EACH_ENTRY, SYSTEMS, load_preset
 from baselines.universal.entries import catalogue
 from baselines.universal.losses import resunet_loss, uniseg_loss
 from baselines.universal.masks import by_task
 from baselines.universal.model import LabelModel, MaskModel, UniversalModel
+from baselines.universal.networks import clip_driven, dodnet, multitalent
+from baselines.universal.networks.multitalent import MultiTalent
 from baselines.universal.systems import model_class, new_model
 from evaluation.training.crops import Batch, Sample, stack
 from evaluation.training.predict import blended_probabilities
 from evaluation.training.tasks import Targets
-from evaluation.training.windows import prompts_at_once
+from evaluation.training.windows import prompts_at_once, window_corners
 
 PATCH = (32, 16, 16)
 ENTRIES = ("acdc", "msd_spleen", "totalsegmentator")
@@ -222,31 +226,101 @@ def test_the_answer_for_one_task_does_not_depend_on_what_else_is_asked(system):
     torch.testing.assert_close(apart, whole, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("system", ["hermes-r", "multitalent"])
+IMAGE_FIRST = ("multitalent", "dodnet", "clip-driven")
+CROP = (40, 20, 18)
+HEAD = "dynamic_head"
+
+
+@pytest.mark.parametrize("system", ["hermes-r", *IMAGE_FIRST])
 def test_memory_of_a_prediction_does_not_grow_with_the_tasks(system, monkeypatch):
-    """Hermes' tokens all meet the image, but masks are made a few at a time."""
-    model = model_of(system, ("totalsegmentator",)).eval()
+    """Hermes' tokens all meet the image, but masks are made a few at a time.
+
+    Watched is what the heads compute, not only what is handed back.
+    """
+    model = model_of(system).eval()
+    rows = model.prompts(model.rows_of("acdc"))
+    most = len(rows) - 1
     made = []
-    answers = type(model).answers
 
-    def watched(self, window, prompts):
-        found = answers(self, window, prompts)
-        made.append(found.shape[1])
-        return found
+    def watched(of):
+        def seen(*args):
+            found = of(*args)
+            made.append(found.shape[1:-3].numel())  # (B, K, X, Y, Z), or (B, K, 1, X, Y, Z)
+            return found
 
-    monkeypatch.setattr(type(model), "answers", watched)
-    crop, rows = torch.randn(40, 20, 18), model.prompts(model.rows_of("totalsegmentator"))
+        return seen
+
+    for module, name in ((masks, "likeness"), (dodnet, HEAD), (clip_driven, HEAD)):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    conv3d = SimpleNamespace(conv3d=watched(multitalent.functional.conv3d))
+    monkeypatch.setattr(multitalent, "functional", conv3d)
+    if system == "multitalent":
+        whole = model.network.head
+        whole.register_forward_hook(lambda *_: pytest.fail("every channel was made"))
     every = {}
-    for memory in (1, 64):
-        inference = model.preset.inference.model_copy(
-            update={"memory_mib": memory, "window_batch": 8}
+    for chunk in (1, most, None):
+        made.clear()
+        maps = blended_probabilities(
+            model, torch.randn(CROP, generator=seeded()), rows, PATCH, chunk
         )
+        every[chunk] = torch.stack([found for _, found in maps])
+        assert max(made) == (chunk or len(rows))
+    for chunk in (1, most):
+        torch.testing.assert_close(every[chunk], every[None], rtol=0, atol=1e-6)
+
+
+def test_as_many_tasks_at_once_as_the_memory_allows(monkeypatch):
+    model = model_of("multitalent").eval()
+    rows, made = model.prompts(model.rows_of("acdc")), []
+    decode = model.network.decode
+
+    def watched(features, channels):
+        made.append(len(channels))
+        return decode(features, channels)
+
+    monkeypatch.setattr(model.network, "decode", watched)
+    for memory in (1, 64):
+        changes = {"memory_mib": memory, "window_batch": 8}
+        inference = model.preset.inference.model_copy(update=changes)
         model.preset = model.preset.model_copy(update={"inference": inference})
         made.clear()
-        every[memory] = torch.stack([p for _, p in blended_probabilities(model, crop, rows)])
-        assert max(made) == min(len(rows), prompts_at_once(inference, 40 * 20 * 18, 32 * 16 * 16))
+        list(blended_probabilities(model, torch.randn(CROP), rows))
+        voxels = torch.Size(CROP).numel(), torch.Size(PATCH).numel()
+        assert max(made) == min(len(rows), prompts_at_once(inference, *voxels))
     assert max(made) == len(rows) > 1
-    torch.testing.assert_close(every[1], every[64], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("system", IMAGE_FIRST)
+@pytest.mark.parametrize("memory", [0, 64])
+def test_a_window_passes_the_body_once_whatever_is_asked(system, memory):
+    """In memory and from a scratch file, with the answers of one walk that keeps nothing."""
+    model = model_of(system).eval()
+    inference = model.preset.inference.model_copy(update={"memory_mib": memory, "window_batch": 3})
+    model.preset = model.preset.model_copy(update={"inference": inference})
+    rows, crop = model.prompts(model.rows_of("acdc")), torch.randn(CROP, generator=seeded())
+    passed = []
+    model.network.encoder.register_forward_hook(lambda _m, images, _f: passed.append(len(*images)))
+    corners = window_corners(CROP, PATCH, inference.overlap)
+    found = {}
+    for chunk in (1, 2, len(rows)):
+        passed.clear()
+        maps = blended_probabilities(model, crop, rows, PATCH, chunk)
+        found[chunk] = torch.stack([probability for _, probability in maps])
+        assert sum(passed) == len(corners) > 3
+    for chunk in (1, 2):
+        torch.testing.assert_close(found[chunk], found[len(rows)], rtol=0, atol=1e-6)
+
+
+def test_channels_asked_for_alone_are_those_of_all():
+    network = MultiTalent(9, (4, 4, 8, 8, 8)).eval()
+    image, channels = torch.randn(2, 1, *PATCH, generator=seeded()), torch.tensor([7, 0, 3])
+    with torch.inference_mode():
+        alone = network.decode(network.encode(image), channels)
+        torch.testing.assert_close(alone, network(image)[:, channels], rtol=0, atol=1e-6)
+
+
+def seeded():
+    return torch.Generator().manual_seed(5)
 
 
 @pytest.mark.parametrize("system", ["hermes-r", "hermes-m"])

@@ -48,6 +48,15 @@ def test_presets_have_the_published_sizes_and_their_names_are_helped_with():
         load_preset("dmo")
 
 
+def test_released_augments_as_each_system_did():
+    """UniSeg and MultiTalent have nnU-Net's chances, not Hermes', which the base has."""
+    found = {s: load_preset("released").of(s).training.augmentation for s in SYSTEMS}
+    assert found["uniseg"] == found["multitalent"]
+    chances = {"zoom_p": 0.2, "rotation_p": 0.2, "gamma_p": 0.3, "intensity_p": 0.15}
+    assert chances.items() <= found["uniseg"].model_dump().items()
+    assert found["hermes-r"] == load_preset("paper").of("hermes-r").training.augmentation
+
+
 @pytest.mark.parametrize(
     ("system", "training", "fault"),
     [

@@ -2,7 +2,7 @@
 
 The published model embeds "A computerized tomography of a {class}" with CLIP (512 values); the
 vectors are frozen. Any other text encoder's vectors may stand in their place, and so may learnt
-ones (the published code's other mode): `TEXTS` says how each is called.
+ones (the published code's other mode).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.universal.networks.dynamic import (
+    ImageFeatures,
     ImageVector,
     Reduction,
     dynamic_head,
@@ -22,11 +23,6 @@ from baselines.universal.networks.resunet import Decoder, Encoder
 from baselines.universal.networks.sizes import WIDTHS
 
 VECTOR = 256
-TEXTS = {
-    "clip": "CLIP-driven",
-    "minilm": "CLIP-driven (MiniLM text)",
-    "learnt": "CLIP-driven (learnt vectors)",
-}
 
 
 class TextHead(nn.Module):
@@ -71,8 +67,15 @@ class TextHead(nn.Module):
         Returns:
             (B, K, 153).
         """
+        return self._numbers(self._vector(bottleneck), classes)
+
+    def _vector(self, bottleneck: Tensor) -> Tensor:
         vector = self.image_vector(bottleneck)[..., None, None, None]
-        image = self.image_to_vision(vector).flatten(1)[:, None].expand(-1, classes.shape[1], -1)
+        answer: Tensor = self.image_to_vision(vector).flatten(1)
+        return answer
+
+    def _numbers(self, vector: Tensor, classes: Tensor) -> Tensor:
+        image = vector[:, None].expand(-1, classes.shape[1], -1)
         joined = torch.cat([image, self.class_vectors()[classes]], dim=-1)
         # A 1x1x1 convolution, with the classes in place of voxels.
         numbers: Tensor = self.controller(joined.transpose(1, 2)[..., None, None])
@@ -80,8 +83,16 @@ class TextHead(nn.Module):
 
     def forward(self, bottleneck: Tensor, feature: Tensor, classes: Tensor) -> Tensor:
         """Logits (B, K, X, Y, Z) of the classes (B, K)."""
-        heads = self.numbers(bottleneck, classes)
-        return dynamic_head(self.reduction(feature), heads)[:, :, 0]
+        return self.answer(self.read(bottleneck, feature), classes)
+
+    def read(self, bottleneck: Tensor, feature: Tensor) -> ImageFeatures:
+        """What no class enters."""
+        return ImageFeatures(self.reduction(feature), self._vector(bottleneck))
+
+    def answer(self, features: ImageFeatures, classes: Tensor) -> Tensor:
+        """Logits (B, K, X, Y, Z) of the classes (B, K)."""
+        assert features.vector is not None
+        return dynamic_head(features.pixels, self._numbers(features.vector, classes))[:, :, 0]
 
 
 class ClipDriven(nn.Module):
@@ -104,6 +115,13 @@ class ClipDriven(nn.Module):
         The published code computes every class and picks the annotated ones afterwards; a class's
         logits do not depend on the others, so those that are not asked for are left out.
         """
+        return self.decode(self.encode(image), classes)
+
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """What no class enters, of images (B, 1, X, Y, Z)."""
         features = self.encoder(image)
-        logits: Tensor = self.head(features[-1], self.decoder(features), classes)
-        return logits
+        return self.head.read(features[-1], self.decoder(features))
+
+    def decode(self, features: ImageFeatures, classes: Tensor) -> Tensor:
+        """Logits (B, K, X, Y, Z) of the classes (B, K), or (K,) of all images."""
+        return self.head.answer(features, classes.expand(len(features.pixels), -1))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.universal.networks.dynamic import (
+    ImageFeatures,
     ImageVector,
     Reduction,
     dynamic_head,
@@ -45,8 +46,11 @@ class TaskHead(nn.Module):
         Returns:
             (B, K, n), n numbers for each task of each image.
         """
-        codes = functional.one_hot(tasks, self.tasks).to(bottleneck.dtype)
-        image = self.image_vector(bottleneck)[:, None].expand(-1, tasks.shape[1], -1)
+        return self._numbers(self.image_vector(bottleneck), tasks)
+
+    def _numbers(self, vector: Tensor, tasks: Tensor) -> Tensor:
+        codes = functional.one_hot(tasks, self.tasks).to(vector.dtype)
+        image = vector[:, None].expand(-1, tasks.shape[1], -1)
         joined = torch.cat([image, codes], dim=-1)
         # A 1x1x1 convolution, with the tasks in place of voxels.
         numbers: Tensor = self.controller(joined.transpose(1, 2)[..., None, None])
@@ -54,7 +58,16 @@ class TaskHead(nn.Module):
 
     def forward(self, bottleneck: Tensor, feature: Tensor, tasks: Tensor) -> Tensor:
         """Logits (B, K, outputs, X, Y, Z) of the tasks (B, K)."""
-        return dynamic_head(self.reduction(feature), self.numbers(bottleneck, tasks))
+        return self.answer(self.read(bottleneck, feature), tasks)
+
+    def read(self, bottleneck: Tensor, feature: Tensor) -> ImageFeatures:
+        """What no task enters."""
+        return ImageFeatures(self.reduction(feature), self.image_vector(bottleneck))
+
+    def answer(self, features: ImageFeatures, tasks: Tensor) -> Tensor:
+        """Logits (B, K, outputs, X, Y, Z) of the tasks (B, K)."""
+        assert features.vector is not None
+        return dynamic_head(features.pixels, self._numbers(features.vector, tasks))
 
 
 class DoDNet(nn.Module):
@@ -71,6 +84,14 @@ class DoDNet(nn.Module):
 
     def forward(self, image: Tensor, tasks: Tensor) -> Tensor:
         """Image (B, 1, X, Y, Z) and tasks (B, K) to logits (B, K, X, Y, Z)."""
+        return self.decode(self.encode(image), tasks)
+
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """What no task enters, of images (B, 1, X, Y, Z)."""
         features = self.encoder(image)
-        logits: Tensor = self.head(features[-1], self.decoder(features), tasks)
-        return logits[:, :, 0]
+        return self.head.read(features[-1], self.decoder(features))
+
+    def decode(self, features: ImageFeatures, tasks: Tensor) -> Tensor:
+        """Logits (B, K, X, Y, Z) of the tasks (B, K), or (K,) of all images."""
+        tasks = tasks.expand(len(features.pixels), -1)
+        return self.head.answer(features, tasks)[:, :, 0]

@@ -8,12 +8,25 @@ major, input minor), then their biases.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 CHANNELS = 8
 _GROUPS = 16
+
+
+class ImageFeatures(NamedTuple):
+    """What a body that sees the image only makes of it, for as many tasks as wanted.
+
+    Attributes:
+        pixels: (B, C, X, Y, Z), what the heads read.
+        vector: (B, D), what heads are generated from; None where they are not.
+    """
+
+    pixels: Tensor
+    vector: Tensor | None = None
 
 
 def generated_numbers(outputs: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,18 +16,19 @@ from torch import Tensor
 from evaluation.training.native import scratch_is_full
 from evaluation.training.settings import Inference, Triple
 from evaluation.training.windows import Windows
-from sat.architecture.network import Features, SatNetwork
 
 
 class WindowFeatures(Windows):
     """Encodes every window of a volume once and gives the features back as often as wanted.
 
     Args:
-        network: whose `encode` is called, in evaluation mode.
+        encode: images (B, 1, X, Y, Z) to a NamedTuple whose field `pixels` (B, C, X, Y, Z) is the
+            large one; the others are small and stay where they are.
         volume: (X, Y, Z) float32, at least as large as the window.
         window: size of a window in voxels.
-        inference: overlap, windows at once, and the memory beyond which features go to a scratch
+        inference: overlap, windows at once, and the memory beyond which `pixels` go to a scratch
             file, removed on leaving.
+        device: where the windows go.
         on_window: called with the number of windows encoded and of all windows, first with none.
 
     The scratch file is read and written, never mapped: a mapping's pages count as memory of the
@@ -36,20 +37,21 @@ class WindowFeatures(Windows):
 
     def __init__(
         self,
-        network: SatNetwork,
+        encode: Callable[[Tensor], Any],
         volume: Tensor,
         window: Triple,
         inference: Inference,
+        device: torch.device,
         on_window: Callable[[int, int], None] | None = None,
     ) -> None:
-        super().__init__(volume, window, inference, next(network.parameters()).device)
-        self._network, self._on_window = network, on_window
+        super().__init__(volume, window, inference, device)
+        self._encode, self._on_window = encode, on_window
         self._memory_bytes = inference.memory_mib << 20
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._pixels: Tensor | None = None
         self._shape: tuple[int, ...] = ()
-        self._tokens: Tensor | None = None
-        self._positions = torch.empty(0)
+        # For each batch of windows its features, with no pixels in place of all.
+        self._others: list[Any] = []
 
     def __enter__(self) -> Self:
         if self._on_window is not None:
@@ -57,7 +59,7 @@ class WindowFeatures(Windows):
         try:
             with torch.inference_mode():
                 for numbers in self._batches():
-                    self._keep(numbers, self._network.encode(self._images(numbers)))
+                    self._keep(numbers, self._encode(self._images(numbers)))
                     if self._on_window is not None:
                         self._on_window(numbers[-1] + 1, len(self.corners))
         except BaseException as error:
@@ -71,48 +73,46 @@ class WindowFeatures(Windows):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pixels = self._tokens = None
+        self._pixels = None
+        self._others.clear()
         if self._folder is not None:
             self._folder.cleanup()
 
-    def __iter__(self) -> Iterator[tuple[list[Triple], Features]]:
-        """Corners of some windows and their features, on the network's device."""
-        assert self._tokens is not None
-        device = self._tokens.device
-        for numbers in self._batches():
+    def __iter__(self) -> Iterator[tuple[list[Triple], Any]]:
+        """Corners of some windows and what `encode` made of them, on the device."""
+        for numbers, others in zip(self._batches(), self._others, strict=True):
             place = slice(numbers[0], numbers[-1] + 1)
             pixels = self._from_file(numbers) if self._pixels is None else self._pixels[place]
-            features = Features(pixels.to(device), self._tokens[place], self._positions)
-            yield [self.corners[n] for n in numbers], features
+            yield (
+                [self.corners[n] for n in numbers],
+                others._replace(pixels=pixels.to(others.pixels)),
+            )
 
     @property
     def in_scratch_file(self) -> bool:
         """Whether the features were too large for the memory budget."""
         return self._folder is not None
 
-    def _keep(self, numbers: Sequence[int], features: Features) -> None:
-        if self._tokens is None:
-            self._allocate(features)
-        assert self._tokens is not None
-        place = slice(numbers[0], numbers[-1] + 1)
+    def _keep(self, numbers: Sequence[int], features: Any) -> None:
+        pixels: Tensor = features.pixels
+        if not self._others:
+            self._allocate(pixels)
         if self._pixels is not None:
-            self._pixels[place] = features.pixels
+            self._pixels[numbers[0] : numbers[-1] + 1] = pixels
         else:
-            values = features.pixels.float().cpu().contiguous().numpy()
+            values = pixels.float().cpu().contiguous().numpy()
             try:
                 with self._file.open("ab") as stream:
                     values.tofile(stream)
             except OSError as error:
                 raise scratch_is_full(error) from error
-        self._tokens[place] = features.tokens
-        self._positions = features.positions
+        self._others.append(features._replace(pixels=pixels.new_empty(0)))
 
-    def _allocate(self, features: Features) -> None:
+    def _allocate(self, pixels: Tensor) -> None:
         count = len(self.corners)
-        self._shape = tuple(features.pixels.shape[1:])
-        self._tokens = features.tokens.new_empty((count, *features.tokens.shape[1:]))
-        if features.pixels[0].nbytes * count <= self._memory_bytes:
-            self._pixels = features.pixels.new_empty((count, *self._shape))
+        self._shape = tuple(pixels.shape[1:])
+        if pixels[0].nbytes * count <= self._memory_bytes:
+            self._pixels = pixels.new_empty((count, *self._shape))
         else:
             self._folder = tempfile.TemporaryDirectory(prefix="satbench-features-")
 
@@ -125,5 +125,4 @@ class WindowFeatures(Windows):
         size = prod(self._shape)
         offset = numbers[0] * size * np.dtype(np.float32).itemsize
         pixels = np.fromfile(self._file, np.float32, size * len(numbers), offset=offset)
-        assert self._tokens is not None
-        return torch.from_numpy(pixels).view(len(numbers), *self._shape).to(self._tokens.dtype)
+        return torch.from_numpy(pixels).view(len(numbers), *self._shape)
