@@ -225,10 +225,15 @@ class DatasetCard(Card):
         return tuple(dict.fromkeys(name for name in named if name and "{" not in name))
 
     def _sequences_read(self) -> list[str | None]:
-        """What the reader says of each kind of scan: channels of a file, or scans of their own."""
-        arguments = self.reader_args
-        kinds = [*arguments.get("scans", ()), *arguments.get("series", ())]
-        return [*arguments.get("channels", ()), *(kind.get("sequence") for kind in kinds)]
+        """What the reader says of each kind of scan: channels of a file, or scans of their own.
+
+        A user's own reader may mean something else by these keys.
+        """
+        channels, scans, series = map(self.reader_args.get, ("channels", "scans", "series"))
+        kinds = [k for kinds in (scans, series) if isinstance(kinds, list | tuple) for k in kinds]
+        found = [kind.get("sequence") for kind in kinds if isinstance(kind, Mapping)]
+        found += channels if isinstance(channels, list | tuple) else []
+        return [name if isinstance(name, str) else None for name in found]
 
     def _patterns_of(self, case: str) -> list[CasePattern]:
         found = []

@@ -25,7 +25,7 @@ class MedFormerSizes(Record):
 
 
 class NetworkSizes(MedFormerSizes):
-    """Sizes of all nine; the defaults are the published ones."""
+    """Sizes of all nine; the defaults are the published ones, but for `spare_tasks`."""
 
     fusion_blocks: tuple[int, int, int, int, int] = Field(
         (2, 2, 4, 2, 2), description="Hermes-R: prior fusion at encoder 4x, 8x, 16x, decoder 8x, 4x"
