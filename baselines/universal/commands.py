@@ -39,11 +39,12 @@ def register(app: typer.Typer) -> None:
 def released(
     file: Path = typer.Argument(..., help="The authors' file: a state dict, bare or wrapped."),
     system: str = typer.Option(..., "--system", help="resunet, medformer, hermes-r or hermes-m."),
-    entries: Path = typer.Option(
-        ...,
+    entries: Path | None = typer.Option(
+        None,
         "--entries",
         help="YAML, `<dataset>: {modality: 0, rows: {<class>: 3, ...}}`: rows of the task and "
-        "modality tables, or channels of the output, which a release does not name.",
+        "modality tables, or channels of the output, which a release does not name. Hermes: by "
+        "default the published training's, whose order within an entry is inferred.",
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The checkpoint to write."),
     card: str | None = typer.Option(
@@ -56,14 +57,15 @@ def released(
     named.
     """
     from baselines.universal.config import system_of
-    from baselines.universal.conversion import convert_released, read_entries
+    from baselines.universal.conversion import convert_released, entries_file, read_entries
     from evaluation.files.writing import write_text
     from evaluation.models.card import find_model
     from evaluation.models.templates import free_model_card
 
     found = system_of("--system", {"system": system})
     path = None if card is None else free_model_card(card)
-    parameters = convert_released(found, file, entries, out)
+    rows = entries_file(found, entries)
+    parameters = convert_released(found, file, rows, out)
     typer.echo(f"{out}: {parameters:,} weights")
     if path is not None:
         ours = find_model(found)
@@ -72,7 +74,7 @@ def released(
             title=ours.title,
             citation=ours.citation,
             parameters=parameters,
-            datasets=", ".join(read_entries(entries)),
+            datasets=", ".join(read_entries(rows)),
             system=found,
             checkpoint=json.dumps(str(out.resolve())),
         )

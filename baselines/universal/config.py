@@ -61,6 +61,13 @@ class Preset(TrainingPreset):
         description="entry -> entry whose task tokens its classes of the same name have (Hermes, "
         "DoDNet); every other class of every entry is a task of its own",
     )
+    # Left out of digests where it is not said: what was trained before stays valid.
+    sequences: dict[str, str] = Field(
+        default={},
+        exclude_if=lambda said: not said,
+        description="sequence of an MR -> name of its modality, which others may have, too "
+        "(Hermes); every other sequence is a modality of its own",
+    )
     text: str = Field(
         default="minilm",
         description="CLIP-driven: `minilm`, `learnt`, or a file of vectors (see `text.py`)",
@@ -124,6 +131,7 @@ class Presets(Record):
     training: dict[str, Any]
     inference: dict[str, Any]
     shares: dict[str, Any] = Field(default={})
+    sequences: dict[str, str] = Field(default={}, exclude_if=lambda said: not said)
     text: str = "minilm"
     upstream: dict[str, Any] | None = None
     entries: tuple[str, ...] = ()

@@ -2,22 +2,23 @@
 
 A release names its outputs by numbers only. Which number is which class is said in a file: for each
 entry the rows of its classes (of Hermes' task tables, or the channels of the last convolution), and
-the row of its modality. The order of the published training is not printed anywhere.
+the row of its modality. `PUBLISHED_ENTRIES` is that of Hermes' published training, and says what of
+it is inferred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from baselines.universal.config import Preset, load_preset
-from baselines.universal.entries import UNKNOWN, Catalogue, Entry, Label
+from baselines.universal.config import ONE_FOR_EACH_ENTRY, Preset, load_preset
+from baselines.universal.entries import UNKNOWN, Catalogue, Entry, Label, modality_of
 from baselines.universal.networks.hermes import Hermes
-from baselines.universal.networks.priors import PriorTables
+from baselines.universal.networks.priors import PriorSizes, PriorTables
 from baselines.universal.released import load_released
 from baselines.universal.systems import new_model
 from evaluation.datasets.registry import find_card
@@ -26,6 +27,7 @@ from evaluation.files.records import Record, read_mapping, validated
 from evaluation.training.checkpoints import read_checkpoint, save_content
 
 PRESET = "released"
+PUBLISHED_ENTRIES = Path(__file__).parent / "released_entries.yaml"
 RELEASED: Mapping[str, str] = {
     "resunet": "resunet",
     "medformer": "medformer",
@@ -38,19 +40,38 @@ class ReleasedEntry(Record):
     """What a release knows of an entry.
 
     Attributes:
-        rows: class -> row of the task tables, or channel of the output (0 is the background).
-        modality: row of the modality tables; none: unknown.
+        rows: class -> row of the task tables; or channel of the output (0 is the background), or
+            several channels whose union it is.
+        modality: row of the modality tables, or the row of each sequence; none: unknown.
     """
 
-    rows: dict[str, int]
-    modality: int | None = None
+    rows: dict[str, int | tuple[int, ...]]
+    modality: int | dict[str, int] | None = None
+
+    def rows_of(self, name: str) -> tuple[int, ...]:
+        """The rows of a class, mostly one."""
+        rows = self.rows[name]
+        return (rows,) if isinstance(rows, int) else rows
+
+    @property
+    def sequences(self) -> dict[str, int]:
+        """The row of each sequence that has one of its own."""
+        return self.modality if isinstance(self.modality, dict) else {}
+
+    @property
+    def one_modality(self) -> int:
+        """The row of scans without a sequence that has one of its own."""
+        return self.modality if isinstance(self.modality, int) else UNKNOWN
 
 
 def read_entries(path: Path) -> dict[str, ReleasedEntry]:
     """The file of entries: `<dataset>: {modality: 0, rows: {<class>: 3, ...}}`.
 
+    `modality: {t1in: 2, t2spir: 3}` says it for each sequence, by the names of the dataset's card.
+
     Raises:
-        BenchError: it is not valid, or names a dataset or a class that there is not.
+        BenchError: it is not valid, holds no entry or one without classes, or names a dataset, a
+            class or a sequence that there is not.
     """
     found = {}
     for dataset, values in read_mapping(path).items():
@@ -58,14 +79,44 @@ def read_entries(path: Path) -> dict[str, ReleasedEntry]:
         if not isinstance(values, dict):
             raise BenchError("an entry is a mapping", file=where, expected="rows: {class: row}")
         entry = validated(values, where, ReleasedEntry)
-        names = find_card(str(dataset)).class_names
-        for name in entry.rows:
-            if name not in names:
-                raise BenchError(
-                    f"`{dataset}` has no class `{name}`", file=path, hint=did_you_mean(name, names)
-                )
+        card = find_card(str(dataset))
+        if not entry.rows or not all(map(entry.rows_of, entry.rows)):
+            raise BenchError(
+                "an entry needs classes, and each of them a row", file=where, found=entry.rows,
+                expected="rows: {class: row}, with classes of " + ", ".join(card.class_names),
+            )  # fmt: skip
+        _known("class", entry.rows, card.class_names, str(dataset), path)
+        _known("sequence", entry.sequences, card.sequences, str(dataset), path)
         found[str(dataset)] = entry
+    if not found:
+        raise BenchError(
+            "no entry in this file", file=path, expected="<dataset>: {rows: {class: row}}"
+        )
     return found
+
+
+def _known(what: str, given: Iterable[str], known: Sequence[str], dataset: str, path: Path) -> None:
+    for name in given:
+        if name not in known:
+            raise BenchError(
+                f"`{dataset}` has no {what} `{name}`",
+                file=path,
+                hint=did_you_mean(name, known) if known else f"its card names no {what}",
+            )
+
+
+def entries_file(system: str, given: Path | None) -> Path:
+    """The file of entries for a release: the user's, or that of Hermes' published training.
+
+    Raises:
+        BenchError: the user names none, and the system's networks are of one entry each.
+    """
+    if given is None and system in ONE_FOR_EACH_ENTRY:
+        raise BenchError(
+            f"a release of `{system}` is of one entry, and does not say of which",
+            expected="--entries FILE, with `<dataset>: {rows: {<class>: <channel>, ...}}`",
+        )
+    return PUBLISHED_ENTRIES if given is None else given
 
 
 def convert_released(system: str, file: Path, entries: Path, out: Path) -> int:
@@ -74,7 +125,7 @@ def convert_released(system: str, file: Path, entries: Path, out: Path) -> int:
     Args:
         system: one of `RELEASED`.
         file: the released file; nothing in it is run.
-        entries: see `read_entries`.
+        entries: see `read_entries`; `PUBLISHED_ENTRIES` is for tables of the published sizes alone.
         out: the checkpoint to write.
 
     Returns:
@@ -90,6 +141,8 @@ def convert_released(system: str, file: Path, entries: Path, out: Path) -> int:
         raise BenchError("this is there already", file=out, hint="name another, or remove it")
     network = load_released(RELEASED[system], read_checkpoint(file)).float()
     given = read_entries(entries)
+    if entries == PUBLISHED_ENTRIES:
+        _of_the_published_training(network, file)
     known = (
         _of_tokens(network, given, entries)
         if isinstance(network, Hermes)
@@ -111,7 +164,8 @@ def _model(preset: Preset, known: Catalogue, network: nn.Module) -> dict[str, An
     """The content of the checkpoint."""
     if isinstance(network, Hermes):
         length = _tables(network).modalities.shape[1]
-        sizes = preset.network.model_copy(update={"prior_length": length})
+        # All rows of its tables are in the catalogue, the unused ones too.
+        sizes = preset.network.model_copy(update={"prior_length": length, "spare_tasks": 0})
         preset = preset.model_copy(update={"network": sizes})
     with torch.device("meta"):
         model = new_model(preset, known)
@@ -125,26 +179,64 @@ def _tables(network: Hermes) -> PriorTables:
     return tables
 
 
+def _of_the_published_training(network: nn.Module, file: Path) -> None:
+    """Refuse a release with other tables than those that `PUBLISHED_ENTRIES` is about."""
+    expected = PriorSizes()
+    tables = _tables(network) if isinstance(network, Hermes) else None
+    found = None if tables is None else (len(tables.tasks), len(tables.modalities))
+    if found != (expected.tasks, expected.modalities):
+        raise BenchError(
+            "this is not a release of the published training",
+            file=file,
+            found="no tables" if found is None else f"{found[0]} task and {found[1]} modality rows",
+            expected=f"{expected.tasks} and {expected.modalities}",
+            hint="say with --entries which row is which class",
+        )
+
+
 def _of_tokens(network: Hermes, given: Mapping[str, ReleasedEntry], path: Path) -> Catalogue:
     tables = _tables(network)
     n_tokens, modalities = len(tables.tasks), len(tables.modalities)
     entries = []
     for dataset, entry in given.items():
+        rows = {name: entry.rows_of(name) for name in entry.rows}
+        several = [name for name, own in rows.items() if len(own) > 1]
+        if several:
+            raise BenchError(
+                f"`{several[0]}` of `{dataset}` has several rows, and a task of Hermes has one",
+                file=path, found=entry.rows[several[0]],
+            )  # fmt: skip
         # The last rows are the null token and the unknown modality.
-        _within(entry.rows, range(n_tokens - 1), f"rows of `{dataset}`", path)
-        if entry.modality is not None:
-            _within({"modality": entry.modality}, range(modalities - 1), dataset, path)
+        _within(rows, range(n_tokens - 1), f"rows of `{dataset}`", path)
+        _different(rows, f"rows of `{dataset}`", path)
+        own = {"modality": (entry.modality,)} if isinstance(entry.modality, int) else {}
+        own |= {name: (row,) for name, row in entry.sequences.items()}
+        _within(own, range(modalities - 1), f"modality rows of `{dataset}`", path)
         entries.append(
             Entry(
                 dataset=dataset,
                 kind=find_card(dataset).modality,
-                classes=tuple(entry.rows),
-                tokens=tuple(entry.rows.values()),
-                modality=UNKNOWN if entry.modality is None else entry.modality,
+                classes=tuple(rows),
+                tokens=tuple(row for (row,) in rows.values()),
+                modality=entry.one_modality,
+                sequences=entry.sequences,
             )
         )
-    names = tuple(f"row {row}" for row in range(modalities - 1))
+    names = _modality_names(entries, modalities - 1)
     return Catalogue(entries=tuple(entries), n_tokens=n_tokens, modalities=names)
+
+
+def _modality_names(entries: Sequence[Entry], count: int) -> tuple[str, ...]:
+    """Names of the rows, by which a further training finds those of its own entries."""
+    called = load_preset(PRESET).sequences
+    names: dict[int, set[str]] = {row: set() for row in range(count)}
+    for entry in entries:
+        own = modality_of(find_card(entry.dataset), called)
+        if own is not None and entry.modality != UNKNOWN:
+            names[entry.modality].add(own)
+        for sequence, row in entry.sequences.items():
+            names[row].add(called.get(sequence, sequence))
+    return tuple(own.pop() if len(own) == 1 else f"row {row}" for row, own in names.items())
 
 
 def _of_channels(network: nn.Module, given: Mapping[str, ReleasedEntry], path: Path) -> Catalogue:
@@ -154,33 +246,57 @@ def _of_channels(network: nn.Module, given: Mapping[str, ReleasedEntry], path: P
         )
     ((dataset, entry),) = given.items()
     outputs = int(network.head.bias.numel())  # type: ignore[union-attr,operator]
-    _within(entry.rows, range(1, outputs), f"rows of `{dataset}`", path)
-    names = {row: name for name, row in entry.rows.items()}
-    labels = tuple(
-        Label(
-            value=row,
-            name=f"{row:03d} {names.get(row, 'not asked for')}",
-            owner=names.get(row, ""),
-            classes=(names[row],) if row in names else (),
-        )
-        for row in range(1, outputs)
-    )
+    rows = {name: entry.rows_of(name) for name in entry.rows}
+    _within(rows, range(1, outputs), f"rows of `{dataset}`", path)
+    _different(rows, f"rows of `{dataset}`", path)
     found = Entry(
         dataset=dataset,
         kind=find_card(dataset).modality,
-        classes=tuple(entry.rows),
-        tokens=tuple(range(len(entry.rows))),
-        labels=labels,
+        classes=tuple(rows),
+        tokens=tuple(range(len(rows))),
+        labels=tuple(_label(row, rows) for row in range(1, outputs)),
     )
-    return Catalogue(entries=(found,), n_tokens=len(entry.rows) + 1)
+    return Catalogue(entries=(found,), n_tokens=len(rows) + 1)
 
 
-def _within(rows: Mapping[str, int], allowed: range, what: str, path: Path) -> None:
-    bad = {name: row for name, row in rows.items() if row not in allowed}
-    if bad or len(set(rows.values())) < len(rows):
+def _label(row: int, rows: Mapping[str, Sequence[int]]) -> Label:
+    """A channel as a label of all classes that it is a part of; the smallest is its owner."""
+    classes = sorted((name for name, own in rows.items() if row in own), key=lambda n: len(rows[n]))
+    owner = classes[0] if classes else ""
+    name = f"{row:03d} {owner or 'not asked for'}"
+    return Label(value=row, name=name, owner=owner, classes=tuple(sorted(classes)))
+
+
+def _within(rows: Mapping[str, tuple[int, ...]], allowed: range, what: str, path: Path) -> None:
+    """Refuse rows that a release has not.
+
+    Raises:
+        BenchError: some are not allowed.
+    """
+    bad = {name: own for name, own in rows.items() if not set(own) <= set(allowed)}
+    if bad:
         raise BenchError(
             f"{what} are not those of this release",
             file=path,
-            found=bad or "a row twice",
-            expected=f"different rows from {allowed[0]} to {allowed[-1]}",
+            found=", ".join(f"{name}: {', '.join(map(str, own))}" for name, own in bad.items()),
+            expected=f"rows from {allowed[0]} to {allowed[-1]}" if allowed else "none",
         )
+
+
+def _different(rows: Mapping[str, tuple[int, ...]], what: str, path: Path) -> None:
+    """Refuse a row twice in a class, and two classes of the same rows.
+
+    Raises:
+        BenchError: there are such.
+    """
+    of_rows: dict[frozenset[int], str] = {}
+    for name, own in rows.items():
+        other = of_rows.setdefault(frozenset(own), name)
+        if other != name or len(set(own)) < len(own):
+            found = f"{name}: {', '.join(map(str, own))}"
+            raise BenchError(
+                f"{what} are not those of this release",
+                file=path,
+                found=f"a row twice, {found}" if other == name else f"{found}, as of {other}",
+                expected="other rows for each class",
+            )

@@ -127,7 +127,8 @@ def networks_of(preset: Preset, config: RunConfig, datasets: Sequence[str]) -> d
     # The store has its entries in alphabetical order.
     cards = [card for card in map(find_card, sorted(datasets)) if has_training_side(card, config)]
     scope = {card.id: [c.name for c in classes_in_scope(card, config)] for card in cards}
-    joint = catalogue(scope, preset.shares)
+    sequences = {card.id: sorted(card.sequences) for card in cards}
+    joint = catalogue(scope, preset.shares, sequences, preset.sequences)
     if preset.system in ONE_FOR_EACH_ENTRY:
         return {e.dataset: catalogue({e.dataset: scope[e.dataset]}, {}) for e in joint.entries}
     if preset.system == "clip-driven":

@@ -108,6 +108,7 @@ def catalogue(
     classes: Mapping[str, Sequence[str]],
     shares: Mapping[str, str],
     sequences: Mapping[str, Sequence[str]] | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """The catalogue of some entries.
 
@@ -116,7 +117,9 @@ def catalogue(
             entry that then has none, too.
         shares: see `Preset`.
         sequences: of the scans of an entry, where they are known.
+        called: sequence -> name of its modality; see `Preset.sequences`.
     """
+    called = called or {}
     tokens: dict[tuple[str, str], int] = {}
     modalities: dict[str, int] = {}
     entries = []
@@ -130,10 +133,11 @@ def catalogue(
         names = tuple(entry.name for entry in annotated)
         for name in names:
             tokens.setdefault((of, name), len(tokens))
-        modality = modality_of(card)
         # CT and PET are one modality each, an MR has one for every sequence.
         own = (sequences or {}).get(dataset, ()) if card.modality == "mri" else ()
-        for name in filter(None, (modality, *own)):
+        modality = modality_of(card, called)
+        of_own = {name: called.get(name, name) for name in own}
+        for name in filter(None, (modality, *of_own.values())):
             modalities.setdefault(name, len(modalities))
         entries.append(
             Entry(
@@ -142,7 +146,7 @@ def catalogue(
                 classes=names,
                 tokens=tuple(tokens[of, name] for name in names),
                 modality=UNKNOWN if modality is None else modalities[modality],
-                sequences={name: modalities[name] for name in own},
+                sequences={name: modalities[of_own[name]] for name in own},
                 labels=labels_of(annotated, card),
             )
         )
@@ -170,10 +174,14 @@ def labels_of(annotated: Sequence[ClassEntry], card: DatasetCard) -> tuple[Label
     )
 
 
-def modality_of(card: DatasetCard) -> str | None:
+def modality_of(card: DatasetCard, called: Mapping[str, str]) -> str | None:
     """The modality of an entry: CT, PET, or the sequence of an MR; None where its card names none.
+
+    A sequence has the name that `called` gives it, or its own.
 
     An MR of which neither the card nor a scan says the sequence has the unknown modality, as AMOS
     MR in the published training.
     """
-    return card.sequence if card.modality == "mri" else card.modality
+    if card.modality != "mri":
+        return card.modality
+    return None if card.sequence is None else called.get(card.sequence, card.sequence)

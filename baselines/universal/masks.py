@@ -48,8 +48,8 @@ class HermesModel(MaskModel):
     def prior_sizes(self) -> PriorSizes:
         """Rows of the tables; the last is the null token, and the unknown modality."""
         known, sizes = self.known, self.preset.network
-        modalities = len(known.modalities) + 1
-        return PriorSizes(known.n_tokens, modalities, sizes.prior_length, sizes.prior_scale)
+        tasks, modalities = known.n_tokens + sizes.spare_tasks, len(known.modalities) + 1
+        return PriorSizes(tasks, modalities, sizes.prior_length, sizes.prior_scale)
 
     def weights(self) -> dict[str, Tensor]:
         """Task tables whole, also where a part of them is frozen (`upstream.py`)."""

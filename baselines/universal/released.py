@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -177,8 +178,9 @@ def load_released(system: str, state_dict: Mapping[str, Any]) -> nn.Module:
         `hermes_m`: `network(image, tasks, modalities)`. Logits.
 
     Raises:
-        BenchError: an unknown system; or every key that is missing, unknown, of a wrong shape, or
-            no tensor of floating-point numbers, by its released name.
+        BenchError: an unknown system, or no state dict; or every key that is missing, unknown,
+            there twice (with and without `module.`), of a wrong shape, or no tensor of
+            floating-point numbers, by its released name.
     """
     if system not in RELEASES:
         raise BenchError(
@@ -186,13 +188,22 @@ def load_released(system: str, state_dict: Mapping[str, Any]) -> nn.Module:
             found=system,
             expected=f"one of {', '.join(RELEASES)}",
         )
-    given = {str(k).removeprefix("module."): v for k, v in unwrapped(state_dict).items()}
+    if not isinstance(state_dict, Mapping):
+        raise BenchError(
+            f"this is no state dict of {system}",
+            found=type(state_dict).__name__,
+            expected="names and tensors, bare or wrapped as " + " or ".join(WRAPPERS),
+        )
+    content = unwrapped(state_dict)
+    counts = Counter(str(key).removeprefix("module.") for key in content)
+    given = {str(key).removeprefix("module."): value for key, value in content.items()}
     tensors = {key: value for key, value in given.items() if isinstance(value, Tensor)}
     with torch.device("meta"):
         network = RELEASES[system].build(tensors)
     ours = network.state_dict()
     names = {released_name(system, name): name for name in ours}
     faults = [f"{key}: missing" for key in names if key not in given]
+    faults += [f"{key}: twice, with and without `module.`" for key, n in counts.items() if n > 1]
     for key, value in given.items():
         if key not in names:
             faults.append(f"{key}: unknown")
@@ -210,6 +221,6 @@ def load_released(system: str, state_dict: Mapping[str, Any]) -> nn.Module:
             found=f"{len(faults)} faults:\n            " + "\n            ".join(faults),
             expected=f"{len(ours)} tensors, {sum(v.numel() for v in ours.values()):,} values",
         )
-    content = {names[k]: as_ours(value, ours[names[k]]) for k, value in tensors.items()}
-    network.load_state_dict(content, strict=True, assign=True)
+    weights = {names[k]: as_ours(value, ours[names[k]]) for k, value in tensors.items()}
+    network.load_state_dict(weights, strict=True, assign=True)
     return network.eval()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.universal.entries import Catalogue
+from baselines.universal.entries import UNKNOWN, Catalogue
 from baselines.universal.networks.hermes import Hermes
 from baselines.universal.networks.priors import PriorTables
 
@@ -84,9 +84,14 @@ def similarities(network: Hermes, known: Catalogue) -> pd.DataFrame:
     The unknown modality is left out where no entry has it: its tokens were never trained.
     """
     rows: list[tuple[Kind, str, str, str, float]] = []
-    unknown = any(entry.modality < 0 and not entry.sequences for entry in known.entries)
+    rows_of = [set(e.sequences.values()) or {e.modality} for e in known.entries]
+    unknown = any(UNKNOWN in found for found in rows_of)
     for kind in KINDS:
         levels, names = prior_levels(network, kind), prior_names(known, kind)
+        if kind == "task":
+            # Rows that no class has were never trained.
+            used = sorted({token for entry in known.entries for token in entry.tokens})
+            levels = [level[used] for level in levels]
         if kind == "modality" and not unknown:
             levels, names = [level[:-1] for level in levels], names[:-1]
         for rule, join in RULES.items():

@@ -51,7 +51,8 @@ def train(
 
     def new(index: PreparedIndex) -> UniversalModel:
         sequences = {e.dataset: e.sequences for e in index.entries}
-        known = catalogue({e.dataset: e.classes for e in index.entries}, preset.shares, sequences)
+        classes = {e.dataset: e.classes for e in index.entries}
+        known = catalogue(classes, preset.shares, sequences, preset.sequences)
         if preset.upstream is not None:
             return from_upstream(preset, known)
         model = new_model(preset, known.model_copy(update={"text_width": text_width(preset)}))

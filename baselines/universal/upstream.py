@@ -41,8 +41,13 @@ def extended(known: Catalogue, fresh: Catalogue) -> Catalogue:
         if entry.dataset in old:
             continue
         own = tuple(tokens.setdefault(token, first + len(tokens)) for token in entry.tokens)
-        modality = rows.get(names.get(entry.modality, ""), UNKNOWN)
-        more.append(entry.model_copy(update={"tokens": own, "modality": modality}))
+        of_row = {row: rows.get(name, UNKNOWN) for row, name in names.items()}
+        found = {
+            "tokens": own,
+            "modality": of_row.get(entry.modality, UNKNOWN),
+            "sequences": {name: of_row[row] for name, row in entry.sequences.items()},
+        }
+        more.append(entry.model_copy(update=found))
     entries = (*known.entries, *more)
     return known.model_copy(update={"entries": entries, "n_tokens": known.n_tokens + len(tokens)})
 
@@ -87,9 +92,9 @@ def from_upstream(preset: Preset, fresh: Catalogue) -> UniversalModel:
     own, weights = model.network.state_dict(), upstream.network.state_dict()
     for name, value in weights.items():
         if name.endswith(".tasks"):
-            # The null token is the last row, before and after.
-            table = own[name].clone()
-            table[: len(value) - 1], table[-1] = value[:-1], value[-1]
+            # The null token is the last row, before and after; spare rows are of nobody.
+            table, used = own[name].clone(), upstream.known.n_tokens - 1
+            table[:used], table[-1] = value[:used], value[-1]
             value = table
         if name not in own or own[name].shape != value.shape:
             raise BenchError(

@@ -214,6 +214,27 @@ class DatasetCard(Card):
         named = (pattern.sequence for pattern in self._patterns_of(case))
         return next((sequence for sequence in named if sequence), read or self.sequence)
 
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """Sequences that `sequence_of` may find, as far as the card names them, in its order.
+
+        One that only a file's name completes (`frame{frame}`) is left out.
+        """
+        named = [pattern.sequence for pattern in self.case_patterns]
+        named += [read or self.sequence for read in self._sequences_read() or [None]]
+        return tuple(dict.fromkeys(name for name in named if name and "{" not in name))
+
+    def _sequences_read(self) -> list[str | None]:
+        """What the reader says of each kind of scan: channels of a file, or scans of their own.
+
+        A user's own reader may mean something else by these keys.
+        """
+        channels, scans, series = map(self.reader_args.get, ("channels", "scans", "series"))
+        kinds = [k for kinds in (scans, series) if isinstance(kinds, list | tuple) for k in kinds]
+        found = [kind.get("sequence") for kind in kinds if isinstance(kind, Mapping)]
+        found += channels if isinstance(channels, list | tuple) else []
+        return [name if isinstance(name, str) else None for name in found]
+
     def _patterns_of(self, case: str) -> list[CasePattern]:
         found = []
         for pattern in self.case_patterns:

@@ -43,7 +43,7 @@ def test_every_preset_is_valid_for_every_system(name):
 
 def test_presets_have_the_published_sizes_and_their_names_are_helped_with():
     assert preset_names(PRESET_FOLDER) == ["demo", "paper", "real", "released", "small", "smoke"]
-    assert load_preset(None).of("resunet").network == NetworkSizes()
+    assert load_preset(None).of("resunet").network == NetworkSizes(spare_tasks=1)
     with pytest.raises(BenchError, match="no universal preset"):
         load_preset("dmo")
 

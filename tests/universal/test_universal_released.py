@@ -101,6 +101,19 @@ def test_an_unknown_system_is_refused():
         load_released("nnunet", {})
 
 
+def test_a_name_with_and_without_prefix_is_refused(releases):
+    release = dict(releases["resunet"])
+    release["module.outc.bias"] = torch.zeros_like(release["outc.bias"])
+    with pytest.raises(BenchError, match=r"outc\.bias: twice, with and without `module\.`"):
+        load_released("resunet", release)
+
+
+@pytest.mark.parametrize("content", [[1], None, "weights"])
+def test_what_is_no_state_dict_is_refused(content):
+    with pytest.raises(BenchError, match="no state dict of resunet"):
+        load_released("resunet", content)
+
+
 @torch.no_grad()
 @pytest.mark.usefixtures("shared")
 def test_resunet_gives_the_published_values():

@@ -25,7 +25,7 @@ class MedFormerSizes(Record):
 
 
 class NetworkSizes(MedFormerSizes):
-    """Sizes of all nine; the defaults are the published ones."""
+    """Sizes of all nine; the defaults are the published ones, but for `spare_tasks`."""
 
     fusion_blocks: tuple[int, int, int, int, int] = Field(
         (2, 2, 4, 2, 2), description="Hermes-R: prior fusion at encoder 4x, 8x, 16x, decoder 8x, 4x"
@@ -36,6 +36,13 @@ class NetworkSizes(MedFormerSizes):
         "published",
     )
     prior_length: int = Field(10, ge=1, description="Hermes: tokens of one modality")
+    # Left out of digests where there is none: what was trained before stays valid.
+    spare_tasks: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda rows: rows == 0,
+        description="Hermes: rows of the task tables that no task has, 1 as published",
+    )
     prior_scale: float = Field(
         1, gt=0, description="Hermes: how far apart task tokens start, 1 as published"
     )
