@@ -168,7 +168,9 @@ class LabelTasks:
         unknown = [leaf.owner in record.not_annotated for leaf in labels.leaves]
         valid = ~torch.tensor([False, *unknown])
         if not valid.all():
-            valid[np.unique(found).tolist()] = True  # what an overlap rule put there is known to be there
+            valid[np.unique(found).tolist()] = (
+                True  # what an overlap rule put there is known to be there
+            )
         return Targets(torch.from_numpy(found)[None], rows, valid)
 
     def _table(self, record: PreparedRecord, n_layers: int, labels: Labels) -> LeafTable:
