@@ -164,7 +164,7 @@ def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return content
 
 
-def load_released(system: str, state_dict: Mapping[str, Any]) -> nn.Module:
+def load_released(system: str, state_dict: object) -> nn.Module:
     """The network of a system with the weights of its public release.
 
     Args:
