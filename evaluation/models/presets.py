@@ -106,7 +106,7 @@ def title_with_preset(paths: RunPaths, config: RunConfig, card: ModelCard) -> st
         return card.title
     try:
         load = function_of(card, "config", "load_preset")
-        preset = load(preset_in_use(paths, config, card.id)) if load else None
+        preset: Any = load(preset_in_use(paths, config, card.id)) if load else None
         more = preset.in_title(card) if hasattr(preset, "in_title") else ""
     except BenchError:  # as for `preset_words`
         more = ""
