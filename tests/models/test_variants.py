@@ -56,7 +56,7 @@ def test_every_variant_is_a_row_with_its_settings_and_seed(tmp_path: Path) -> No
         model: next(p.stage for p in stages if p.stage.name == "train")
         for model, stages in plan.by_model.items()
     }
-    preset, seed = training["short"].settings
+    preset, seed, *_ = training["short"].settings
     assert (preset.system, preset.network.prior_length, seed) == ("hermes-r", 2, 0)
     assert [training[f"chance-s{n}"].settings[1] for n in (3, 4)] == [3, 4]
     assert training["sat-slow"].settings[0].training.learning_rate == 0.5
