@@ -22,6 +22,12 @@ from evaluation.training.stages import prepare_stage, train_stage
 if TYPE_CHECKING:
     from evaluation.training.train import Trained
 
+LABELS = 2
+"""Version of what systems of labels learn, as `DRAWS` in `evaluation.training.stages`.
+
+Their jobs run again; a training is another one only on scans that lack an annotation (`train`).
+"""
+
 
 def stages(run: ModelContext) -> list[Stage]:
     """Planned without torch, which only the stages themselves load."""
@@ -37,7 +43,7 @@ def stages(run: ModelContext) -> list[Stage]:
 
         more: list[object] = [named_states(preset.upstream)] if preset.upstream else []
         if system in OF_LABELS or ":" in system:
-            more.append(2)  # looked at again; done again where `train` says that it is another
+            more.append(("labels", LABELS))
         stage = train_stage(run, preset, train, (preset, seed, *more), [prepare], entry)
         others = [d for d in run.entries if preset.answers_as.get(d, d) in stage.predicts]
         return replace(stage, predicts=tuple(dict.fromkeys((*stage.predicts, *others))))
