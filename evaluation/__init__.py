@@ -4,4 +4,4 @@ This is the ground floor. It imports neither `sat` nor `baselines` nor `reports`
 loads neither torch nor nnU-Net.
 """
 
-__version__ = "0.12.0"
+__version__ = "0.13.0"

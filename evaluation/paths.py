@@ -64,6 +64,10 @@ class RunPaths:
         """The whole preset of a model, as it was when the run last began."""
         return self.model_run(model) / "preset.json"
 
+    def title(self, model: str) -> Path:
+        """The printed name of a model on a board, as its submission gives it."""
+        return self.model_run(model) / "title.txt"
+
     def prepared(self, grid_digest: str) -> Path:
         """Training cases on a grid, for every network that sees this grid."""
         return self.root / "prepared" / grid_digest

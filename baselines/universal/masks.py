@@ -20,7 +20,7 @@ from baselines.universal.losses import (
 from baselines.universal.model import MaskModel, step_loss
 from baselines.universal.networks.clip_driven import ClipDriven
 from baselines.universal.networks.dodnet import DoDNet
-from baselines.universal.networks.dynamic import ImageFeatures
+from baselines.universal.networks.dynamic import CHANNELS, ImageFeatures
 from baselines.universal.networks.hermes import FusedResUNet, Hermes
 from baselines.universal.networks.hermes_m import hermes_m
 from baselines.universal.networks.multitalent import MultiTalent
@@ -32,6 +32,8 @@ from evaluation.training.settings import Triple
 from evaluation.training.windows import Windows
 
 MODALITY_WEIGHT = 0.01
+# A generated head holds its channels three times: a layer's input, its product, and the sum.
+HEAD_MAPS = 3 * CHANNELS
 
 
 class HermesModel(MaskModel):
@@ -147,6 +149,7 @@ class DoDNetModel(ImageFirstModel):
     """A head generated from the image and a one-hot task."""
 
     network: DoDNet
+    maps_per_prompt = HEAD_MAPS
 
     def build(self) -> DoDNet:
         """The network; tasks are those of the tokens."""
@@ -166,6 +169,7 @@ class ClipDrivenModel(ImageFirstModel):
     """A head generated from the image and the text of a class in its modality."""
 
     network: ClipDriven
+    maps_per_prompt = HEAD_MAPS
 
     def build(self) -> ClipDriven:
         """The network; vectors of text are filled in by `text.set_vectors`, or restored."""

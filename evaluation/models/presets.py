@@ -100,8 +100,11 @@ def title_with_preset(paths: RunPaths, config: RunConfig, card: ModelCard) -> st
     """A model's printed name, with what its preset in this run adds to it.
 
     A preset may have a method `in_title(card)`, for what a row must not be mistaken for, such as
-    one text encoder for another. Where the run knows no preset of the model, the card's title.
+    one text encoder for another. Where the run knows no preset of the model, the card's title; on a
+    board of submissions the title that the submission gives.
     """
+    if paths.title(card.id).is_file():
+        return paths.title(card.id).read_text(encoding="utf-8").strip()
     if card.id not in config.presets and not paths.preset(card.id).is_file():
         return card.title
     try:

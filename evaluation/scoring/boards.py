@@ -99,6 +99,7 @@ def _write(out: Path, found: Sequence[tuple[Path, Submission]], config: RunConfi
             if name.startswith(("cards/", "splits/")):
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, out / name)
+        write_text(paths.title(record.model), printable(record.title) + "\n")
         table = scores_table(record.configuration.metrics)
         for dataset, rows in read_rows(folder, record).groupby("dataset", observed=True):
             write_table(paths.scores(record.model, str(dataset)), rows, table)

@@ -31,11 +31,14 @@ class SegmentationModel(nn.Module, ABC):
         tasks: what its crops are asked for: `ClassTasks`, `LabelTasks`, or some of its own.
         skips_parameters: whether a batch may leave parameters without a gradient, such as the
             decoders of other entries.
+        maps_per_prompt: window maps that one prompt takes at most while it is answered: by default
+            the logit, its sigmoid, and the weighted probability.
     """
 
     preset: TrainingPreset
     tasks: Tasks
     skips_parameters: bool = False
+    maps_per_prompt: int = 3
 
     @abstractmethod
     def loss(self, batch: Batch) -> StepLoss:

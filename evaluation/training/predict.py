@@ -100,7 +100,9 @@ def blended_probabilities(
     volume = torch.nn.functional.pad(crop, (0, fill[2], 0, fill[1], 0, fill[0]))
     weights = window_weights(window, settings.blending)
     x, y, z = crop.shape
-    chunk = chunk or prompts_at_once(settings, volume.numel(), weights.numel())
+    chunk = chunk or prompts_at_once(
+        settings, volume.numel(), weights.numel(), model.maps_per_prompt
+    )
     walks = -(-len(prompts) // chunk)
     with model.windows(volume, window, on_window, walks=walks) as windows:
         total = total_weights(triple(volume.shape), windows.corners, weights)

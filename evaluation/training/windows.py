@@ -106,7 +106,9 @@ def total_weights(shape: Triple, corners: list[Triple], weights: Tensor) -> Tens
     return total
 
 
-def prompts_at_once(settings: Inference, grid_voxels: int, window_voxels: int) -> int:
-    """How many prompts fit the memory budget: a float32 map of the grid and window logits each."""
-    bytes_each = 4 * (3 * grid_voxels + 3 * settings.window_batch * window_voxels)
+def prompts_at_once(
+    settings: Inference, grid_voxels: int, window_voxels: int, maps_per_prompt: int
+) -> int:
+    """How many prompts fit the memory budget: each has float32 maps of the grid and of windows."""
+    bytes_each = 4 * (3 * grid_voxels + maps_per_prompt * settings.window_batch * window_voxels)
     return max(1, (settings.memory_mib << 20) // bytes_each)

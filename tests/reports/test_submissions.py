@@ -22,11 +22,13 @@ from typer.testing import CliRunner
 from evaluation.cli import build
 from evaluation.errors import BenchError
 from evaluation.files.sums import sha256
+from evaluation.models.card import find_model
 from evaluation.paths import RunPaths
 from evaluation.scoring.boards import join_submissions
 from evaluation.scoring.submissions import SCORE_ROWS, read_submission, submit
 from evaluation.tables.run_tables import aggregate_run
 from reports.rendering import render_report
+from reports.source.loading import load_source
 
 
 def test_a_board_of_all_submissions_has_the_runs_means(four: RunPaths, tmp_path: Path) -> None:
@@ -42,6 +44,21 @@ def test_a_board_of_all_submissions_has_the_runs_means(four: RunPaths, tmp_path:
         for root in (four.root, board)
     )
     pd.testing.assert_frame_equal(own, joined)
+
+
+def test_a_row_of_a_board_is_called_as_its_submission_says(four: RunPaths, tmp_path: Path) -> None:
+    """What a preset adds to a title, such as the text encoder, is known to the submission alone."""
+    folder, board = tmp_path / "sat-nano", tmp_path / "board"
+    submit(four.root, "sat-nano", folder)
+    record = json.loads((folder / "submission.json").read_text())
+    record["title"] += ", MiniLM text\x1b"
+    (folder / "submission.json").write_text(json.dumps(record))
+    join_submissions([folder], board)
+    aggregate_run(board, n_draws=100)
+    source = load_source(board)
+    assert source.model_title("sat-nano") == f"{find_model('sat-nano').title}, MiniLM text\\x1b"
+    submit(board, "sat-nano", tmp_path / "again")
+    assert read_submission(tmp_path / "again").title == source.model_title("sat-nano")
 
 
 def write_rows(folder: Path, rows: pd.DataFrame) -> None:

@@ -286,7 +286,8 @@ def test_as_many_tasks_at_once_as_the_memory_allows(monkeypatch):
         made.clear()
         list(blended_probabilities(model, torch.randn(CROP), rows))
         voxels = torch.Size(CROP).numel(), torch.Size(PATCH).numel()
-        assert max(made) == min(len(rows), prompts_at_once(inference, *voxels))
+        fitting = prompts_at_once(inference, *voxels, model.maps_per_prompt)
+        assert max(made) == min(len(rows), fitting)
     assert max(made) == len(rows) > 1
 
 
