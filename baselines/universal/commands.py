@@ -57,7 +57,8 @@ def released(
     named.
     """
     from baselines.universal.config import system_of
-    from baselines.universal.conversion import convert_released, entries_file, read_entries
+    from baselines.universal.conversion import convert_released
+    from baselines.universal.released_entries import entries_file, read_entries
     from evaluation.files.writing import write_text
     from evaluation.models.card import find_model
     from evaluation.models.templates import free_model_card

@@ -198,7 +198,7 @@ def test_sunnybrook_in_the_layout_of_mnms(shared: Path, tmp_path: Path) -> None:
 
 
 def test_a_window_of_the_preset_real_holds_a_left_ventricle(shared: Path, tmp_path: Path) -> None:
-    """Smaller windows marked hearts all over the scan: DSC 0.2 (docs/pages/results_universal.md)."""
+    """Smaller windows marked hearts all over: DSC 0.2 (docs/pages/results_universal.md)."""
     presets = [load_preset("real"), load_universal("real").of("hermes-r")]
     card = find_card("sunnybrook")
     reader = get_reader(card)

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from baselines.universal.adapter import UniversalSystem
 from baselines.universal.commands import register
-from baselines.universal.conversion import PUBLISHED_ENTRIES, read_entries
 from baselines.universal.entries import catalogue
 from baselines.universal.networks.priors import task_lists
 from baselines.universal.released import load_released
+from baselines.universal.released_entries import PUBLISHED_ENTRIES, read_entries
 from baselines.universal.systems import load_model
 from baselines.universal.upstream import extended
 from evaluation.cases import ImageCase
